@@ -1,0 +1,107 @@
+"""What producers call: a message and whom it is for go in, a `Delivery` comes out.
+
+The functions use the engine that the environment names. A program that talks to several gateways, or to none (a test),
+makes its own `Broadcaster` and either calls it or says `with use_broadcaster(mine):`.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from tellwire.engine import default_carrier
+from tellwire.messages import Message, encode_message
+from tellwire.model import Delivery, Target
+from tellwire.ports import Carrier
+
+
+class Broadcaster:
+    """Sends messages over one carrier. Each is encoded once, and checked before anything is sent."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+
+    async def broadcast(self, target: Target, message: Message) -> Delivery:
+        """Send `message` to every connection of `target`. A dead device never stops the others.
+
+        Raises:
+            InvalidMessage: the target or the message is not what it must be. Nothing was sent.
+            MessageTooBig: over 128 KiB. Nothing was sent.
+            GatewayError: it did not get through.
+        """
+        return await self._carrier.deliver(target, encode_message(message))
+
+    async def broadcast_to_user(self, user_id: str, message: Message) -> Delivery:
+        """Send to every device of a user. See `broadcast`."""
+        return await self.broadcast(Target(user=user_id), message)
+
+    async def broadcast_to_connection(self, connection_id: str, message: Message) -> Delivery:
+        """Send to one connection. See `broadcast`."""
+        return await self.broadcast(Target(connection=connection_id), message)
+
+    async def broadcast_to_connections(self, connection_ids: Iterable[str], message: Message) -> Delivery:
+        """Send to each of these connections once. See `broadcast`."""
+        return await self.broadcast(Target(connections=_ids(connection_ids)), message)
+
+    async def broadcast_to_all(self, message: Message) -> Delivery:
+        """Send to every connection there is. See `broadcast`."""
+        return await self.broadcast(Target(all=True), message)
+
+
+_current: ContextVar[Broadcaster] = ContextVar("tellwire_broadcaster")
+
+
+def current_broadcaster() -> Broadcaster:
+    """Return the broadcaster that `use_broadcaster` set, or the environment's.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    chosen = _current.get(None)
+    return chosen if chosen is not None else Broadcaster(default_carrier())
+
+
+@contextmanager
+def use_broadcaster(broadcaster: Broadcaster) -> Iterator[Broadcaster]:
+    """Let everything in this block (and in tasks started in it) send through `broadcaster`."""
+    token = _current.set(broadcaster)
+    try:
+        yield broadcaster
+    finally:
+        _current.reset(token)
+
+
+async def broadcast_to_user(user_id: str, message: Message) -> Delivery:
+    """Send `message` to every device of a user.
+
+    Returns how many connections got it, were gone, or failed; `Delivery(0, 0, 0)` when the user has none.
+
+    Raises:
+        InvalidMessage: `user_id` is empty, or not a message. Nothing was sent.
+        MessageTooBig: over 128 KiB. Nothing was sent.
+        ConfigError: the environment names no gateway.
+        GatewayError: the message did not get through to the gateway.
+
+    Example:
+        await broadcast_to_user("user-1", create_notification_message("Done", "10,000 parts", "success"))
+    """
+    return await current_broadcaster().broadcast_to_user(user_id, message)
+
+
+async def broadcast_to_connection(connection_id: str, message: Message) -> Delivery:
+    """Send `message` to one connection. Raises what `broadcast_to_user` does."""
+    return await current_broadcaster().broadcast_to_connection(connection_id, message)
+
+
+async def broadcast_to_connections(connection_ids: Iterable[str], message: Message) -> Delivery:
+    """Send `message` to each of these connections once. Raises what `broadcast_to_user` does."""
+    return await current_broadcaster().broadcast_to_connections(connection_ids, message)
+
+
+async def broadcast_to_all(message: Message) -> Delivery:
+    """Send `message` to every connection. Raises what `broadcast_to_user` does."""
+    return await current_broadcaster().broadcast_to_all(message)
+
+
+def _ids(connection_ids: Iterable[str]) -> tuple[str, ...]:
+    # A lone string is an iterable of letters, none of which is a connection; let the check of the target say so.
+    return connection_ids if isinstance(connection_ids, str) else tuple(connection_ids)  # type: ignore[return-value]

@@ -1,0 +1,154 @@
+"""The carrier of producers: messages are handed to a gateway elsewhere, over its HTTP API.
+
+A gateway that restarts is gone for a second; a publish that finds nobody tries again, with full jitter, until its time
+is up. What may have gone out is not tried again, lest it arrive twice; nor is what the gateway refuses.
+"""
+
+import asyncio
+import random
+import time
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct
+from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import ConnectError, PyreqwestError
+
+from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable
+from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
+from tellwire.model import ConnectionInfo, Delivery, Target
+
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_NOT_TAKEN: Final = frozenset({429, 502, 503})
+_FIRST_WAIT_SECONDS: Final = 0.1
+_LONGEST_WAIT_SECONDS: Final = 2.0
+_ATTEMPT_SECONDS: Final = 5.0
+
+# Below the gateway's own keep-alive, so that we are the one to let an idle connection go.
+_POOL_IDLE: Final = timedelta(seconds=50)
+
+
+class _Publish(Struct):
+    target: Target
+    message: msgspec.Raw
+
+
+class _Refusal(Struct):
+    code: str = "UNKNOWN"
+    message: str = ""
+
+
+class _Connections(Struct):
+    connections: list[ConnectionInfo]
+
+
+_delivery = msgspec.json.Decoder(Delivery)
+_connections = msgspec.json.Decoder(_Connections)
+_refusal = msgspec.json.Decoder(_Refusal)
+
+
+def http_base_url(url: str) -> str:
+    """Return the HTTP address of a gateway given as http(s):// or ws(s)://, without a slash at the end.
+
+    Raises:
+        ConfigError: neither, or with a user name, query or fragment in it.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.username or parts.query or parts.fragment:
+        # Not quoted: what is wrong with it may be a token in it.
+        raise ConfigError("gateway URL: allowed: http://host[:port], https://, ws:// or wss://, with nothing after it")
+    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+class HttpCarrier:
+    """A `Carrier` over `POST /v1/publish`. Connections are pooled and shared by every event loop of the process.
+
+    Raises:
+        ConfigError: the URL is not a gateway's.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None, timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS) -> None:
+        self.url = http_base_url(url)
+        self._timeout_seconds = timeout_seconds
+        headers = {"content-type": "application/json"}
+        if api_key is not None:
+            headers["authorization"] = f"Bearer {api_key}"
+        self._client = (
+            ClientBuilder()
+            .default_headers(headers)
+            .user_agent("tellwire")
+            .follow_redirects(False)
+            .pool_idle_timeout(_POOL_IDLE)
+            .timeout(timedelta(seconds=min(_ATTEMPT_SECONDS, timeout_seconds)))
+            .build()
+        )
+
+    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+        body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
+        answer = await self._call("POST", "/v1/publish", body)
+        return _delivery.decode(answer)
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        answer = await self._call("GET", f"/v1/users/{quote(user_id, safe='')}/connections")
+        return _connections.decode(answer).connections
+
+    async def disconnect(self, connection_id: str) -> bool:
+        try:
+            await self._call("DELETE", f"/v1/connections/{quote(connection_id, safe='')}")
+        except GatewayRefused as refused:
+            if refused.status == 410:
+                return False
+            raise
+        return True
+
+    async def close(self) -> None:
+        """Let the pooled connections go."""
+        await self._client.close()
+
+    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        give_up_at = time.monotonic() + self._timeout_seconds
+        longest_wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return await self._attempt(method, path, body)
+            except GatewayUnreachable as error:
+                wait_seconds = random.uniform(0, longest_wait)  # noqa: S311 - jitter
+                if not error.not_sent or time.monotonic() + wait_seconds >= give_up_at:
+                    raise
+            await asyncio.sleep(wait_seconds)
+            longest_wait = min(2 * longest_wait, _LONGEST_WAIT_SECONDS)
+
+    async def _attempt(self, method: str, path: str, body: bytes | None) -> bytes:
+        request = self._client.request(method, self.url + path)
+        try:
+            response = await (request if body is None else request.body_bytes(body)).build().send()
+            answer = bytes(await response.bytes())
+        except PyreqwestError as error:
+            not_sent = isinstance(error, ConnectError)
+            raise GatewayUnreachable(self.url, _reason(error), not_sent=not_sent) from error
+        if response.status in _NOT_TAKEN:
+            raise GatewayUnreachable(self.url, f"it answered {response.status}", not_sent=True)
+        if not 200 <= response.status < 300:
+            raise _refused(response.status, answer)
+        return answer
+
+
+def _refused(status: int, answer: bytes) -> GatewayRefused:
+    try:
+        refusal = _refusal.decode(answer)
+    except msgspec.DecodeError:
+        refusal = _Refusal(message="the answer is not a gateway's; is this its address?")
+    return GatewayRefused(status, refusal.code, refusal.message)
+
+
+def _reason(error: PyreqwestError) -> str:
+    """Return the innermost cause, which says "Connection refused" where the outer ones say "connection error"."""
+    details: Any = error.args[1] if len(error.args) > 1 else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return str(causes[-1]["message"]) if causes else str(error.args[0] if error.args else error)

@@ -1,0 +1,106 @@
+"""The hub: the live connections of this process, by id and by user, and messages handed to them.
+
+Everything here happens on one event loop, without waiting: a message is in the outboxes of all its receivers before
+the next one is looked at, so all of them see the same order.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from typing import Protocol
+
+from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.ports import Clock
+
+NOBODY = Delivery()
+
+
+class Sent(Enum):
+    """What became of one message at one connection."""
+
+    DELIVERED = auto()
+    GONE = auto()
+    FAILED = auto()
+
+
+class LiveConnection(Protocol):
+    """A connection as the hub needs it."""
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def user_id(self) -> str: ...
+
+    def send(self, frames: bytes, now: float) -> Sent:
+        """Queue bytes for the client, without waiting and without raising."""
+        ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    def info(self) -> ConnectionInfo: ...
+
+
+class Hub:
+    """A `Carrier` for the connections of this process.
+
+    `frame` turns a message into the bytes of the wire; it is called once per message, however many receive it.
+    """
+
+    def __init__(self, clock: Clock, frame: Callable[[bytes], bytes]) -> None:
+        self._clock = clock
+        self._frame = frame
+        self._by_id: dict[str, LiveConnection] = {}
+        self._by_user: dict[str, dict[str, LiveConnection]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def attach(self, connection: LiveConnection) -> None:
+        """Let the connection receive from now on."""
+        self._by_id[connection.connection_id] = connection
+        self._by_user.setdefault(connection.user_id, {})[connection.connection_id] = connection
+
+    def detach(self, connection_id: str) -> None:
+        """Forget a connection. It need not be there."""
+        connection = self._by_id.pop(connection_id, None)
+        if connection is None:
+            return
+        devices = self._by_user[connection.user_id]
+        del devices[connection_id]
+        if not devices:
+            del self._by_user[connection.user_id]
+
+    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+        if target.user is not None:
+            devices = self._by_user.get(target.user)
+            return self._send(devices.values(), payload) if devices else NOBODY
+        if target.all:
+            return self._send(self._by_id.values(), payload)
+        wanted = target.connections if target.connections is not None else (target.connection or "",)
+        found = [self._by_id[each] for each in dict.fromkeys(wanted) if each in self._by_id]
+        missing = len(dict.fromkeys(wanted)) - len(found)
+        return self._send(found, payload) + Delivery(gone=missing)
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        return [connection.info() for connection in self._by_user.get(user_id, {}).values()]
+
+    async def disconnect(self, connection_id: str) -> bool:
+        connection = self._by_id.get(connection_id)
+        if connection is None:
+            return False
+        connection.close(1000, "Connection Closed Normally")
+        return True
+
+    def _send(self, connections: Iterable[LiveConnection], payload: bytes) -> Delivery:
+        frames = self._frame(payload)
+        now = self._clock.now()
+        delivered = gone = failed = 0
+        for connection in connections:
+            sent = connection.send(frames, now)
+            if sent is Sent.DELIVERED:
+                delivered += 1
+            elif sent is Sent.GONE:
+                gone += 1
+            else:
+                failed += 1
+        return Delivery(delivered, gone, failed)

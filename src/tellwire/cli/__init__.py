@@ -1,0 +1,15 @@
+"""The command line: `tellwire serve`, `token`, `listen`, `send`, `config`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the `tellwire` command."""
+    try:
+        from tellwire.cli.app import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tellwire"):
+            raise
+        sys.stderr.write(f"tellwire: the command line needs {error.name}: pip install 'tellwire[gateway]'\n")
+        sys.exit(2)
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,58 @@
+"""The commands and how they end: 0 done, 1 it could not be done, 2 it was asked wrongly. Errors are one line."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tellwire._version import __version__
+from tellwire.cli.config import config
+from tellwire.cli.listen import listen
+from tellwire.cli.send import send
+from tellwire.cli.serve import serve
+from tellwire.cli.token import token
+from tellwire.errors import GatewayError, TellwireError
+
+_EPILOG = """\b
+Try it, in three terminals:
+  tellwire serve --dev
+  tellwire listen --user user-1
+  tellwire send --user user-1 notification "Hello" "World"
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="tellwire %(version)s")
+def app() -> None:
+    """Tell your users, live: progress, notifications and errors on every device."""
+
+
+for command in (serve, token, listen, send, config):
+    app.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        result = app.main(list(arguments), prog_name="tellwire", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except click.Abort:
+        return 130
+    except GatewayError as error:
+        return _fail(str(error), 1)
+    except TellwireError as error:
+        return _fail(str(error), 2)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); there is nobody to tell.
+        sys.stderr.close()
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"tellwire: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,23 @@
+"""`tellwire config`: what the gateway would run with."""
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+
+from tellwire.cli.common import config_option, current_settings
+from tellwire.config import ENVIRONMENT_NAMES, masked, unknown_names
+
+
+@click.command()
+@config_option
+def config(config_file: Path | None) -> None:
+    """Print every setting, its value and its environment variable. Secrets are masked."""
+    values = masked(current_settings(config_file))
+    width = max(map(len, values))
+    for name, value in values.items():
+        shown = "" if value is None else msgspec.json.encode(value).decode()
+        click.echo(f"{name:<{width}} = {shown:<24} # {ENVIRONMENT_NAMES[name]}")
+    for name in unknown_names(os.environ):
+        click.echo(f"tellwire: {name} is set, but there is no such setting", err=True)

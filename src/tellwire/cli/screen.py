@@ -1,0 +1,117 @@
+"""What `tellwire listen` shows: a live screen for people, JSON lines for programs."""
+
+import sys
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+_COLOURS = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
+
+
+class Output(Protocol):
+    """Where messages go."""
+
+    def show(self, payload: bytes) -> None:
+        """Show one message, as it came."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Say something about the connection."""
+        ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class JsonLines:
+    """Messages to standard output byte for byte, the rest to standard error."""
+
+    def show(self, payload: bytes) -> None:
+        sys.stdout.buffer.write(payload + b"\n")
+        sys.stdout.buffer.flush()
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(f"tellwire: {printable(text)}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class Screen:
+    """A bar for each upload at the bottom, everything else scrolling above."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._progress = Progress(
+            TextColumn("{task.fields[file_name]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>5.1f}%"),
+            TextColumn("{task.description}"),
+            console=self._console,
+        )
+        self._bars: dict[str, TaskID] = {}
+
+    def show(self, payload: bytes) -> None:
+        try:
+            message = msgspec.json.decode(payload)
+            kind, data = message["type"], message["data"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            self._line("not a message", payload.decode(errors="replace"), "red")
+            return
+        match kind, data:
+            case "upload_progress", {"uploadId": str(upload_id), "progress": int() | float()}:
+                self._bar(upload_id, data)
+            case "notification", {"title": str(title), "message": str(words)}:
+                self._line(title, words, _COLOURS.get(str(data.get("severity")), "white"))
+            case "error", {"code": str(code), "message": str(words)}:
+                self._line(code, words, "red")
+            case _:
+                self._line(str(kind), msgspec.json.encode(data).decode(), "magenta")
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(printable(text), style="dim"))
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def _bar(self, upload_id: str, data: dict[str, Any]) -> None:
+        if upload_id not in self._bars:
+            self._bars[upload_id] = self._progress.add_task("", total=100, file_name="")
+        colour = {"failed": "red", "complete": "green"}.get(str(data.get("status")))
+        words = _escaped(str(data.get("message", "")))
+        self._progress.update(
+            self._bars[upload_id],
+            completed=data["progress"],
+            description=f"[{colour}]{words}[/]" if colour else words,
+            file_name=_escaped(str(data.get("fileName", upload_id))),
+        )
+
+    def _line(self, title: str, words: str, colour: str) -> None:
+        self._console.print(Text.assemble((printable(title), f"bold {colour}"), "  ", printable(words)))
+
+
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would obey: a message is shown, never carried out."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _escaped(text: str) -> str:
+    return printable(text).replace("[", r"\[")

@@ -1,0 +1,69 @@
+"""`tellwire serve`: run the gateway."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from tellwire._version import __version__
+from tellwire.cli.common import config_option, current_settings, development_secret
+from tellwire.config import Settings
+from tellwire.gateway import Node
+
+
+@click.command(epilog="Settings come from options, TELLWIRE_ variables and tellwire.toml: see `tellwire config`.")
+@config_option
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 picks a free one.  [default: 8787]")
+@click.option(
+    "--dev",
+    is_flag=True,
+    default=None,
+    help="For development, on loopback only: takes tokens of `tellwire token` and needs no API key.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def serve(config_file: Path | None, host: str | None, port: int | None, dev: bool | None, log_level: str) -> None:
+    """Run the gateway: WebSockets for devices, an HTTP API for producers.
+
+    SIGTERM or Ctrl-C lets every client go with "service restart" (1012), then exits 0.
+    """
+    settings = current_settings(config_file, host=host, port=port, dev=dev)
+    if settings.dev and not settings.key_sources:
+        settings = msgspec.structs.replace(settings, jwt_secret=development_secret())
+    _configure_logging(log_level)
+    node = Node(settings)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(node.serve(lambda started: _announce(started, settings)))
+
+
+def _announce(node: Node, settings: Settings) -> None:
+    host, port = node.address
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    click.echo(f"tellwire {__version__}  devices  ws://{address}")
+    click.echo(f"{'':{len(f'tellwire {__version__}')}}  publish  http://{address}/v1/publish")
+    if settings.dev:
+        click.echo("development mode: no API key needed; open another terminal and try")
+        url = "" if port == 8787 else f" --url http://{address}"
+        click.echo(f"  tellwire listen --user user-1{url}")
+    elif settings.api_key is None:
+        click.echo("the HTTP API is closed: set TELLWIRE_API_KEY to publish")
+    sys.stdout.flush()
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("tellwire").setLevel(level.upper())
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

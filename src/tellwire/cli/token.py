@@ -1,0 +1,23 @@
+"""`tellwire token`: make a token, for trying things out."""
+
+from pathlib import Path
+
+import click
+
+from tellwire.cli.common import config_option, current_settings, token_for
+
+
+@click.command()
+@config_option
+@click.option("--user", "user_id", required=True, help="Who the token says it is (its sub).")
+@click.option("--ttl", "ttl_seconds", type=int, default=3600, show_default=True, help="Seconds until it expires.")
+def token(config_file: Path | None, user_id: str, ttl_seconds: int) -> None:
+    """Print a token that a gateway on this machine accepts.
+
+    Signed with TELLWIRE_JWT_SECRET, or with this machine's development secret, which `serve --dev` accepts.
+
+    \b
+    Example:
+      wscat -c "ws://127.0.0.1:8787?token=$(tellwire token --user user-1)"
+    """
+    click.echo(token_for(current_settings(config_file), user_id, ttl_seconds))

@@ -1,0 +1,154 @@
+"""The gateway's settings: from the command line, the environment and `tellwire.toml`, in that order of precedence.
+
+Every setting has one name: `port` in the file is `TELLWIRE_PORT` in the environment (Cognito's two have AWS's usual
+names). `tellwire config` prints them all, with secrets masked.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tellwire import limits
+from tellwire.errors import ConfigError, shown
+
+CONFIG_FILE: Final = Path("tellwire.toml")
+MASK: Final = "********"
+
+_SECRETS: Final = frozenset({"api_key", "jwt_secret"})
+_LISTS: Final = frozenset({"allowed_origins", "trusted_proxies"})
+_PRODUCER_NAMES: Final = frozenset({"TELLWIRE_URL", "TELLWIRE_API_KEY", "TELLWIRE_CONFIG"})
+
+Seconds = Annotated[float, Meta(gt=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything `tellwire serve` can be told. Sizes are bytes, times are seconds."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8787
+    engine: Literal["memory"] = "memory"
+    dev: bool = False
+
+    api_key: str | None = None
+    jwt_secret: str | None = None
+    jwks_url: str | None = None
+    jwks: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    cognito_user_pool_id: str | None = None
+    cognito_client_id: str | None = None
+
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    handshakes_per_second: Seconds = limits.HANDSHAKES_PER_SECOND
+    handshake_burst: AtLeastOne = limits.HANDSHAKE_BURST
+
+    idle_timeout_seconds: Seconds = limits.IDLE_TIMEOUT_SECONDS
+    max_connection_seconds: Seconds = limits.MAX_CONNECTION_SECONDS
+    outbox_max_messages: AtLeastOne = limits.OUTBOX_MAX_MESSAGES
+    outbox_max_bytes: AtLeastOne = limits.OUTBOX_MAX_BYTES
+    drain_seconds: Seconds = limits.DRAIN_SECONDS
+
+    def __post_init__(self) -> None:
+        if self.api_key is not None and not self.api_key.strip():
+            raise ConfigError("TELLWIRE_API_KEY: got an empty text; allowed: a key, or leave it unset")
+        if self.jwt_secret is not None and len(self.jwt_secret.encode()) < limits.MIN_SECRET_BYTES:
+            raise ConfigError(
+                f"TELLWIRE_JWT_SECRET: got {len(self.jwt_secret.encode())} bytes; "
+                f"allowed: at least {limits.MIN_SECRET_BYTES}"
+            )
+        if (self.cognito_user_pool_id is None) != (self.cognito_client_id is None):
+            raise ConfigError("COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID: got one of them; allowed: both or neither")
+        if self.dev and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ConfigError(
+                f"--dev opens the HTTP API without a key, so it listens on loopback only; got host {self.host!r}"
+            )
+
+    @property
+    def key_sources(self) -> list[str]:
+        """The settings, of those that say how tokens are verified, that are set."""
+        sources = {
+            "TELLWIRE_JWT_SECRET": self.jwt_secret,
+            "TELLWIRE_JWKS_URL or TELLWIRE_JWKS": self.jwks_url or self.jwks,
+            "COGNITO_USER_POOL_ID": self.cognito_user_pool_id,
+        }
+        return [name for name, value in sources.items() if value]
+
+
+def environment_name(setting: str) -> str:
+    """Return the environment variable of a setting."""
+    return setting.upper() if setting.startswith("cognito_") else f"TELLWIRE_{setting.upper()}"
+
+
+ENVIRONMENT_NAMES: Final = {name: environment_name(name) for name in Settings.__struct_fields__}
+
+
+def load_settings(
+    environ: Mapping[str, str], config_file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Put the settings together. `overrides` are the command line's; those that are None were not given.
+
+    `config_file` None means: `tellwire.toml` in the working directory, if there is one.
+
+    Raises:
+        ConfigError: a setting is not what it must be; the message names it, what was given and what is allowed.
+    """
+    found = _from_file(config_file)
+    found |= _from_environment(environ)
+    found |= {name: value for name, value in (overrides or {}).items() if value is not None}
+    try:
+        return msgspec.convert(found, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        raise _explained(error, found) from None
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """Return the settings as they may be printed."""
+    values = msgspec.structs.asdict(settings)
+    return {name: MASK if name in _SECRETS and value is not None else value for name, value in values.items()}
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """Return the TELLWIRE_ variables that nothing reads: misspelt ones, most likely."""
+    known = set(ENVIRONMENT_NAMES.values()) | _PRODUCER_NAMES
+    return sorted(name for name in environ if name.startswith("TELLWIRE_") and name not in known)
+
+
+def _from_file(config_file: Path | None) -> dict[str, Any]:
+    path = config_file or CONFIG_FILE
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if config_file is None:
+            return {}
+        raise ConfigError(f"--config: there is no file {str(path)!r}") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for setting, name in ENVIRONMENT_NAMES.items():
+        value = environ.get(name, "").strip()
+        if value:
+            found[setting] = [item.strip() for item in value.split(",") if item.strip()] if setting in _LISTS else value
+    return found
+
+
+def _explained(error: msgspec.ValidationError, found: Mapping[str, Any]) -> ConfigError:
+    reason, _, path = str(error).partition(" - at `$.")
+    setting = path.rstrip("`").partition("[")[0]
+    if not setting:
+        return ConfigError(f"settings: {reason}; allowed: {', '.join(Settings.__struct_fields__)}")
+    given = MASK if setting in _SECRETS else shown(found.get(setting))
+    if setting == "engine":
+        reason = "memory"
+    return ConfigError(f"{environment_name(setting)}: got {given}; allowed: {reason}")

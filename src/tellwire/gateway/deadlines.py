@@ -1,0 +1,56 @@
+"""Which connections are due for a look: a timer wheel of whole seconds. Pure: it is told the time.
+
+Tens of thousands of idle sockets need no timer each. A connection stands in one slot; when the slot comes up it is
+looked at once, and says when to look again. Traffic moves nothing here.
+"""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Generic, Protocol, TypeVar
+
+
+class Due(Protocol):
+    """Something with a time to look at it. The wheel owns the attribute; 0 means: not on the wheel."""
+
+    due_slot: int
+
+
+T = TypeVar("T", bound=Due)
+
+
+class Deadlines(Generic[T]):
+    """Entries by the second they are due in, rounded up: an entry comes up never early and at most a second late."""
+
+    def __init__(self, now: float) -> None:
+        self._slots: dict[int, set[T]] = {}
+        self._reached = int(now)
+
+    def put(self, entry: T, at: float) -> None:
+        """Look at `entry` at this time (epoch seconds), and not at the one it had before."""
+        self.discard(entry)
+        slot = max(ceil(at), self._reached + 1)
+        entry.due_slot = slot
+        self._slots.setdefault(slot, set()).add(entry)
+
+    def discard(self, entry: T) -> None:
+        """Forget `entry`. It need not be there."""
+        if not entry.due_slot:
+            return
+        slot = self._slots[entry.due_slot]
+        slot.discard(entry)
+        if not slot:
+            del self._slots[entry.due_slot]
+        entry.due_slot = 0
+
+    def due(self, now: float) -> Iterator[T]:
+        """Yield, and take off the wheel, the entries whose time has come. `put` and `discard` are allowed meanwhile."""
+        reached = int(now)
+        passed = range(self._reached + 1, reached + 1)
+        # After a long sleep (a laptop lid, a test's clock) there are fewer slots than seconds.
+        slots = passed if len(passed) < len(self._slots) else sorted(s for s in self._slots if s <= reached)
+        self._reached = max(reached, self._reached)
+        for slot in slots:
+            while entries := self._slots.get(slot):
+                entry = next(iter(entries))
+                self.discard(entry)
+                yield entry

@@ -1,0 +1,120 @@
+"""The opening handshake (RFC 6455 §4.2), as pure code: the request's bytes in, the answer's bytes out.
+
+uvicorn has parsed the request already and hands it on in a regular form (lower-case names, one `name: value` a line);
+reading that form again takes two splits a line, so no second HTTP parser runs.
+"""
+
+import base64
+import binascii
+import http
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+from websockets.utils import accept_key
+
+from tellwire.errors import TellwireError
+
+SUBPROTOCOL: Final = "tellwire.v1"
+"""What the server answers when a client offers it."""
+
+_TOKEN_PREFIX: Final = "token."  # noqa: S105 - a prefix, not a token
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """A WebSocket handshake. `path` is undecoded; `headers` have lower-case names, repeated ones joined by commas."""
+
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        # The query and the headers may hold a token.
+        return f"UpgradeRequest(path={self.path!r})"
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What the client offers, in its order."""
+        return [name.strip() for name in self.headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
+
+    @property
+    def chosen_subprotocol(self) -> str | None:
+        """What the server answers: ours if it was offered, otherwise none."""
+        return SUBPROTOCOL if SUBPROTOCOL in self.subprotocols else None
+
+    @property
+    def token(self) -> str | None:
+        """The token, from the subprotocol `token.<jwt>` or, the guide's way, from `?token=` (the last one counts)."""
+        for name in self.subprotocols:
+            if name.startswith(_TOKEN_PREFIX):
+                return name.removeprefix(_TOKEN_PREFIX)
+        given = parse_qs(self.query).get("token")
+        return given[-1] if given else None
+
+
+class Refusal(Exception):
+    """The handshake ends here, with this HTTP answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+    @classmethod
+    def of(cls, error: TellwireError) -> "Refusal":
+        """Return the answer that belongs to an error."""
+        return cls(error.http_status, error.code, str(error))
+
+
+def read_request(data: bytes) -> UpgradeRequest:
+    """Read a handshake that uvicorn passed on."""
+    request_line, *lines = data.decode("latin-1").split("\r\n")
+    path, _, query = request_line.split(" ")[1].partition("?")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return UpgradeRequest(path, query, headers)
+
+
+def accept(request: UpgradeRequest) -> str:
+    """Return the value of `Sec-WebSocket-Accept` for a handshake that keeps to the rules.
+
+    Raises:
+        Refusal: 400 without a proper key, 426 for another version than 13.
+    """
+    if request.headers.get("sec-websocket-version") != "13":
+        raise Refusal(426, "UPGRADE_REQUIRED", "This server speaks WebSocket version 13 (RFC 6455)")
+    key = request.headers.get("sec-websocket-key", "")
+    try:
+        valid = len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        valid = False
+    if not valid:
+        raise Refusal(400, "BAD_HANDSHAKE", "Sec-WebSocket-Key must be 16 bytes in base64")
+    return accept_key(key)
+
+
+def accepted(accept_value: str, subprotocol: str | None) -> bytes:
+    """Return the 101 answer."""
+    protocol = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol is not None else ""
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_value}\r\n{protocol}\r\n"
+    ).encode("ascii")
+
+
+def refused(refusal: Refusal) -> bytes:
+    """Return the answer that ends a handshake: JSON that says why."""
+    body = msgspec.json.encode({"code": refusal.code, "message": refusal.message})
+    version = "Sec-WebSocket-Version: 13\r\n" if refusal.status == 426 else ""
+    retry = "Retry-After: 5\r\n" if refusal.status in (429, 503) else ""
+    head = (
+        f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{version}{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body

@@ -1,0 +1,75 @@
+"""Every bound of the system, with its source. Sizes are bytes, times are seconds, unless the name says otherwise.
+
+The first group is API Gateway's own (developer guide, "Quotas for WebSocket APIs"). The gateway keeps the same ones,
+so that what works on your own machine works on AWS.
+"""
+
+from typing import Final
+
+MAX_MESSAGE_BYTES: Final = 128 * 1024
+"""One message, in either direction."""
+
+MAX_FRAME_BYTES: Final = 32 * 1024
+"""One WebSocket frame. A longer message is sent as several."""
+
+IDLE_TIMEOUT_SECONDS: Final = 600.0
+"""A connection that says and hears nothing for this long is closed with 1001."""
+
+MAX_CONNECTION_SECONDS: Final = 7200.0
+"""A connection older than this is closed with 1001."""
+
+# --- ours ------------------------------------------------------------------------------------------------------------
+
+OUTBOX_MAX_MESSAGES: Final = 1024
+"""Messages waiting for one client. A client further behind than this is not coming back by waiting."""
+
+OUTBOX_MAX_BYTES: Final = 1024 * 1024
+"""Bytes waiting for one client, beside what its transport holds already (`WRITE_BUFFER_HIGH_BYTES`)."""
+
+WRITE_BUFFER_HIGH_BYTES: Final = 64 * 1024
+"""Where a transport tells us to stop. Low, so that messages wait where we can still count and drop them."""
+
+CLOSE_TIMEOUT_SECONDS: Final = 5.0
+"""How long a client may take to answer our close frame before its socket is cut (RFC 6455 §7.1.1 leaves it to us)."""
+
+HANDSHAKE_TIMEOUT_SECONDS: Final = 10.0
+"""From upgrade request to 101, keys of the identity provider included."""
+
+DRAIN_SECONDS: Final = 10.0
+"""From SIGTERM to exit: what open requests and connections have to end in."""
+
+HANDSHAKES_PER_SECOND: Final = 20.0
+"""Handshakes one address may make, on average. Loopback is exempt."""
+
+HANDSHAKE_BURST: Final = 100
+"""Handshakes one address may make at once: an office behind one NAT, coming back after a deploy."""
+
+TRACKED_ADDRESSES: Final = 65_536
+"""Addresses whose handshakes are counted; past this the ones that were quiet longest are forgotten."""
+
+CACHED_TOKENS: Final = 65_536
+"""Verified tokens remembered until they expire: a reconnect storm must not verify twice."""
+
+JWKS_PENALTY_SECONDS: Final = 10.0
+"""No second fetch of a key set this soon after the last: random key ids must not flood the identity provider."""
+
+JWKS_MAX_AGE_SECONDS: Final = 6 * 3600.0
+"""A key set older than this is fetched anew, so that a withdrawn key stops working within the working day."""
+
+JWKS_MAX_BYTES: Final = 256 * 1024
+"""A key set. Real ones have a handful of keys of about 500 bytes."""
+
+MIN_SECRET_BYTES: Final = 32
+"""RFC 7518 §3.2: an HS256 key is at least as long as the hash."""
+
+MAX_PUBLISH_BYTES: Final = 1024 * 1024
+"""The body of one publish: a message and its target, which may be a list of connections."""
+
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""The body of one NDJSON batch."""
+
+PUBLISH_TIMEOUT_SECONDS: Final = 10.0
+"""How long a producer tries to hand one message to the gateway, retries included."""
+
+PROGRESS_INTERVAL_SECONDS: Final = 0.25
+"""Four updates a second look live; more are noise on the wire."""

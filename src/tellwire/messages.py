@@ -1,0 +1,351 @@
+"""Messages: what they hold, what is allowed in them, and their bytes.
+
+A message is `{type, data, timestamp}` as in the usage guide, and an `id` beside them. Three types are known
+(`upload_progress`, `notification`, `error`); any other name makes a custom message with data of your own.
+
+In: the `create_*_message` functions, or JSON somebody published. Out: a frozen struct, and the bytes every device gets.
+
+Rules:
+- A message is checked when it is made, whichever way, so one that exists is one that can be sent.
+- It is encoded once, however many devices it goes to, and refused over 128 KiB before anything is sent.
+- The names on the wire are camelCase, as browsers read them; Python's are snake_case.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast, get_args
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from tellwire.errors import InvalidMessage, MessageTooBig
+from tellwire.limits import MAX_MESSAGE_BYTES
+from tellwire.model import new_message_id, timestamp
+
+Severity = Literal["info", "success", "warning", "error"]
+UploadStatus = Literal["running", "complete", "failed"]
+
+RESERVED_TYPES: Final = frozenset(
+    {"ping", "pong", "hello", "welcome", "auth", "auth_ok", "subscribe", "subscribed", "unsubscribe", "unsubscribed"}
+)
+"""What the protocol itself says. A custom message by one of these names would be taken for the server's word."""
+
+_TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}$"
+_TIMESTAMP_PATTERN: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
+_URL_PATTERN: Final = r"^(https?://[^/\\]|/(?![/\\]))[^\x00-\x20\x7f\\]*$"
+
+_TYPE = re.compile(_TYPE_PATTERN)
+_TIMESTAMP = re.compile(_TIMESTAMP_PATTERN)
+_URL = re.compile(_URL_PATTERN, re.IGNORECASE)
+_SEVERITIES = frozenset(get_args(Severity))
+_STATUSES = frozenset(get_args(UploadStatus))
+
+# The bounds stand in the JSON Schema for readers of other languages; the checks below enforce them, so that the error
+# can say what was given. (msgspec's own would not.)
+Text = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
+Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+Percent = Annotated[int | float, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
+ActionUrl = Annotated[str, Meta(extra_json_schema={"pattern": _URL_PATTERN})]
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """How far an upload is. `progress` is 0–100; rows are counted from 1.
+
+    `status` is set by `track_upload`: a terminal one (complete, failed) is the last word on this upload.
+    """
+
+    upload_id: Text
+    file_name: Text
+    progress: Percent
+    message: str
+    current_row: Count | None = None
+    total_rows: Count | None = None
+    status: UploadStatus | None = None
+
+    def __post_init__(self) -> None:
+        _require_text("data.uploadId", self.upload_id)
+        _require_text("data.fileName", self.file_name)
+        _require_string("data.message", self.message)
+        _require_percent("data.progress", self.progress)
+        if self.current_row is not None:
+            require_count("data.currentRow", self.current_row)
+        if self.total_rows is not None:
+            require_count("data.totalRows", self.total_rows)
+        if self.status is not None:
+            _require_one_of("data.status", self.status, _STATUSES)
+
+
+class Notification(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """Something the user should read. `action_url` is http(s) or a path on the page's own site."""
+
+    title: Text
+    message: str
+    severity: Severity
+    action_url: ActionUrl | None = None
+    action_label: Text | None = None
+
+    def __post_init__(self) -> None:
+        _require_text("data.title", self.title)
+        _require_string("data.message", self.message)
+        _require_one_of("data.severity", self.severity, _SEVERITIES)
+        if self.action_url is not None:
+            _require_url("data.actionUrl", self.action_url)
+        if self.action_label is not None:
+            _require_text("data.actionLabel", self.action_label)
+
+
+class Error(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """Something went wrong. `code` is for programs, `message` for people, `details` any JSON."""
+
+    code: Text
+    message: str
+    details: Any = None
+
+    def __post_init__(self) -> None:
+        _require_text("data.code", self.code)
+        _require_string("data.message", self.message)
+
+
+class UploadProgressMessage(Struct, frozen=True, tag_field="type", tag="upload_progress", forbid_unknown_fields=True):
+    data: UploadProgress
+    timestamp: Timestamp = field(default_factory=timestamp)
+    id: Text = field(default_factory=new_message_id)
+
+    def __post_init__(self) -> None:
+        _require_envelope(self.timestamp, self.id)
+
+
+class NotificationMessage(Struct, frozen=True, tag_field="type", tag="notification", forbid_unknown_fields=True):
+    data: Notification
+    timestamp: Timestamp = field(default_factory=timestamp)
+    id: Text = field(default_factory=new_message_id)
+
+    def __post_init__(self) -> None:
+        _require_envelope(self.timestamp, self.id)
+
+
+class ErrorMessage(Struct, frozen=True, tag_field="type", tag="error", forbid_unknown_fields=True):
+    data: Error
+    timestamp: Timestamp = field(default_factory=timestamp)
+    id: Text = field(default_factory=new_message_id)
+
+    def __post_init__(self) -> None:
+        _require_envelope(self.timestamp, self.id)
+
+
+class CustomMessage(Struct, frozen=True, forbid_unknown_fields=True):
+    """A message of your own type. `data` is any JSON."""
+
+    type: Annotated[str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(RESERVED_TYPES)}})]
+    data: Any
+    timestamp: Timestamp = field(default_factory=timestamp)
+    id: Text = field(default_factory=new_message_id)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.type, str) or not _TYPE.match(self.type):
+            raise InvalidMessage("type", self.type, "a letter, then up to 63 of letters, digits and _ . : -")
+        if self.type in RESERVED_TYPES:
+            raise InvalidMessage("type", self.type, f"any but the protocol's own: {', '.join(sorted(RESERVED_TYPES))}")
+        if self.type in _KNOWN:
+            raise InvalidMessage("type", self.type, f"a type of your own; {self.type} has create_{self.type}_message")
+        _require_envelope(self.timestamp, self.id)
+
+
+Message: TypeAlias = UploadProgressMessage | NotificationMessage | ErrorMessage | CustomMessage
+
+_KNOWN: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    "upload_progress": msgspec.json.Decoder(UploadProgressMessage),
+    "notification": msgspec.json.Decoder(NotificationMessage),
+    "error": msgspec.json.Decoder(ErrorMessage),
+}
+_CUSTOM: Final = msgspec.json.Decoder(CustomMessage)
+
+
+# --- making them -----------------------------------------------------------------------------------------------------
+
+
+def create_upload_progress_message(
+    upload_id: str,
+    file_name: str,
+    progress: float,
+    message: str,
+    current_row: int | None = None,
+    total_rows: int | None = None,
+) -> UploadProgressMessage:
+    """Make an `upload_progress` message.
+
+    Raises:
+        InvalidMessage: `progress` is not a number from 0 to 100, an id is empty, a row count is negative.
+
+    Example:
+        create_upload_progress_message("moc-1", "parts.csv", 50, "Parsing row 5000…", 5_000, 10_000)
+    """
+    return UploadProgressMessage(
+        UploadProgress(
+            upload_id=upload_id,
+            file_name=file_name,
+            progress=progress,
+            message=message,
+            current_row=current_row,
+            total_rows=total_rows,
+        )
+    )
+
+
+def create_notification_message(
+    title: str,
+    message: str,
+    severity: Severity,
+    action_url: str | None = None,
+    action_label: str | None = None,
+) -> NotificationMessage:
+    """Make a `notification` message.
+
+    Raises:
+        InvalidMessage: `severity` is not info, success, warning or error; `title` is empty; `action_url` is neither
+            http(s) nor a path that starts with one `/`.
+
+    Example:
+        create_notification_message("Upload complete", "10,000 parts", "success", "/mocs/1", "View")
+    """
+    return NotificationMessage(
+        Notification(title=title, message=message, severity=severity, action_url=action_url, action_label=action_label)
+    )
+
+
+def create_error_message(code: str, message: str, details: Any = None) -> ErrorMessage:
+    """Make an `error` message. `details` is anything JSON can carry.
+
+    Raises:
+        InvalidMessage: `code` is empty.
+
+    Example:
+        create_error_message("BAD_ROWS", "12 rows could not be read", {"rows": [3, 99]})
+    """
+    return ErrorMessage(Error(code=code, message=message, details=details))
+
+
+def create_message(message_type: str, data: Any) -> CustomMessage:
+    """Make a message of your own type.
+
+    Raises:
+        InvalidMessage: `message_type` is not a name, or one that the protocol or another function has.
+
+    Example:
+        create_message("comment_added", {"mocId": "1", "text": "Nice!"})
+    """
+    return CustomMessage(message_type, data)
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the message as the JSON text every device gets, in UTF-8.
+
+    Raises:
+        InvalidMessage: not a message, or its data holds something JSON cannot carry.
+        MessageTooBig: over 128 KiB.
+    """
+    if not isinstance(message, Message):
+        raise InvalidMessage("message", message, "what a create_…_message function made")
+    try:
+        payload = _encoder.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidMessage("data", message.data, f"what JSON can carry ({error})") from error
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise MessageTooBig(len(payload), MAX_MESSAGE_BYTES)
+    return payload
+
+
+class _Head(Struct):
+    type: str
+
+
+_head: Final = msgspec.json.Decoder(_Head)
+
+
+def decode_message(payload: bytes | msgspec.Raw) -> Message:
+    """Read a message somebody published. A missing `timestamp` or `id` is filled in.
+
+    Raises:
+        InvalidMessage: it is not a message.
+    """
+    try:
+        decoder = _KNOWN.get(_head.decode(payload).type, _CUSTOM)
+        return cast("Message", decoder.decode(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain_decode_error(payload, error) from error
+
+
+def explain_decode_error(payload: bytes | msgspec.Raw, error: Exception) -> InvalidMessage:
+    """Say of a failed decode what was given and what is allowed; msgspec's own text has only the second."""
+    if isinstance(error.__cause__, InvalidMessage):
+        return error.__cause__
+    reason, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    try:
+        given = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return InvalidMessage("message", bytes(payload)[:80], f"JSON ({reason})")
+    for step in re.findall(r"[^.\[\]]+", path):
+        given = _descend(given, step)
+    if reason.startswith("Invalid enum value"):
+        reason = _listed(_SEVERITIES if path.endswith("severity") else _STATUSES)
+    return InvalidMessage(path or "message", given, reason)
+
+
+def _descend(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(step)
+    if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        return value[int(step)]
+    return value
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def require_count(name: str, value: object) -> None:
+    """Raise `InvalidMessage` unless `value` is a whole number, 0 or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidMessage(name, value, "a whole number, 0 or more")
+
+
+def _require_envelope(sent_at: object, message_id: object) -> None:
+    if not isinstance(sent_at, str) or not _TIMESTAMP.match(sent_at):
+        raise InvalidMessage("timestamp", sent_at, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
+    _require_text("id", message_id)
+
+
+def _require_string(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidMessage(name, value, "a string")
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value or value.isspace():
+        raise InvalidMessage(name, value, "a non-empty string")
+
+
+def _require_percent(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value) or not 0 <= value <= 100:
+        raise InvalidMessage(name, value, "a number from 0 to 100")
+
+
+def _require_one_of(name: str, value: object, choices: frozenset[str]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidMessage(name, value, _listed(choices))
+
+
+def _require_url(name: str, value: object) -> None:
+    if not isinstance(value, str) or not _URL.match(value):
+        raise InvalidMessage(name, value, "an http:// or https:// address, or a path that starts with one /")
+
+
+def _listed(choices: Iterable[str]) -> str:
+    return ", ".join(sorted(choices))

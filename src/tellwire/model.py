@@ -1,0 +1,95 @@
+"""The nouns everything else talks about: who is told (`Target`), who a token says it is (`Identity`), what became of a
+message (`Delivery`), and a live connection as others see it (`ConnectionInfo`)."""
+
+import base64
+import os
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from msgspec import Struct, field
+
+from tellwire.errors import InvalidMessage
+
+
+def new_connection_id() -> str:
+    """Return an id of API Gateway's form: 11 random bytes in URL-safe base64, 15 characters and `=`."""
+    return base64.urlsafe_b64encode(os.urandom(11)).decode("ascii")
+
+
+def new_message_id() -> str:
+    """Return 96 random bits in hexadecimal: unique without anybody counting."""
+    return os.urandom(12).hex()
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return an RFC 3339 time in UTC with milliseconds, as `2026-11-23T09:18:54.123Z`. None means now."""
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+class Identity(Struct, frozen=True):
+    """Who a token says it is.
+
+    `user_id` is the token's `sub`; `expires_at` its `exp`, in epoch seconds; `claims` all it said.
+    """
+
+    user_id: str
+    expires_at: float
+    claims: dict[str, Any] = field(default_factory=dict)
+
+
+class Target(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Whom a broadcast is for. Exactly one of the four is set.
+
+    On the wire: `{"user": "u1"}`, `{"connection": "nBUGZLR2Hhyb5qM="}`, `{"connections": ["…", "…"]}` or
+    `{"all": true}`.
+    """
+
+    user: str | None = None
+    connection: str | None = None
+    connections: tuple[str, ...] | None = None
+    all: bool | None = None
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+        if len(chosen) != 1:
+            raise InvalidMessage("target", chosen, "exactly one of user, connection, connections, all")
+        if self.all is False:
+            raise InvalidMessage("target.all", False, "true")
+        for name in ("user", "connection"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InvalidMessage(f"target.{name}", value, "a non-empty string")
+        if self.connections is not None and not all_non_empty_strings(self.connections):
+            raise InvalidMessage("target.connections", self.connections, "a list of non-empty strings")
+
+
+def all_non_empty_strings(values: object) -> bool:
+    """Tell whether `values` is a tuple of non-empty strings."""
+    return isinstance(values, tuple) and all(isinstance(value, str) and value for value in values)
+
+
+class Delivery(Struct, frozen=True):
+    """What became of one message, counted in connections.
+
+    `delivered`: handed to the connection's socket. It says nothing of the person having seen it.
+    `gone`: not there any more; nothing to mend.
+    `failed`: there, and did not take it (a client too slow to follow, an error on the way).
+    """
+
+    delivered: int = 0
+    gone: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Self) -> "Delivery":
+        return Delivery(self.delivered + other.delivered, self.gone + other.gone, self.failed + other.failed)
+
+
+class ConnectionInfo(Struct, frozen=True, rename="camel"):
+    """A live connection: one tab or device of a user. Times are RFC 3339 in UTC."""
+
+    connection_id: str
+    user_id: str
+    connected_at: str
+    last_active_at: str
+    expires_at: str

@@ -1,0 +1,71 @@
+"""The ports: what the core asks of the outside, and what it may count on. One contract suite runs on every adapter."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from tellwire.model import ConnectionInfo, Delivery, Identity, Target
+
+
+class Carrier(Protocol):
+    """How a message travels to live connections."""
+
+    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+        """Hand `payload` to every connection of `target` and count what became of it.
+
+        `payload` is one encoded message, at most `limits.MAX_MESSAGE_BYTES`; it arrives as one text message, byte for
+        byte. Two deliveries that were awaited one after the other arrive in that order on each connection.
+
+        One connection's trouble is counted and never raised: the others get theirs. A user without connections is no
+        error: `Delivery(0, 0, 0)`. A connection id nobody has counts as `gone`.
+
+        Raises:
+            GatewayError: the carrier itself is out of reach; what became of the message is not known.
+        """
+        ...
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        """List the live connections of a user, oldest first; empty when there are none."""
+        ...
+
+    async def disconnect(self, connection_id: str) -> bool:
+        """Close a connection with 1000, as `DELETE @connections` does. False if nobody has that id."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Who is behind a token."""
+
+    async def authenticate(self, token: str) -> Identity:
+        """Return who the token says it is, valid at this moment.
+
+        Safe to call for many tokens at once. Never logs the token, nor quotes it in an error.
+
+        Raises:
+            TokenInvalid: not signed by the keys we trust, not for us, or malformed.
+            TokenExpired: its `exp` has passed.
+            KeysUnavailable: the keys to check it cannot be had just now.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """The time, and waiting. Everything that expires or times out asks this, so that a test can move it."""
+
+    def now(self) -> float:
+        """Return the time in epoch seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. Zero or less only yields to the event loop."""
+        ...
+
+
+class SystemClock:
+    """The clock on the wall."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))

@@ -1,0 +1,374 @@
+"""The progress of an upload: a job reports where it is, its user sees it on every device.
+
+    count / update ─▶ Tally (pure: what to show) ─▶ Reporter (one message at a time, the newest) ─▶ broadcaster
+
+Rules:
+- The first and the last state are always sent. In between one is sent when what is shown has changed, at most every
+  `interval_seconds` (or, with `every_rows`, once that many rows have gone by).
+- Progress never goes backwards, and 100 is said once: by leaving the block.
+- Only one message is on its way at a time, and the next one is the newest. A slow gateway makes updates rarer, never
+  late, and never the job slower than a hundredth of its time.
+- A gateway that cannot be reached is logged once per episode and counted in `failures`. The job goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from time import monotonic
+from types import TracebackType
+from typing import TypeVar
+
+from tellwire.broadcast import Broadcaster, current_broadcaster
+from tellwire.errors import InvalidMessage, TellwireError, UploadFailed
+from tellwire.limits import PROGRESS_INTERVAL_SECONDS
+from tellwire.messages import (
+    Message,
+    UploadProgress,
+    UploadProgressMessage,
+    UploadStatus,
+    create_error_message,
+    require_count,
+)
+from tellwire.model import Target
+
+logger = logging.getLogger("tellwire.progress")
+
+T = TypeVar("T")
+
+_HIGHEST_WHILE_RUNNING = 99.0
+_YIELD_SECONDS = 0.0025
+_LAST_WORDS_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Where an upload is. Pure: it counts, and says what to show."""
+
+    upload_id: str
+    file_name: str
+    total_rows: int | None = None
+    total_bytes: int | None = None
+    rows: int = 0
+    bytes_read: int = 0
+    message: str | None = None
+    summary: str | None = None
+    _progress: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("total_rows", "total_bytes"):
+            if getattr(self, name) is not None:
+                require_count(name, getattr(self, name))
+        self.show("running")  # An empty id should be refused here, not after an hour's work.
+
+    def update(self, rows: int | None, bytes_read: int | None, message: str | None) -> None:
+        """Take new counts. One that is lower than the last is out of date, and ignored."""
+        if rows is not None:
+            require_count("rows", rows)
+            self.rows = max(self.rows, rows)
+        if bytes_read is not None:
+            require_count("bytes_read", bytes_read)
+            self.bytes_read = max(self.bytes_read, bytes_read)
+        if message is not None:
+            if not isinstance(message, str):
+                raise InvalidMessage("message", message, "a string")
+            self.message = message
+
+    def show(self, status: UploadStatus) -> UploadProgress:
+        """Return what the user should see."""
+        self._progress = 100.0 if status == "complete" else max(self._progress, self._reached())
+        return UploadProgress(
+            upload_id=self.upload_id,
+            file_name=self.file_name,
+            progress=int(self._progress) if self._progress.is_integer() else self._progress,
+            message=self._words(status),
+            current_row=self.rows,
+            total_rows=self.rows if status == "complete" and self.total_rows is not None else self.total_rows,
+            status=status,
+        )
+
+    def _reached(self) -> float:
+        if self.total_rows:
+            share = self.rows / self.total_rows
+        elif self.total_bytes:
+            share = self.bytes_read / self.total_bytes
+        else:
+            share = 0.0
+        return min(_HIGHEST_WHILE_RUNNING, round(100 * share, 1))
+
+    def _words(self, status: UploadStatus) -> str:
+        if status == "complete":
+            return self.summary or f"Complete: {_rows(self.rows)}"
+        if status == "failed":
+            return self.summary or f"Failed after {_rows(self.rows)}"
+        if self.message is not None:
+            return self.message
+        if not self.rows:
+            return "Starting…"
+        return f"Row {self.rows:,} of {self.total_rows:,}" if self.total_rows else f"Row {self.rows:,}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+class Reporter:
+    """Sends one user what is newest, one message at a time, in order. Lives on one event loop; never raises."""
+
+    def __init__(self, broadcaster: Broadcaster, user_id: str) -> None:
+        self._broadcaster = broadcaster
+        self._target = Target(user=user_id)
+        self._newest: Message | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._in_trouble = False
+        self.sent = 0
+        self.failures = 0
+
+    def offer(self, message: Message) -> None:
+        """Send `message` as soon as the one on its way is through, unless a newer one is offered by then."""
+        self._newest = message
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_newest(), name="tellwire-progress")
+
+    async def breathe(self) -> None:
+        """Let a message that was offered leave, without waiting for a gateway that is slow."""
+        if self._sending is None:
+            await asyncio.sleep(0)
+        else:
+            await asyncio.wait({self._sending}, timeout=_YIELD_SECONDS)
+
+    async def finish(self, messages: Iterable[Message]) -> None:
+        """Send the last messages, all of them, after the one on its way; what waits is out of date."""
+        self._newest = None
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                if self._sending is not None:
+                    await asyncio.wait({self._sending}, timeout=_LAST_WORDS_SECONDS / 3)
+                    if self._sending is not None:
+                        self._sending.cancel()
+                for message in messages:
+                    await self._send(message)
+        except TimeoutError:
+            self._count_failure("no answer in time")
+
+    async def _send_newest(self) -> None:
+        try:
+            while self._newest is not None:
+                message, self._newest = self._newest, None
+                await self._send(message)
+        finally:
+            self._sending = None
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._broadcaster.broadcast(self._target, message)
+        except TellwireError as error:
+            self._count_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a carrier does, the job must go on
+            self._count_failure(repr(error))
+        else:
+            self.sent += 1
+            self._in_trouble = False
+
+    def _count_failure(self, reason: str) -> None:
+        self.failures += 1
+        if not self._in_trouble:
+            logger.warning("progress does not get through, the job goes on: %s", reason)
+        self._in_trouble = True
+
+
+class Upload:
+    """An upload in progress. Made by `track_upload`; use it from the event loop it was entered on.
+
+    `tally` is where it is; `begin`, `end`, `take_due` and `offer` are for the two `track_upload`s, this module's and
+    `tellwire.sync`'s.
+    """
+
+    def __init__(self, reporter: Reporter, tally: Tally, interval_seconds: float, every_rows: int | None) -> None:
+        self._reporter = reporter
+        self.tally = tally
+        self._interval_seconds = interval_seconds
+        self._every_rows = every_rows
+        self._next_at = 0.0
+        self._next_row = every_rows or 0
+        self._shown: UploadProgress | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows done so far."""
+        return self.tally.rows
+
+    @property
+    def sent(self) -> int:
+        """Messages that got through to the gateway."""
+        return self._reporter.sent
+
+    @property
+    def failures(self) -> int:
+        """Messages that did not."""
+        return self._reporter.failures
+
+    @property
+    def summary(self) -> str | None:
+        """The last state's words. None: they are made from the number of rows."""
+        return self.tally.summary
+
+    @summary.setter
+    def summary(self, text: str | None) -> None:
+        self.tally.summary = text
+
+    def update(self, *, rows: int | None = None, bytes_read: int | None = None, message: str | None = None) -> None:
+        """Say where the job is, in totals. Costs next to nothing; what is due is sent in the background.
+
+        `message` replaces the words shown from now on. Rows or bytes lower than before are ignored.
+
+        Raises:
+            InvalidMessage: a count is negative or not whole, or `message` is not a string.
+        """
+        self.tally.update(rows, bytes_read, message)
+        if self.take_due():
+            self.offer()
+
+    async def count(self, rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+        """Pass on `rows`, counting each as done when the next one is asked for.
+
+        A plain iterable never gives way to the event loop; this does, whenever an update is due.
+
+        Example:
+            async for row in upload.count(csv.DictReader(file)):
+                save(row)
+        """
+        tally, by_rows = self.tally, self._every_rows is not None
+        if isinstance(rows, AsyncIterable):
+            async for row in rows:
+                yield row
+                tally.rows += 1
+                if by_rows or monotonic() >= self._next_at:
+                    await self._step()
+        else:
+            for row in rows:
+                yield row
+                tally.rows += 1
+                if by_rows or monotonic() >= self._next_at:
+                    await self._step()
+
+    async def _step(self) -> None:
+        if self.take_due():
+            self.offer()
+            await self._reporter.breathe()
+
+    def take_due(self) -> bool:
+        """Tell whether an update is due and, if it is, wait for the next from here. From any thread."""
+        if self._every_rows is None:
+            now = monotonic()
+            if now < self._next_at:
+                return False
+            self._next_at = now + self._interval_seconds
+            return True
+        rows = self.tally.rows
+        if rows < self._next_row:
+            return False
+        self._next_row = rows - rows % self._every_rows + self._every_rows
+        return True
+
+    def offer(self) -> None:
+        """Send the present state if it looks different from the last."""
+        shown = self.tally.show("running")
+        if shown != self._shown:
+            self._shown = shown
+            self._reporter.offer(UploadProgressMessage(shown))
+
+    async def _tick(self) -> None:
+        # The job may pause just after an update that was too early to send; this sends it.
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            if self.take_due():
+                self.offer()
+
+    async def begin(self) -> None:
+        """Send the first state."""
+        self._next_at = monotonic() + self._interval_seconds
+        self.offer()
+        if self._every_rows is None:
+            self._ticker = asyncio.create_task(self._tick(), name="tellwire-progress-tick")
+        await self._reporter.breathe()
+
+    async def end(self, error: BaseException | None) -> None:
+        """Send the last state, and why it failed if it did."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if error is None:
+            await self._reporter.finish([UploadProgressMessage(self.tally.show("complete"))])
+            return
+        code, reason = _failure(error, self.tally.file_name)
+        details = {"uploadId": self.tally.upload_id, "fileName": self.tally.file_name}
+        last = UploadProgressMessage(self.tally.show("failed"))
+        await self._reporter.finish([last, create_error_message(code, reason, details)])
+
+
+def _failure(error: BaseException, file_name: str) -> tuple[str, str]:
+    match error:
+        case UploadFailed(upload_code=code, message=message):
+            return code, message
+        case asyncio.CancelledError() | KeyboardInterrupt() | SystemExit():
+            return "UPLOAD_INTERRUPTED", f"{file_name} was interrupted before it was done"
+        case _:
+            # The exception's own text may hold paths, queries or secrets.
+            return "UPLOAD_FAILED", f"{file_name} could not be processed"
+
+
+class track_upload:  # noqa: N801 - used like a function
+    """Show a user the progress of an upload, on every device, while the block runs.
+
+    Args:
+        user_id: whose devices are told.
+        upload_id: what the client knows this upload by.
+        file_name: what the user knows it by.
+        total_rows: how many rows there will be; None if nobody knows.
+        total_bytes: how big the file is, for a job that knows bytes instead of rows.
+        interval_seconds: the shortest time between two updates.
+        every_rows: send an update after this many rows, whatever the time (the guide's "every 100 rows").
+        broadcaster: who sends; None means the environment's.
+
+    Leaving the block sends 100. An exception sends a failed state and an `error` message, and goes on its way; raise
+    `UploadFailed` to choose the words. A gateway out of reach never disturbs the job.
+
+    Raises:
+        InvalidMessage: an id or the file name is empty, or a count is negative.
+        ConfigError: no `broadcaster`, and the environment names no gateway.
+
+    Example:
+        async with track_upload("user-1", "moc-1", "parts.csv", total_rows=10_000) as upload:
+            async for row in upload.count(rows):
+                save(row)
+    """
+
+    def __init__(
+        self,
+        user_id: str,
+        upload_id: str,
+        file_name: str,
+        total_rows: int | None = None,
+        *,
+        total_bytes: int | None = None,
+        interval_seconds: float = PROGRESS_INTERVAL_SECONDS,
+        every_rows: int | None = None,
+        broadcaster: Broadcaster | None = None,
+    ) -> None:
+        if not interval_seconds > 0:
+            raise InvalidMessage("interval_seconds", interval_seconds, "a number above 0")
+        if every_rows is not None and (not isinstance(every_rows, int) or every_rows < 1):
+            raise InvalidMessage("every_rows", every_rows, "a whole number, 1 or more")
+        reporter = Reporter(broadcaster or current_broadcaster(), user_id)
+        tally = Tally(upload_id, file_name, total_rows, total_bytes)
+        self.upload = Upload(reporter, tally, interval_seconds, every_rows)
+
+    async def __aenter__(self) -> Upload:
+        await self.upload.begin()
+        return self.upload
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.upload.end(error)

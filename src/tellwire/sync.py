@@ -1,0 +1,163 @@
+"""The same names for synchronous code: Lambda handlers, scripts, threads, Django views.
+
+    from tellwire.sync import broadcast_to_user, create_notification_message, track_upload
+
+All of it runs on one event loop in one background thread per process, started by the first call; connections to the
+gateway stay open between calls. Call it from as many threads as you like. A process that was forked, or frozen as a
+Lambda is between two events, goes on as if nothing had happened.
+"""
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tellwire import progress
+from tellwire.broadcast import current_broadcaster, use_broadcaster
+from tellwire.errors import UploadFailed
+from tellwire.messages import (
+    Message,
+    create_error_message,
+    create_message,
+    create_notification_message,
+    create_upload_progress_message,
+)
+from tellwire.model import Delivery
+
+__all__ = [
+    "Delivery",
+    "UploadFailed",
+    "broadcast_to_all",
+    "broadcast_to_connection",
+    "broadcast_to_connections",
+    "broadcast_to_user",
+    "create_error_message",
+    "create_message",
+    "create_notification_message",
+    "create_upload_progress_message",
+    "track_upload",
+    "use_broadcaster",
+]
+
+T = TypeVar("T")
+
+
+def broadcast_to_user(user_id: str, message: Message) -> Delivery:
+    """Send `message` to every device of a user. See `tellwire.broadcast_to_user`."""
+    return _run(current_broadcaster().broadcast_to_user(user_id, message))
+
+
+def broadcast_to_connection(connection_id: str, message: Message) -> Delivery:
+    """Send `message` to one connection. See `tellwire.broadcast_to_connection`."""
+    return _run(current_broadcaster().broadcast_to_connection(connection_id, message))
+
+
+def broadcast_to_connections(connection_ids: Iterable[str], message: Message) -> Delivery:
+    """Send `message` to each of these connections once. See `tellwire.broadcast_to_connections`."""
+    return _run(current_broadcaster().broadcast_to_connections(connection_ids, message))
+
+
+def broadcast_to_all(message: Message) -> Delivery:
+    """Send `message` to every connection. See `tellwire.broadcast_to_all`."""
+    return _run(current_broadcaster().broadcast_to_all(message))
+
+
+class Upload:
+    """An upload in progress, for synchronous code. Made by `track_upload`; use it from any thread."""
+
+    def __init__(self, upload: progress.Upload, loop: asyncio.AbstractEventLoop) -> None:
+        self._upload = upload
+        self._loop = loop
+
+    @property
+    def rows(self) -> int:
+        """Rows done so far."""
+        return self._upload.rows
+
+    @property
+    def sent(self) -> int:
+        """Messages that got through to the gateway."""
+        return self._upload.sent
+
+    @property
+    def failures(self) -> int:
+        """Messages that did not."""
+        return self._upload.failures
+
+    @property
+    def summary(self) -> str | None:
+        """The last state's words. None: they are made from the number of rows."""
+        return self._upload.summary
+
+    @summary.setter
+    def summary(self, text: str | None) -> None:
+        self._upload.summary = text
+
+    def update(self, *, rows: int | None = None, bytes_read: int | None = None, message: str | None = None) -> None:
+        """Say where the job is, in totals. See `tellwire.progress.Upload.update`."""
+        self._upload.tally.update(rows, bytes_read, message)
+        self._send_if_due()
+
+    def count(self, rows: Iterable[T]) -> Iterator[T]:
+        """Pass on `rows`, counting each as done when the next one is asked for.
+
+        Example:
+            for row in upload.count(csv.DictReader(file)):
+                save(row)
+        """
+        tally = self._upload.tally
+        for row in rows:
+            yield row
+            tally.rows += 1
+            self._send_if_due()
+
+    def _send_if_due(self) -> None:
+        if self._upload.take_due():
+            self._loop.call_soon_threadsafe(self._upload.offer)
+
+
+class track_upload(progress.track_upload):  # noqa: N801 - used like a function
+    """Show a user the progress of an upload while the block runs. The arguments are `tellwire.track_upload`'s.
+
+    Example:
+        with track_upload("user-1", "moc-1", "parts.csv", total_rows=10_000) as upload:
+            for row in upload.count(rows):
+                save(row)
+    """
+
+    def __enter__(self) -> Upload:
+        _run(self.upload.begin())
+        return Upload(self.upload, _background_loop(os.getpid()))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _run(self.upload.end(error))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    future = asyncio.run_coroutine_threadsafe(work, _background_loop(os.getpid()))
+    try:
+        return future.result()
+    except BaseException:
+        # Ctrl-C lands here, in the waiting thread: let the work end too.
+        future.cancel()
+        raise
+
+
+_starting = threading.Lock()
+
+
+def _background_loop(process_id: int) -> asyncio.AbstractEventLoop:
+    with _starting:
+        return _start_loop(process_id)
+
+
+@functools.cache
+def _start_loop(process_id: int) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name=f"tellwire-{process_id}", daemon=True).start()
+    return loop

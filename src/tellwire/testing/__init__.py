@@ -1,0 +1,13 @@
+"""For tests, ours and yours: a clock that only moves when told, a carrier that remembers, and a gateway to connect to.
+
+async def test_the_user_hears_of_it():
+    carrier = MemoryCarrier()
+    with use_broadcaster(Broadcaster(carrier)):
+        await my_job("user-1")
+    assert carrier.sent_to("user-1")[-1]["data"]["progress"] == 100
+"""
+
+from tellwire.testing.carrier import MemoryCarrier
+from tellwire.testing.clock import FakeClock
+
+__all__ = ["FakeClock", "MemoryCarrier"]

@@ -1,0 +1,32 @@
+"""A carrier for tests: it delivers to nobody and remembers everything."""
+
+from typing import Any
+
+import msgspec
+
+from tellwire.model import ConnectionInfo, Delivery, Target
+
+
+class MemoryCarrier:
+    """A `Carrier` that keeps what it was given. `answer` is what every delivery returns; `error`, if set, is raised."""
+
+    def __init__(self, answer: Delivery | None = None) -> None:
+        self.answer = answer or Delivery(delivered=1)
+        self.error: Exception | None = None
+        self.sent: list[tuple[Target, dict[str, Any]]] = []
+
+    def sent_to(self, user_id: str) -> list[dict[str, Any]]:
+        """Return the messages a user was sent, oldest first, as a browser would read them."""
+        return [message for target, message in self.sent if target.user == user_id]
+
+    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((target, msgspec.json.decode(payload)))
+        return self.answer
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        return []
+
+    async def disconnect(self, connection_id: str) -> bool:
+        return False

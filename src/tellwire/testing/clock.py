@@ -1,0 +1,44 @@
+"""A clock for tests: two hours pass in the time it takes to say so."""
+
+import asyncio
+import heapq
+import itertools
+
+
+class FakeClock:
+    """A `Clock` that stands still until `advance` is called."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self._now = now
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), woken))
+        await woken
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass. Whoever sleeps wakes when it is its time, and may go to sleep again."""
+        end = self._now + seconds
+        await _settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            at, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():
+                self._now = max(self._now, at)
+                woken.set_result(None)
+                await _settle()
+        self._now = end
+        await _settle()
+
+
+async def _settle() -> None:
+    # A few turns of the loop: enough for a woken task to act and to sleep again.
+    for _ in range(3):
+        await asyncio.sleep(0)
