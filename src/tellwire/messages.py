@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from tellwire.errors import InvalidMessage, MessageTooBig
+from tellwire.explain import explain
 from tellwire.limits import MAX_MESSAGE_BYTES
 from tellwire.model import new_message_id, timestamp
 
@@ -40,6 +41,9 @@ _TIMESTAMP = re.compile(_TIMESTAMP_PATTERN)
 _URL = re.compile(_URL_PATTERN, re.IGNORECASE)
 _SEVERITIES = frozenset(get_args(Severity))
 _STATUSES = frozenset(get_args(UploadStatus))
+
+ENUMERATED: Final = {"severity": _SEVERITIES, "status": _STATUSES}
+"""The fields with a fixed set of values, by name."""
 
 # The bounds stand in the JSON Schema for readers of other languages; the checks below enforce them, so that the error
 # can say what was given. (msgspec's own would not.)
@@ -279,32 +283,7 @@ def decode_message(payload: bytes | msgspec.Raw) -> Message:
         decoder = _KNOWN.get(_head.decode(payload).type, _CUSTOM)
         return cast("Message", decoder.decode(payload))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise explain_decode_error(payload, error) from error
-
-
-def explain_decode_error(payload: bytes | msgspec.Raw, error: Exception) -> InvalidMessage:
-    """Say of a failed decode what was given and what is allowed; msgspec's own text has only the second."""
-    if isinstance(error.__cause__, InvalidMessage):
-        return error.__cause__
-    reason, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    try:
-        given = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return InvalidMessage("message", bytes(payload)[:80], f"JSON ({reason})")
-    for step in re.findall(r"[^.\[\]]+", path):
-        given = _descend(given, step)
-    if reason.startswith("Invalid enum value"):
-        reason = _listed(_SEVERITIES if path.endswith("severity") else _STATUSES)
-    return InvalidMessage(path or "message", given, reason)
-
-
-def _descend(value: Any, step: str) -> Any:
-    if isinstance(value, dict):
-        return value.get(step)
-    if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-        return value[int(step)]
-    return value
+        raise explain(payload, error, ENUMERATED) from error
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------

@@ -26,9 +26,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tellwire.errors import TellwireError
+from tellwire.explain import explain
 from tellwire.gateway.openapi import openapi_document
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
-from tellwire.messages import decode_message, encode_message, explain_decode_error
+from tellwire.messages import decode_message, encode_message
 from tellwire.model import ConnectionInfo, Delivery, Target
 from tellwire.ports import Carrier
 
@@ -144,7 +145,7 @@ class HttpApi:
         return _json({"status": "ready"})
 
     async def openapi(self, request: Request) -> Response:
-        return _json(openapi_document((PublishRequest, Delivery, Problem, Connections, Stats)))
+        return _json(describe())
 
     async def upgrade_required(self, request: Request) -> Response:
         response = _problem(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws:// and a token")
@@ -157,7 +158,7 @@ class HttpApi:
         try:
             wanted = _publish_request.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise explain_decode_error(body, error) from error
+            raise explain(body, error) from error
         payload = encode_message(decode_message(wanted.message))
         return await self._carrier.deliver(wanted.target, payload)
 
@@ -198,6 +199,11 @@ class HttpApi:
         response = _problem(401, "API_KEY_WRONG", "Send the header Authorization: Bearer <api key>")
         response.headers["www-authenticate"] = "Bearer"
         return response
+
+
+def describe() -> dict[str, Any]:
+    """Return the OpenAPI document of these endpoints."""
+    return openapi_document((PublishRequest, Delivery, Problem, Connections, Stats))
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:

@@ -74,7 +74,7 @@ class SocketLimits:
 
 
 class Sockets:
-    """What all connections of a node share: the application, the clock, the deadlines, and who has something to write."""
+    """What the connections of a node share: the application, the clock, the deadlines, and one list to write."""
 
     def __init__(self, application: Application, clock: Clock, socket_limits: SocketLimits | None = None) -> None:
         self.application = application

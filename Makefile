@@ -1,0 +1,50 @@
+# `make` lists what there is. Everything sets itself up: a fresh machine needs Python >= 3.11 and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit-3.13 check format bench spec clean
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: $(STAMP) ## Create .venv with everything in it
+
+$(STAMP): pyproject.toml uv.lock scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup
+	@touch $@
+
+demo: $(STAMP) ## Run the main job: two devices watch an upload. ONCE=1 ends by itself, FILE=mine.csv takes your file
+	@$(BIN)/python -m examples.parts_upload.demo $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
+
+test: $(STAMP) ## Run every test
+	$(BIN)/pytest
+
+test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
+	scripts/on-python-3.13
+
+check: $(STAMP) ## Lint, format, types, import layers, and that spec/ is what the code says
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m scripts.export_spec --check
+
+format: $(STAMP) ## Put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## Measure (about five minutes); see bench/README.md
+	$(BIN)/python -m bench $(ARGS)
+
+spec: $(STAMP) ## Write spec/ anew from the code
+	$(BIN)/python -m scripts.export_spec
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data

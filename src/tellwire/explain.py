@@ -1,0 +1,56 @@
+"""Why a JSON text was not what it must be: the decoder says where and what it expected, this adds what was given."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tellwire.errors import InvalidMessage
+
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`")
+_MISSING: Final = re.compile(r"Object missing required field `(.+)`")
+_EXPECTED: Final = re.compile(r"Expected `(.+)`, got `.+`")
+
+
+class _Nothing:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+def explain(
+    payload: bytes | msgspec.Raw, error: Exception, choices: Mapping[str, Iterable[str]] | None = None
+) -> InvalidMessage:
+    """Turn a failed decode of `payload` into an error that says what, what was given and what is allowed.
+
+    `choices` are the values of the enumerated fields, by the field's name: the decoder does not list them.
+    """
+    if isinstance(error.__cause__, InvalidMessage):
+        return error.__cause__
+    reason, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    try:
+        given = _at(msgspec.json.decode(payload), path)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return InvalidMessage("message", bytes(payload)[:80], f"JSON ({reason})")
+    if match := _UNKNOWN.match(reason):
+        return InvalidMessage(_join(path, match[1]), given.get(match[1]), "no such field here")
+    if match := _MISSING.match(reason):
+        return InvalidMessage(_join(path, match[1]), _Nothing(), "a value; it is required")
+    if match := _EXPECTED.match(reason):
+        return InvalidMessage(path or "message", given, f"a value of type {match[1]}")
+    listed = (choices or {}).get(path.rpartition(".")[2])
+    return InvalidMessage(path or "message", given, ", ".join(sorted(listed)) if listed else reason)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _at(value: Any, path: str) -> Any:
+    for step in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+    return value
