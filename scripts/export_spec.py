@@ -106,6 +106,9 @@ def documents() -> dict[Path, bytes]:
 def _schema() -> dict[str, Any]:
     kinds = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
     references, schemas = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for kind in kinds:
+        # A publisher may leave out `timestamp` and `id`; a message on its way to a device always has them.
+        schemas[kind.__name__]["required"] = list(schemas[kind.__name__]["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tellwire message",

@@ -32,6 +32,8 @@ RESERVED_TYPES: Final = frozenset(
 )
 """What the protocol itself says. A custom message by one of these names would be taken for the server's word."""
 
+KNOWN_TYPES: Final = frozenset({"upload_progress", "notification", "error"})
+
 _TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}$"
 _TIMESTAMP_PATTERN: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
 _URL_PATTERN: Final = r"^(https?://[^/\\]|/(?![/\\]))[^\x00-\x20\x7f\\]*$"
@@ -142,17 +144,17 @@ class ErrorMessage(Struct, frozen=True, tag_field="type", tag="error", forbid_un
 class CustomMessage(Struct, frozen=True, forbid_unknown_fields=True):
     """A message of your own type. `data` is any JSON."""
 
-    type: Annotated[str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(RESERVED_TYPES)}})]
+    type: Annotated[str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(KNOWN_TYPES | RESERVED_TYPES)}})]
     data: Any
     timestamp: Timestamp = field(default_factory=timestamp)
     id: Text = field(default_factory=new_message_id)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.type, str) or not _TYPE.match(self.type):
+        if not isinstance(self.type, str) or not _TYPE.fullmatch(self.type):
             raise InvalidMessage("type", self.type, "a letter, then up to 63 of letters, digits and _ . : -")
         if self.type in RESERVED_TYPES:
             raise InvalidMessage("type", self.type, f"any but the protocol's own: {', '.join(sorted(RESERVED_TYPES))}")
-        if self.type in _KNOWN:
+        if self.type in KNOWN_TYPES:
             raise InvalidMessage("type", self.type, f"a type of your own; {self.type} has create_{self.type}_message")
         _require_envelope(self.timestamp, self.id)
 
@@ -296,7 +298,7 @@ def require_count(name: str, value: object) -> None:
 
 
 def _require_envelope(sent_at: object, message_id: object) -> None:
-    if not isinstance(sent_at, str) or not _TIMESTAMP.match(sent_at):
+    if not isinstance(sent_at, str) or not _TIMESTAMP.fullmatch(sent_at):
         raise InvalidMessage("timestamp", sent_at, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
     _require_text("id", message_id)
 
@@ -322,7 +324,7 @@ def _require_one_of(name: str, value: object, choices: frozenset[str]) -> None:
 
 
 def _require_url(name: str, value: object) -> None:
-    if not isinstance(value, str) or not _URL.match(value):
+    if not isinstance(value, str) or not _URL.fullmatch(value):
         raise InvalidMessage(name, value, "an http:// or https:// address, or a path that starts with one /")
 
 

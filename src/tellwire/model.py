@@ -51,22 +51,32 @@ class Target(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     all: bool | None = None
 
     def __post_init__(self) -> None:
+        # Once per published message, so the usual way through is short.
+        if self.user is not None and self.connection is self.connections is self.all is None:
+            _require_id("target.user", self.user)
+        else:
+            self._check_other_ways()
+
+    def _check_other_ways(self) -> None:
         chosen = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
-        if len(chosen) != 1:
-            raise InvalidMessage("target", chosen, "exactly one of user, connection, connections, all")
-        if self.all is False:
-            raise InvalidMessage("target.all", False, "true")
-        for name in ("user", "connection"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise InvalidMessage(f"target.{name}", value, "a non-empty string")
-        if self.connections is not None and not all_non_empty_strings(self.connections):
-            raise InvalidMessage("target.connections", self.connections, "a list of non-empty strings")
+        match chosen:
+            case ["connection"]:
+                _require_id("target.connection", self.connection)
+            case ["connections"]:
+                if not isinstance(self.connections, tuple):
+                    raise InvalidMessage("target.connections", self.connections, "a list of non-empty strings")
+                for each in self.connections:
+                    _require_id("target.connections", each)
+            case ["all"]:
+                if self.all is not True:
+                    raise InvalidMessage("target.all", self.all, "true")
+            case _:
+                raise InvalidMessage("target", chosen, "exactly one of user, connection, connections, all")
 
 
-def all_non_empty_strings(values: object) -> bool:
-    """Tell whether `values` is a tuple of non-empty strings."""
-    return isinstance(values, tuple) and all(isinstance(value, str) and value for value in values)
+def _require_id(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidMessage(name, value, "a non-empty string")
 
 
 class Delivery(Struct, frozen=True):

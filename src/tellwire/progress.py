@@ -98,7 +98,7 @@ class Tally:
 
     def _words(self, status: UploadStatus) -> str:
         if status == "complete":
-            return self.summary or f"Complete: {_rows(self.rows)}"
+            return self.summary or (f"Complete: {_rows(self.rows)}" if self.rows else "Complete")
         if status == "failed":
             return self.summary or f"Failed after {_rows(self.rows)}"
         if self.message is not None:

@@ -20,7 +20,7 @@ def cognito_issuer(user_pool_id: str) -> str:
     Raises:
         ConfigError: not a user pool id.
     """
-    match = _POOL_ID.match(user_pool_id)
+    match = _POOL_ID.fullmatch(user_pool_id)
     if match is None:
         raise ConfigError(f"COGNITO_USER_POOL_ID: got {user_pool_id!r}; allowed: an id such as us-east-1_AbCdEfGhI")
     return f"https://cognito-idp.{match['region']}.amazonaws.com/{user_pool_id}"

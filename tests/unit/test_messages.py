@@ -1,0 +1,230 @@
+"""What messages may hold, and the bytes they become."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tellwire.errors import InvalidMessage, MessageTooBig
+from tellwire.limits import MAX_MESSAGE_BYTES
+from tellwire.messages import (
+    RESERVED_TYPES,
+    create_error_message,
+    create_message,
+    create_notification_message,
+    create_upload_progress_message,
+    decode_message,
+    encode_message,
+)
+
+GOLDEN = sorted((Path(__file__).parents[2] / "spec" / "messages").glob("*.json"))
+
+
+def as_json(message: Any) -> dict[str, Any]:
+    return dict(json.loads(encode_message(message)))
+
+
+def test_upload_progress_has_the_guides_arguments_and_names() -> None:
+    message = as_json(create_upload_progress_message("moc-1", "parts.csv", 50, "Parsing row 5000...", 5000, 10000))
+    assert list(message)[:3] == ["type", "data", "timestamp"]
+    assert message["type"] == "upload_progress"
+    assert message["data"] == {
+        "uploadId": "moc-1",
+        "fileName": "parts.csv",
+        "progress": 50,
+        "message": "Parsing row 5000...",
+        "currentRow": 5000,
+        "totalRows": 10000,
+    }
+
+
+def test_optional_fields_are_left_out_rather_than_null() -> None:
+    assert set(as_json(create_upload_progress_message("a", "b", 0, ""))["data"]) == {
+        "uploadId",
+        "fileName",
+        "progress",
+        "message",
+    }
+    assert set(as_json(create_notification_message("t", "m", "info"))["data"]) == {"title", "message", "severity"}
+    assert set(as_json(create_error_message("C", "m"))["data"]) == {"code", "message"}
+
+
+def test_a_whole_progress_stays_whole_on_the_wire() -> None:
+    assert b'"progress":50,' in encode_message(create_upload_progress_message("a", "b", 50, ""))
+
+
+def test_timestamps_are_rfc_3339_utc_with_milliseconds() -> None:
+    import re
+
+    sent_at = as_json(create_notification_message("t", "m", "info"))["timestamp"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", sent_at)
+
+
+@pytest.mark.parametrize("progress", [-0.1, 100.1, float("nan"), float("inf"), True, "50", None])
+def test_progress_outside_0_to_100_is_refused(progress: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"data\.progress: got .*; allowed: a number from 0 to 100"):
+        create_upload_progress_message("a", "b", progress, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (("", "f", 0, ""), "data.uploadId"),
+        (("  ", "f", 0, ""), "data.uploadId"),
+        ((None, "f", 0, ""), "data.uploadId"),
+        (("a", "", 0, ""), "data.fileName"),
+        (("a", "f", 0, None), "data.message"),
+        (("a", "f", 0, "", -1), "data.currentRow"),
+        (("a", "f", 0, "", 1.5), "data.currentRow"),
+        (("a", "f", 0, "", True), "data.currentRow"),
+        (("a", "f", 0, "", 1, "2"), "data.totalRows"),
+    ],
+)
+def test_upload_progress_names_the_field_that_is_wrong(arguments: tuple[Any, ...], field: str) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        create_upload_progress_message(*arguments)
+    assert caught.value.field == field
+
+
+def test_an_unknown_severity_lists_the_known_ones() -> None:
+    with pytest.raises(InvalidMessage, match="got 'fatal'; allowed: error, info, success, warning"):
+        create_notification_message("t", "m", "fatal")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["/mocs/1", "/", "https://example.com/a?b#c", "HTTP://example.com", "/a//b"])
+def test_http_and_site_relative_urls_are_allowed(url: str) -> None:
+    assert as_json(create_notification_message("t", "m", "info", url, "Go"))["data"]["actionUrl"] == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        " javascript:alert(1)",
+        "data:text/html,x",
+        "//evil.example",
+        "/\\evil.example",
+        "/\tevil",
+        "mocs/1",
+        "",
+        "https://",
+        "https:///x",
+        "http://a b",
+        "ftp://example.com",
+        "/a\nb",
+        "/a\n",
+        5,
+    ],
+)
+def test_other_urls_are_refused(url: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"data\.actionUrl"):
+        create_notification_message("t", "m", "info", url)
+
+
+@pytest.mark.parametrize("name", [*sorted(RESERVED_TYPES), "notification", "", "1st", "a b", "a\n", "x" * 65, None])
+def test_a_custom_message_cannot_take_a_name_that_means_something_else(name: Any) -> None:
+    with pytest.raises(InvalidMessage, match="type"):
+        create_message(name, {})
+
+
+def test_custom_data_may_be_any_json() -> None:
+    for data in (None, 1, "x", [1, {"a": None}], {"b": [True]}):
+        assert as_json(create_message("thing.happened", data))["data"] == data
+
+
+@pytest.mark.parametrize("data", [object(), {"f": {1, object()}}, "\ud800", 2**70 * 1j])
+def test_data_that_json_cannot_carry_is_refused(data: Any) -> None:
+    with pytest.raises(InvalidMessage, match="data"):
+        encode_message(create_message("thing", data))
+
+
+def test_data_that_refers_to_itself_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(InvalidMessage):
+        encode_message(create_message("thing", loop))
+
+
+def test_what_is_not_a_message_is_refused() -> None:
+    with pytest.raises(InvalidMessage, match=r"what a create_…_message function made"):
+        encode_message({"type": "notification"})  # type: ignore[arg-type]
+
+
+def test_128_kib_are_allowed_and_one_byte_more_is_not() -> None:
+    overhead = len(encode_message(create_message("blob", "")))
+    assert len(encode_message(create_message("blob", "x" * (MAX_MESSAGE_BYTES - overhead)))) == MAX_MESSAGE_BYTES
+    with pytest.raises(MessageTooBig, match="got 131,073 bytes; allowed: at most 131,072 bytes"):
+        encode_message(create_message("blob", "x" * (MAX_MESSAGE_BYTES - overhead + 1)))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_messages_are_read_and_written_byte_for_byte(path: Path) -> None:
+    assert encode_message(decode_message(path.read_bytes())) == path.read_bytes()
+
+
+def test_there_are_golden_messages_of_every_type() -> None:
+    assert {json.loads(path.read_bytes())["type"] for path in GOLDEN} >= {"upload_progress", "notification", "error"}
+
+
+def test_a_published_message_gets_the_timestamp_and_id_it_lacks() -> None:
+    message = as_json(decode_message(b'{"type":"error","data":{"code":"X","message":"m"}}'))
+    assert message["timestamp"]
+    assert message["id"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "message: got []; allowed: a value of type object"),
+        ("nonsense", "message: got b'nonsense'; allowed: JSON"),
+        ("{}", "type: got nothing; allowed: a value; it is required"),
+        ('{"type":"error","data":{"message":"m"}}', "data.code: got nothing; allowed: a value; it is required"),
+        ('{"type":"error","data":{"code":5,"message":"m"}}', "data.code: got 5; allowed: a value of type str"),
+        (
+            '{"type":"notification","data":{"title":"t","message":"m","severity":"x"}}',
+            "data.severity: got 'x'; allowed: error, info, success, warning",
+        ),
+        (
+            '{"type":"notification","data":{"title":"t","message":"m","severity":"info","actionURL":"/"}}',
+            "data.actionURL: got '/'; allowed: no such field here",
+        ),
+        (
+            '{"type":"upload_progress","data":{"uploadId":"a","fileName":"f","progress":101,"message":""}}',
+            "data.progress: got 101; allowed: a number from 0 to 100",
+        ),
+        ('{"type":"x","data":1,"timestamp":"today"}', "timestamp: got 'today'; allowed: an RFC 3339 time"),
+        ('{"type":"x","data":1,"id":""}', "id: got ''; allowed: a non-empty string"),
+        ('{"type":"pong","data":1}', "type: got 'pong'; allowed: any but the protocol's own"),
+        ('{"type":"x","data":' + "[" * 5000 + "]" * 5000 + "}", "allowed: JSON"),
+    ],
+)
+def test_a_bad_publish_says_what_was_given_and_what_is_allowed(text: str, words: str) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        decode_message(text.encode())
+    assert words in str(caught.value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_any_json_survives_the_way_there_and_back(data: Any) -> None:
+    message = create_message("anything", data)
+    assert decode_message(encode_message(message)) == message
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_whatever_raise_anything_but_invalid_message(payload: bytes) -> None:
+    try:
+        decode_message(payload)
+    except InvalidMessage:
+        pass

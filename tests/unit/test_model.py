@@ -1,0 +1,56 @@
+"""Targets, deliveries and ids."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from tellwire.errors import InvalidMessage
+from tellwire.model import Delivery, Target, new_connection_id, new_message_id, timestamp
+
+
+def test_connection_ids_have_api_gateways_form() -> None:
+    ids = {new_connection_id() for _ in range(200)}
+    assert len(ids) == 200
+    # 11 bytes are 88 bits: the last of 15 characters has two bits that are always 0.
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{14}[AEIMQUYcgkosw048]=", each) for each in ids)
+
+
+def test_message_ids_do_not_repeat() -> None:
+    assert len({new_message_id() for _ in range(1000)}) == 1000
+
+
+def test_a_timestamp_is_the_moment_in_utc() -> None:
+    assert timestamp(1_763_889_534.1239) == "2025-11-23T09:18:54.123Z"
+
+
+def test_deliveries_add_up() -> None:
+    assert Delivery(1, 2, 3) + Delivery(10, 20, 30) == Delivery(11, 22, 33)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"user":"u"}', '{"connection":"c"}', '{"connections":["a","b"]}', '{"connections":[]}', '{"all":true}']
+)
+def test_the_four_targets_are_read_and_written_the_same(text: str) -> None:
+    assert msgspec.json.encode(msgspec.json.decode(text, type=Target)) == text.encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"user": "u", "all": True},
+        {"user": ""},
+        {"user": 5},
+        {"connection": ""},
+        {"connections": ("a", "")},
+        {"connections": "abc"},
+        {"connections": ["a"]},
+        {"all": False},
+        {"all": 1},
+    ],
+)
+def test_any_other_target_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessage, match="target"):
+        Target(**fields)

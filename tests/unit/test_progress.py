@@ -1,0 +1,277 @@
+"""Uploads: what is shown, how often, and that nothing disturbs the job."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tellwire.broadcast import Broadcaster
+from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadFailed
+from tellwire.model import Delivery, Target
+from tellwire.progress import Tally, track_upload
+from tellwire.testing import MemoryCarrier
+
+
+@pytest.fixture
+def carrier() -> MemoryCarrier:
+    return MemoryCarrier()
+
+
+def track(carrier: Any, **options: Any) -> track_upload:
+    options.setdefault("total_rows", 100)
+    return track_upload("user-1", "moc-1", "parts.csv", broadcaster=Broadcaster(carrier), **options)
+
+
+def progress_of(carrier: MemoryCarrier) -> list[float]:
+    return [m["data"]["progress"] for m in carrier.sent_to("user-1") if m["type"] == "upload_progress"]
+
+
+async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCarrier) -> None:
+    async with track(carrier) as upload:
+        seen = [row async for row in upload.count(range(100))]
+    assert seen == list(range(100))
+    first, last = carrier.sent_to("user-1")
+    assert first["data"] == {
+        "uploadId": "moc-1",
+        "fileName": "parts.csv",
+        "progress": 0,
+        "message": "Starting…",
+        "currentRow": 0,
+        "totalRows": 100,
+        "status": "running",
+    }
+    assert last["data"] == {
+        "uploadId": "moc-1",
+        "fileName": "parts.csv",
+        "progress": 100,
+        "message": "Complete: 100 rows",
+        "currentRow": 100,
+        "totalRows": 100,
+        "status": "complete",
+    }
+
+
+async def test_an_async_iterable_is_counted_too(carrier: MemoryCarrier) -> None:
+    async def rows() -> AsyncIterator[int]:
+        for row in range(7):
+            yield row
+
+    async with track(carrier) as upload:
+        assert [row async for row in upload.count(rows())] == list(range(7))
+        assert upload.rows == 7
+
+
+async def test_updates_in_between_are_spaced_by_the_interval(carrier: MemoryCarrier) -> None:
+    async with track(carrier, interval_seconds=0.02) as upload:
+        for row in range(1, 101):
+            upload.update(rows=row)
+            await asyncio.sleep(0.001)
+    # 0.1 s of work: at most five intervals, the first and the last.
+    assert 3 <= len(carrier.sent) <= 8 + 2
+
+
+async def test_what_looks_the_same_is_not_sent_again(carrier: MemoryCarrier) -> None:
+    async with track(carrier, interval_seconds=0.001) as upload:
+        for _ in range(20):
+            upload.update(rows=10)
+            await asyncio.sleep(0.002)
+    assert progress_of(carrier) == [0, 10, 100]
+
+
+async def test_the_last_update_before_a_pause_is_sent_during_the_pause(carrier: MemoryCarrier) -> None:
+    async with track(carrier, interval_seconds=0.01) as upload:
+        upload.update(rows=1)
+        upload.update(rows=50)
+        await asyncio.sleep(0.05)
+        assert progress_of(carrier)[-1] == 50
+
+
+async def test_every_hundred_rows_is_the_guides_way(carrier: MemoryCarrier) -> None:
+    async with track(carrier, total_rows=1000, every_rows=100) as upload:
+        async for _ in upload.count(range(1000)):
+            pass
+    assert [m["data"]["currentRow"] for m in carrier.sent_to("user-1")] == [*range(0, 1001, 100), 1000]
+
+
+async def test_counting_gives_way_to_the_event_loop(carrier: MemoryCarrier) -> None:
+    turns = 0
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(other_work())
+    async with track(carrier, interval_seconds=0.001) as upload:
+        async for _ in upload.count(range(200_000)):
+            pass
+    other.cancel()
+    assert turns > 10
+
+
+async def test_progress_never_goes_backwards_and_stays_below_100_until_the_end(carrier: MemoryCarrier) -> None:
+    async with track(carrier, total_rows=10, interval_seconds=0.001) as upload:
+        for rows in (5, 3, 10, 25, 1):
+            upload.update(rows=rows)
+            await asyncio.sleep(0.003)
+    assert progress_of(carrier) == [0, 50, 99, 100] or progress_of(carrier) == [0, 50, 99, 99, 100]
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=20), st.none() | st.integers(0, 200))
+def test_a_tally_only_rises_whatever_it_is_told(updates: list[tuple[int, int]], total: int | None) -> None:
+    tally = Tally("a", "f", total_rows=total, total_bytes=150)
+    shown = [tally.show("running").progress]
+    for rows, bytes_read in updates:
+        tally.update(rows, bytes_read, None)
+        shown.append(tally.show("running").progress)
+    assert shown == sorted(shown)
+    assert shown[-1] < 100
+    assert tally.show("complete").progress == 100
+
+
+async def test_bytes_serve_when_nobody_knows_the_rows(carrier: MemoryCarrier) -> None:
+    async with track(carrier, total_rows=None, total_bytes=1000, interval_seconds=0.001) as upload:
+        upload.update(rows=3, bytes_read=250)
+        await asyncio.sleep(0.005)
+    half = carrier.sent_to("user-1")[1]["data"]
+    assert half["progress"] == 25
+    assert half["message"] == "Row 3"
+    assert "totalRows" not in half
+
+
+async def test_own_words_replace_the_made_ones(carrier: MemoryCarrier) -> None:
+    async with track(carrier, interval_seconds=0.001) as upload:
+        upload.update(rows=1, message="Saving to the database")
+        await asyncio.sleep(0.005)
+        upload.summary = "1 part, none left out"
+    words = [m["data"]["message"] for m in carrier.sent_to("user-1")]
+    assert words == ["Starting…", "Saving to the database", "1 part, none left out"]
+
+
+async def test_an_exception_sends_a_failed_state_and_an_error_and_goes_on_its_way(carrier: MemoryCarrier) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with track(carrier) as upload:
+            upload.update(rows=40)
+            raise ZeroDivisionError("/srv/secret/path")
+    failed, error = carrier.sent_to("user-1")[-2:]
+    assert failed["data"]["status"] == "failed"
+    assert failed["data"]["progress"] == 40
+    assert error["data"] == {
+        "code": "UPLOAD_FAILED",
+        "message": "parts.csv could not be processed",
+        "details": {"uploadId": "moc-1", "fileName": "parts.csv"},
+    }
+    assert "secret" not in str(carrier.sent)
+
+
+async def test_upload_failed_chooses_the_words(carrier: MemoryCarrier) -> None:
+    with pytest.raises(UploadFailed):
+        async with track(carrier):
+            raise UploadFailed("NO_HEADER", "The first line must name the columns")
+    assert carrier.sent_to("user-1")[-1]["data"]["code"] == "NO_HEADER"
+    assert carrier.sent_to("user-1")[-1]["data"]["message"] == "The first line must name the columns"
+
+
+async def test_a_cancelled_job_says_it_was_interrupted(carrier: MemoryCarrier) -> None:
+    async def job() -> None:
+        async with track(carrier):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(job())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert carrier.sent_to("user-1")[-1]["data"]["code"] == "UPLOAD_INTERRUPTED"
+
+
+async def test_a_gateway_out_of_reach_is_logged_once_counted_and_forgiven(
+    carrier: MemoryCarrier, caplog: pytest.LogCaptureFixture
+) -> None:
+    carrier.error = GatewayUnreachable("http://gateway", "Connection refused")
+    with caplog.at_level(logging.WARNING, "tellwire.progress"):
+        async with track(carrier, interval_seconds=0.001) as upload:
+            for row in range(1, 6):
+                upload.update(rows=row)
+                await asyncio.sleep(0.003)
+    assert upload.failures >= 3
+    assert upload.sent == 0
+    assert len(caplog.records) == 1
+
+
+async def test_even_a_carrier_that_crashes_does_not_break_the_job(carrier: MemoryCarrier) -> None:
+    carrier.error = RuntimeError("a bug")
+    async with track(carrier) as upload:
+        upload.update(rows=1)
+    assert upload.failures >= 1
+
+
+class SlowCarrier(MemoryCarrier):
+    """Takes its time, and notices when two messages are on their way at once."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.under_way = 0
+
+    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+        self.under_way += 1
+        assert self.under_way == 1
+        await asyncio.sleep(self.seconds)
+        self.under_way -= 1
+        return await super().deliver(target, payload)
+
+
+async def test_a_slow_gateway_gets_the_newest_state_not_the_backlog() -> None:
+    carrier = SlowCarrier(0.05)
+    async with track(carrier, interval_seconds=0.001) as upload:
+        for row in range(1, 100):
+            upload.update(rows=row)
+            await asyncio.sleep(0.001)
+    assert len(carrier.sent) < 10
+    assert progress_of(carrier) == sorted(progress_of(carrier))
+    assert progress_of(carrier)[-1] == 100
+
+
+async def test_a_slow_gateway_does_not_hold_up_the_job() -> None:
+    carrier = SlowCarrier(0.5)
+    loop = asyncio.get_running_loop()
+    async with track(carrier, interval_seconds=0.01) as upload:
+        started = loop.time()
+        async for _ in upload.count(range(1000)):
+            pass
+        assert loop.time() - started < 0.4
+
+
+@pytest.mark.parametrize("update", [{"rows": -1}, {"rows": 1.5}, {"bytes_read": "5"}, {"message": 5}])
+async def test_a_bad_update_is_refused_in_the_callers_face(carrier: MemoryCarrier, update: dict[str, Any]) -> None:
+    async with track(carrier) as upload:
+        with pytest.raises(InvalidMessage):
+            upload.update(**update)
+
+
+@pytest.mark.parametrize(
+    "options", [{"total_rows": -1}, {"total_bytes": 1.5}, {"interval_seconds": 0}, {"every_rows": 0}]
+)
+def test_bad_options_are_refused_at_once(carrier: MemoryCarrier, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessage):
+        track(carrier, **options)
+
+
+def test_an_empty_id_is_refused_before_the_work_begins(carrier: MemoryCarrier) -> None:
+    with pytest.raises(InvalidMessage, match="uploadId"):
+        track_upload("u", "", "f.csv", broadcaster=Broadcaster(carrier))
+    with pytest.raises(InvalidMessage, match=r"target\.user"):
+        track_upload("", "a", "f.csv", broadcaster=Broadcaster(carrier))
+
+
+async def test_a_total_of_zero_rows_is_complete_at_the_end(carrier: MemoryCarrier) -> None:
+    async with track(carrier, total_rows=0) as upload:
+        async for _ in upload.count([]):
+            pass
+    assert progress_of(carrier) == [0, 100]
