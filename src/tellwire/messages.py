@@ -53,6 +53,9 @@ Text = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Percent = Annotated[int | float, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
 ActionUrl = Annotated[str, Meta(extra_json_schema={"pattern": _URL_PATTERN})]
+CustomType = Annotated[
+    str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(KNOWN_TYPES | RESERVED_TYPES)}})
+]
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
@@ -144,7 +147,9 @@ class ErrorMessage(Struct, frozen=True, tag_field="type", tag="error", forbid_un
 class CustomMessage(Struct, frozen=True, forbid_unknown_fields=True):
     """A message of your own type. `data` is any JSON."""
 
-    type: Annotated[str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(KNOWN_TYPES | RESERVED_TYPES)}})]
+    type: Annotated[
+        str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(KNOWN_TYPES | RESERVED_TYPES)}})
+    ]
     data: Any
     timestamp: Timestamp = field(default_factory=timestamp)
     id: Text = field(default_factory=new_message_id)

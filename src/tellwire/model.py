@@ -52,7 +52,7 @@ class Target(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         # Once per published message, so the usual way through is short.
-        if self.user is not None and self.connection is self.connections is self.all is None:
+        if self.user is not None and self.connection is None and self.connections is None and self.all is None:
             _require_id("target.user", self.user)
         else:
             self._check_other_ways()

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Struct
 from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import ConnectError, PyreqwestError
+from pyreqwest.exceptions import PyreqwestError
 
 from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
@@ -22,6 +22,10 @@ from tellwire.model import ConnectionInfo, Delivery, Target
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _NOT_TAKEN: Final = frozenset({429, 502, 503})
+
+# How the HTTP client says so. Its ConnectError also stands for a connection lost after the request was written.
+_NEVER_CONNECTED: Final = "client error (Connect)"
+
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 2.0
 _ATTEMPT_SECONDS: Final = 5.0
@@ -130,8 +134,9 @@ class HttpCarrier:
             response = await (request if body is None else request.body_bytes(body)).build().send()
             answer = bytes(await response.bytes())
         except PyreqwestError as error:
-            not_sent = isinstance(error, ConnectError)
-            raise GatewayUnreachable(self.url, _reason(error), not_sent=not_sent) from error
+            causes = _causes(error)
+            not_sent = _NEVER_CONNECTED in causes
+            raise GatewayUnreachable(self.url, causes[-1], not_sent=not_sent) from error
         if response.status in _NOT_TAKEN:
             raise GatewayUnreachable(self.url, f"it answered {response.status}", not_sent=True)
         if not 200 <= response.status < 300:
@@ -147,8 +152,8 @@ def _refused(status: int, answer: bytes) -> GatewayRefused:
     return GatewayRefused(status, refusal.code, refusal.message)
 
 
-def _reason(error: PyreqwestError) -> str:
-    """Return the innermost cause, which says "Connection refused" where the outer ones say "connection error"."""
+def _causes(error: PyreqwestError) -> list[str]:
+    """Return the chain of causes, outermost first: the last says "Connection refused", the first "connection error"."""
     details: Any = error.args[1] if len(error.args) > 1 else None
     causes = details.get("causes") if isinstance(details, dict) else None
-    return str(causes[-1]["message"]) if causes else str(error.args[0] if error.args else error)
+    return [str(cause["message"]) for cause in causes or ()] or [str(error.args[0] if error.args else error)]

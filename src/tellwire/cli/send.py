@@ -20,6 +20,7 @@ from tellwire.messages import (
 from tellwire.model import Delivery, Target
 
 _JSON_HELP = "Any JSON."
+_PATIENCE_SECONDS = 3.0
 
 
 @click.group(subcommand_metavar="notification|progress|error|message …")
@@ -45,7 +46,8 @@ def send(
     if sum([user_id is not None, bool(connection_ids), everybody]) != 1:
         raise click.UsageError("send: say whom to tell: one of --user ID, --connection ID or --all")
     target = Target(user=user_id, connections=connection_ids or None, all=everybody or None)
-    context.obj = (HttpCarrier(url, os.environ.get("TELLWIRE_API_KEY") or None), target)
+    api_key = os.environ.get("TELLWIRE_API_KEY") or None
+    context.obj = (HttpCarrier(url, api_key, _PATIENCE_SECONDS), target)
 
 
 @send.command()

@@ -147,6 +147,8 @@ class Node:
             await serving
 
     def _uvicorn_config(self) -> uvicorn.Config:
+        # Its access log prints query strings, and those may hold tokens: off, whatever the program's logging says.
+        logging.getLogger("uvicorn.access").disabled = True
         api = HttpApi(
             self.hub,
             lambda: Stats(len(self.hub), self.sockets.slow_closed),
@@ -160,7 +162,6 @@ class Node:
             # uvicorn asks for a class and calls it with what a connection needs; ours also needs the node.
             ws=cast("Any", self.sockets.make_connection),
             lifespan="off",
-            # Its access log prints query strings, and those may hold tokens.
             access_log=False,
             log_config=None,
             proxy_headers=False,
@@ -198,7 +199,8 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named: asyncio turns Nagle's algorithm off only on sockets that say they are TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

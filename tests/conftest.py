@@ -1,0 +1,121 @@
+"""Fixtures of all tests: a real gateway inside the test's event loop, and devices that connect to it."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import uvloop
+from hypothesis import settings as hypothesis_settings
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tellwire.auth import mint_token
+from tellwire.config import Settings
+from tellwire.gateway import Node
+from tellwire.ports import Clock
+
+# Random examples are for developers; a build should not fail on a dice roll that nobody can repeat.
+hypothesis_settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("dev", deadline=None)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+SECRET = "a-secret-for-tests-of-forty-characters.."
+API_KEY = "key-for-tests"
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's own settings out of the tests."""
+    for name in list(os.environ):
+        if name.startswith(("TELLWIRE_", "COGNITO_")):
+            monkeypatch.delenv(name)
+
+
+@dataclass
+class Gateway:
+    """A running node, and ways to connect to it."""
+
+    node: Node
+    url: str
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+    def token(self, user_id: str = "user-1", ttl_seconds: float = 3600) -> str:
+        return mint_token(SECRET, user_id, ttl_seconds)
+
+    @asynccontextmanager
+    async def device(self, user_id: str = "user-1", **options: Any) -> AsyncIterator[ClientConnection]:
+        """Connect as a device of a user, the way the guide does."""
+        uri = f"{self.ws_url}/?token={self.token(user_id)}"
+        async with connect(uri, proxy=None, compression=None, **options) as socket:
+            yield socket
+
+    @asynccontextmanager
+    async def devices(self, count: int, user_id: str = "user-1") -> AsyncIterator[list[ClientConnection]]:
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(self.device(user_id)) for _ in range(count)]
+
+
+def offered(token: str) -> list[Subprotocol]:
+    """The subprotocols of a browser that keeps its token out of the URL."""
+    return [Subprotocol("tellwire.v1"), Subprotocol(f"token.{token}")]
+
+
+async def read(socket: ClientConnection) -> dict[str, Any]:
+    """Receive one message."""
+    return dict(json.loads(await socket.recv()))
+
+
+StartGateway = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_gateway() -> AsyncIterator[StartGateway]:
+    """Start gateways with settings of the test's choice; they stop with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(clock: Clock | None = None, **settings: Any) -> Gateway:
+            defaults: dict[str, Any] = {"port": 0, "jwt_secret": SECRET, "api_key": API_KEY, "drain_seconds": 1}
+            if settings.get("jwks_url"):
+                del defaults["jwt_secret"]
+            node = Node(Settings(**defaults | settings), clock)
+            return Gateway(node, await stack.enter_async_context(node.running()))
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Gateway:
+    """A gateway with the usual settings."""
+    started = await start_gateway()
+    assert isinstance(started, Gateway)
+    return started
+
+
+@pytest.fixture
+def producer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """The environment of a producer that publishes to `gateway`."""
+    monkeypatch.setenv("TELLWIRE_URL", gateway.url)
+    monkeypatch.setenv("TELLWIRE_API_KEY", API_KEY)
+    from tellwire.engine import _carrier_of_process
+
+    _carrier_of_process.cache_clear()
+    yield gateway
+    _carrier_of_process.cache_clear()
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
+    """Run what has to do with sockets on both event loops: uvloop serves, asyncio is what programs bring along."""
+    factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+    if "contract" in item.path.parts or "gateway" in item.path.parts:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories

@@ -1,0 +1,153 @@
+"""Producers and a real gateway: the functions of the package, from both kinds of code."""
+
+import asyncio
+import contextlib
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+import tellwire
+from tellwire import sync
+from tellwire.carriers.http import HttpCarrier
+from tellwire.errors import GatewayRefused, GatewayUnreachable
+from tellwire.model import Delivery, Target
+from tests.conftest import API_KEY, Gateway, StartGateway, read
+
+HELLO = tellwire.create_notification_message("Hello", "World", "info")
+
+
+async def until_complete(device: ClientConnection) -> list[dict[str, Any]]:
+    messages = [await read(device)]
+    while messages[-1]["data"].get("progress") != 100:
+        messages.append(await read(device))
+    return messages
+
+
+async def test_the_environment_names_the_gateway(producer: Gateway) -> None:
+    async with producer.device() as device:
+        assert await tellwire.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
+        assert (await read(device))["id"] == HELLO.id
+
+
+async def test_progress_reaches_two_devices_from_0_to_100(producer: Gateway) -> None:
+    rows = csv.reader(io.StringIO("".join(f"{n},red,{n}\r\n" for n in range(30_000))))
+    async with producer.devices(2) as devices:
+        async with tellwire.track_upload("user-1", "moc-1", "parts.csv", 30_000, interval_seconds=0.002) as upload:
+            async for _ in upload.count(rows):
+                pass
+        for device in devices:
+            shown = [message["data"]["progress"] for message in await until_complete(device)]
+            assert shown[0] == 0
+            assert shown == sorted(shown)
+            assert len(shown) > 2
+
+
+async def test_synchronous_code_in_threads_does_the_same(producer: Gateway) -> None:
+    def job() -> Delivery:
+        with sync.track_upload("user-1", "moc-1", "parts.csv", 100) as upload:
+            for _ in upload.count(range(100)):
+                pass
+        return sync.broadcast_to_user("user-1", HELLO)
+
+    async with producer.device() as device:
+        assert await asyncio.to_thread(job) == Delivery(delivered=1)
+        await until_complete(device)
+        assert (await read(device))["type"] == "notification"
+        # And again in the same process, as a warm Lambda does.
+        assert await asyncio.to_thread(job) == Delivery(delivered=1)
+
+
+async def test_a_wrong_key_is_refused_and_named_without_the_key(gateway: Gateway) -> None:
+    carrier = HttpCarrier(gateway.url, "wrong-s3cret")
+    with pytest.raises(GatewayRefused, match="401 API_KEY_WRONG") as caught:
+        await tellwire.Broadcaster(carrier).broadcast_to_user("u", HELLO)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_nobody_there_is_tried_again_until_the_time_is_up() -> None:
+    carrier = HttpCarrier("http://127.0.0.1:9", timeout_seconds=0.4)
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(GatewayUnreachable, match="Connection refused"):
+        await tellwire.Broadcaster(carrier).broadcast_to_user("u", HELLO)
+    assert 0.05 < asyncio.get_running_loop().time() - started < 2
+
+
+async def test_a_gateway_that_restarts_is_found_again(start_gateway: StartGateway) -> None:
+    first = await start_gateway()
+    port = first.node.address[1]
+    carrier = HttpCarrier(first.url, API_KEY)
+    assert await carrier.deliver(Target(all=True), b'{"type":"a","data":1}') == Delivery()
+    first.node.stop()
+    sending = asyncio.create_task(_deliver_when_gone(carrier))
+    await asyncio.sleep(0.4)
+    await start_gateway(port=port)
+    async with asyncio.timeout(10):
+        assert await sending == Delivery()
+
+
+async def _deliver_when_gone(carrier: HttpCarrier) -> Delivery:
+    await asyncio.sleep(0.3)
+    return await carrier.deliver(Target(all=True), b'{"type":"a","data":1}')
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that gives every request this answer, and counts them."""
+    requests = [0]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            requests[0] += 1
+            writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+
+
+async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
+    async with answering(b"") as (url, requests):
+        carrier = HttpCarrier(url, timeout_seconds=2)
+        with pytest.raises(GatewayUnreachable) as caught:
+            await carrier.deliver(Target(all=True), b"{}")
+        assert not caught.value.not_sent
+        assert requests == [1]
+
+
+async def test_a_busy_gateway_is_asked_again() -> None:
+    busy = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with answering(busy) as (url, requests):
+        with pytest.raises(GatewayUnreachable, match="it answered 503"):
+            await HttpCarrier(url, timeout_seconds=1).deliver(Target(all=True), b"{}")
+        assert requests[0] > 1
+
+
+async def test_an_answer_that_is_no_gateways_is_said_to_be_so() -> None:
+    page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<html"
+    async with answering(page) as (url, _):
+        with pytest.raises(GatewayRefused, match="is this its address"):
+            await HttpCarrier(url).deliver(Target(all=True), b"{}")
+
+
+async def test_a_job_outlives_its_gateway(start_gateway: StartGateway, caplog: pytest.LogCaptureFixture) -> None:
+    gateway = await start_gateway()
+    carrier = HttpCarrier(gateway.url, API_KEY, timeout_seconds=0.2)
+    async with tellwire.track_upload(
+        "user-1", "moc-1", "f.csv", 100, interval_seconds=0.01, broadcaster=tellwire.Broadcaster(carrier)
+    ) as upload:
+        done = 0
+        async for row in upload.count(range(100)):
+            if row == 50:
+                gateway.node.stop()
+            await asyncio.sleep(0.01)
+            done += 1
+    assert done == 100
+    assert upload.sent > 0
+    assert upload.failures > 0
+    assert caplog.text.count("the job goes on") == 1

@@ -1,0 +1,315 @@
+"""Live sockets: what clients may send, how long they may stay, and what happens to those who cannot follow."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from tellwire.broadcast import Broadcaster
+from tellwire.limits import IDLE_TIMEOUT_SECONDS, MAX_CONNECTION_SECONDS, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
+from tellwire.messages import create_message, create_notification_message
+from tellwire.model import Delivery, Identity, Target
+from tellwire.testing import FakeClock
+from tests.conftest import Gateway, StartGateway, read
+
+HELLO = create_notification_message("Hello", "World", "info")
+
+
+async def closed_with(device: ClientConnection) -> tuple[int | None, str | None]:
+    async with asyncio.timeout(5):
+        await device.wait_closed()
+    return device.close_code, device.close_reason
+
+
+async def test_ping_unknown_types_and_bad_json_are_answered_and_the_socket_stays(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        for text, kind, code in (
+            ('{"type": "ping"}', "pong", None),
+            ('{"type": "dance"}', "error", "UNKNOWN_TYPE"),
+            ("not json", "error", "INVALID_JSON"),
+            ('{"type": "ping"}', "pong", None),
+        ):
+            await device.send(text)
+            answer = await read(device)
+            assert (answer["type"], answer["data"].get("code")) == (kind, code)
+
+
+async def test_a_binary_message_closes_with_1003(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        await device.send(b"\x00\x01")
+        assert (await closed_with(device))[0] == 1003
+
+
+async def test_text_that_is_not_utf_8_closes_with_1007(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        await device.send(b"\xff\xfe", text=True)
+        assert (await closed_with(device))[0] == 1007
+
+
+async def test_a_frame_over_32_kib_closes_with_1009(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        await device.send("x" * MAX_FRAME_BYTES)
+        assert (await read(device))["data"]["code"] == "INVALID_JSON"
+        await device.send("x" * (MAX_FRAME_BYTES + 1))
+        assert (await closed_with(device))[0] == 1009
+
+
+async def test_a_message_over_128_kib_in_small_frames_closes_with_1009(gateway: Gateway) -> None:
+    piece = "x" * MAX_FRAME_BYTES
+    async with gateway.device() as device:
+        await device.send([piece] * (MAX_MESSAGE_BYTES // MAX_FRAME_BYTES))
+        assert (await read(device))["data"]["code"] == "INVALID_JSON"
+        with pytest.raises(ConnectionClosed):
+            await device.send([piece] * (MAX_MESSAGE_BYTES // MAX_FRAME_BYTES) + ["x"])
+            await device.recv()
+        assert (await closed_with(device))[0] == 1009
+
+
+async def test_a_fragmented_message_with_a_ping_inside_is_put_together(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        frames = (
+            Frame(Opcode.TEXT, b'{"type"', fin=False),
+            Frame(Opcode.PING, b"still there?"),
+            Frame(Opcode.CONT, b': "pi', fin=False),
+            Frame(Opcode.CONT, b'ng"}'),
+        )
+        for frame in frames:
+            device.transport.write(frame.serialize(mask=True))
+        assert (await read(device))["type"] == "pong"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Frame(Opcode.TEXT, b"unmasked").serialize(mask=False),
+        b"\x83\x80\x00\x00\x00\x00",
+        b"\xf1\x80\x00\x00\x00\x00",
+        Frame(Opcode.CONT, b"of nothing").serialize(mask=True),
+    ],
+)
+async def test_a_client_that_breaks_the_protocol_is_closed_with_1002(gateway: Gateway, data: bytes) -> None:
+    async with gateway.device() as device:
+        device.transport.write(data)
+        assert (await closed_with(device))[0] == 1002
+
+
+async def test_a_closed_device_is_forgotten(gateway: Gateway) -> None:
+    async with gateway.device():
+        assert len(gateway.node.hub) == 1
+    async with asyncio.timeout(5):
+        while len(gateway.node.hub):
+            await asyncio.sleep(0.01)
+    assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery()
+
+
+async def test_the_application_hears_who_closed_and_why(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[int, str]] = []
+    inner = gateway.node.sockets.application
+
+    class Listening:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+        def closed(self, connection: Any, code: int, reason: str) -> None:
+            heard.append((code, reason))
+            inner.closed(connection, code, reason)
+
+    monkeypatch.setattr(gateway.node.sockets, "application", Listening())
+    async with gateway.device() as device:
+        await device.close(4000, "bye")
+    async with gateway.device() as device:
+        device.transport.abort()
+    async with gateway.device() as device:
+        (info,) = await gateway.node.hub.connections("user-1")
+        await gateway.node.hub.disconnect(info.connection_id)
+        await device.wait_closed()
+    async with asyncio.timeout(5):
+        while len(heard) < 3:
+            await asyncio.sleep(0.01)
+    assert heard == [(4000, "bye"), (1006, ""), (1000, "Connection Closed Normally")]
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+class Anyone:
+    """Lets everybody in, for as long as the test's clock says."""
+
+    def __init__(self, clock: FakeClock, ttl_seconds: float = 1e6) -> None:
+        self.clock = clock
+        self.ttl_seconds = ttl_seconds
+
+    async def authenticate(self, token: str) -> Identity:
+        return Identity("user-1", self.clock.now() + self.ttl_seconds)
+
+
+async def start_with_clock(start_gateway: StartGateway, ttl_seconds: float = 1e6) -> tuple[Gateway, FakeClock]:
+    clock = FakeClock()
+    gateway = await start_gateway(clock)
+    gateway.node.sockets.application._authenticator = Anyone(clock, ttl_seconds)
+    return gateway, clock
+
+
+async def test_an_idle_connection_is_closed_with_1001(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway)
+    async with gateway.device() as device:
+        await clock.advance(IDLE_TIMEOUT_SECONDS - 1)
+        await device.send('{"type": "ping"}')
+        await read(device)
+        await clock.advance(IDLE_TIMEOUT_SECONDS - 1)
+        await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
+        assert (await read(device))["type"] == "notification"
+        await clock.advance(IDLE_TIMEOUT_SECONDS + 1)
+        assert await closed_with(device) == (1001, "Going away")
+
+
+async def test_a_busy_connection_is_closed_with_1001_after_two_hours(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway)
+    async with gateway.device() as device:
+        for _ in range(int(MAX_CONNECTION_SECONDS / 300) - 1):
+            await clock.advance(300)
+            await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
+            await read(device)
+        await clock.advance(299)
+        await (await device.ping())
+        await clock.advance(2)
+        assert await closed_with(device) == (1001, "Going away")
+
+
+async def test_nothing_is_sent_after_the_token_expired(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway, ttl_seconds=60.5)
+    async with gateway.device() as device:
+        await clock.advance(60)
+        assert (await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)).delivered == 1
+        clock._now += 0.5  # Within the second in which nobody looks at the deadlines.
+        assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(gone=1)
+        assert (await read(device))["type"] == "notification"
+        assert await closed_with(device) == (4401, "Token expired")
+
+
+async def test_an_expired_connection_is_closed_with_4401_even_if_nobody_publishes(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway, ttl_seconds=60)
+    async with gateway.device() as device:
+        await clock.advance(61)
+        assert await closed_with(device) == (4401, "Token expired")
+
+
+async def test_auth_lets_a_connection_live_longer(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway, ttl_seconds=60)
+    async with gateway.device() as device:
+        await clock.advance(50)
+        await device.send('{"type": "auth", "token": "new"}')
+        answer = await read(device)
+        assert answer["type"] == "auth_ok"
+        assert "expiresAt" in answer["data"]
+        await clock.advance(50)
+        await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
+        assert (await read(device))["type"] == "notification"
+        await clock.advance(11)
+        assert (await closed_with(device))[0] == 4401
+
+
+async def test_auth_with_a_bad_token_is_told_why_and_closed_with_4401(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        await device.send(json.dumps({"type": "auth", "token": gateway.token(ttl_seconds=-1)}))
+        error = await read(device)
+        assert (error["type"], error["data"]["code"]) == ("error", "TOKEN_EXPIRED")
+        assert await closed_with(device) == (4401, "TOKEN_EXPIRED")
+
+
+async def test_auth_with_another_users_token_is_closed_with_4403(gateway: Gateway) -> None:
+    async with gateway.device("user-1") as device:
+        await device.send(json.dumps({"type": "auth", "token": gateway.token("user-2")}))
+        assert (await closed_with(device))[0] == 4403
+
+
+# --- slow clients ----------------------------------------------------------------------------------------------------
+
+
+async def test_much_at_once_is_not_too_slow(gateway: Gateway) -> None:
+    async with gateway.device(max_queue=None) as device:
+        for number in range(5000):
+            delivery = await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("n", number))
+            assert delivery == Delivery(delivered=1)
+        assert [(await read(device))["data"] for _ in range(5000)] == list(range(5000))
+
+
+async def test_a_client_that_does_not_read_is_closed_with_1013_and_the_others_get_everything(
+    start_gateway: StartGateway,
+) -> None:
+    gateway = await start_gateway(outbox_max_messages=50)
+    message = create_message("blob", "x" * 20_000)
+    async with gateway.device() as slow, gateway.device("user-2", max_queue=None) as quick:
+        slow.transport.pause_reading()
+        broadcaster: Broadcaster = gateway.node.broadcaster
+        failed = sent = 0
+        while not failed:
+            delivery = await broadcaster.broadcast(Target(all=True), message)
+            failed += delivery.failed
+            sent += 1
+            assert (await read(quick))["type"] == "blob"
+        assert sent < 2000
+        assert gateway.node.sockets.slow_closed == 1
+        await broadcaster.broadcast(Target(user="user-2"), message)
+        assert (await read(quick))["type"] == "blob"
+        slow.transport.resume_reading()
+        received = 0
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await slow.recv()
+                received += 1
+        assert slow.close_code == 1013
+        assert received < sent
+
+
+async def test_a_slow_clients_memory_is_bounded(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(outbox_max_bytes=200_000)
+    async with gateway.device() as slow:
+        slow.transport.pause_reading()
+        (connection,) = gateway.node.hub._by_id.values()
+        largest = 0
+        for _ in range(3000):
+            await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 20_000))
+            waiting = connection._outbox.size_bytes + connection._transport.get_write_buffer_size()
+            largest = max(largest, waiting)
+            await asyncio.sleep(0)
+        assert gateway.node.sockets.slow_closed == 1
+        assert largest < 200_000 + 2 * 64 * 1024 + 40_000
+        slow.transport.abort()
+
+
+async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway)
+    async with gateway.device() as device:
+        device.transport.pause_reading()
+        (connection,) = gateway.node.hub._by_id.values()
+        connection.close(1000, "bye")
+        await clock.advance(3)
+        assert len(gateway.node.hub) == 1
+        await clock.advance(5)
+        async with asyncio.timeout(5):
+            while len(gateway.node.hub):
+                await asyncio.sleep(0.01)
+        device.transport.abort()
+
+
+async def test_connections_leave_nothing_behind(gateway: Gateway) -> None:
+    import gc
+
+    from tellwire.gateway.socket import Connection
+
+    for _ in range(20):
+        async with gateway.device() as device:
+            await device.send('{"type": "ping"}')
+            await read(device)
+    async with asyncio.timeout(5):
+        while len(gateway.node.hub):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert [each for each in gc.get_objects() if isinstance(each, Connection)] == []
+    assert gateway.node.sockets.deadlines._slots == {}

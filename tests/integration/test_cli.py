@@ -1,0 +1,234 @@
+"""The command line as people use it: real processes, real signals, real exit codes."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.conftest import SECRET, read
+
+COMMAND = (sys.executable, "-c", "from tellwire.cli import main; main()")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+async def tellwire(*arguments: str, **environment: str) -> Result:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, env=os.environ | environment, stdout=-1, stderr=-1
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return Result(process.returncode, out.decode(), err.decode())
+
+
+@dataclass
+class Running:
+    process: asyncio.subprocess.Process
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 15)
+
+
+@contextlib.asynccontextmanager
+async def serving(*arguments: str, port: int = 0, **environment: str) -> AsyncIterator[Running]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "serve", "--port", str(port), *arguments, env=os.environ | environment, stdout=-1, stderr=-1
+    )
+    assert process.stdout is not None
+    try:
+        first = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        found = re.search(r"ws://127\.0\.0\.1:(\d+)", first)
+        assert found, (first, (await process.communicate())[1])
+        yield Running(process, int(found[1]))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def test_what_send_sends_is_what_a_device_receives() -> None:
+    async with serving("--dev") as gateway:
+        token = (await tellwire("token", "--user", "user-1")).out.strip()
+        async with connect(f"ws://127.0.0.1:{gateway.port}?token={token}", proxy=None) as device:
+            sent = await tellwire(
+                "send", "--user", "user-1", "--url", gateway.url, "notification", "Hello", "World", "--severity", "info"
+            )
+            assert (sent.code, sent.out) == (0, "delivered 1, gone 0, failed 0\n")
+            message = await read(device)
+            assert list(message)[:3] == ["type", "data", "timestamp"]
+            assert message["type"] == "notification"
+            assert message["data"] == {"title": "Hello", "message": "World", "severity": "info"}
+
+
+async def test_send_knows_every_kind_of_message() -> None:
+    async with serving("--dev") as gateway:
+        token = (await tellwire("token", "--user", "user-1")).out.strip()
+        send = ("send", "--url", gateway.url)
+        async with connect(f"ws://127.0.0.1:{gateway.port}?token={token}", proxy=None) as device:
+            await tellwire(*send, "--all", "progress", "moc-1", "parts.csv", "50", "Half way", "--current-row", "5")
+            assert (await read(device))["data"] == {
+                "uploadId": "moc-1",
+                "fileName": "parts.csv",
+                "progress": 50,
+                "message": "Half way",
+                "currentRow": 5,
+            }
+            await tellwire(*send, "--user", "user-1", "error", "BAD_ROWS", "12 rows", "--details", '{"rows": [3]}')
+            assert (await read(device))["data"]["details"] == {"rows": [3]}
+            await tellwire(*send, "--all", "message", "maintenance", '{"minutes": 5}')
+            assert (await read(device))["type"] == "maintenance"
+            gone = await tellwire(*send, "--connection", "nBUGZLR2Hhyb5qM=", "notification", "a", "b")
+            assert gone.out == "delivered 0, gone 1, failed 0\n"
+
+
+async def test_sigterm_closes_with_1012_and_exits_0() -> None:
+    async with serving("--dev") as gateway:
+        token = (await tellwire("token", "--user", "user-1")).out.strip()
+        async with connect(f"ws://127.0.0.1:{gateway.port}?token={token}", proxy=None) as device:
+            stopping = asyncio.create_task(gateway.stop())
+            with pytest.raises(ConnectionClosed):
+                await device.recv()
+            assert (device.close_code, device.close_reason) == (1012, "Service restart")
+            assert await stopping == 0
+
+
+async def test_a_client_that_does_not_let_go_does_not_keep_the_server() -> None:
+    async with serving("--dev", TELLWIRE_DRAIN_SECONDS="1") as gateway:
+        token = (await tellwire("token", "--user", "user-1")).out.strip()
+        async with connect(f"ws://127.0.0.1:{gateway.port}?token={token}", proxy=None) as device:
+            device.transport.pause_reading()
+            async with asyncio.timeout(6):
+                assert await gateway.stop() == 0
+            device.transport.abort()
+
+
+async def test_listen_prints_messages_and_comes_back_after_a_restart() -> None:
+    async with serving("--dev") as gateway:
+        port = gateway.port
+        listener = await asyncio.create_subprocess_exec(
+            *COMMAND, "listen", "--user", "user-1", "--url", gateway.url, stdout=-1, stderr=-1
+        )
+        assert listener.stdout is not None
+        assert listener.stderr is not None
+        assert b"listening on" in await asyncio.wait_for(listener.stderr.readline(), 20)
+        await tellwire("send", "--user", "user-1", "--url", gateway.url, "notification", "First", "x")
+        assert json.loads(await listener.stdout.readline())["data"]["title"] == "First"
+        await gateway.stop()
+    async with serving("--dev", port=port) as again:
+        said = b""
+        while b"listening on" not in said:
+            said = await asyncio.wait_for(listener.stderr.readline(), 20)
+        await tellwire("send", "--user", "user-1", "--url", again.url, "notification", "Second", "x")
+        assert json.loads(await listener.stdout.readline())["data"]["title"] == "Second"
+        listener.send_signal(signal.SIGINT)
+        _, rest = await asyncio.wait_for(listener.communicate(), 10)
+        assert listener.returncode == 130
+        assert b"Traceback" not in rest
+
+
+async def test_listen_gives_up_on_a_token_that_is_refused() -> None:
+    async with serving("--dev") as gateway:
+        result = await tellwire("listen", "--url", gateway.url, TELLWIRE_TOKEN="a.b.c")
+        assert result.code == 1
+        assert result.err == "tellwire: refused: The token is not valid: it is malformed (401 TOKEN_INVALID)\n"
+
+
+async def test_the_development_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    first = await tellwire("token", "--user", "u")
+    secret = tmp_path / "state" / "tellwire" / "dev-secret"
+    assert first.code == 0
+    assert secret.stat().st_mode & 0o777 == 0o600
+    content = secret.read_text()
+    await tellwire("token", "--user", "u")
+    assert secret.read_text() == content
+
+
+async def test_config_shows_everything_but_secrets() -> None:
+    result = await tellwire("config", TELLWIRE_JWT_SECRET=SECRET, TELLWIRE_API_KEY="k3y", TELLWIRE_JWT_SECRETS="x")
+    assert result.code == 0
+    assert SECRET not in result.out
+    assert "k3y" not in result.out
+    assert "TELLWIRE_ALLOWED_ORIGINS" in result.out
+    assert "COGNITO_USER_POOL_ID" in result.out
+    assert result.err == "tellwire: TELLWIRE_JWT_SECRETS is set, but there is no such setting\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("dance",), "No such command 'dance'"),
+        (("serve", "--port", "http"), "'http' is not a valid integer"),
+        (("serve", "--port", "70000"), "TELLWIRE_PORT: got 70000; allowed:"),
+        (("serve",), "no way to verify tokens: set TELLWIRE_JWT_SECRET"),
+        (("serve", "--dev", "--host", "0.0.0.0"), "loopback only"),
+        (("serve", "--config", "missing.toml"), "there is no file 'missing.toml'"),
+        (("token",), "Missing option '--user'"),
+        (("token", "--user", ""), "--user: got ''; allowed: a non-empty user id"),
+        (("listen",), "one of --user ID or --token TOKEN"),
+        (("listen", "--user", "u", "--url", "ftp://x"), "gateway URL: allowed: http://host[:port]"),
+        (("send", "notification", "a", "b"), "one of --user ID, --connection ID or --all"),
+        (("send", "--user", "u", "--all", "notification", "a", "b"), "one of --user ID"),
+        (("send", "--user", "u", "notification", "a", "b", "--severity", "bad"), "got 'bad'; allowed: error, info"),
+        (("send", "--user", "u", "notification", "a", "b", "--action-url", "javascript:x"), "data.actionUrl"),
+        (("send", "--user", "u", "progress", "a", "f", "101"), "data.progress: got 101; allowed"),
+        (("send", "--user", "u", "progress", "a", "f", "nan"), "data.progress: got nan; allowed"),
+        (("send", "--user", "u", "progress", "a", "f", "half"), "'half' is not a valid float"),
+        (("send", "--user", "u", "error", "A", "b", "--details", "{"), "--details: got '{'; allowed: JSON"),
+        (("send", "--user", "u", "message", "pong", "1"), "the protocol's own"),
+    ],
+)
+async def test_bad_input_is_one_clear_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
+    result = await tellwire(*arguments)
+    assert result.code == 2
+    assert words in result.err
+    assert result.err.count("\n") == 1
+    assert result.err.startswith("tellwire: ")
+    assert result.out == ""
+
+
+async def test_a_gateway_that_is_not_there_is_exit_code_1() -> None:
+    result = await tellwire("send", "--user", "u", "--url", "http://127.0.0.1:9", "notification", "a", "b")
+    assert result.code == 1
+    assert result.err.startswith("tellwire: The gateway at http://127.0.0.1:9 did not take the message: Connection ref")
+    assert result.err.count("\n") == 1
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with serving("--dev") as gateway:
+        taken = await tellwire("serve", "--dev", "--port", str(gateway.port))
+        assert taken.code == 2
+        assert f"cannot listen on 127.0.0.1:{gateway.port}: Address already in use" in taken.err
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("token",), ("listen",), ("send",), ("config",)])
+async def test_help_teaches(command: tuple[str, ...]) -> None:
+    result = await tellwire(*command, "--help")
+    assert result.code == 0
+    assert "Usage: tellwire" in result.out
