@@ -1,0 +1,66 @@
+"""The documentation: its Python runs, and it names every setting."""
+
+import asyncio
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tellwire.broadcast import Broadcaster, use_broadcaster
+from tellwire.config import ENVIRONMENT_NAMES
+from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable, InvalidMessage, MessageTooBig
+from tellwire.messages import RESERVED_TYPES
+from tellwire.testing import MemoryCarrier
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
+]
+
+
+def test_there_are_snippets_to_run() -> None:
+    assert len(SNIPPETS) >= 6
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_snippets_run(code: str) -> None:
+    saved: list[Any] = []
+    names: dict[str, Any] = {"user_id": "user-1", "upload_id": "moc-1", "rows": list(range(10)), "save": saved.append}
+    with use_broadcaster(Broadcaster(MemoryCarrier())):
+        if "await " in code or "async " in code:
+            exec(f"async def snippet():\n{textwrap.indent(code, '    ')}", names)
+            asyncio.run(names["snippet"]())
+        else:
+            exec(code, names)
+    assert saved in ([], list(range(10)))
+
+
+def test_the_gateway_page_names_every_setting() -> None:
+    page = (ROOT / "docs" / "gateway.md").read_text()
+    for setting, environment in ENVIRONMENT_NAMES.items():
+        assert f"| `{setting}` | `{environment}` |" in page
+
+
+def test_the_producers_page_names_every_error() -> None:
+    page = (ROOT / "docs" / "producers.md").read_text()
+    for error in (InvalidMessage, MessageTooBig, ConfigError, GatewayUnreachable, GatewayRefused):
+        assert error.__name__ in page
+
+
+def test_the_protocol_names_every_word_of_its_own() -> None:
+    page = (ROOT / "spec" / "protocol.md").read_text()
+    for word in RESERVED_TYPES:
+        assert word in page
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
