@@ -32,8 +32,11 @@ WRITE_BUFFER_HIGH_BYTES: Final = 64 * 1024
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
 """How long a client may take to answer our close frame before its socket is cut (RFC 6455 §7.1.1 leaves it to us)."""
 
-HANDSHAKE_TIMEOUT_SECONDS: Final = 10.0
-"""From upgrade request to 101, keys of the identity provider included."""
+HEAD_TIMEOUT_SECONDS: Final = 10.0
+"""How long a request's head may take to arrive. A socket that connects and says nothing must not stay."""
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""A request line and its headers. Cognito's tokens are 1-2 KB, and browsers send a few cookies."""
 
 DRAIN_SECONDS: Final = 10.0
 """From SIGTERM to exit: what open requests and connections have to end in."""

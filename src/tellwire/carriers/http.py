@@ -1,10 +1,12 @@
 """The carrier of producers: messages are handed to a gateway elsewhere, over its HTTP API.
 
 A gateway that restarts is gone for a second; a publish that finds nobody tries again, with full jitter, until its time
-is up. What may have gone out is not tried again, lest it arrive twice; nor is what the gateway refuses.
+is up. What may have gone out is not tried again, lest it arrive twice; nor is what the gateway refuses. (After a pause,
+a connection that turns out to be closed was closed during the pause, by a gateway that never saw the request.)
 """
 
 import asyncio
+import math
 import random
 import time
 from datetime import timedelta
@@ -25,10 +27,12 @@ _NOT_TAKEN: Final = frozenset({429, 502, 503})
 
 # How the HTTP client says so. Its ConnectError also stands for a connection lost after the request was written.
 _NEVER_CONNECTED: Final = "client error (Connect)"
+_CONNECTION_LOST: Final = "client error (SendRequest)"
 
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 2.0
 _ATTEMPT_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 1.0
 
 # Below the gateway's own keep-alive, so that we are the one to let an idle connection go.
 _POOL_IDLE: Final = timedelta(seconds=50)
@@ -80,6 +84,7 @@ class HttpCarrier:
     def __init__(self, url: str, api_key: str | None = None, timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS) -> None:
         self.url = http_base_url(url)
         self._timeout_seconds = timeout_seconds
+        self._used_at = math.inf
         headers = {"content-type": "application/json"}
         if api_key is not None:
             headers["authorization"] = f"Bearer {api_key}"
@@ -130,12 +135,14 @@ class HttpCarrier:
 
     async def _attempt(self, method: str, path: str, body: bytes | None) -> bytes:
         request = self._client.request(method, self.url + path)
+        used_at, self._used_at = self._used_at, time.monotonic()
         try:
             response = await (request if body is None else request.body_bytes(body)).build().send()
             answer = bytes(await response.bytes())
         except PyreqwestError as error:
             causes = _causes(error)
-            not_sent = _NEVER_CONNECTED in causes
+            after_pause = self._used_at - used_at > _PAUSE_SECONDS
+            not_sent = _NEVER_CONNECTED in causes or (after_pause and _CONNECTION_LOST in causes)
             raise GatewayUnreachable(self.url, causes[-1], not_sent=not_sent) from error
         if response.status in _NOT_TAKEN:
             raise GatewayUnreachable(self.url, f"it answered {response.status}", not_sent=True)

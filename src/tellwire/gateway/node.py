@@ -22,6 +22,7 @@ from tellwire.errors import ConfigError
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.http_api import HttpApi, Stats
+from tellwire.gateway.http_protocol import HttpProtocol
 from tellwire.gateway.sessions import Sessions
 from tellwire.gateway.socket import SocketLimits, Sockets
 from tellwire.ports import Authenticator, Clock, SystemClock
@@ -158,7 +159,7 @@ class Node:
         )
         return uvicorn.Config(
             api.application(),
-            http="httptools",
+            http=HttpProtocol,
             # uvicorn asks for a class and calls it with what a connection needs; ours also needs the node.
             ws=cast("Any", self.sockets.make_connection),
             lifespan="off",

@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from tellwire.limits import MAX_HEAD_BYTES
 from tellwire.testing import FakeClock
 from tests.conftest import Gateway, StartGateway, offered, read
 
@@ -152,3 +153,30 @@ async def test_a_crash_while_authenticating_is_a_500_without_details(
     assert (status, code) == (500, "INTERNAL_ERROR")
     assert "internal detail" not in message
     assert "internal detail" in caplog.text
+
+
+async def test_a_socket_that_says_nothing_or_dawdles_is_let_go(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tellwire.gateway.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
+    assert await raw(gateway, b"") == b""
+    assert await raw(gateway, b"GET / HTTP/1.1\r\nHost: ") == b""
+    after_a_first_request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal"
+    assert (await raw(gateway, after_a_first_request)).count(b"HTTP/1.1 200") == 1
+
+
+async def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
+    endless = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * (MAX_HEAD_BYTES + 1)
+    assert (await raw(gateway, endless)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_kept_alive_connection_may_rest_and_go_on(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tellwire.gateway.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
+    host, port = gateway.node.address
+    reader, writer = await asyncio.open_connection(host, port)
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b'{"status":"ok"}' in await reader.readuntil(b"}")
+        await asyncio.sleep(0.4)
+    writer.close()
+    await writer.wait_closed()

@@ -1,0 +1,279 @@
+"""The CSV worker: what is stored, what the user sees, and what it costs."""
+
+import asyncio
+import sqlite3
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.parts_upload import csv_worker
+from examples.parts_upload.csv_worker import import_parts
+from examples.parts_upload.make_samples import make_samples, write_parts_list
+from examples.parts_upload.report import Report
+from tellwire import UploadFailed
+from tellwire.errors import GatewayUnreachable
+from tellwire.testing import MemoryCarrier
+
+HEADER = b"part number,name,colour,quantity\n"
+
+
+class Desk:
+    """A worker, its files and its user."""
+
+    def __init__(self, folder: Path, carrier: MemoryCarrier) -> None:
+        self.file = folder / "secret-server-folder" / "parts.csv"
+        self.file.parent.mkdir()
+        self.database = folder / "parts.sqlite3"
+        self.carrier = carrier
+
+    async def upload(self, content: bytes | None = None, **options: Any) -> Report:
+        if content is not None:
+            self.file.write_bytes(content)
+        return await import_parts(self.file, self.database, "user-1", options.pop("upload_id", "moc-1"), **options)
+
+    async def fail(self, content: bytes | None = None) -> dict[str, Any]:
+        """Upload in vain; return the error that the user got."""
+        with pytest.raises(UploadFailed):
+            await self.upload(content)
+        state, error = self.carrier.sent_to("user-1")[-2:]
+        assert state["data"]["status"] == "failed"
+        assert error["type"] == "error"
+        assert "secret-server-folder" not in str(self.carrier.sent)
+        return dict(error["data"])
+
+    def parts(self, upload_id: str = "moc-1") -> list[tuple[Any, ...]]:
+        query = "SELECT row_number, part_number, name, colour, quantity FROM parts WHERE upload_id = ?"
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(query, (upload_id,)).fetchall()
+
+    def of_type(self, message_type: str) -> list[dict[str, Any]]:
+        return [m["data"] for m in self.carrier.sent_to("user-1") if m["type"] == message_type]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, carrier: MemoryCarrier) -> Desk:
+    return Desk(tmp_path, carrier)
+
+
+# --- good files ------------------------------------------------------------------------------------------------------
+
+
+async def test_ten_rows_are_stored_and_the_user_sees_0_100_and_a_notification(desk: Desk) -> None:
+    report = await desk.upload(HEADER + b"".join(b"300%d,Brick,Red,4\n" % n for n in range(10)))
+    assert desk.parts() == [(2 + n, f"300{n}", "Brick", "Red", 4) for n in range(10)]
+    assert (report.kept, report.left_out) == (10, 0)
+    first, *_, last, notification = desk.carrier.sent_to("user-1")
+    assert first["data"]["progress"] == 0
+    assert (last["data"]["progress"], last["data"]["message"]) == (100, "10 parts imported")
+    assert notification["data"] == {
+        "title": "Upload complete",
+        "message": "parts.csv: 10 parts imported",
+        "severity": "success",
+    }
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+async def test_what_a_spreadsheet_saves_is_stored(desk: Desk, encoding: str) -> None:
+    text = 'Menge;Quantity;Part No.;Colour;Name\r\n\r\n1;4;3001;Weiß;"Brick; 2 × 4\r\n""classic"""\r\n'
+    await desk.upload(text.encode(encoding))
+    assert desk.parts() == [(3, "3001", 'Brick; 2 × 4\r\n"classic"', "Weiß", 4)]
+
+
+async def test_duplicates_are_fine(desk: Desk) -> None:
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n" * 2)
+    assert len(desk.parts()) == 2
+
+
+async def test_a_header_without_rows_is_complete_with_a_warning(desk: Desk) -> None:
+    assert (await desk.upload(HEADER)).total == 0
+    assert desk.of_type("upload_progress")[-1]["progress"] == 100
+    assert desk.of_type("notification")[0]["severity"] == "warning"
+
+
+async def test_progress_goes_by_bytes_and_never_back(desk: Desk) -> None:
+    async def until_due() -> None:
+        await asyncio.sleep(0.002)
+
+    content = HEADER + b"3001,Brick,Red,4\n" * 20_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_worker, "track_upload", quick(csv_worker.track_upload))
+        await desk.upload(content, pause=until_due)
+    states = desk.of_type("upload_progress")
+    progress = [state["progress"] for state in states]
+    assert progress[0] == 0
+    assert progress[-1] == 100
+    assert progress == sorted(progress)
+    assert len(set(progress)) > 5
+    halfway = states[len(states) // 2]
+    read = len(HEADER) + halfway["currentRow"] * len(b"3001,Brick,Red,4\n")
+    assert halfway["progress"] == pytest.approx(100 * read / len(content), abs=6)
+    assert "totalRows" not in halfway
+
+
+async def test_a_total_that_is_known_is_shown(desk: Desk) -> None:
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n" * 5, total_rows=5)
+    first = desk.of_type("upload_progress")[0]
+    assert (first["currentRow"], first["totalRows"]) == (0, 5)
+
+
+def quick(track_upload: Any) -> Any:
+    """The same with an interval that a test can afford."""
+    return lambda *args, **options: track_upload(*args, interval_seconds=0.001, **options)
+
+
+# --- bad rows --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_row_with_bad_bytes_is_left_out_and_the_others_kept(desk: Desk) -> None:
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n3002,M\xfcller,Red,4\n3003,M\xc3\xbcller,Red,4\n")
+    assert [part[1:3] for part in desk.parts()] == [("3001", "Brick"), ("3003", "Müller")]
+    (error,) = desk.of_type("error")
+    assert (error["code"], error["message"]) == ("BAD_ROWS", "1 of 3 rows was left out")
+    (cause,) = error["details"]["causes"]
+    assert (cause["cause"], cause["rows"]) == ("BAD_ENCODING", [3])
+
+
+async def test_the_sample_has_12_bad_rows_of_every_cause_and_they_come_in_one_message(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.file = make_samples(tmp_path / "samples").parts_list
+    report = await desk.upload()
+    assert (report.kept, report.left_out) == (9_988, 12)
+    assert len(desk.parts()) == 9_988
+    (error,) = desk.of_type("error")
+    assert error["message"] == "12 of 10,000 rows were left out"
+    assert {cause["cause"]: cause["count"] for cause in error["details"]["causes"]} == {
+        "BAD_QUANTITY": 4,
+        "MISSING_PART_NUMBER": 3,
+        "WRONG_COLUMNS": 2,
+        "BAD_ENCODING": 2,
+        "MALFORMED": 1,
+    }
+    bad_rows = {row for cause in error["details"]["causes"] for row in cause["rows"]}
+    assert bad_rows == {2 + nth * 10_000 // 13 for nth in range(1, 13)}
+    assert bad_rows.isdisjoint(part[0] for part in desk.parts())
+    (notification,) = desk.of_type("notification")
+    assert notification["severity"] == "warning"
+    assert [m["type"] for m in desk.carrier.sent_to("user-1")][-3:] == ["upload_progress", "error", "notification"]
+
+
+async def test_a_file_of_bad_rows_only_still_ends_at_100(desk: Desk) -> None:
+    await desk.upload(HEADER + b",,,\n" * 0 + b"x\n" * 3000)
+    assert desk.parts() == []
+    (cause,) = desk.of_type("error")[0]["details"]["causes"]
+    assert (cause["count"], len(cause["rows"]), cause["more"]) == (3000, 20, True)
+    assert desk.of_type("upload_progress")[-1]["message"] == "0 parts imported, 3,000 rows left out"
+
+
+# --- files that are no parts list ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "EMPTY_FILE"),
+        (b"\n\n", "EMPTY_FILE"),
+        (b"3001,Brick,Red,4\n", "BAD_HEADER"),
+        (b"name,quantity\nBrick,4\n", "BAD_HEADER"),
+        (b"part,qty,qty\n3001,4,4\n", "BAD_HEADER"),
+        (b"part,\xff\xfe,qty\n3001,4,4\n", "BAD_HEADER"),
+        (b'"part,qty\n' * 3, "BAD_HEADER"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00", "NOT_TEXT"),
+        (b"\x00" * 100_000, "NOT_TEXT"),
+        (b"part,qty\n3001,4\n".decode().encode("utf-16-le"), "NOT_TEXT"),
+    ],
+)
+async def test_a_file_that_is_no_parts_list_fails_with_words_for_the_user(
+    desk: Desk, content: bytes, code: str
+) -> None:
+    error = await desk.fail(content)
+    assert error["code"] == code
+    assert error["details"] == {"uploadId": "moc-1", "fileName": "parts.csv"}
+
+
+async def test_a_missing_file_fails_with_words_for_the_user(desk: Desk) -> None:
+    assert (await desk.fail()) == {
+        "code": "FILE_MISSING",
+        "message": "parts.csv is not there.",
+        "details": {"uploadId": "moc-1", "fileName": "parts.csv"},
+    }
+
+
+async def test_a_folder_fails_with_words_for_the_user(desk: Desk) -> None:
+    desk.file.mkdir()
+    assert (await desk.fail())["code"] == "NOT_A_FILE"
+
+
+async def test_a_file_that_may_not_be_read_fails_with_words_for_the_user(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    desk.file.write_bytes(HEADER)
+    monkeypatch.setattr(Path, "open", forbidden)
+    assert (await desk.fail())["code"] == "FILE_UNREADABLE"
+
+
+# --- storing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_upload_again_replaces_its_parts_and_no_others(desk: Desk) -> None:
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n3002,Brick,Red,4\n")
+    await desk.upload(HEADER + b"3003,Brick,Red,4\n", upload_id="moc-2")
+    await desk.upload(HEADER + b"3004,Brick,Red,4\n")
+    assert [part[1] for part in desk.parts("moc-1")] == ["3004"]
+    assert [part[1] for part in desk.parts("moc-2")] == ["3003"]
+
+
+async def test_an_upload_that_is_interrupted_stores_nothing_and_keeps_what_was_there(desk: Desk) -> None:
+    async def interrupt() -> None:
+        raise asyncio.CancelledError
+
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n")
+    with pytest.raises(asyncio.CancelledError):
+        await desk.upload(HEADER + b"3002,Brick,Red,4\n" * 2000, pause=interrupt)
+    assert [part[1] for part in desk.parts()] == ["3001"]
+    assert desk.of_type("error")[-1]["code"] == "UPLOAD_INTERRUPTED"
+
+
+async def test_a_gateway_that_is_away_does_not_disturb_the_work(desk: Desk) -> None:
+    desk.carrier.error = GatewayUnreachable("http://gateway", "Connection refused")
+    report = await desk.upload(HEADER + b"3001,Brick,Red,4\nbad\n")
+    assert (report.kept, report.left_out) == (1, 1)
+    assert len(desk.parts()) == 1
+
+
+# --- cost ------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_hundred_thousand_rows_take_no_more_memory_than_ten(desk: Desk) -> None:
+    with desk.file.open("wb") as file:
+        write_parts_list(200_000, file)
+    tracemalloc.start()
+    try:
+        report = await desk.upload()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert report.total == 200_000
+    assert peak_bytes < 2_000_000
+    assert desk.file.stat().st_size > 5_000_000
+
+
+async def test_other_tasks_have_their_turn_after_every_batch(desk: Desk) -> None:
+    turns = 0
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(other_work())
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n" * 10_000, batch_rows=100)
+    other.cancel()
+    assert turns >= 100
