@@ -14,7 +14,7 @@ Rules:
 import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
 from typing import TypeVar
@@ -53,7 +53,6 @@ class Tally:
     bytes_read: int = 0
     message: str | None = None
     summary: str | None = None
-    _progress: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         for name in ("total_rows", "total_bytes"):
@@ -76,11 +75,11 @@ class Tally:
 
     def show(self, status: UploadStatus) -> UploadProgress:
         """Return what the user should see."""
-        self._progress = 100.0 if status == "complete" else max(self._progress, self._reached())
+        progress = 100.0 if status == "complete" else self._reached()
         return UploadProgress(
             upload_id=self.upload_id,
             file_name=self.file_name,
-            progress=int(self._progress) if self._progress.is_integer() else self._progress,
+            progress=int(progress) if progress.is_integer() else progress,
             message=self._words(status),
             current_row=self.rows,
             total_rows=self.rows if status == "complete" and self.total_rows is not None else self.total_rows,

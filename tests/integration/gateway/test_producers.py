@@ -120,6 +120,37 @@ async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
         assert requests == [1]
 
 
+@pytest.mark.parametrize("pause_seconds", [0.0, 60.0])
+async def test_after_a_pause_a_connection_found_closed_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, pause_seconds: float
+) -> None:
+    monkeypatch.setattr("tellwire.carriers.http._PAUSE_SECONDS", pause_seconds)
+    handlers: list[asyncio.Task[Any] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            for answered in (True, len(handlers) > 1):
+                await reader.readuntil(b"{}}")
+                if answered:
+                    body = b'{"delivered":0,"gone":0,"failed":0}'
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        carrier = HttpCarrier(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert await carrier.deliver(Target(all=True), b"{}") == Delivery()
+        if pause_seconds:
+            with pytest.raises(GatewayUnreachable):
+                await carrier.deliver(Target(all=True), b"{}")
+        else:
+            assert await carrier.deliver(Target(all=True), b"{}") == Delivery()
+        await carrier.close()
+        await asyncio.gather(*filter(None, handlers))
+    assert len(handlers) == (1 if pause_seconds else 2)
+
+
 async def test_a_busy_gateway_is_asked_again() -> None:
     busy = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with answering(busy) as (url, requests):

@@ -25,6 +25,12 @@ async def closed_with(device: ClientConnection) -> tuple[int | None, str | None]
     return device.close_code, device.close_reason
 
 
+def only_connection(gateway: Gateway) -> Any:
+    """The server's end of the only connection there is."""
+    (connection,) = gateway.node.hub._by_id.values()
+    return connection
+
+
 async def test_ping_unknown_types_and_bad_json_are_answered_and_the_socket_stays(gateway: Gateway) -> None:
     async with gateway.device() as device:
         for text, kind, code in (
@@ -266,11 +272,26 @@ async def test_a_client_that_does_not_read_is_closed_with_1013_and_the_others_ge
         assert received < sent
 
 
+async def test_a_client_that_was_slow_for_a_moment_gets_everything_once_it_reads_again(gateway: Gateway) -> None:
+    async with gateway.device(max_queue=None) as device:
+        device.transport.pause_reading()
+        connection = only_connection(gateway)
+        sent = 0
+        while len(connection._outbox) < 20:
+            message = create_message("blob", {"number": sent, "filling": "x" * 20_000})
+            assert (await gateway.node.broadcaster.broadcast_to_user("user-1", message)).delivered == 1
+            sent += 1
+            await asyncio.sleep(0)
+        device.transport.resume_reading()
+        assert [(await read(device))["data"]["number"] for _ in range(sent)] == list(range(sent))
+        assert gateway.node.sockets.slow_closed == 0
+
+
 async def test_a_slow_clients_memory_is_bounded(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(outbox_max_bytes=200_000)
     async with gateway.device() as slow:
         slow.transport.pause_reading()
-        (connection,) = gateway.node.hub._by_id.values()
+        connection = only_connection(gateway)
         largest = 0
         for _ in range(3000):
             await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 20_000))
@@ -286,7 +307,7 @@ async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: Start
     gateway, clock = await start_with_clock(start_gateway)
     async with gateway.device() as device:
         device.transport.pause_reading()
-        (connection,) = gateway.node.hub._by_id.values()
+        connection = only_connection(gateway)
         connection.close(1000, "bye")
         await clock.advance(3)
         assert len(gateway.node.hub) == 1

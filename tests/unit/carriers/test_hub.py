@@ -1,0 +1,75 @@
+"""The hub: who gets a message, and that one connection's trouble is its own."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tellwire.carriers.hub import Hub, Sent
+from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.testing import FakeClock
+
+
+@dataclass
+class Device:
+    connection_id: str
+    user_id: str
+    answer: Sent = Sent.DELIVERED
+    received: list[bytes] = field(default_factory=list)
+
+    def send(self, frames: bytes, now: float) -> Sent:
+        if self.answer is Sent.DELIVERED:
+            self.received.append(frames)
+        return self.answer
+
+    def close(self, code: int, reason: str) -> None:
+        self.received.append(f"{code} {reason}".encode())
+
+    def info(self) -> ConnectionInfo:
+        return ConnectionInfo(self.connection_id, self.user_id, "", "", "")
+
+
+@pytest.fixture
+def framed() -> list[bytes]:
+    return []
+
+
+@pytest.fixture
+def hub(framed: list[bytes]) -> Hub:
+    def frame(payload: bytes) -> bytes:
+        framed.append(payload)
+        return b"<" + payload + b">"
+
+    return Hub(FakeClock(), frame)
+
+
+async def test_the_gone_and_the_failing_are_counted_and_stop_nobody(hub: Hub) -> None:
+    answers = [Sent.DELIVERED, Sent.GONE, Sent.DELIVERED, Sent.FAILED, Sent.DELIVERED]
+    devices = [Device(str(number), "u", answer) for number, answer in enumerate(answers)]
+    for device in devices:
+        hub.attach(device)
+    for target in (Target(user="u"), Target(all=True), Target(connections=("0", "1", "2", "3", "4"))):
+        assert await hub.deliver(target, b"x") == Delivery(3, 1, 1)
+    assert [len(device.received) for device in devices] == [3, 0, 3, 0, 3]
+
+
+async def test_a_message_is_framed_once_however_many_receive_it(hub: Hub, framed: list[bytes]) -> None:
+    for number in range(10):
+        hub.attach(Device(str(number), "u"))
+    await hub.deliver(Target(user="u"), b"x")
+    assert framed == [b"x"]
+
+
+async def test_nothing_is_framed_for_nobody(hub: Hub, framed: list[bytes]) -> None:
+    assert await hub.deliver(Target(user="nobody"), b"x") == Delivery()
+    assert framed == []
+
+
+async def test_a_detached_connection_is_forgotten_and_may_be_detached_again(hub: Hub) -> None:
+    device = Device("1", "u")
+    hub.attach(device)
+    assert len(hub) == 1
+    hub.detach("1")
+    hub.detach("1")
+    assert len(hub) == 0
+    assert await hub.deliver(Target(user="u"), b"x") == Delivery()
+    assert hub._by_user == {}

@@ -1,0 +1,48 @@
+"""What a node makes of its settings."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from tellwire.config import Settings
+from tellwire.errors import ConfigError
+from tellwire.gateway import Node
+from tellwire.gateway.node import _listen
+
+SECRET = "x" * 32
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "no way to verify tokens: set TELLWIRE_JWT_SECRET"),
+        ({"jwt_secret": SECRET, "jwks_url": "https://x"}, "got TELLWIRE_JWT_SECRET and TELLWIRE_JWKS_URL or"),
+        ({"cognito_user_pool_id": "nonsense", "cognito_client_id": "c"}, "COGNITO_USER_POOL_ID"),
+        ({"jwks": "{}"}, "JWKS: not a key set"),
+        ({"jwks_url": "http://example.com"}, "JWKS URL"),
+        ({"jwt_secret": SECRET, "allowed_origins": ("example.com",)}, "TELLWIRE_ALLOWED_ORIGINS"),
+        ({"jwt_secret": SECRET, "trusted_proxies": ("nginx",)}, "TELLWIRE_TRUSTED_PROXIES"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Node(Settings(**settings))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"jwt_secret": SECRET},
+        {"jwks_url": "https://issuer.example/jwks.json"},
+        {"cognito_user_pool_id": "us-east-1_a", "cognito_client_id": "c"},
+    ],
+)
+def test_each_way_to_verify_tokens_makes_a_node(settings: dict[str, Any]) -> None:
+    assert len(Node(Settings(**settings)).hub) == 0
+
+
+def test_sockets_say_they_are_tcp_so_that_asyncio_turns_nagle_off() -> None:
+    with _listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
