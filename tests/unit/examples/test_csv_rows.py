@@ -12,7 +12,7 @@ from examples.parts_upload.parts import Cause
 
 
 def rows_of(content: bytes) -> list[Row]:
-    return list(CsvRows(io.BufferedReader(io.BytesIO(content))))  # type: ignore[arg-type]
+    return list(CsvRows(io.BufferedReader(io.BytesIO(content))))
 
 
 def of_text(text: str) -> list[Row]:
@@ -116,7 +116,7 @@ def test_a_line_longer_than_memory_should_hold_costs_one_row(extra: int, line_en
 
 def test_a_file_made_to_be_slow_is_read_in_reasonable_time() -> None:
     # Each of these lines closes the quote that the one before opened, and opens another.
-    reader = CsvRows(io.BufferedReader(io.BytesIO(b'x",a,"\n' * 2000)))  # type: ignore[arg-type]
+    reader = CsvRows(io.BufferedReader(io.BytesIO(b'x",a,"\n' * 2000)))
     looked_at = 0
 
     class Counted:
