@@ -1,0 +1,142 @@
+"""The guide's image worker: pictures become thumbnails while their user watches.
+
+In: image files, a folder for the thumbnails, whose upload it is. Out: `1.jpg`, `2.jpg`, … in the order of the images, a
+`Report`, and on every device of the user: progress, an `error` message about the images left out, a notification.
+
+Rules:
+- Pillow works in a thread, one image at a time; the event loop stays free.
+- An image is measured before it is decoded: a small file may unpack to gigabytes.
+- A bad image is reported and left out, and leaves no file behind.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from examples.parts_upload.csv_worker import give_way
+from examples.parts_upload.report import Kind, Report
+from examples.parts_upload.tell import shown_name, tell
+from tellwire import track_upload
+
+MAX_FILE_BYTES: Final = 20 * 1024 * 1024
+MAX_PIXELS: Final = 40_000_000
+THUMBNAIL_SIDE: Final = 256
+
+# Pillow reads many more, some of them (EPS) by starting other programs.
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
+
+
+class Cause(StrEnum):
+    """Why an image was left out."""
+
+    UNREADABLE = "UNREADABLE"
+    FILE_TOO_BIG = "FILE_TOO_BIG"
+    NOT_AN_IMAGE = "NOT_AN_IMAGE"
+    TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
+    DAMAGED = "DAMAGED"
+
+
+REASONS: Final[Mapping[str, str]] = {
+    Cause.UNREADABLE: "it cannot be opened",
+    Cause.FILE_TOO_BIG: f"it is bigger than {MAX_FILE_BYTES // 1024**2} MB",
+    Cause.NOT_AN_IMAGE: f"it is none of {', '.join(FORMATS)}",
+    Cause.TOO_MANY_PIXELS: f"it has more than {MAX_PIXELS // 1_000_000} million pixels",
+    Cause.DAMAGED: "it is damaged or cut off",
+}
+
+IMAGES: Final = Kind("image", "thumbnail", "made", "BAD_IMAGES", REASONS)
+
+
+class BadImage(Exception):
+    """An image that no thumbnail can be made of."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(REASONS[cause])
+        self.cause = cause
+
+
+async def make_thumbnails(
+    images: Sequence[Path],
+    folder: Path,
+    user_id: str,
+    upload_id: str,
+    title: str = "images",
+    *,
+    pause: Callable[[], Awaitable[None]] = give_way,
+) -> Report:
+    """Make a thumbnail of each image and show the user how far it is. `title` is what the user knows them by."""
+    report = Report(IMAGES)
+    async with track_upload(user_id, upload_id, title, total_rows=len(images)) as upload:
+        async for number, path in upload.count(enumerate(images, 1)):
+            upload.update(message=f"Image {number:,} of {len(images):,}")
+            try:
+                await asyncio.to_thread(make_thumbnail, path, folder / f"{number}.jpg")
+                report.kept += 1
+            except BadImage as bad:
+                report.leave_out(shown_name(path), bad.cause)
+            await pause()
+        upload.summary = report.summary
+    await tell(user_id, report.messages(upload_id, title))
+    return report
+
+
+def make_thumbnail(path: Path, thumbnail: Path) -> None:
+    """Write a thumbnail of one image, upright, as a JPEG.
+
+    Raises:
+        BadImage: it cannot be read, is no image we take, or is too big.
+    """
+    with _opened(path) as file, _identified(file) as image:
+        small = _shrunk(image)
+    thumbnail.parent.mkdir(parents=True, exist_ok=True)
+    small.save(thumbnail, "JPEG", quality=85)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        if not path.is_file():
+            raise BadImage(Cause.UNREADABLE)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadImage(Cause.FILE_TOO_BIG)
+        return path.open("rb")
+    except OSError as error:
+        raise BadImage(Cause.UNREADABLE) from error
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(Cause.TOO_MANY_PIXELS) from error
+    except UnidentifiedImageError as error:
+        raise BadImage(Cause.NOT_AN_IMAGE) from error
+    except Exception as error:
+        # On hostile bytes a decoder raises nearly anything.
+        raise BadImage(Cause.DAMAGED) from error
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    # Only the image's header has been read so far.
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(Cause.TOO_MANY_PIXELS)
+    try:
+        return _upright_thumbnail(image)
+    except Exception as error:
+        raise BadImage(Cause.DAMAGED) from error
+
+
+def _upright_thumbnail(image: Image.Image) -> Image.Image:
+    # Palettes cannot be averaged. Everything else shrinks first: then a JPEG is decoded at a fraction of its size.
+    small = image.convert("RGBA") if image.mode in ("P", "1") else image
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    if small.mode.startswith("I;16"):
+        # Pillow would clip 16-bit greys to 8 bits: nearly all of them to white.
+        small = small.point(lambda grey: grey / 256).convert("L")
+    upright = ImageOps.exif_transpose(small).convert("RGBA")
+    thumbnail = Image.new("RGB", upright.size, "white")
+    thumbnail.paste(upright, mask=upright)
+    return thumbnail
