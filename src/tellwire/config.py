@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from tellwire import limits
 from tellwire.errors import ConfigError, shown
+from tellwire.model import is_loopback
 
 CONFIG_FILE: Final = Path("tellwire.toml")
 MASK: Final = "********"
@@ -64,7 +65,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if (self.cognito_user_pool_id is None) != (self.cognito_client_id is None):
             raise ConfigError("COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID: got one of them; allowed: both or neither")
-        if self.dev and self.host not in ("127.0.0.1", "::1", "localhost"):
+        if self.dev and not is_loopback(self.host):
             raise ConfigError(
                 f"--dev opens the HTTP API without a key, so it listens on loopback only; got host {self.host!r}"
             )

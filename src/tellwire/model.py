@@ -27,6 +27,11 @@ def timestamp(seconds: float | None = None) -> str:
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+def is_loopback(host: str | None) -> bool:
+    """Tell whether a host name or address is this machine's own."""
+    return host in ("localhost", "::1") or (host or "").startswith("127.")
+
+
 class Identity(Struct, frozen=True):
     """Who a token says it is.
 

@@ -8,6 +8,7 @@ Lambda is between two events, goes on as if nothing had happened.
 """
 
 import asyncio
+import atexit
 import functools
 import os
 import threading
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_STOP_SECONDS = 1.0
 
 
 def broadcast_to_user(user_id: str, message: Message) -> Delivery:
@@ -159,5 +162,14 @@ def _background_loop(process_id: int) -> asyncio.AbstractEventLoop:
 @functools.cache
 def _start_loop(process_id: int) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name=f"tellwire-{process_id}", daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, name=f"tellwire-{process_id}", daemon=True)
+    thread.start()
+    atexit.register(_stop_loop, loop, thread)
     return loop
+
+
+def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    # A daemon thread that is in the middle of something when the interpreter goes down can take it down the hard way.
+    if thread.is_alive():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_STOP_SECONDS)

@@ -19,6 +19,7 @@ from pyreqwest.exceptions import PyreqwestError
 
 from tellwire.errors import ConfigError, KeysUnavailable, TokenInvalid
 from tellwire.limits import JWKS_MAX_AGE_SECONDS, JWKS_MAX_BYTES, JWKS_PENALTY_SECONDS
+from tellwire.model import is_loopback
 from tellwire.ports import Clock, SystemClock
 
 logger = logging.getLogger("tellwire.auth")
@@ -147,6 +148,5 @@ def _usable(entry: Mapping[str, Any]) -> tuple[str, tuple[Any, str]] | None:
 
 def _require_safe_url(url: str) -> None:
     parts = urlsplit(url)
-    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and loopback)):
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
         raise ConfigError(f"JWKS URL: got {url!r}; allowed: an https:// address (http:// on loopback only)")

@@ -6,6 +6,8 @@ a connection that turns out to be closed was closed during the pause, by a gatew
 """
 
 import asyncio
+import atexit
+import functools
 import math
 import random
 import time
@@ -20,7 +22,7 @@ from pyreqwest.exceptions import PyreqwestError
 
 from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
-from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _NOT_TAKEN: Final = frozenset({429, 502, 503})
@@ -33,6 +35,7 @@ _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 2.0
 _ATTEMPT_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 0.05
 
 # Below the gateway's own keep-alive, so that we are the one to let an idle connection go.
 _POOL_IDLE: Final = timedelta(seconds=50)
@@ -88,15 +91,17 @@ class HttpCarrier:
         headers = {"content-type": "application/json"}
         if api_key is not None:
             headers["authorization"] = f"Bearer {api_key}"
-        self._client = (
+        builder = (
             ClientBuilder()
             .default_headers(headers)
             .user_agent("tellwire")
             .follow_redirects(False)
             .pool_idle_timeout(_POOL_IDLE)
             .timeout(timedelta(seconds=min(_ATTEMPT_SECONDS, timeout_seconds)))
-            .build()
         )
+        # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
+        self._client = (builder.no_proxy() if is_loopback(urlsplit(self.url).hostname) else builder).build()
+        _rest_before_exit()
 
     async def deliver(self, target: Target, payload: bytes) -> Delivery:
         body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
@@ -149,6 +154,13 @@ class HttpCarrier:
         if not 200 <= response.status < 300:
             raise _refused(response.status, answer)
         return answer
+
+
+@functools.cache
+def _rest_before_exit() -> None:
+    # The HTTP client's threads touch Python objects for a moment after an answer is in; a process that ends within that
+    # moment is aborted by the interpreter (pyreqwest 0.15, PyO3 threads during finalization).
+    atexit.register(time.sleep, _REST_SECONDS)
 
 
 def _refused(status: int, answer: bytes) -> GatewayRefused:

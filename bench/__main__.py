@@ -1,0 +1,61 @@
+"""Run the benchmarks: `python -m bench [--quick] [fanout|users|idle|handshakes|progress …]`."""
+
+import argparse
+import signal
+import sys
+import time
+
+from bench import fanout, handshakes, idle, machine, progress, report, users
+from bench.figures import Figure
+
+MEASUREMENTS = {
+    "fanout": fanout.measure,
+    "users": users.measure,
+    "idle": idle.measure,
+    "handshakes": handshakes.measure,
+    "progress": progress.measure,
+}
+
+
+def main() -> None:
+    """Measure, print as it goes, and keep the results of a complete run."""
+    wanted = _arguments()
+    # Ended from outside, the servers are still ended by their context managers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cores = machine.Cores.of_this_process()
+    described = machine.describe(cores)
+    machine.allow_many_sockets()
+    machine.pin(0, cores.load)
+    began = time.monotonic()
+    figures = {name: _measure(name, cores, wanted.quick) for name in wanted.names or MEASUREMENTS}
+    seconds = time.monotonic() - began
+    if wanted.quick or len(figures) < len(MEASUREMENTS):
+        print(f"\n{seconds:.0f} s; only a complete run at full length is kept")
+    elif machine.commit() != described["commit"]:
+        print(f"\n{seconds:.0f} s; not kept: the code changed meanwhile, and the figures are of both")
+    else:
+        print(f"\n{seconds:.0f} s; kept as {report.save(figures, described, seconds).name}, and in latest.md")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure tellwire; see bench/README.md.")
+    parser.add_argument("names", nargs="*", metavar="measurement", help=f"{', '.join(MEASUREMENTS)}; all if none")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, not a result")
+    wanted = parser.parse_args()
+    unknown = sorted(set(wanted.names) - set(MEASUREMENTS))
+    if unknown:
+        parser.error(f"got {', '.join(unknown)}; allowed: {', '.join(MEASUREMENTS)}")
+    return wanted
+
+
+def _measure(name: str, cores: machine.Cores, quick: bool) -> list[Figure]:
+    print(f"\n{name}", flush=True)
+    measured = []
+    for each in MEASUREMENTS[name](cores, quick):
+        print(f"  {report.line(each)}", flush=True)
+        measured.append(each)
+    return measured
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Memory of idle connections: how much bigger the server's process gets, divided by the connections.
+
+Each connection is another user with a token of its own, so what is remembered of tokens and users is in it.
+"""
+
+import time
+from collections.abc import Iterator
+
+from bench.figures import Figure, Target, figure
+from bench.machine import Cores
+from bench.server import Server
+from bench.traffic import SECRET, connect_users
+
+COUNTS = (1_000, 15_000)
+QUICK_COUNTS = (1_000, 5_000)
+TARGET = Target(6 * 1024, at_most=True)
+# Few: what they leave free is used again, and missing from the growth.
+_WARM_UP = 20
+_SETTLED_SECONDS = 1.0
+_SETTLE_TIMEOUT_SECONDS = 15.0
+
+
+def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
+    """Give bytes per idle connection, at a few and at many connections."""
+    counts = QUICK_COUNTS if quick else COUNTS
+    for count in counts:
+        with Server(cores, JWT_SECRET=SECRET) as server:
+            with connect_users(server, [f"early-{n}" for n in range(_WARM_UP)]):
+                server.wait_for_connections(_WARM_UP)
+            server.wait_for_connections(0)
+            before = _settled_rss(server)
+            with connect_users(server, [f"user-{n:05}" for n in range(count)]):
+                server.wait_for_connections(count)
+                grown = _settled_rss(server) - before
+        name = f"idle connection, of {count:,}"
+        yield figure(name, "bytes", [grown / count], TARGET if count == counts[-1] else None, rss_before=before)
+
+
+def _settled_rss(server: Server) -> int:
+    """Return the memory once it has not changed for a second."""
+    give_up_at = time.monotonic() + _SETTLE_TIMEOUT_SECONDS
+    last = -1
+    while (rss := server.rss_bytes) != last and time.monotonic() < give_up_at:
+        last = rss
+        time.sleep(_SETTLED_SECONDS)
+    return rss

@@ -1,0 +1,208 @@
+"""The C side of the load, compiled when it is first needed, and the same in Python's words.
+
+Every call is bounded in time and leaves the interpreter's lock alone. What did not go as expected raises `LoadError`:
+a throughput with a loss in it is not a throughput.
+"""
+
+import ctypes
+import functools
+import os
+import subprocess
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_SOURCES = Path(__file__).parent / "native"
+_BUILD = Path(__file__).parent / ".build"
+_WHY_BYTES = 1024
+_STRAY_SECONDS = 0.05
+TIMEOUT_SECONDS = 30.0
+
+
+class LoadError(Exception):
+    """A socket did not open, an answer was not 200, or something was lost."""
+
+
+class _Received(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("messages", "bytes", "strays", "closed", "fewest", "most"))
+
+
+class _Requests(ctypes.Structure):
+    _fields_ = (
+        ("blob", ctypes.c_char_p),
+        ("starts", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("messages_each", ctypes.c_int64),
+        ("one_at_a_time", ctypes.c_int),
+    )
+
+
+class _Load(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("elapsed", "cpu", "sent", "answered", "delivered")),
+        ("why", ctypes.c_char * _WHY_BYTES),
+    )
+
+
+def compile_source(source: str, *options: str) -> Path:
+    """Return the compiled form of a file in `native/`, made anew when the source is newer."""
+    path = _SOURCES / source
+    built = _BUILD / (path.stem + (".so" if "-shared" in options else ""))
+    if not built.exists() or built.stat().st_mtime < path.stat().st_mtime:
+        _BUILD.mkdir(exist_ok=True)
+        unfinished = built.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", "-O2", "-Wall", *options, "-o", unfinished, path], check=True, timeout=60)
+        unfinished.replace(built)
+    return built
+
+
+@functools.cache
+def _library() -> Any:
+    library = ctypes.CDLL(str(compile_source("native.c", "-shared", "-fPIC")))
+    library.fleet_open.restype = ctypes.c_void_p
+    for name in ("fleet_free", "fleet_reset"):
+        getattr(library, name).argtypes = (ctypes.c_void_p,)
+        getattr(library, name).restype = None
+    library.fleet_received.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+    library.fleet_drain.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
+    library.publish.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.POINTER(_Requests),
+        ctypes.c_int,
+        ctypes.POINTER(_Load),
+    )
+    library.open_sockets.argtypes = (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+    )
+    return library
+
+
+class Sockets:
+    """Open sockets, closed together (by a reset: nothing lingers)."""
+
+    def __init__(self, fds: "array[int]") -> None:
+        self.fds = fds
+
+    def __len__(self) -> int:
+        return len(self.fds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        fds, self.fds = self.fds, array("i")
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
+
+
+def open_sockets(port: int, requests: Sequence[bytes], window: int = 64) -> Sockets:
+    """Connect to loopback once per request, `window` at a time, and wait for the 101 (an empty request: connect only).
+
+    Raises:
+        LoadError: not all of them opened; none is left open.
+    """
+    fds = array("i", [-1] * len(requests))
+    blob, starts = _joined(requests)
+    why = ctypes.create_string_buffer(_WHY_BYTES)
+    sockets = Sockets(fds)
+    milliseconds = int(2 * TIMEOUT_SECONDS * 1000)
+    address, start_address = fds.buffer_info()[0], starts.buffer_info()[0]
+    if _library().open_sockets(port, blob, start_address, len(requests), window, milliseconds, address, why):
+        sockets.close()
+        raise LoadError(f"opening {len(requests)} sockets: {why.value.decode(errors='replace')}")
+    return sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a series of requests took: wall time and the load thread's own CPU time, and what the answers counted."""
+
+    seconds: float
+    cpu_seconds: float
+    delivered: int
+
+
+class Fleet:
+    """Devices: what arrives on these sockets is read, and counted message by message on each."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        self._fleet = _library().fleet_open(ctypes.c_void_p(sockets.fds.buffer_info()[0]), len(sockets))
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _library().fleet_free(self._fleet)
+        self._sockets.close()
+
+    def drain(self, messages: int) -> None:
+        """Read until this many messages have come since the last `settle`."""
+        if _library().fleet_drain(self._fleet, messages, int(TIMEOUT_SECONDS * 1000)):
+            raise LoadError(f"out of time: {self._received().messages} of {messages} messages came")
+
+    def publish(
+        self, clients: Sockets, requests: Sequence[bytes], messages_each: int, *, one_at_a_time: bool = False
+    ) -> Load:
+        """Send HTTP requests, one outstanding per client, until all are answered and all their messages are here.
+
+        With `one_at_a_time`, a request waits until every message of the last has arrived.
+        """
+        blob, starts = _joined(requests)
+        wanted = _Requests(blob, starts.buffer_info()[0], len(requests), messages_each, one_at_a_time)
+        load = _Load()
+        address = clients.fds.buffer_info()[0]
+        milliseconds = int(TIMEOUT_SECONDS * 1000)
+        if _library().publish(self._fleet, address, len(clients), wanted, milliseconds, load):
+            raise LoadError(f"publishing: {load.why.decode(errors='replace')}")
+        return Load(load.elapsed / 1e9, load.cpu / 1e9, load.delivered)
+
+    def settle(self, messages_each: int, message_bytes: int) -> None:
+        """Check that every device got exactly this, to the byte, and start counting from zero.
+
+        Raises:
+            LoadError: something is missing, or there is something more.
+        """
+        _library().fleet_drain(self._fleet, messages_each * len(self) + 1, int(_STRAY_SECONDS * 1000))
+        got = self._received()
+        total_bytes = messages_each * len(self) * message_bytes
+        wanted = (messages_each, messages_each, total_bytes if len(self) else 0, 0, 0)
+        if (got.fewest, got.most, got.bytes, got.strays, got.closed) != wanted:
+            raise LoadError(
+                f"{len(self)} devices should have {messages_each} messages each, {total_bytes} bytes in all; they have "
+                f"{got.fewest} to {got.most}, {got.bytes} bytes, {got.strays} strays, {got.closed} closed"
+            )
+        _library().fleet_reset(self._fleet)
+
+    def _received(self) -> _Received:
+        received = _Received()
+        _library().fleet_received(self._fleet, ctypes.byref(received))
+        return received
+
+
+def _joined(requests: Sequence[bytes]) -> tuple[bytes, "array[int]"]:
+    return b"".join(requests), array("q", accumulate(map(len, requests), initial=0))

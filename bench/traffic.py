@@ -1,0 +1,121 @@
+"""What is sent: messages of a known size, HTTP requests that publish them, handshakes and their tokens."""
+
+import json
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from bench.native import Fleet, Sockets, open_sockets
+from bench.server import API_KEY, Server
+from tellwire.auth import mint_token
+from tellwire.messages import create_notification_message, encode_message
+
+MESSAGE_BYTES = 200
+SECRET = "a secret for the benchmarks, 32 bytes or more"
+EVERYBODY = {"all": True}
+
+_HANDSHAKE = (
+    "GET /?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+_TOKEN_TTL_SECONDS = 3600
+_EMPTY_BYTES = len(encode_message(create_notification_message("Upload complete", "", "success")))
+
+
+def notification() -> bytes:
+    """Return a notification of exactly `MESSAGE_BYTES` as JSON, with an id of its own, as a producer would make it.
+
+    Raises:
+        RuntimeError: it cannot be made that small (messages have grown).
+    """
+    words = "." * (MESSAGE_BYTES - _EMPTY_BYTES)
+    payload = encode_message(create_notification_message("Upload complete", words, "success"))
+    if len(payload) != MESSAGE_BYTES:
+        raise RuntimeError(f"a message has {len(payload)} bytes, not {MESSAGE_BYTES}")
+    return payload
+
+
+def publish_line(target: dict[str, Any]) -> bytes:
+    """Return what `POST /v1/publish` takes: one JSON object."""
+    return msgspec.json.encode({"target": target, "message": msgspec.Raw(notification())})
+
+
+def publish_request(target: dict[str, Any]) -> bytes:
+    """Return one HTTP request that publishes one message."""
+    return _post("/v1/publish", "application/json", publish_line(target))
+
+
+def batch_requests(users: Sequence[str], size: int) -> list[bytes]:
+    """Return HTTP requests that publish one message to each user, `size` in each request."""
+    return [
+        _post(
+            "/v1/publish/batch",
+            "application/x-ndjson",
+            b"\n".join(publish_line({"user": user}) for user in users[start : start + size]),
+        )
+        for start in range(0, len(users), size)
+    ]
+
+
+def _post(path: str, content_type: str, body: bytes) -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {API_KEY}\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def handshake(token: str) -> bytes:
+    """Return a WebSocket handshake with this token."""
+    return _HANDSHAKE.format(token=token).encode()
+
+
+def connect_users(server: Server, users: Iterable[str]) -> Fleet:
+    """Connect one device for each user, each with a token of its own."""
+    return Fleet(open_sockets(server.port, [handshake(mint_token(SECRET, user)) for user in users]))
+
+
+def connect_clients(server: Server, count: int) -> Sockets:
+    """Open keep-alive connections for HTTP requests."""
+    return open_sockets(server.port, [b""] * count)
+
+
+def message_on_the_wire(server: Server) -> bytes:
+    """Publish one message to one device and return the bytes that arrive, frame and all."""
+    with (
+        open_sockets(server.port, [handshake(mint_token(SECRET, "scout"))]) as devices,
+        connect_clients(server, 1) as clients,
+        socket.socket(fileno=clients.fds[0]) as client,
+        socket.socket(fileno=devices.fds[0]) as device,
+    ):
+        clients.fds[0] = devices.fds[0] = -1
+        for each in (client, device):
+            each.settimeout(10)
+        client.sendall(publish_request({"user": "scout"}))
+        frame = device.recv(65536)
+        time.sleep(0.05)
+        device.setblocking(False)
+        try:
+            frame += device.recv(65536)
+        except BlockingIOError:
+            return frame
+        return frame
+
+
+class RsaIssuer:
+    """An identity provider: one RSA key, its public half as a JWKS, and RS256 tokens."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(65537, 2048)
+        public = jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        self.jwks = json.dumps({"keys": [{**public, "kid": "bench", "use": "sig", "alg": "RS256"}]})
+
+    def token(self, user_id: str) -> str:
+        now = int(time.time())
+        claims = {"sub": user_id, "iat": now, "exp": now + _TOKEN_TTL_SECONDS}
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "bench"})
