@@ -95,11 +95,12 @@ class Hub:
         frames = self._frame(payload)
         now = self._clock.now()
         delivered = gone = failed = 0
+        is_delivered, is_gone = Sent.DELIVERED, Sent.GONE
         for connection in connections:
             sent = connection.send(frames, now)
-            if sent is Sent.DELIVERED:
+            if sent is is_delivered:
                 delivered += 1
-            elif sent is Sent.GONE:
+            elif sent is is_gone:
                 gone += 1
             else:
                 failed += 1

@@ -13,7 +13,7 @@ Everything under /v1 wants `Authorization: Bearer <api key>`. An error is `{"cod
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any, Final
 
@@ -26,10 +26,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tellwire.errors import TellwireError
-from tellwire.explain import explain
 from tellwire.gateway.openapi import openapi_document
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
-from tellwire.messages import decode_message, encode_message
+from tellwire.messages import CustomMessage, KnownMessage, MessageDecoder, encode_message
 from tellwire.model import ConnectionInfo, Delivery, Target
 from tellwire.ports import Carrier
 
@@ -44,7 +43,12 @@ class PublishRequest(Struct, forbid_unknown_fields=True):
     """A message and whom it is for."""
 
     target: Target
-    message: msgspec.Raw
+    message: KnownMessage
+
+
+class _CustomPublishRequest(Struct, forbid_unknown_fields=True):
+    target: Target
+    message: CustomMessage
 
 
 class Problem(Struct, frozen=True):
@@ -67,7 +71,7 @@ class Stats(Struct, frozen=True, rename="camel"):
     slow_closed: int
 
 
-_publish_request = msgspec.json.Decoder(PublishRequest)
+_publish_request = MessageDecoder[PublishRequest, _CustomPublishRequest](PublishRequest, _CustomPublishRequest)
 _encoder = msgspec.json.Encoder()
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -116,12 +120,17 @@ class HttpApi:
     # --- endpoints ----------------------------------------------------------------------------------------------------
 
     async def publish(self, request: Request) -> Response:
-        delivery = await self._publish_one(await _body(request, MAX_PUBLISH_BYTES))
-        return _json(delivery)
+        wanted = _publish_request.decode(await _body(request, MAX_PUBLISH_BYTES))
+        return _json(await self._carrier.deliver(wanted.target, encode_message(wanted.message)))
 
     async def publish_batch(self, request: Request) -> Response:
-        lines = (await _body(request, MAX_BATCH_BYTES)).splitlines()
-        answers = [answer async for answer in self._publish_lines(lines)]
+        answers = []
+        for number, line in enumerate((await _body(request, MAX_BATCH_BYTES)).splitlines(), 1):
+            if line.strip():
+                answers.append(await self._answer(line))
+            if not number % _LINES_PER_TURN:
+                # A long batch is not to hold up everybody else.
+                await asyncio.sleep(0)
         return Response(b"\n".join([*answers, b""]), media_type=_NDJSON)
 
     async def connections(self, request: Request) -> Response:
@@ -154,28 +163,13 @@ class HttpApi:
 
     # --- publishing ---------------------------------------------------------------------------------------------------
 
-    async def _publish_one(self, body: bytes) -> Delivery:
+    async def _answer(self, line: bytes) -> bytes:
         try:
-            wanted = _publish_request.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise explain(body, error) from error
-        payload = encode_message(decode_message(wanted.message))
-        return await self._carrier.deliver(wanted.target, payload)
-
-    async def _publish_lines(self, lines: list[bytes]) -> AsyncIterator[bytes]:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            yield _encoder.encode(await self._answer(line))
-            if not number % _LINES_PER_TURN:
-                # A long batch is not to hold up everybody else.
-                await asyncio.sleep(0)
-
-    async def _answer(self, line: bytes) -> Delivery | Problem:
-        try:
-            return await self._publish_one(line)
+            wanted = _publish_request.decode(line)
+            delivery = await self._carrier.deliver(wanted.target, encode_message(wanted.message))
         except TellwireError as error:
-            return Problem(error.code, str(error))
+            return _encoder.encode(Problem(error.code, str(error)))
+        return _encoder.encode(delivery)
 
     # --- who may ------------------------------------------------------------------------------------------------------
 

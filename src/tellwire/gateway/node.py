@@ -23,6 +23,7 @@ from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.http_api import HttpApi, Stats
 from tellwire.gateway.http_protocol import HttpProtocol
+from tellwire.gateway.outbox import OutboxBounds
 from tellwire.gateway.sessions import Sessions
 from tellwire.gateway.socket import SocketLimits, Sockets
 from tellwire.ports import Authenticator, Clock, SystemClock
@@ -96,8 +97,7 @@ class Node:
             SocketLimits(
                 settings.idle_timeout_seconds,
                 settings.max_connection_seconds,
-                settings.outbox_max_messages,
-                settings.outbox_max_bytes,
+                OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes),
             ),
         )
         self._server = _Server(self._uvicorn_config())

@@ -15,7 +15,7 @@ _MESSAGES = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMes
 def openapi_document(types: Iterable[type]) -> dict[str, Any]:
     """Describe the API. `types` are the structs of its bodies."""
     _, schemas = msgspec.json.schema_components([*types, *_MESSAGES], ref_template=_REF)
-    # In the struct a message stays raw JSON, so that it is read once it is known which message it is.
+    # The struct is of the known messages; one with a type of its own is read as what it is.
     schemas["PublishRequest"]["properties"]["message"] = {"anyOf": [_ref(each.__name__) for each in _MESSAGES]}
     # The four ways of a target exclude each other, which a struct cannot say.
     schemas["Target"]["minProperties"] = schemas["Target"]["maxProperties"] = 1

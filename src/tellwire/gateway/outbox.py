@@ -1,6 +1,16 @@
 """What waits to be written to one client, bounded in messages and in bytes. Pure: it holds frames and counts them."""
 
-from tellwire.limits import WRITE_BUFFER_HIGH_BYTES
+from dataclasses import dataclass
+
+from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES, WRITE_BUFFER_HIGH_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxBounds:
+    """How much may wait for one client."""
+
+    max_messages: int = OUTBOX_MAX_MESSAGES
+    max_bytes: int = OUTBOX_MAX_BYTES
 
 
 class Outbox:
@@ -10,22 +20,22 @@ class Outbox:
     tenth of a deque when there is nothing in it.
     """
 
-    __slots__ = ("_frames", "size_bytes")
+    __slots__ = ("_bounds", "_frames", "size_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: OutboxBounds) -> None:
+        self._bounds = bounds
         self._frames: list[bytes] = []
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def offer(self, frames: bytes, max_messages: int, max_bytes: int) -> bool:
+    def offer(self, frames: bytes) -> bool:
         """Add one message's frames if they keep within the bounds; False if not. An empty outbox takes any message."""
-        waiting = self._frames
         size_bytes = self.size_bytes + len(frames)
-        if waiting and (size_bytes > max_bytes or len(waiting) >= max_messages):
+        if self._frames and not self._has_room(size_bytes):
             return False
-        waiting.append(frames)
+        self._frames.append(frames)
         self.size_bytes = size_bytes
         return True
 
@@ -43,6 +53,9 @@ class Outbox:
         del self._frames[:count]
         self.size_bytes -= taken_bytes
         return taken
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return size_bytes <= self._bounds.max_bytes and len(self._frames) < self._bounds.max_messages
 
     def clear(self) -> None:
         """Forget what waits."""

@@ -14,7 +14,7 @@ gather during one turn of the event loop leave in one write.
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from uvicorn.config import Config
@@ -27,7 +27,7 @@ from tellwire.carriers.hub import Sent
 from tellwire.errors import TellwireError
 from tellwire.gateway import handshake
 from tellwire.gateway.deadlines import Deadlines
-from tellwire.gateway.outbox import Outbox
+from tellwire.gateway.outbox import Outbox, OutboxBounds
 from tellwire.model import ConnectionInfo, Identity, new_connection_id, timestamp
 from tellwire.ports import Clock
 
@@ -36,6 +36,9 @@ logger = logging.getLogger("tellwire.gateway")
 # websockets logs every connection's end at INFO, a logger looked up by name each time.
 _protocol_logger = logging.getLogger("tellwire.gateway.frames")
 _protocol_logger.setLevel(logging.WARNING)
+
+# Looked up once per message and device; on the class it takes a detour through the enumeration's metaclass.
+_DELIVERED = Sent.DELIVERED
 
 GOING_AWAY = (1001, "Going away")
 TOO_SLOW = (1013, "Too slow: come back")
@@ -69,8 +72,7 @@ class SocketLimits:
 
     idle_timeout_seconds: float = limits.IDLE_TIMEOUT_SECONDS
     max_connection_seconds: float = limits.MAX_CONNECTION_SECONDS
-    outbox_max_messages: int = limits.OUTBOX_MAX_MESSAGES
-    outbox_max_bytes: int = limits.OUTBOX_MAX_BYTES
+    outbox: OutboxBounds = field(default_factory=OutboxBounds)
 
 
 class Sockets:
@@ -114,7 +116,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_close_by",
-        "_flushing",
         "_fragments",
         "_outbox",
         "_paused",
@@ -137,9 +138,8 @@ class Connection(asyncio.Protocol):
         self._sockets = sockets
         self._server_state = server_state
         self._protocol: ws.Protocol | None = None
-        self._outbox = Outbox()
+        self._outbox = Outbox(sockets.limits.outbox)
         self._paused = False
-        self._flushing = False
         self._fragments: list[bytes] | None = None
         self._close_by = float("inf")
         self.connection_id = new_connection_id()
@@ -179,19 +179,19 @@ class Connection(asyncio.Protocol):
         if now >= self.expires_at:
             self.close(*TOKEN_EXPIRED)
             return Sent.GONE
-        sockets = self._sockets
-        bounds = sockets.limits
-        if not self._outbox.offer(frames, bounds.outbox_max_messages, bounds.outbox_max_bytes):
+        outbox = self._outbox
+        # What waits already has its flush to come: at the end of this turn, or when the transport resumes.
+        is_first = not outbox.size_bytes
+        if not outbox.offer(frames):
             # Full may only mean that much was said within this turn. What the socket does not take now is too much.
             self.flush()
-            if not self._outbox.offer(frames, bounds.outbox_max_messages, bounds.outbox_max_bytes):
+            if not outbox.offer(frames):
                 self._close_slow()
                 return Sent.FAILED
         self.last_active_at = now
-        if not self._flushing and not self._paused:
-            self._flushing = True
-            sockets.flush_soon(self)
-        return Sent.DELIVERED
+        if is_first and not self._paused:
+            self._sockets.flush_soon(self)
+        return _DELIVERED
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake, after what is in the outbox. Does nothing on a connection that is closing."""
@@ -327,9 +327,8 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what waits, as far as the transport takes it."""
-        self._flushing = False
         outbox = self._outbox
-        while len(outbox) and not self._paused and self.is_open:
+        while outbox.size_bytes and not self._paused and self.is_open:
             self._transport.writelines(outbox.take())
 
     def _after_protocol(self) -> None:

@@ -67,8 +67,16 @@ async def test_what_a_producer_chose_is_delivered_byte_for_byte(gateway: Gateway
         (b'{"target":{"user":"u","all":true},"message":{}}', "target: got ['user', 'all']"),
         (b'{"target":{"topic":"t"},"message":{}}', "target.topic: got 't'; allowed: no such field here"),
         (b'{"target":{"user":5},"message":{}}', "target.user: got 5; allowed: a value of type str"),
-        (b'{"target":{"user":"u"},"message":{},"extra":1}', "extra: got 1; allowed: no such field here"),
+        (
+            b'{"target":{"user":"u"},"message":{"type":"x","data":1},"extra":1}',
+            "extra: got 1; allowed: no such field here",
+        ),
         (b'{"target":{"user":"u"},"message":5}', "message: got 5; allowed: a value of type object"),
+        (
+            b'{"target":{"user":"u"},"message":{"type":"pong","data":1}}',
+            "type: got 'pong'; allowed: any but the protocol",
+        ),
+        (b'{"target":{"user":"u"},"message":{"type":5,"data":1}}', "message.type: got 5; allowed: a value of type str"),
         (b'{"target":{"user":"u"},"message":{"type":"error"}}', "data: got nothing; allowed: a value; it is required"),
     ],
 )
