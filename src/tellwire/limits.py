@@ -24,10 +24,10 @@ OUTBOX_MAX_MESSAGES: Final = 1024
 """Messages waiting for one client. A client further behind than this is not coming back by waiting."""
 
 OUTBOX_MAX_BYTES: Final = 1024 * 1024
-"""Bytes waiting for one client, beside what its transport holds already (`WRITE_BUFFER_HIGH_BYTES`)."""
+"""Bytes waiting for one client, beside the `WRITE_CHUNK_BYTES` its transport may hold."""
 
-WRITE_BUFFER_HIGH_BYTES: Final = 64 * 1024
-"""Where a transport tells us to stop. Low, so that messages wait where we can still count and drop them."""
+WRITE_CHUNK_BYTES: Final = 64 * 1024
+"""What a transport is handed at a time; it pauses us while any of it is left."""
 
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
 """How long a client may take to answer our close frame before its socket is cut (RFC 6455 §7.1.1 leaves it to us)."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES, WRITE_BUFFER_HIGH_BYTES
+from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES, WRITE_CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Outbox:
         self.size_bytes = size_bytes
         return True
 
-    def take(self, about_bytes: int = WRITE_BUFFER_HIGH_BYTES) -> list[bytes]:
+    def take(self, about_bytes: int = WRITE_CHUNK_BYTES) -> list[bytes]:
         """Remove and return the oldest frames: all of them, or as many as reach `about_bytes`."""
         if self.size_bytes <= about_bytes:
             taken, self._frames = self._frames, []

@@ -207,7 +207,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_HIGH_BYTES)
+        # Write at once, and pause as soon as anything is left: gathering and waiting are the outbox's business, where
+        # messages can still be counted and dropped.
+        self._transport.set_write_buffer_limits(high=0)
         self._server_state.connections.add(cast("Any", self))
 
     def data_received(self, data: bytes) -> None:
