@@ -80,8 +80,6 @@ def _publish_to(gateway: Gateway) -> None:
     os.environ["TELLWIRE_URL"] = gateway.http_url
     # It may be set for another gateway; this one needs none, and should not see it.
     os.environ.pop("TELLWIRE_API_KEY", None)
-    # A proxy of the environment would look for 127.0.0.1 on its own machine.
-    os.environ["NO_PROXY"] = "127.0.0.1"
 
 
 async def upload_everything(samples: Samples, pace_seconds: float) -> list[str]:
