@@ -75,7 +75,9 @@ class Report:
     def messages(self, upload_id: str, file_name: str) -> list[Message]:
         """Return what the user is told at the end: what was left out, if anything was, and a notification."""
         severity: Severity = "success" if self.kept and not self.left_out else "warning"
-        notification = create_notification_message("Upload complete", f"{file_name}: {self.summary}", severity)
+        notification = create_notification_message(
+            "Upload complete" if self.kept else "Nothing kept", f"{file_name}: {self.summary}", severity
+        )
         return [self._error(upload_id, file_name), notification] if self.left_out else [notification]
 
     def _error(self, upload_id: str, file_name: str) -> Message:

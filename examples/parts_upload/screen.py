@@ -19,11 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.parts_upload.devices import Device, Message
-from tellwire.cli.screen import printable
+from tellwire.cli.screen import printable, unechoed_keys
 
 _COLOURS: Final = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
 _BAR_COLOURS: Final = {"running": "cyan", "complete": "green", "failed": "red"}
 _NEWS_SHOWN: Final = 5
+_ITEMS_SHOWN: Final = 5
 _REDRAW_SECONDS: Final = 0.04
 
 
@@ -61,8 +62,8 @@ class Lines:
         pass
 
     def received(self, device: Device, message: Message) -> None:
-        if words := line_of(message):
-            self.say(f"{device.name:<7} {words}")
+        for line in line_of(message).splitlines():
+            self.say(f"{device.name:<7} {line}")
 
     def say(self, text: str) -> None:
         try:
@@ -88,9 +89,20 @@ def line_of(message: Message) -> str:
         case {"type": "notification", "data": {"title": title, "message": words}}:
             return f"{title}: {words}"
         case {"type": "error", "data": {"code": code, "message": words}}:
-            return f"{code}: {words}"
+            return "\n".join([f"{code}: {words}", *causes_of(message["data"])])
         case _:
             return ""
+
+
+def causes_of(error: Message) -> list[str]:
+    """Return a line for each cause in an error's details: how many, why, and which."""
+    lines = []
+    for cause in (error.get("details") or {}).get("causes", []):
+        item, first = next((name, cause[name]) for name in ("rows", "images") if name in cause)
+        which = ", ".join(map(str, first[:_ITEMS_SHOWN]))
+        more = ", …" if cause["count"] > _ITEMS_SHOWN else ""
+        lines.append(f"  {cause['count']:,} × {cause['reason']} ({item} {which}{more})")
+    return lines
 
 
 class Panels:
@@ -100,6 +112,7 @@ class Panels:
         self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False)
         self._devices: Sequence[Device] = ()
+        self._keys = unechoed_keys()
         self._drawing: asyncio.TimerHandle | None = None
 
     def watch(self, devices: Sequence[Device]) -> None:
@@ -111,9 +124,11 @@ class Panels:
             self._drawing = asyncio.get_running_loop().call_later(_REDRAW_SECONDS, self._draw)
 
     def say(self, text: str) -> None:
-        self._console.print(Text(printable(text)))
+        # Not wrapped: a command that is shown is one to copy.
+        self._console.print(Text(printable(text)), soft_wrap=True)
 
     def __enter__(self) -> Self:
+        self._keys.__enter__()
         self._live.start()
         return self
 
@@ -124,6 +139,7 @@ class Panels:
             self._drawing.cancel()
             self._draw()
         self._live.stop()
+        self._keys.__exit__(kind, error, trace)
 
     def _draw(self) -> None:
         self._drawing = None
@@ -160,4 +176,7 @@ def news_of(message: Message) -> Text:
         case {"title": title, "message": words, "severity": severity}:
             return Text.assemble((printable(title), f"bold {_COLOURS.get(severity, 'white')}"), "  ", printable(words))
         case data:
-            return Text.assemble((printable(data["code"]), "bold red"), "  ", printable(data["message"]))
+            causes = "".join(f"\n{printable(line)}" for line in causes_of(data))
+            return Text.assemble(
+                (printable(data["code"]), "bold red"), "  ", printable(data["message"]), (causes, "dim")
+            )

@@ -4,6 +4,8 @@ Every setting has one name: `port` in the file is `TELLWIRE_PORT` in the environ
 names). `tellwire config` prints them all, with secrets masked.
 """
 
+import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +16,26 @@ from msgspec import Meta, Struct
 
 from tellwire import limits
 from tellwire.errors import ConfigError, shown
-from tellwire.model import is_loopback
+from tellwire.model import is_loopback, require_api_key
 
 CONFIG_FILE: Final = Path("tellwire.toml")
 MASK: Final = "********"
 
 _SECRETS: Final = frozenset({"api_key", "jwt_secret"})
 _LISTS: Final = frozenset({"allowed_origins", "trusted_proxies"})
-_PRODUCER_NAMES: Final = frozenset({"TELLWIRE_URL", "TELLWIRE_API_KEY", "TELLWIRE_CONFIG"})
+_PRODUCER_NAMES: Final = frozenset({"TELLWIRE_URL", "TELLWIRE_API_KEY", "TELLWIRE_CONFIG", "TELLWIRE_TOKEN"})
 
-Seconds = Annotated[float, Meta(gt=0)]
+_EXPECTED: Final = re.compile(r"Expected `([a-z]+)[^`]*`(?: (<=|>=|>) ([0-9.]+))?")
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "a list of texts",
+}
+_COMPARISONS: Final = {"<=": "at most", ">=": "at least", ">": "above"}
+
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
@@ -56,8 +68,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_seconds: Seconds = limits.DRAIN_SECONDS
 
     def __post_init__(self) -> None:
-        if self.api_key is not None and not self.api_key.strip():
-            raise ConfigError("TELLWIRE_API_KEY: got an empty text; allowed: a key, or leave it unset")
+        if self.api_key is not None:
+            require_api_key(self.api_key)
         if self.jwt_secret is not None and len(self.jwt_secret.encode()) < limits.MIN_SECRET_BYTES:
             raise ConfigError(
                 f"TELLWIRE_JWT_SECRET: got {len(self.jwt_secret.encode())} bytes; "
@@ -99,15 +111,26 @@ def load_settings(
     Raises:
         ConfigError: a setting is not what it must be; the message names it, what was given and what is allowed.
     """
-    found = _from_file(config_file)
-    found |= _from_environment(environ)
-    found |= {name: value for name, value in (overrides or {}).items() if value is not None}
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    from_file, from_environment = _from_file(config_file), _from_environment(environ)
+    found = from_file | from_environment | given
     try:
         return msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
-        raise _explained(error, found) from None
+        reason, _, path = str(error).partition(" - at `$.")
+        setting = path.rstrip("`").partition("[")[0]
+        if not setting:
+            raise _unknown(from_file, config_file) from None
+        if setting in given:
+            origin = f"--{setting.replace('_', '-')}"
+        elif setting in from_environment:
+            origin = environment_name(setting)
+        else:
+            origin = f"{config_file or CONFIG_FILE}: {setting}"
+        shown_value = MASK if setting in _SECRETS else shown(found[setting])
+        raise ConfigError(f"{origin}: got {shown_value}; allowed: {_allowed(setting, reason)}") from None
 
 
 def masked(settings: Settings) -> dict[str, Any]:
@@ -144,12 +167,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _explained(error: msgspec.ValidationError, found: Mapping[str, Any]) -> ConfigError:
-    reason, _, path = str(error).partition(" - at `$.")
-    setting = path.rstrip("`").partition("[")[0]
-    if not setting:
-        return ConfigError(f"settings: {reason}; allowed: {', '.join(Settings.__struct_fields__)}")
-    given = MASK if setting in _SECRETS else shown(found.get(setting))
+def _unknown(from_file: Mapping[str, Any], config_file: Path | None) -> ConfigError:
+    unknown = next(name for name in from_file if name not in Settings.__struct_fields__)
+    close = difflib.get_close_matches(unknown, Settings.__struct_fields__, 1)
+    hint = f"did you mean {close[0]}?" if close else "`tellwire config` lists them all"
+    return ConfigError(f"{config_file or CONFIG_FILE}: there is no setting {shown(unknown)}; {hint}")
+
+
+def _allowed(setting: str, reason: str) -> str:
+    """Put the decoder's reason, such as "Expected `int` <= 65535", into words."""
     if setting == "engine":
-        reason = "memory"
-    return ConfigError(f"{environment_name(setting)}: got {given}; allowed: {reason}")
+        return "memory"
+    match = _EXPECTED.match(reason)
+    if match is None:
+        return reason
+    bound = f", {_COMPARISONS[match[2]]} {match[3].removesuffix('.0')}" if match[2] else ""
+    return _KINDS.get(match[1], match[1]) + bound

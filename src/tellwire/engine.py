@@ -20,8 +20,8 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
     if url:
         from tellwire.carriers.http import HttpCarrier
 
-        return HttpCarrier(url, environ.get("TELLWIRE_API_KEY") or None)
-    raise ConfigError("no gateway to publish to: set TELLWIRE_URL (and TELLWIRE_API_KEY), or pass a broadcaster")
+        return HttpCarrier(url, environ.get("TELLWIRE_API_KEY", "").strip() or None)
+    raise ConfigError("no gateway to publish to: set TELLWIRE_URL, such as http://127.0.0.1:8787")
 
 
 @functools.cache
@@ -30,5 +30,5 @@ def _carrier_of_process(process_id: int) -> Carrier:
 
 
 def default_carrier() -> Carrier:
-    """Return this process's carrier. A forked child gets its own: pooled connections do not survive a fork."""
+    """Return this process's carrier. A child forked before the first publish makes its own; after it, `ConfigError`."""
     return _carrier_of_process(os.getpid())

@@ -25,7 +25,10 @@ _SHOWN_CHARACTERS = 80
 
 def shown(value: object) -> str:
     """Return `value` as an error shows it: its repr, cut to a readable length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 

@@ -27,14 +27,16 @@ def explain(
     """
     if isinstance(error.__cause__, InvalidMessage):
         return error.__cause__
-    reason, _, path = str(error).partition(" - at `$")
+    # From the right: an unknown field's name is in the reason, and may be anything.
+    reason, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
     path = path.rstrip("`").lstrip(".")
     try:
         given = _at(msgspec.json.decode(payload), path)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return InvalidMessage("message", bytes(payload)[:80], f"JSON ({reason})")
     if match := _UNKNOWN.match(reason):
-        return InvalidMessage(_join(path, match[1]), given.get(match[1]), "no such field here")
+        value = given.get(match[1]) if isinstance(given, dict) else given
+        return InvalidMessage(_join(path, match[1]), value, "no such field here")
     if match := _MISSING.match(reason):
         return InvalidMessage(_join(path, match[1]), _Nothing(), "a value; it is required")
     if match := _EXPECTED.match(reason):

@@ -11,7 +11,6 @@ Rules:
 - The names on the wire are camelCase, as browsers read them; Python's are snake_case.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
@@ -35,7 +34,9 @@ RESERVED_TYPES: Final = frozenset(
 KNOWN_TYPES: Final = frozenset({"upload_progress", "notification", "error"})
 
 _TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}$"
-_TIMESTAMP_PATTERN: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
+_TIMESTAMP_PATTERN: Final = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?(Z|\+00:00)$"
+)
 _URL_PATTERN: Final = r"^(https?://[^/\\]|/(?![/\\]))[^\x00-\x20\x7f\\]*$"
 
 _TYPE = re.compile(_TYPE_PATTERN)
@@ -147,9 +148,7 @@ class ErrorMessage(Struct, frozen=True, tag_field="type", tag="error", forbid_un
 class CustomMessage(Struct, frozen=True, forbid_unknown_fields=True):
     """A message of your own type. `data` is any JSON."""
 
-    type: Annotated[
-        str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(KNOWN_TYPES | RESERVED_TYPES)}})
-    ]
+    type: CustomType
     data: Any
     timestamp: Timestamp = field(default_factory=timestamp)
     id: Text = field(default_factory=new_message_id)
@@ -338,7 +337,7 @@ def _require_text(name: str, value: object) -> None:
 
 
 def _require_percent(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value) or not 0 <= value <= 100:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
         raise InvalidMessage(name, value, "a number from 0 to 100")
 
 

@@ -4,11 +4,12 @@ message (`Delivery`), and a live connection as others see it (`ConnectionInfo`).
 import base64
 import os
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any, Self
 
 from msgspec import Struct, field
 
-from tellwire.errors import InvalidMessage
+from tellwire.errors import ConfigError, InvalidMessage
 
 
 def new_connection_id() -> str:
@@ -29,7 +30,16 @@ def timestamp(seconds: float | None = None) -> str:
 
 def is_loopback(host: str | None) -> bool:
     """Tell whether a host name or address is this machine's own."""
-    return host in ("localhost", "::1") or (host or "").startswith("127.")
+    try:
+        return (host or "").lower() == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def require_api_key(key: str) -> None:
+    """Raise `ConfigError`, without quoting it, unless `key` can travel in an HTTP header as it is."""
+    if not key or not all("!" <= character <= "~" for character in key):
+        raise ConfigError("TELLWIRE_API_KEY: got one with other characters; allowed: printable ASCII without spaces")
 
 
 class Identity(Struct, frozen=True):

@@ -39,6 +39,7 @@ T = TypeVar("T")
 _HIGHEST_WHILE_RUNNING = 99.0
 _YIELD_SECONDS = 0.0025
 _LAST_WORDS_SECONDS = 15.0
+_LONGEST_REASON = 4096
 
 
 @dataclass(slots=True)
@@ -120,11 +121,14 @@ class Reporter:
         self._newest: Message | None = None
         self._sending: asyncio.Task[None] | None = None
         self._in_trouble = False
+        self._finished = False
         self.sent = 0
         self.failures = 0
 
     def offer(self, message: Message) -> None:
         """Send `message` as soon as the one on its way is through, unless a newer one is offered by then."""
+        if self._finished:
+            return  # The last word has been said; a straggler's update is older.
         self._newest = message
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_newest(), name="tellwire-progress")
@@ -138,7 +142,7 @@ class Reporter:
 
     async def finish(self, messages: Iterable[Message]) -> None:
         """Send the last messages, all of them, after the one on its way; what waits is out of date."""
-        self._newest = None
+        self._newest, self._finished = None, True
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 if self._sending is not None:
@@ -215,6 +219,8 @@ class Upload:
 
     @summary.setter
     def summary(self, text: str | None) -> None:
+        if text is not None and not isinstance(text, str):
+            raise InvalidMessage("summary", text, "a string")
         self.tally.summary = text
 
     def update(self, *, rows: int | None = None, bytes_read: int | None = None, message: str | None = None) -> None:
@@ -300,16 +306,15 @@ class Upload:
         if error is None:
             await self._reporter.finish([UploadProgressMessage(self.tally.show("complete"))])
             return
-        code, reason = _failure(error, self.tally.file_name)
         details = {"uploadId": self.tally.upload_id, "fileName": self.tally.file_name}
         last = UploadProgressMessage(self.tally.show("failed"))
-        await self._reporter.finish([last, create_error_message(code, reason, details)])
+        await self._reporter.finish([last, create_error_message(*_failure(error, self.tally.file_name), details)])
 
 
 def _failure(error: BaseException, file_name: str) -> tuple[str, str]:
     match error:
-        case UploadFailed(upload_code=code, message=message):
-            return code, message
+        case UploadFailed(upload_code=str(code), message=str(message)) if code.strip():
+            return code, message[:_LONGEST_REASON]
         case asyncio.CancelledError() | KeyboardInterrupt() | SystemExit():
             return "UPLOAD_INTERRUPTED", f"{file_name} was interrupted before it was done"
         case _:

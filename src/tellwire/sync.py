@@ -3,8 +3,8 @@
     from tellwire.sync import broadcast_to_user, create_notification_message, track_upload
 
 All of it runs on one event loop in one background thread per process, started by the first call; connections to the
-gateway stay open between calls. Call it from as many threads as you like. A process that was forked, or frozen as a
-Lambda is between two events, goes on as if nothing had happened.
+gateway stay open between calls. Call it from as many threads as you like. A process that was frozen, as a Lambda is
+between two events, goes on as if nothing had happened. Fork before the first call: threads do not survive one.
 """
 
 import asyncio
@@ -142,7 +142,11 @@ class track_upload(progress.track_upload):  # noqa: N801 - used like a function
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    future = asyncio.run_coroutine_threadsafe(work, _background_loop(os.getpid()))
+    loop = _background_loop(os.getpid())
+    if loop.is_closed():
+        work.close()
+        raise RuntimeError("tellwire.sync has stopped: the interpreter is exiting")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
     except BaseException:
@@ -173,3 +177,5 @@ def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> Non
     if thread.is_alive():
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_STOP_SECONDS)
+    if not thread.is_alive():
+        loop.close()

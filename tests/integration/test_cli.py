@@ -160,6 +160,64 @@ async def test_listen_gives_up_on_a_token_that_is_refused() -> None:
         assert result.err == "tellwire: refused: The token is not valid: it is malformed (401 TOKEN_INVALID)\n"
 
 
+async def test_listen_explains_a_token_of_its_own_that_is_refused(tmp_path: Path) -> None:
+    async with serving("--dev", XDG_STATE_HOME=str(tmp_path / "other")) as gateway:
+        result = await tellwire("listen", "--user", "u", "--url", gateway.url)
+        assert result.code == 1
+        assert "Tokens made here need the gateway's TELLWIRE_JWT_SECRET" in result.err
+
+
+async def test_listen_ends_when_its_reader_has_left() -> None:
+    async with serving("--dev") as gateway:
+        reading, writing = os.pipe()
+        listener = await asyncio.create_subprocess_exec(
+            *COMMAND, "listen", "--user", "user-1", "--url", gateway.url, stdout=writing, stderr=-1
+        )
+        os.close(writing)
+        assert listener.stderr is not None
+        assert b"listening on" in await asyncio.wait_for(listener.stderr.readline(), 20)
+        os.close(reading)
+        await tellwire("send", "--user", "user-1", "--url", gateway.url, "notification", "a", "b")
+        _, rest = await asyncio.wait_for(listener.communicate(), 10)
+        assert (listener.returncode, rest) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+async def test_listen_says_when_it_cannot_write() -> None:
+    async with serving("--dev") as gateway:
+        full = os.open("/dev/full", os.O_WRONLY)
+        listener = await asyncio.create_subprocess_exec(
+            *COMMAND, "listen", "--user", "user-1", "--url", gateway.url, stdout=full, stderr=-1
+        )
+        os.close(full)
+        assert listener.stderr is not None
+        assert b"listening on" in await asyncio.wait_for(listener.stderr.readline(), 20)
+        await tellwire("send", "--user", "user-1", "--url", gateway.url, "notification", "a", "b")
+        _, rest = await asyncio.wait_for(listener.communicate(), 10)
+        assert rest == b"tellwire: cannot write: No space left on device\n"
+        assert listener.returncode == 1
+
+
+async def test_send_says_what_is_wrong_with_the_api_key() -> None:
+    async with serving("--dev", TELLWIRE_API_KEY="right") as gateway:
+        send = ("send", "--user", "u", "--url", gateway.url, "notification", "a", "b")
+        without = await tellwire(*send)
+        assert (without.code, without.err) == (
+            2,
+            "tellwire: TELLWIRE_API_KEY is not set, and the gateway wants its key\n",
+        )
+        wrong = await tellwire(*send, TELLWIRE_API_KEY="wr0ng")
+        assert (wrong.code, wrong.err) == (2, "tellwire: TELLWIRE_API_KEY is not the gateway's key\n")
+        assert (await tellwire(*send, TELLWIRE_API_KEY="right")).code == 0
+
+
+async def test_serve_names_misspelt_variables() -> None:
+    result = await tellwire("serve", TELLWIRE_JWTSECRET=SECRET)
+    assert result.err.startswith("tellwire: TELLWIRE_JWTSECRET is set, but there is no such setting\n")
+    assert "no way to verify tokens" in result.err
+    assert SECRET not in result.err
+
+
 async def test_the_development_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     first = await tellwire("token", "--user", "u")
     secret = tmp_path / "state" / "tellwire" / "dev-secret"
@@ -185,14 +243,15 @@ async def test_config_shows_everything_but_secrets() -> None:
     [
         (("dance",), "No such command 'dance'"),
         (("serve", "--port", "http"), "'http' is not a valid integer"),
-        (("serve", "--port", "70000"), "TELLWIRE_PORT: got 70000; allowed:"),
+        (("serve", "--port", "70000"), "--port: got 70000; allowed: a whole number, at most 65535"),
         (("serve",), "no way to verify tokens: set TELLWIRE_JWT_SECRET"),
         (("serve", "--dev", "--host", "0.0.0.0"), "loopback only"),
         (("serve", "--config", "missing.toml"), "there is no file 'missing.toml'"),
         (("token",), "Missing option '--user'"),
+        (("token", "--user", "u", "--ttl", "0"), "'--ttl': 0 is not in the range x>=1"),
         (("token", "--user", ""), "--user: got ''; allowed: a non-empty user id"),
         (("listen",), "one of --user ID or --token TOKEN"),
-        (("listen", "--user", "u", "--url", "ftp://x"), "gateway URL: allowed: http://host[:port]"),
+        (("listen", "--user", "u", "--url", "ftp://x"), "gateway URL: got 'ftp://x'; allowed: http://host[:port]"),
         (("send", "notification", "a", "b"), "one of --user ID, --connection ID or --all"),
         (("send", "--user", "u", "--all", "notification", "a", "b"), "one of --user ID"),
         (("send", "--user", "u", "notification", "a", "b", "--severity", "bad"), "got 'bad'; allowed: error, info"),
@@ -227,7 +286,9 @@ async def test_a_port_that_is_taken_is_named() -> None:
         assert f"cannot listen on 127.0.0.1:{gateway.port}: Address already in use" in taken.err
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("token",), ("listen",), ("send",), ("config",)])
+@pytest.mark.parametrize(
+    "command", [(), ("serve",), ("token",), ("listen",), ("send",), ("send", "notification"), ("config",)]
+)
 async def test_help_teaches(command: tuple[str, ...]) -> None:
     result = await tellwire(*command, "--help")
     assert result.code == 0

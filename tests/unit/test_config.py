@@ -35,13 +35,14 @@ def test_cognito_has_its_usual_names(here: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"TELLWIRE_PORT": "http"}, "TELLWIRE_PORT: got 'http'; allowed:"),
-        ({"TELLWIRE_PORT": "70000"}, "TELLWIRE_PORT: got '70000'; allowed:"),
+        ({"TELLWIRE_PORT": "http"}, "TELLWIRE_PORT: got 'http'; allowed: a whole number"),
+        ({"TELLWIRE_PORT": "70000"}, "TELLWIRE_PORT: got '70000'; allowed: a whole number, at most 65535"),
         ({"TELLWIRE_ENGINE": "redis"}, "TELLWIRE_ENGINE: got 'redis'; allowed: memory"),
         ({"TELLWIRE_JWT_SECRET": "short"}, "TELLWIRE_JWT_SECRET: got 5 bytes; allowed: at least 32"),
         ({"TELLWIRE_DEV": "true", "TELLWIRE_HOST": "0.0.0.0"}, "loopback only; got host '0.0.0.0'"),
         ({"COGNITO_CLIENT_ID": "c"}, "allowed: both or neither"),
-        ({"TELLWIRE_IDLE_TIMEOUT_SECONDS": "0"}, "TELLWIRE_IDLE_TIMEOUT_SECONDS: got '0'"),
+        ({"TELLWIRE_IDLE_TIMEOUT_SECONDS": "0"}, "TELLWIRE_IDLE_TIMEOUT_SECONDS: got '0'; allowed: a number, above 0"),
+        ({"TELLWIRE_DEV": "maybe"}, "TELLWIRE_DEV: got 'maybe'; allowed: true or false"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_given(here: Path, environ: dict[str, str], words: str) -> None:
@@ -52,7 +53,15 @@ def test_a_wrong_setting_is_named_with_what_was_given(here: Path, environ: dict[
 
 def test_an_unknown_name_in_the_file_is_refused(here: Path) -> None:
     (here / "tellwire.toml").write_text("prot = 1\n")
-    with pytest.raises(ConfigError, match=r"unknown field `prot`; allowed: host, port"):
+    with pytest.raises(ConfigError, match=r"tellwire\.toml: there is no setting 'prot'; did you mean port\?"):
+        load_settings({})
+
+
+def test_a_wrong_value_is_named_by_where_it_came_from(here: Path) -> None:
+    with pytest.raises(ConfigError, match="--handshake-burst: got 0; allowed: a whole number, at least 1"):
+        load_settings({"TELLWIRE_HANDSHAKE_BURST": "5"}, None, {"handshake_burst": 0})
+    (here / "tellwire.toml").write_text('port = "x"\n')
+    with pytest.raises(ConfigError, match=r"tellwire\.toml: port: got 'x'; allowed: a whole number"):
         load_settings({})
 
 

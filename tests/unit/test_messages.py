@@ -198,6 +198,15 @@ def test_a_published_message_gets_the_timestamp_and_id_it_lacks() -> None:
             "data.progress: got 101; allowed: a number from 0 to 100",
         ),
         ('{"type":"x","data":1,"timestamp":"today"}', "timestamp: got 'today'; allowed: an RFC 3339 time"),
+        ('{"type":"x","data":1,"timestamp":"9999-99-99T99:99:99Z"}', "timestamp: got '9999"),
+        ('{"type":"x","data":1,"timestamp":"2026-11-23T09:18:54+02:00"}', "timestamp: got '2026"),
+        (
+            '{"type":"upload_progress","data":{"uploadId":"a","fileName":"f","progress":'
+            + "1" * 400
+            + ',"message":""}}',
+            "data.progress: got",
+        ),
+        ('{"type":"x","data":1,"a` - at `$.target.user":1}', "allowed: no such field here"),
         ('{"type":"x","data":1,"id":""}', "id: got ''; allowed: a non-empty string"),
         ('{"type":"pong","data":1}', "type: got 'pong'; allowed: any but the protocol's own"),
         ('{"type":"x","data":' + "[" * 100_000 + "]" * 100_000 + "}", "allowed: JSON"),

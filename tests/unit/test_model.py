@@ -6,8 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tellwire.errors import InvalidMessage
-from tellwire.model import Delivery, Target, new_connection_id, new_message_id, timestamp
+from tellwire.errors import ConfigError, InvalidMessage
+from tellwire.model import (
+    Delivery,
+    Target,
+    is_loopback,
+    new_connection_id,
+    new_message_id,
+    require_api_key,
+    timestamp,
+)
 
 
 def test_connection_ids_have_api_gateways_form() -> None:
@@ -23,6 +31,23 @@ def test_message_ids_do_not_repeat() -> None:
 
 def test_a_timestamp_is_the_moment_in_utc() -> None:
     assert timestamp(1_763_889_534.1239) == "2025-11-23T09:18:54.123Z"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1"])
+def test_loopback_is_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.evil.example", "127.evil.example", "0.0.0.0", "", None, "10.0.0.1"])
+def test_nothing_else_is(host: str | None) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize("key", ["", "with space", "line\n", "schlüssel"])
+def test_a_key_that_no_header_carries_is_refused_without_quoting_it(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        require_api_key(key)
+    assert not key or key not in str(caught.value)
 
 
 def test_deliveries_add_up() -> None:

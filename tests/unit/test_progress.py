@@ -177,6 +177,33 @@ async def test_upload_failed_chooses_the_words(carrier: MemoryCarrier) -> None:
     assert carrier.sent_to("user-1")[-1]["data"]["message"] == "The first line must name the columns"
 
 
+@pytest.mark.parametrize("failure", [UploadFailed("", "x"), UploadFailed("BAD", ValueError("row 3"))])  # type: ignore[arg-type]
+async def test_a_failure_without_proper_words_gets_the_general_ones(
+    carrier: MemoryCarrier, failure: UploadFailed
+) -> None:
+    with pytest.raises(UploadFailed):
+        async with track(carrier):
+            raise failure
+    failed, error = carrier.sent_to("user-1")[-2:]
+    assert failed["data"]["status"] == "failed"
+    assert error["data"]["code"] == "UPLOAD_FAILED"
+
+
+async def test_a_straggler_cannot_overwrite_the_last_state(carrier: MemoryCarrier) -> None:
+    async with track(carrier) as upload:
+        upload.update(rows=10)
+    await asyncio.sleep(0.3)
+    upload.update(rows=50)
+    await asyncio.sleep(0.05)
+    assert carrier.sent_to("user-1")[-1]["data"]["status"] == "complete"
+
+
+async def test_a_summary_that_is_no_text_is_refused_where_it_is_set(carrier: MemoryCarrier) -> None:
+    async with track(carrier) as upload:
+        with pytest.raises(InvalidMessage, match="summary: got 5"):
+            upload.summary = 5  # type: ignore[assignment]
+
+
 async def test_a_cancelled_job_says_it_was_interrupted(carrier: MemoryCarrier) -> None:
     async def job() -> None:
         async with track(carrier):

@@ -87,12 +87,12 @@ class Jwks:
 
     async def _fetch_keys(self) -> None:
         assert self._url is not None  # noqa: S101 - key_for asked
+        self._answered = False
         try:
             self._keys = parse_jwks(await self._fetch_with_one_retry(self._url))
             self._fetched_at = self._clock.now()
             self._answered = True
         except (PyreqwestError, OSError, ConfigError) as error:
-            self._answered = False
             logger.warning("cannot fetch the key set from %s: %s", self._url, error)
         finally:
             self._tried_at = self._clock.now()
@@ -107,7 +107,7 @@ class Jwks:
 
 async def fetch_over_http(url: str) -> bytes:
     """Return the body at `url`; a status other than 2xx is an error."""
-    async with ClientBuilder().timeout(_FETCH_TIMEOUT).error_for_status().build() as client:
+    async with ClientBuilder().timeout(_FETCH_TIMEOUT).follow_redirects(False).error_for_status().build() as client:
         response = await client.get(url).build().send()
         body = bytes(await response.bytes())
     if len(body) > JWKS_MAX_BYTES:
@@ -125,8 +125,8 @@ def parse_jwks(document: str | bytes) -> Keys:
     """
     try:
         entries = msgspec.json.decode(document)["keys"]
-        found = [usable for entry in entries if (usable := _usable(entry))]
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        found = [usable for entry in entries if isinstance(entry, dict) and (usable := _usable(entry))]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
         raise ConfigError('JWKS: not a key set; allowed: {"keys": […]} as in RFC 7517') from error
     if not found:
         raise ConfigError("JWKS: no usable key; allowed: RSA (RS256) and EC P-256 (ES256) signature keys with a kid")
@@ -134,7 +134,7 @@ def parse_jwks(document: str | bytes) -> Keys:
 
 
 def _usable(entry: Mapping[str, Any]) -> tuple[str, tuple[Any, str]] | None:
-    algorithm = _ALGORITHMS.get((entry.get("kty"), entry.get("crv")))
+    algorithm = _ALGORITHMS.get((str(entry.get("kty")), entry.get("crv") and str(entry["crv"])))
     key_id = entry.get("kid")
     if algorithm is None or not isinstance(key_id, str) or entry.get("use", "sig") != "sig":
         return None
@@ -148,5 +148,7 @@ def _usable(entry: Mapping[str, Any]) -> tuple[str, tuple[Any, str]] | None:
 
 def _require_safe_url(url: str) -> None:
     parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ConfigError("JWKS URL: got one with a user name or password; allowed: one without")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
         raise ConfigError(f"JWKS URL: got {url!r}; allowed: an https:// address (http:// on loopback only)")

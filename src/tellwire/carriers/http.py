@@ -12,7 +12,7 @@ import math
 import random
 import time
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -20,12 +20,15 @@ from msgspec import Struct
 from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
-from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable
+from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable, InvalidMessage, shown
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
-from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback
+from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback, require_api_key
+
+T = TypeVar("T")
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-_NOT_TAKEN: Final = frozenset({429, 502, 503})
+_NOT_TAKEN: Final = frozenset({429, 503})
+_NOT_A_GATEWAY: Final = "the answer is not a gateway's; is this its address?"
 
 # How the HTTP client says so. Its ConnectError also stands for a connection lost after the request was written.
 _NEVER_CONNECTED: Final = "client error (Connect)"
@@ -71,9 +74,12 @@ def http_base_url(url: str) -> str:
         _ = parts.port
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.username or parts.query or parts.fragment:
-        # Not quoted: what is wrong with it may be a token in it.
-        raise ConfigError("gateway URL: allowed: http://host[:port], https://, ws:// or wss://, with nothing after it")
+    if parts.scheme not in _SCHEMES or not parts.hostname or set(url) & set("@?# \t\r\n"):
+        # A user name, a query or a fragment may be a secret.
+        given = "one that may hold a secret" if set(url) & set("@?#") else shown(url)
+        raise ConfigError(
+            f"gateway URL: got {given}; allowed: http://host[:port][/path], https, ws or wss, without user or query"
+        )
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
@@ -88,8 +94,10 @@ class HttpCarrier:
         self.url = http_base_url(url)
         self._timeout_seconds = timeout_seconds
         self._used_at = math.inf
+        self._woke_at = -math.inf
         headers = {"content-type": "application/json"}
         if api_key is not None:
+            require_api_key(api_key)
             headers["authorization"] = f"Bearer {api_key}"
         builder = (
             ClientBuilder()
@@ -100,21 +108,26 @@ class HttpCarrier:
             .timeout(timedelta(seconds=min(_ATTEMPT_SECONDS, timeout_seconds)))
         )
         # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
-        self._client = (builder.no_proxy() if is_loopback(urlsplit(self.url).hostname) else builder).build()
+        try:
+            self._client = (builder.no_proxy() if is_loopback(urlsplit(self.url).hostname) else builder).build()
+        except RuntimeError as error:
+            raise ConfigError("this process was forked after a first publish: fork before it, or spawn") from error
         _rest_before_exit()
 
     async def deliver(self, target: Target, payload: bytes) -> Delivery:
-        body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
-        answer = await self._call("POST", "/v1/publish", body)
-        return _delivery.decode(answer)
+        try:
+            body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
+        except UnicodeEncodeError as error:
+            raise InvalidMessage("target", target, "text that UTF-8 can carry") from error
+        return await self._call(_delivery, "POST", "/v1/publish", body)
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
-        answer = await self._call("GET", f"/v1/users/{quote(user_id, safe='')}/connections")
-        return _connections.decode(answer).connections
+        answer = await self._call(_connections, "GET", f"/v1/users/{quote(user_id, safe='')}/connections")
+        return answer.connections
 
     async def disconnect(self, connection_id: str) -> bool:
         try:
-            await self._call("DELETE", f"/v1/connections/{quote(connection_id, safe='')}")
+            await self._call(None, "DELETE", f"/v1/connections/{quote(connection_id, safe='')}")
         except GatewayRefused as refused:
             if refused.status == 410:
                 return False
@@ -125,35 +138,46 @@ class HttpCarrier:
         """Let the pooled connections go."""
         await self._client.close()
 
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _call(
+        self, decoder: msgspec.json.Decoder[T] | None, method: str, path: str, body: bytes | None = None
+    ) -> T:
         give_up_at = time.monotonic() + self._timeout_seconds
         longest_wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                return await self._attempt(method, path, body)
+                status, answer = await self._attempt(method, path, body)
             except GatewayUnreachable as error:
                 wait_seconds = random.uniform(0, longest_wait)  # noqa: S311 - jitter
                 if not error.not_sent or time.monotonic() + wait_seconds >= give_up_at:
                     raise
+            else:
+                return _decoded(decoder, status, answer)
             await asyncio.sleep(wait_seconds)
             longest_wait = min(2 * longest_wait, _LONGEST_WAIT_SECONDS)
 
-    async def _attempt(self, method: str, path: str, body: bytes | None) -> bytes:
+    async def _attempt(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         request = self._client.request(method, self.url + path)
-        used_at, self._used_at = self._used_at, time.monotonic()
+        after_pause = self._wakes()
         try:
             response = await (request if body is None else request.body_bytes(body)).build().send()
             answer = bytes(await response.bytes())
         except PyreqwestError as error:
             causes = _causes(error)
-            after_pause = self._used_at - used_at > _PAUSE_SECONDS
             not_sent = _NEVER_CONNECTED in causes or (after_pause and _CONNECTION_LOST in causes)
             raise GatewayUnreachable(self.url, causes[-1], not_sent=not_sent) from error
         if response.status in _NOT_TAKEN:
             raise GatewayUnreachable(self.url, f"it answered {response.status}", not_sent=True)
         if not 200 <= response.status < 300:
             raise _refused(response.status, answer)
-        return answer
+        return response.status, answer
+
+    def _wakes(self) -> bool:
+        """Tell whether an attempt made now comes right after a pause, in which any pooled connection may have died."""
+        now = time.monotonic()
+        if now - self._used_at > _PAUSE_SECONDS:
+            self._woke_at = now
+        self._used_at = now
+        return now - self._woke_at <= _PAUSE_SECONDS
 
 
 @functools.cache
@@ -163,11 +187,18 @@ def _rest_before_exit() -> None:
     atexit.register(time.sleep, _REST_SECONDS)
 
 
+def _decoded(decoder: msgspec.json.Decoder[T] | None, status: int, answer: bytes) -> T:
+    try:
+        return decoder.decode(answer) if decoder is not None else cast("T", None)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise GatewayRefused(status, "UNKNOWN", _NOT_A_GATEWAY) from error
+
+
 def _refused(status: int, answer: bytes) -> GatewayRefused:
     try:
         refusal = _refusal.decode(answer)
-    except msgspec.DecodeError:
-        refusal = _Refusal(message="the answer is not a gateway's; is this its address?")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        refusal = _Refusal(message=_NOT_A_GATEWAY)
     return GatewayRefused(status, refusal.code, refusal.message)
 
 

@@ -1,6 +1,5 @@
 """The commands and how they end: 0 done, 1 it could not be done, 2 it was asked wrongly. Errors are one line."""
 
-import sys
 from collections.abc import Sequence
 
 import click
@@ -46,10 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), 1)
     except TellwireError as error:
         return _fail(str(error), 2)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); there is nobody to tell.
-        sys.stderr.close()
-        return 1
+    except OSError as error:
+        return _fail(f"cannot write: {error.strerror}", 1)
     return result if isinstance(result, int) else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from tellwire.auth import mint_token
-from tellwire.config import Settings, load_settings
+from tellwire.config import Settings, load_settings, unknown_names
 from tellwire.errors import ConfigError, InvalidMessage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,6 +36,12 @@ def url_option(help_text: str) -> Callable[[F], F]:
 def current_settings(config_file: Path | None, **overrides: Any) -> Settings:
     """Return the settings of this command. Those given as None were not given."""
     return load_settings(os.environ, config_file, overrides)
+
+
+def warn_of_misspelt_variables() -> None:
+    """Say which TELLWIRE_ variables nothing reads."""
+    for name in unknown_names(os.environ):
+        click.echo(f"tellwire: {name} is set, but there is no such setting", err=True)
 
 
 def development_secret() -> str:

@@ -1,13 +1,12 @@
 """`tellwire config`: what the gateway would run with."""
 
-import os
 from pathlib import Path
 
 import click
 import msgspec
 
-from tellwire.cli.common import config_option, current_settings
-from tellwire.config import ENVIRONMENT_NAMES, masked, unknown_names
+from tellwire.cli.common import config_option, current_settings, warn_of_misspelt_variables
+from tellwire.config import ENVIRONMENT_NAMES, masked
 
 
 @click.command()
@@ -19,5 +18,4 @@ def config(config_file: Path | None) -> None:
     for name, value in values.items():
         shown = "" if value is None else msgspec.json.encode(value).decode()
         click.echo(f"{name:<{width}} = {shown:<24} # {ENVIRONMENT_NAMES[name]}")
-    for name in unknown_names(os.environ):
-        click.echo(f"tellwire: {name} is set, but there is no such setting", err=True)
+    warn_of_misspelt_variables()

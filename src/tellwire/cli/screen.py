@@ -1,6 +1,8 @@
 """What `tellwire listen` shows: a live screen for people, JSON lines for programs."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -12,11 +14,19 @@ from rich.text import Text
 _COLOURS = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
 
 
+class OutputLost(Exception):
+    """Nobody reads what we write any more, or it cannot be written."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write: {error.strerror}")
+        self.reader_left = isinstance(error, BrokenPipeError)
+
+
 class Output(Protocol):
     """Where messages go."""
 
     def show(self, payload: bytes) -> None:
-        """Show one message, as it came."""
+        """Show one message, as it came. Raises `OutputLost` when that cannot be done."""
         ...
 
     def say(self, text: str) -> None:
@@ -34,8 +44,11 @@ class JsonLines:
     """Messages to standard output byte for byte, the rest to standard error."""
 
     def show(self, payload: bytes) -> None:
-        sys.stdout.buffer.write(payload + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(payload + b"\n")
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise OutputLost(error) from error
 
     def say(self, text: str) -> None:
         sys.stderr.write(f"tellwire: {printable(text)}\n")
@@ -62,6 +75,7 @@ class Screen:
             console=self._console,
         )
         self._bars: dict[str, TaskID] = {}
+        self._keys = unechoed_keys()
 
     def show(self, payload: bytes) -> None:
         try:
@@ -77,6 +91,8 @@ class Screen:
                 self._line(title, words, _COLOURS.get(str(data.get("severity")), "white"))
             case "error", {"code": str(code), "message": str(words)}:
                 self._line(code, words, "red")
+                if data.get("details") is not None:
+                    self.say(f"  {msgspec.json.encode(data['details']).decode()}")
             case _:
                 self._line(str(kind), msgspec.json.encode(data).decode(), "magenta")
 
@@ -84,6 +100,7 @@ class Screen:
         self._console.print(Text(printable(text), style="dim"))
 
     def __enter__(self) -> Self:
+        self._keys.__enter__()
         self._progress.start()
         return self
 
@@ -91,6 +108,7 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+        self._keys.__exit__(kind, error, trace)
 
     def _bar(self, upload_id: str, data: dict[str, Any]) -> None:
         if upload_id not in self._bars:
@@ -106,6 +124,28 @@ class Screen:
 
     def _line(self, title: str, words: str, colour: str) -> None:
         self._console.print(Text.assemble((printable(title), f"bold {colour}"), "  ", printable(words)))
+
+
+@contextlib.contextmanager
+def unechoed_keys() -> Iterator[None]:
+    """Keep a terminal from writing `^C` into a live screen, which would leave a torn copy of its last lines."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (termios.error, ValueError, OSError):
+        yield
+        return
+    quiet = list(before)
+    quiet[3] = before[3] & ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 
 import click
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from tellwire.broadcast import Broadcaster
 from tellwire.carriers.http import HttpCarrier
 from tellwire.cli.common import url_option
-from tellwire.errors import InvalidMessage
+from tellwire.errors import ConfigError, GatewayRefused, InvalidMessage
 from tellwire.messages import (
     Message,
     create_error_message,
@@ -21,6 +22,22 @@ from tellwire.model import Delivery, Target
 
 _JSON_HELP = "Any JSON."
 _PATIENCE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """Whom to tell, looked at only when there is something to say: `send notification --help` is about neither."""
+
+    url: str
+    user_id: str | None
+    connection_ids: tuple[str, ...]
+    everybody: bool
+
+    @property
+    def target(self) -> Target:
+        if sum([self.user_id is not None, bool(self.connection_ids), self.everybody]) != 1:
+            raise click.UsageError("send: say whom to tell: one of --user ID, --connection ID or --all")
+        return Target(user=self.user_id, connections=self.connection_ids or None, all=self.everybody or None)
 
 
 @click.group(subcommand_metavar="notification|progress|error|message …")
@@ -43,11 +60,7 @@ def send(
       tellwire send --user user-1 error BAD_ROWS "12 rows could not be read" --details '{"rows": [3, 99]}'
       tellwire send --all message maintenance '{"minutes": 5}'
     """
-    if sum([user_id is not None, bool(connection_ids), everybody]) != 1:
-        raise click.UsageError("send: say whom to tell: one of --user ID, --connection ID or --all")
-    target = Target(user=user_id, connections=connection_ids or None, all=everybody or None)
-    api_key = os.environ.get("TELLWIRE_API_KEY") or None
-    context.obj = (HttpCarrier(url, api_key, _PATIENCE_SECONDS), target)
+    context.obj = _Sender(url, user_id, connection_ids, everybody)
 
 
 @send.command()
@@ -108,18 +121,25 @@ def custom(context: click.Context, message_type: str, data: str) -> None:
 def _parsed(name: str, text: str) -> object:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidMessage(name, text, "JSON") from error
 
 
 def _send(context: click.Context, message: Message) -> None:
-    carrier, target = context.obj
-    delivery = asyncio.run(_deliver(carrier, target, message))
+    sender: _Sender = context.obj
+    delivery = asyncio.run(_deliver(sender.url, sender.target, message))
     click.echo(f"delivered {delivery.delivered}, gone {delivery.gone}, failed {delivery.failed}")
 
 
-async def _deliver(carrier: HttpCarrier, target: Target, message: Message) -> Delivery:
+async def _deliver(url: str, target: Target, message: Message) -> Delivery:
+    api_key = os.environ.get("TELLWIRE_API_KEY", "").strip() or None
+    carrier = HttpCarrier(url, api_key, _PATIENCE_SECONDS)
     try:
         return await Broadcaster(carrier).broadcast(target, message)
+    except GatewayRefused as refused:
+        if refused.status != 401:
+            raise
+        wrong = "is not the gateway's key" if api_key else "is not set, and the gateway wants its key"
+        raise ConfigError(f"TELLWIRE_API_KEY {wrong}") from refused
     finally:
         await carrier.close()

@@ -10,7 +10,12 @@ import click
 import msgspec
 
 from tellwire._version import __version__
-from tellwire.cli.common import config_option, current_settings, development_secret
+from tellwire.cli.common import (
+    config_option,
+    current_settings,
+    development_secret,
+    warn_of_misspelt_variables,
+)
 from tellwire.config import Settings
 from tellwire.gateway import Node
 
@@ -29,10 +34,13 @@ from tellwire.gateway import Node
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def serve(config_file: Path | None, host: str | None, port: int | None, dev: bool | None, log_level: str) -> None:
-    """Run the gateway: WebSockets for devices, an HTTP API for producers.
+    """Run the gateway.
+
+    Devices connect to it by WebSocket; producers publish over its HTTP API.
 
     SIGTERM or Ctrl-C lets every client go with "service restart" (1012), then exits 0.
     """
+    warn_of_misspelt_variables()
     settings = current_settings(config_file, host=host, port=port, dev=dev)
     if settings.dev and not settings.key_sources:
         settings = msgspec.structs.replace(settings, jwt_secret=development_secret())

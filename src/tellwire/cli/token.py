@@ -10,7 +10,14 @@ from tellwire.cli.common import config_option, current_settings, token_for
 @click.command()
 @config_option
 @click.option("--user", "user_id", required=True, help="Who the token says it is (its sub).")
-@click.option("--ttl", "ttl_seconds", type=int, default=3600, show_default=True, help="Seconds until it expires.")
+@click.option(
+    "--ttl",
+    "ttl_seconds",
+    type=click.IntRange(min=1),
+    default=3600,
+    show_default=True,
+    help="Seconds until it expires.",
+)
 def token(config_file: Path | None, user_id: str, ttl_seconds: int) -> None:
     """Print a token that a gateway on this machine accepts.
 

@@ -30,6 +30,7 @@ class UpgradeRequest:
     path: str
     query: str
     headers: Mapping[str, str]
+    method: str = "GET"
 
     def __repr__(self) -> str:
         # The query and the headers may hold a token.
@@ -73,12 +74,13 @@ class Refusal(Exception):
 def read_request(data: bytes) -> UpgradeRequest:
     """Read a handshake that uvicorn passed on."""
     request_line, *lines = data.decode("latin-1").split("\r\n")
-    path, _, query = request_line.split(" ")[1].partition("?")
+    method, target, *_ = request_line.split(" ")
+    path, _, query = target.partition("?")
     headers: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(": ")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return UpgradeRequest(path, query, headers)
+    return UpgradeRequest(path, query, headers, method)
 
 
 def accept(request: UpgradeRequest) -> str:
@@ -87,6 +89,8 @@ def accept(request: UpgradeRequest) -> str:
     Raises:
         Refusal: 400 without a proper key, 426 for another version than 13.
     """
+    if request.method != "GET" or not request.headers.keys().isdisjoint({"content-length", "transfer-encoding"}):
+        raise Refusal(400, "BAD_HANDSHAKE", "A WebSocket begins with a GET without a body")
     if request.headers.get("sec-websocket-version") != "13":
         raise Refusal(426, "UPGRADE_REQUIRED", "This server speaks WebSocket version 13 (RFC 6455)")
     key = request.headers.get("sec-websocket-key", "")

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,7 +29,7 @@ from tellwire.errors import TellwireError
 from tellwire.gateway.openapi import openapi_document
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
 from tellwire.messages import CustomMessage, KnownMessage, MessageDecoder, encode_message
-from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback
 from tellwire.ports import Carrier
 
 logger = logging.getLogger("tellwire.gateway")
@@ -113,6 +113,7 @@ class HttpApi:
             exception_handlers={
                 TellwireError: _tell_error,
                 HTTPException: _tell_http_error,
+                ClientDisconnect: _tell_nobody,
                 Exception: _tell_crash,
             },
         )
@@ -125,7 +126,7 @@ class HttpApi:
 
     async def publish_batch(self, request: Request) -> Response:
         answers = []
-        for number, line in enumerate((await _body(request, MAX_BATCH_BYTES)).splitlines(), 1):
+        for number, line in enumerate((await _body(request, MAX_BATCH_BYTES)).split(b"\n"), 1):
             if line.strip():
                 answers.append(await self._answer(line))
             if not number % _LINES_PER_TURN:
@@ -169,6 +170,10 @@ class HttpApi:
             delivery = await self._carrier.deliver(wanted.target, encode_message(wanted.message))
         except TellwireError as error:
             return _encoder.encode(Problem(error.code, str(error)))
+        except Exception:
+            # The lines before it are delivered; their answers must not be lost to a fault of ours.
+            logger.exception("a line of a batch failed")
+            return _encoder.encode(Problem("INTERNAL_ERROR", "Something went wrong; the server's log has more"))
         return _encoder.encode(delivery)
 
     # --- who may ------------------------------------------------------------------------------------------------------
@@ -181,7 +186,7 @@ class HttpApi:
 
     def _refusal(self, request: Request) -> Response | None:
         if self._is_open:
-            return None
+            return _development_refusal(request)
         if self._key_digest is None:
             return _problem(
                 403, "API_KEY_NOT_CONFIGURED", "The HTTP API is closed: the gateway has no TELLWIRE_API_KEY"
@@ -198,6 +203,13 @@ class HttpApi:
 def describe() -> dict[str, Any]:
     """Return the OpenAPI document of these endpoints."""
     return openapi_document((PublishRequest, Delivery, Problem, Connections, Stats))
+
+
+def _development_refusal(request: Request) -> Response | None:
+    # Without a key, what keeps strangers out is that they are not on this machine; a page in its browser would be.
+    if "origin" in request.headers or not is_loopback(request.url.hostname):
+        return _problem(403, "NOT_FROM_A_PAGE", "In development mode pages may not publish; set TELLWIRE_API_KEY")
+    return None
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:
@@ -228,6 +240,10 @@ async def _tell_http_error(request: Request, error: Exception) -> Response:
     response = _problem(error.status_code, codes.get(error.status_code, "BAD_REQUEST"), str(error.detail))
     response.headers.update(error.headers or {})
     return response
+
+
+async def _tell_nobody(request: Request, error: Exception) -> Response:
+    return _problem(400, "BAD_REQUEST", "The request ended before its body did")
 
 
 async def _tell_crash(request: Request, error: Exception) -> Response:

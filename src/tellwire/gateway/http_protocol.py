@@ -35,6 +35,7 @@ class HttpProtocol(HttpToolsProtocol):
         # Still waiting after this much: what came is one unfinished head.
         if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
+        self._rearm_keep_alive()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -43,6 +44,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_arrived()
         super().on_headers_complete()
+
+    def _rearm_keep_alive(self) -> None:
+        # Any byte ends uvicorn's keep-alive timer; one that begins no request must not keep the socket for ever.
+        rests = self._head_timer is None and (self.cycle is None or self.cycle.response_complete)
+        if rests and self.timeout_keep_alive_task is None and self.transport.get_protocol() is self:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _await_head(self) -> None:
         if self._head_timer is None:

@@ -25,7 +25,7 @@ from tellwire.gateway.http_api import HttpApi, Stats
 from tellwire.gateway.http_protocol import HttpProtocol
 from tellwire.gateway.outbox import OutboxBounds
 from tellwire.gateway.sessions import Sessions
-from tellwire.gateway.socket import SocketLimits, Sockets
+from tellwire.gateway.socket import Connection, SocketLimits, Sockets
 from tellwire.ports import Authenticator, Clock, SystemClock
 
 logger = logging.getLogger("tellwire.gateway")
@@ -125,6 +125,16 @@ class Node:
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
             listener.close()
+            self._cut_what_is_left()
+
+    def _cut_what_is_left(self) -> None:
+        for task in list(self.sockets.tasks):
+            task.cancel()
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.abort()
+            else:
+                connection.transport.abort()
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
@@ -133,6 +143,8 @@ class Node:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, for tests and for programs of their own; gives the HTTP address."""
+        # Ctrl-C belongs to the program around us.
+        self._server.handles_signals = False
         ready = asyncio.Event()
         serving = asyncio.create_task(self.serve(lambda _: ready.set()))
         waiting = asyncio.create_task(ready.wait())
@@ -177,6 +189,7 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which tells when it listens, and ends with exit code 0 when it was asked to end."""
 
     on_started: Callable[[], None] | None = None
+    handles_signals = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -186,7 +199,7 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # The original raises the signal again after a clean end, so that the process dies of it (143).
-        if threading.current_thread() is not threading.main_thread():
+        if not self.handles_signals or threading.current_thread() is not threading.main_thread():
             yield
             return
         signals = (signal.SIGINT, signal.SIGTERM)

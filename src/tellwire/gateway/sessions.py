@@ -93,8 +93,11 @@ class Sessions:
             self._tell(connection, session.refusal(error))
             if not error.retryable:
                 connection.close(error.close_code, error.code)
-            return
-        self._renewed(connection, identity)
+        except Exception:
+            logger.exception("checking a new token failed")
+            self._tell(connection, session.refusal(TellwireError("The token could not be checked; try again")))
+        else:
+            self._renewed(connection, identity)
 
     def _renewed(self, connection: Connection, identity: Identity) -> None:
         if identity.user_id != connection.user_id:

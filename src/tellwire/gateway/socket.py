@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._protocol: ws.Protocol | None = None
         self._outbox = Outbox(sockets.limits.outbox)
         self._paused = False
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
         self._close_by = float("inf")
         self.connection_id = new_connection_id()
         self.user_id = ""
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         if not self.is_open:
             return Sent.GONE
         if now >= self.expires_at:
-            self.close(*TOKEN_EXPIRED)
+            self._expire()
             return Sent.GONE
         outbox = self._outbox
         # What waits already has its flush to come: at the end of this turn, or when the transport resumes.
@@ -245,16 +245,28 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        # Whoever does not read our answers gets no more of them: pongs would pile up beside the outbox.
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        if self._sockets.clock.now() >= self.expires_at:
+            self._expire()
         self._paused = False
         self.flush()
+        if not self._transport.is_closing() and self._protocol is not None:
+            self._transport.resume_reading()
 
     def shutdown(self) -> None:
         """Let the client go because the server stops; uvicorn calls this."""
         if self._protocol is None:
             self._refuse(handshake.Refusal(503, "RESTARTING", "The server is restarting; come back"))
-        self.close(*RESTARTING)
+        else:
+            self.close(*RESTARTING)
+
+    def abort(self) -> None:
+        """Cut the socket."""
+        self._transport.abort()
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -281,7 +293,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(handshake.accepted(accept_value, subprotocol))
         self._sockets.application.opened(self)
         self._set_deadline()
-        self._transport.resume_reading()
+        if not self._paused:
+            self._transport.resume_reading()
 
     def _refuse(self, refusal: handshake.Refusal) -> None:
         if not self._transport.is_closing():
@@ -306,18 +319,18 @@ class Connection(asyncio.Protocol):
             self.close(1003, "Only text messages are accepted")
             return
         if frame.opcode is Opcode.TEXT:
-            self._fragments = []
+            self._fragments = bytearray()
         elif frame.opcode is not Opcode.CONT:
             return
         fragments = self._fragments
         if fragments is None:
             return
-        fragments.append(bytes(frame.data))
+        fragments += frame.data
         if frame.fin:
             self._fragments = None
-            self._take_text(b"".join(fragments))
+            self._take_text(fragments)
 
-    def _take_text(self, data: bytes) -> None:
+    def _take_text(self, data: bytearray) -> None:
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -346,6 +359,12 @@ class Connection(asyncio.Protocol):
             self._close_by = self._sockets.clock.now() + limits.CLOSE_TIMEOUT_SECONDS
             self._sockets.deadlines.put(self, self._close_by)
 
+    def _expire(self) -> None:
+        if self._paused:
+            # What still waits for a slow client was said in time, but would be heard too late.
+            self._outbox.clear()
+        self.close(*TOKEN_EXPIRED)
+
     def _close_slow(self) -> None:
         self._sockets.slow_closed += 1
         logger.warning("closing %s: %d messages behind", self.connection_id, len(self._outbox))
@@ -360,7 +379,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         if now >= self.expires_at:
-            self.close(*TOKEN_EXPIRED)
+            self._expire()
         elif now >= self._ends_at():
             self.close(*GOING_AWAY)
         if self.is_open:

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock that only moves when told, a carrier that remembers, and a gateway to connect to.
+"""For tests, ours and yours: a clock that only moves when told, and a carrier that remembers what was sent.
 
 async def test_the_user_hears_of_it():
     carrier = MemoryCarrier()

@@ -169,6 +169,30 @@ async def test_in_development_it_is_open_unless_a_key_is_set(start_gateway: Star
     assert (await call(keyed, "GET", "/v1/stats", key=None))[0] == 401
 
 
+@pytest.mark.parametrize("header", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
+async def test_in_development_a_web_page_cannot_publish(start_gateway: StartGateway, header: dict[str, str]) -> None:
+    opened = await start_gateway(api_key=None, dev=True)
+    status, answer, _ = await call(opened, "POST", "/v1/publish", HELLO, key=None, **header)
+    assert (status, answer["code"]) == (403, "NOT_FROM_A_PAGE")
+
+
+async def test_a_fault_of_ours_costs_one_line_of_a_batch(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver = gateway.node.hub.deliver
+
+    async def faulty(target: Any, payload: bytes) -> Any:
+        if target.user == "crash":
+            raise RuntimeError("internal detail")
+        return await deliver(target, payload)
+
+    monkeypatch.setattr(gateway.node.hub, "deliver", faulty)
+    users = ("a", "crash", "b")
+    body = b"\n".join(json.dumps({"target": {"user": user}, "message": HELLO}).encode() for user in users)
+    status, answer, _ = await call(gateway, "POST", "/v1/publish/batch", body)
+    codes = [json.loads(line).get("code") for line in answer.splitlines()]
+    assert (status, codes) == (200, [None, "INTERNAL_ERROR", None])
+    assert b"internal detail" not in answer
+
+
 async def test_a_users_connections_are_listed_and_can_be_closed(gateway: Gateway) -> None:
     async with gateway.device() as device:
         _, answer, _ = await call(gateway, "GET", "/v1/users/user-1/connections")

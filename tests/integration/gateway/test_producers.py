@@ -159,6 +159,19 @@ async def test_a_busy_gateway_is_asked_again() -> None:
         assert requests[0] > 1
 
 
+async def test_a_page_instead_of_a_delivery_is_no_gateways_answer_either() -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
+    async with answering(page) as (url, _):
+        with pytest.raises(GatewayRefused, match="is this its address"):
+            await HttpCarrier(url).deliver(Target(all=True), b"{}")
+
+
+def test_a_key_with_a_line_break_is_refused_without_printing_it() -> None:
+    with pytest.raises(tellwire.ConfigError, match="printable ASCII") as caught:
+        HttpCarrier("http://127.0.0.1:9", "s3cret\n")
+    assert "s3cret" not in str(caught.value)
+
+
 async def test_an_answer_that_is_no_gateways_is_said_to_be_so() -> None:
     page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<html"
     async with answering(page) as (url, _):

@@ -303,6 +303,72 @@ async def test_a_slow_clients_memory_is_bounded(start_gateway: StartGateway) -> 
         slow.transport.abort()
 
 
+async def test_a_client_that_pings_and_does_not_read_costs_a_bounded_amount(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        connection = only_connection(gateway)
+        device.transport.pause_reading()
+        ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 200
+        largest = 0
+        for _ in range(2000):
+            if device.transport.get_write_buffer_size() < 1_000_000:
+                device.transport.write(ping)
+            await asyncio.sleep(0)
+            largest = max(largest, connection._transport.get_write_buffer_size())
+        assert connection._paused
+        assert largest < 500_000
+        device.transport.abort()
+
+
+async def test_fragments_without_content_cost_nothing(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        connection = only_connection(gateway)
+        device.transport.write(Frame(Opcode.TEXT, b'{"type": "pi', fin=False).serialize(mask=True))
+        device.transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 5000)
+        await (await device.ping())
+        assert len(connection._fragments) == len(b'{"type": "pi')
+        device.transport.write(Frame(Opcode.CONT, b'ng"}').serialize(mask=True))
+        assert (await read(device))["type"] == "pong"
+
+
+async def test_what_waited_beyond_the_expiry_is_not_heard(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway, ttl_seconds=60)
+    async with gateway.device(max_queue=None) as device:
+        device.transport.pause_reading()
+        connection = only_connection(gateway)
+        sent = 0
+        while len(connection._outbox) < 20:
+            await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 20_000))
+            sent += 1
+            await asyncio.sleep(0)
+        clock._now += 60
+        device.transport.resume_reading()
+        received = 0
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await device.recv()
+                received += 1
+        assert device.close_code == 4401
+        # What the transport had taken before is under way; the 20 that waited in the outbox are not.
+        assert received <= sent - 20
+
+
+async def test_a_renewal_that_crashes_is_answered(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway.device() as device:
+
+        async def crash(token: str) -> Identity:
+            raise RuntimeError("internal detail")
+
+        application: Any = gateway.node.sockets.application
+        monkeypatch.setattr(application._authenticator, "authenticate", crash)
+        await device.send('{"type": "auth", "token": "x"}')
+        answer = await read(device)
+        assert answer["data"]["code"] == "INTERNAL_ERROR"
+        assert "internal detail" not in str(answer)
+    assert "internal detail" in caplog.text
+
+
 async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: StartGateway) -> None:
     gateway, clock = await start_with_clock(start_gateway)
     async with gateway.device() as device:

@@ -27,7 +27,7 @@ def ec_jwk(kid: str) -> dict[str, Any]:
     return dict(json.loads(jwt.algorithms.ECAlgorithm.to_jwk(EC_KEY.public_key()))) | {"kid": kid}
 
 
-def document(*keys: dict[str, Any]) -> bytes:
+def document(*keys: Any) -> bytes:
     return json.dumps({"keys": keys}).encode()
 
 
@@ -172,16 +172,21 @@ async def test_a_withdrawn_key_stops_working_once_the_set_is_old(clock: FakeCloc
         await keys.key_for(header("r"))
 
 
-async def test_an_answer_that_is_no_key_set_counts_as_unavailable(clock: FakeClock) -> None:
+@pytest.mark.parametrize("answer", [b"<html>maintenance</html>", b'{"keys":["\xff"]}', b"[" * 100_000])
+async def test_an_answer_that_is_no_key_set_counts_as_unavailable(clock: FakeClock, answer: bytes) -> None:
     async def fetch(url: str) -> bytes:
-        return b"<html>maintenance</html>"
+        return answer
 
-    with pytest.raises(KeysUnavailable):
-        await Jwks(URL, clock=clock, fetch=fetch).key_for(header("r"))
+    keys = Jwks(URL, clock=clock, fetch=fetch)
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable):
+            await keys.key_for(header("r"))
 
 
 def test_keys_for_other_uses_are_passed_over() -> None:
-    others = [
+    others: list[Any] = [
+        None,
+        {"kty": []},
         rsa_jwk("enc", use="enc"),
         rsa_jwk("ps", alg="PS256"),
         {"kty": "oct", "kid": "secret", "k": "AAAA"},
@@ -198,7 +203,9 @@ def test_what_is_no_key_set_is_refused(text: str) -> None:
         Jwks(inline=text)
 
 
-@pytest.mark.parametrize("url", ["http://issuer.example/jwks", "ftp://x", "issuer.example", "", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["http://issuer.example/jwks", "ftp://x", "issuer.example", "", "http://127.evil.example/"]
+)
 def test_keys_come_over_https_only(url: str) -> None:
     with pytest.raises(ConfigError, match="https"):
         Jwks(url)

@@ -38,6 +38,16 @@ def test_a_bad_key_is_a_400(key: str) -> None:
     assert caught.value.status == 400
 
 
+@pytest.mark.parametrize(
+    "line", [b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\ncontent-length: 5\r\n", b"HEAD / HTTP/1.1\r\n"]
+)
+def test_a_websocket_begins_with_a_get_without_a_body(line: bytes) -> None:
+    head = line + f"sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n\r\n".encode()
+    with pytest.raises(Refusal) as caught:
+        accept(read_request(head))
+    assert caught.value.status == 400
+
+
 def test_another_version_is_a_426_that_names_ours() -> None:
     with pytest.raises(Refusal) as caught:
         accept(request(sec_websocket_version="8"))
