@@ -96,7 +96,7 @@ async def test_bad_handshakes_get_their_status(gateway: Gateway) -> None:
     assert (await raw(gateway, plain)).startswith(b"HTTP/1.1 426 ")
 
 
-async def test_what_a_client_says_before_the_101_is_not_lost(gateway: Gateway) -> None:
+async def test_what_a_client_says_right_after_the_101_is_heard(gateway: Gateway) -> None:
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(UPGRADE % (gateway.token().encode(), b"13", KEY))
@@ -178,5 +178,19 @@ async def test_a_kept_alive_connection_may_rest_and_go_on(gateway: Gateway, monk
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b'{"status":"ok"}' in await reader.readuntil(b"}")
         await asyncio.sleep(0.4)
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize("stray", [b"\r\n", b"\r\n\r\n"])
+async def test_a_stray_byte_after_an_answer_does_not_keep_a_socket(gateway: Gateway, stray: bytes) -> None:
+    gateway.node._server.config.timeout_keep_alive = 1
+    host, port = gateway.node.address
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b'{"status":"ok"}' in await reader.readuntil(b"}")
+    writer.write(stray)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
