@@ -51,14 +51,6 @@ def test_many_threads_share_one_loop(carrier: MemoryCarrier) -> None:
     assert len([thread for thread in threading.enumerate() if thread.name.startswith("tellwire-")]) == 1
 
 
-def test_it_works_again_after_a_pause(carrier: MemoryCarrier) -> None:
-    with sync.use_broadcaster(Broadcaster(carrier)):
-        sync.broadcast_to_user("u", HELLO)
-        time.sleep(0.3)
-        sync.broadcast_to_user("u", HELLO)
-    assert len(carrier.sent) == 2
-
-
 def test_an_upload_shows_progress_from_0_to_100(carrier: MemoryCarrier) -> None:
     with (
         sync.use_broadcaster(Broadcaster(carrier)),

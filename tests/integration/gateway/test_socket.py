@@ -219,6 +219,27 @@ async def test_auth_lets_a_connection_live_longer(start_gateway: StartGateway) -
         assert (await closed_with(device))[0] == 4401
 
 
+async def test_of_two_tokens_sent_in_a_row_the_newer_counts(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    application: Any = gateway.node.sockets.application
+    keys_arrived = asyncio.Event()
+    far = 4_000_000_000.0
+
+    async def authenticate(token: str) -> Identity:
+        if token == "older":
+            await keys_arrived.wait()
+        return Identity("user-1", far + (1 if token == "older" else 0))
+
+    async with gateway.device() as device:
+        monkeypatch.setattr(application._authenticator, "authenticate", authenticate)
+        await device.send('{"type": "auth", "token": "older"}')
+        await device.send('{"type": "auth", "token": "newer"}')
+        assert (await read(device))["type"] == "auth_ok"
+        keys_arrived.set()
+        await device.send('{"type": "ping"}')
+        assert (await read(device))["type"] == "pong"
+        assert only_connection(gateway).expires_at == far
+
+
 async def test_auth_with_a_bad_token_is_told_why_and_closed_with_4401(gateway: Gateway) -> None:
     async with gateway.device() as device:
         await device.send(json.dumps({"type": "auth", "token": gateway.token(ttl_seconds=-1)}))
