@@ -18,6 +18,30 @@ IDLE_TIMEOUT_SECONDS: Final = 600.0
 MAX_CONNECTION_SECONDS: Final = 7200.0
 """A connection older than this is closed with 1001."""
 
+INTEGRATION_TIMEOUT_SECONDS: Final = 29.0
+"""How long API Gateway waits for a function at most."""
+
+MIN_INTEGRATION_TIMEOUT_SECONDS: Final = 0.05
+"""How short an integration's timeout may be."""
+
+MAX_URL_CHARACTERS: Final = 4096
+"""A WebSocket's URL, with its query string."""
+
+MAX_AUTHORIZER_RESULT_BYTES: Final = 8 * 1024
+"""What an authorizer returns, as JSON."""
+
+NEW_CONNECTIONS_PER_SECOND: Final = 500.0
+"""Handshakes of an account and region; above it, 429."""
+
+CONCURRENT_INVOCATIONS: Final = 1000
+"""Invocations of an account and region at a time (Lambda developer guide, "Lambda quotas"); above it, throttled."""
+
+FUNCTION_TIMEOUT_SECONDS: Final = 30.0
+"""A function's own timeout, for functions that come without a template."""
+
+FUNCTION_MEMORY_MB: Final = 256
+"""What a function that comes without a template is told to have."""
+
 # --- ours ------------------------------------------------------------------------------------------------------------
 
 OUTBOX_MAX_MESSAGES: Final = 1024

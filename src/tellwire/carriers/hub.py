@@ -31,6 +31,11 @@ class LiveConnection(Protocol):
     @property
     def user_id(self) -> str: ...
 
+    @property
+    def is_open(self) -> bool:
+        """False from the first close frame on, or before the 101."""
+        ...
+
     def send(self, frames: bytes, now: float) -> Sent:
         """Queue bytes for the client, without waiting and without raising."""
         ...
@@ -70,6 +75,11 @@ class Hub:
         if not devices:
             del self._by_user[connection.user_id]
 
+    def get(self, connection_id: str) -> LiveConnection | None:
+        """Return an open connection; None when there is none of this id, or it is closing."""
+        connection = self._by_id.get(connection_id)
+        return connection if connection is not None and connection.is_open else None
+
     async def deliver(self, target: Target, payload: bytes) -> Delivery:
         if target.user is not None:
             devices = self._by_user.get(target.user)
@@ -85,7 +95,7 @@ class Hub:
         return [connection.info() for connection in self._by_user.get(user_id, {}).values()]
 
     async def disconnect(self, connection_id: str) -> bool:
-        connection = self._by_id.get(connection_id)
+        connection = self.get(connection_id)
         if connection is None:
             return False
         connection.close(1000, "Connection Closed Normally")

@@ -51,13 +51,12 @@ def serve(config_file: Path | None, host: str | None, port: int | None, dev: boo
 
 
 def _announce(node: Node, settings: Settings) -> None:
-    host, port = node.address
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = node.authority
     click.echo(f"tellwire {__version__}  devices  ws://{address}")
     click.echo(f"{'':{len(f'tellwire {__version__}')}}  publish  http://{address}/v1/publish")
     if settings.dev:
         click.echo("development mode: no API key needed; open another terminal and try")
-        url = "" if port == 8787 else f" --url http://{address}"
+        url = "" if node.address[1] == 8787 else f" --url http://{address}"
         click.echo(f"  tellwire listen --user user-1{url}")
     elif settings.api_key is None:
         click.echo("the HTTP API is closed: set TELLWIRE_API_KEY to publish")

@@ -1,13 +1,13 @@
 """The opening handshake (RFC 6455 §4.2), as pure code: the request's bytes in, the answer's bytes out.
 
-uvicorn has parsed the request already and hands it on in a regular form (lower-case names, one `name: value` a line);
-reading that form again takes two splits a line, so no second HTTP parser runs.
+uvicorn has parsed the request already and hands it on in a regular form (one `name: value` a line); reading that form
+again takes two splits a line, so no second HTTP parser runs.
 """
 
 import base64
 import binascii
 import http
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
@@ -25,12 +25,16 @@ _TOKEN_PREFIX: Final = "token."  # noqa: S105 - a prefix, not a token
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
-    """A WebSocket handshake. `path` is undecoded; `headers` have lower-case names, repeated ones joined by commas."""
+    """A WebSocket handshake.
+
+    `path` is undecoded; `headers` have lower-case names, repeated ones joined by commas; `raw_headers` are as sent.
+    """
 
     path: str
     query: str
     headers: Mapping[str, str]
     method: str = "GET"
+    raw_headers: Sequence[tuple[str, str]] = ()
 
     def __repr__(self) -> str:
         # The query and the headers may hold a token.
@@ -57,13 +61,27 @@ class UpgradeRequest:
 
 
 class Refusal(Exception):
-    """The handshake ends here, with this HTTP answer."""
+    """The handshake ends here, with this HTTP answer: JSON that says why."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says beside its length and that the connection ends."""
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        if self.status == 426:
+            headers["Sec-WebSocket-Version"] = "13"
+        if self.status in (429, 503):
+            headers["Retry-After"] = "5"
+        return headers
+
+    @property
+    def body(self) -> bytes:
+        return msgspec.json.encode({"code": self.code, "message": self.message})
 
     @classmethod
     def of(cls, error: TellwireError) -> "Refusal":
@@ -76,11 +94,12 @@ def read_request(data: bytes) -> UpgradeRequest:
     request_line, *lines = data.decode("latin-1").split("\r\n")
     method, target, *_ = request_line.split(" ")
     path, _, query = target.partition("?")
+    raw_headers = [(name, value) for name, separator, value in (line.partition(": ") for line in lines) if separator]
     headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(": ")
+    for given, value in raw_headers:
+        name = given.lower()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return UpgradeRequest(path, query, headers, method)
+    return UpgradeRequest(path, query, headers, method, raw_headers)
 
 
 def accept(request: UpgradeRequest) -> str:
@@ -113,12 +132,18 @@ def accepted(accept_value: str, subprotocol: str | None) -> bytes:
 
 
 def refused(refusal: Refusal) -> bytes:
-    """Return the answer that ends a handshake: JSON that says why."""
-    body = msgspec.json.encode({"code": refusal.code, "message": refusal.message})
-    version = "Sec-WebSocket-Version: 13\r\n" if refusal.status == 426 else ""
-    retry = "Retry-After: 5\r\n" if refusal.status in (429, 503) else ""
+    """Return the answer that ends a handshake."""
+    body = refusal.body
+    headers = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers.items())
     head = (
-        f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{version}{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}\r\n{headers}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode("ascii") + body
+    return head.encode("latin-1") + body
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""

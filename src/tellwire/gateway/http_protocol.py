@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with an end to waiting for a request's head and to its size.
+"""uvicorn's HTTP/1.1 protocol, with an end to waiting for a request's head and to its size, and upgrades as they came.
 
 uvicorn leaves both to a proxy. Without one, anybody could hold sockets by saying nothing, or memory by never ending a
 header.
@@ -18,6 +18,7 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._names: list[bytes] = []
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,11 +40,21 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._names = []
         self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._names.append(name)
 
     def on_headers_complete(self) -> None:
         self._head_arrived()
         super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        # API Gateway tells a handler the names as the client wrote them; uvicorn passes them on in lower case.
+        self.scope["headers"] = [(name, value) for name, (_, value) in zip(self._names, self.headers, strict=True)]
+        super().handle_websocket_upgrade()
 
     def _rearm_keep_alive(self) -> None:
         # Any byte ends uvicorn's keep-alive timer; one that begins no request must not keep the socket for ever.

@@ -68,11 +68,16 @@ class Application(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What a connection may do. See `limits` for the sources."""
+    """What a connection may do. See `limits` for the sources.
+
+    A client that does not read until its outbox is full is closed; or, with `closes_slow` false, stays, and the sender
+    hears that the message failed.
+    """
 
     idle_timeout_seconds: float = limits.IDLE_TIMEOUT_SECONDS
     max_connection_seconds: float = limits.MAX_CONNECTION_SECONDS
     outbox: OutboxBounds = field(default_factory=OutboxBounds)
+    closes_slow: bool = True
 
 
 class Sockets:
@@ -129,6 +134,7 @@ class Connection(asyncio.Protocol):
         "expires_at",
         "is_open",
         "last_active_at",
+        "state",
         "user_id",
     )
 
@@ -144,6 +150,8 @@ class Connection(asyncio.Protocol):
         self._close_by = float("inf")
         self.connection_id = new_connection_id()
         self.user_id = ""
+        # The application's own: what it wants to remember of this connection.
+        self.state: Any = None
         self.is_open = False
         self.expires_at = float("inf")
         self.connected_at = self.last_active_at = sockets.clock.now()
@@ -156,6 +164,16 @@ class Connection(asyncio.Protocol):
         """The address at the other end of the TCP connection; empty when the system does not tell."""
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def local_port(self) -> int:
+        """The port the client connected to."""
+        return int(self._transport.get_extra_info("sockname")[1])
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client speaks TLS."""
+        return self._transport.get_extra_info("sslcontext") is not None
 
     def identify(self, identity: Identity) -> None:
         """Say whose connection this is, and until when."""
@@ -186,7 +204,8 @@ class Connection(asyncio.Protocol):
             # Full may only mean that much was said within this turn. What the socket does not take now is too much.
             self.flush()
             if not outbox.offer(frames):
-                self._close_slow()
+                if self._sockets.limits.closes_slow:
+                    self._close_slow()
                 return Sent.FAILED
         self.last_active_at = now
         if is_first and not self._paused:

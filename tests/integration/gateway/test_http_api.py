@@ -230,7 +230,7 @@ async def test_the_openapi_document_describes_every_endpoint(gateway: Gateway) -
 
 
 def _routes(gateway: Gateway) -> list[Any]:
-    application: Any = gateway.node._server.config.app
+    application: Any = gateway.node._server._uvicorn.config.app
     return list(application.routes)
 
 

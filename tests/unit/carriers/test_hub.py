@@ -15,6 +15,7 @@ class Device:
     user_id: str
     answer: Sent = Sent.DELIVERED
     received: list[bytes] = field(default_factory=list)
+    is_open: bool = True
 
     def send(self, frames: bytes, now: float) -> Sent:
         if self.answer is Sent.DELIVERED:

@@ -1,0 +1,87 @@
+"""TLS and plain text on one port, told apart by the first byte, for development: no second port to remember.
+
+A handler builds `https://{domainName}/{stage}` from its event, a browser page says `ws://`, a script `http://`; on the
+local API Gateway all three are the same address.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from tellwire.limits import HEAD_TIMEOUT_SECONDS
+
+logger = logging.getLogger("tellwire.gateway")
+
+_TLS_HANDSHAKE: Final = 0x16
+"""The first byte of a TLS connection (RFC 8446 §5.1); no HTTP method begins with it."""
+
+_FULL_PAUSE_SECONDS: Final = 1.0
+"""How long to leave off accepting when the process has no file descriptors left, as asyncio does."""
+
+
+class TlsOrPlain:
+    """Accepts connections and gives each a protocol, behind TLS if the client asks for it. Ends with `close`."""
+
+    def __init__(
+        self, listener: socket.socket, make_protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, backlog: int
+    ) -> None:
+        self._make_protocol = make_protocol
+        self._tls = tls
+        self._opening: set[asyncio.Task[None]] = set()
+        listener.listen(backlog)
+        self._accepting = asyncio.create_task(self._accept(listener), name="tellwire-accept")
+
+    def close(self) -> None:
+        """Stop accepting."""
+        for task in (self._accepting, *self._opening):
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        await asyncio.gather(self._accepting, *self._opening, return_exceptions=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                logger.warning("cannot accept a connection: %s", error)
+                await asyncio.sleep(_FULL_PAUSE_SECONDS)
+                continue
+            task = asyncio.create_task(self._open(connected))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connected: socket.socket) -> None:
+        try:
+            async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
+                tls = self._tls if await _first_byte(connected) == _TLS_HANDSHAKE else None
+                loop = asyncio.get_running_loop()
+                await loop.connect_accepted_socket(self._make_protocol, connected, ssl=tls)
+        except (OSError, TimeoutError) as error:
+            # Who says nothing, or does not trust our certificate.
+            logger.debug("a connection did not begin: %s", error)
+            connected.close()
+        except asyncio.CancelledError:
+            connected.close()
+            raise
+
+
+async def _first_byte(connected: socket.socket) -> int | None:
+    """Wait for the first byte and leave it where it is; None when there is none."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    connected.setblocking(False)
+    loop.add_reader(connected, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(connected)
+    with contextlib.suppress(BlockingIOError):
+        first = connected.recv(1, socket.MSG_PEEK)
+        return first[0] if first else None
+    return None
