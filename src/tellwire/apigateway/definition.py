@@ -1,0 +1,156 @@
+"""What a WebSocket API is made of: its routes, its authorizer, its functions, its tables. Data only.
+
+Command-line options, templates and test fixtures are read into these; everything else here works on them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tellwire.errors import ConfigError
+from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS, INTEGRATION_TIMEOUT_SECONDS
+
+CONNECT: Final = "$connect"
+DISCONNECT: Final = "$disconnect"
+DEFAULT: Final = "$default"
+
+ACCOUNT_ID: Final = "123456789012"
+"""The account of AWS's own examples."""
+
+_IDENTITY_SOURCE = re.compile(r"(route\.request\.(header|querystring)|context|stageVariables)\.(.+)")
+_STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A Lambda function whose code is on this machine.
+
+    `handler` is what Lambda's configuration says: `app.handler`, `package/app.handler` or `package.app.handler`,
+    relative to `code_dir`. `environment` is the function's own, on top of what Lambda sets. `layers` are directories of
+    modules.
+    """
+
+    name: str
+    handler: str
+    code_dir: Path
+    runtime: str = "python"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = FUNCTION_TIMEOUT_SECONDS
+    memory_mb: int = FUNCTION_MEMORY_MB
+    layers: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySource:
+    """One thing that a request must bring before its authorizer is asked: `route.request.header.Authorization`.
+
+    Raises:
+        ConfigError: not a form that API Gateway has for WebSocket APIs.
+    """
+
+    expression: str
+
+    def __post_init__(self) -> None:
+        if _IDENTITY_SOURCE.fullmatch(self.expression) is None:
+            raise ConfigError(
+                f"identity source: got {self.expression!r}; allowed: route.request.header.<Name>, "
+                "route.request.querystring.<name>, context.<name>, stageVariables.<name>"
+            )
+
+    @property
+    def kind(self) -> str:
+        """Return `header`, `querystring`, `context` or `stageVariables`."""
+        return self.expression.removeprefix("route.request.").partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.expression.removeprefix("route.request.").partition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorizer:
+    """A REQUEST authorizer: the only kind WebSocket APIs have, and only on `$connect`."""
+
+    function: str
+    identity_sources: tuple[IdentitySource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route and the function behind it.
+
+    `answers`: the route has a route response, so the function's `body` goes back to the client.
+    """
+
+    key: str
+    function: str
+    answers: bool = False
+    api_key_required: bool = False
+    timeout_seconds: float = INTEGRATION_TIMEOUT_SECONDS
+
+    def __post_init__(self) -> None:
+        if self.key.startswith("$") and self.key not in (CONNECT, DISCONNECT, DEFAULT):
+            raise ConfigError(f"route: got {self.key!r}; allowed: $connect, $disconnect, $default, or no $ in front")
+        if not self.key:
+            raise ConfigError("route: got an empty key; allowed: $connect, $disconnect, $default or a name of yours")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A WebSocket API at one stage. Functions are named here and found elsewhere.
+
+    `domain_name` is where it can be reached from handlers; None means where it would be on AWS.
+
+    Raises:
+        ConfigError: a route twice, or a stage with other characters than API Gateway takes.
+    """
+
+    routes: tuple[Route, ...]
+    stage: str = "prod"
+    authorizer: Authorizer | None = None
+    route_selection_expression: str = "$request.body.action"
+    stage_variables: Mapping[str, str] = field(default_factory=dict)
+    api_keys: frozenset[str] = frozenset()
+    domain_name: str | None = None
+    api_id: str = "tellwire00"
+    region: str = "us-east-1"
+    account_id: str = ACCOUNT_ID
+
+    def __post_init__(self) -> None:
+        if _STAGE.fullmatch(self.stage) is None:
+            raise ConfigError(f"stage: got {self.stage!r}; allowed: 1-128 letters, digits, _ and -")
+        keys = [route.key for route in self.routes]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ConfigError(f"route: got {key!r} twice; allowed: once")
+
+    def route(self, key: str) -> Route | None:
+        """Return the route of this key."""
+        return next((route for route in self.routes if route.key == key), None)
+
+    @property
+    def execute_api_host(self) -> str:
+        """Return the host this API would have on AWS."""
+        return f"{self.api_id}.execute-api.{self.region}.amazonaws.com"
+
+    @property
+    def connect_arn(self) -> str:
+        """Return the `methodArn` of the authorizer's event."""
+        return f"arn:aws:execute-api:{self.region}:{self.account_id}:{self.api_id}/{self.stage}/{CONNECT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a template says, as far as it matters here.
+
+    `tables` are parameters of DynamoDB's CreateTable; `ttl_attributes` the tables whose items expire, and by which
+    attribute; `notes` one line for each thing that was left out.
+    """
+
+    api: Api
+    functions: Mapping[str, Function]
+    tables: tuple[Mapping[str, Any], ...] = ()
+    ttl_attributes: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,85 @@
+"""What a function's answer means to the client, and the frames it gets when there is none. Pure.
+
+Source: developer guide, "Set up a WebSocket API integration response"; the frames are byte for byte what AWS sends.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+FORBIDDEN: Final = "Forbidden"
+INTERNAL_SERVER_ERROR: Final = "Internal server error"
+TIMED_OUT: Final = "Endpoint request timed out"
+
+_Status = Annotated[int, Meta(ge=200, le=599)]
+
+
+class Malformed(Exception):
+    """A function returned something that is not a proxy response. The text says why, for the log."""
+
+
+class ProxyResponse(Struct, rename="camel", frozen=True):
+    """What a function behind a proxy integration returns."""
+
+    status_code: _Status
+    body: str | None = None
+    headers: dict[str, Any] | None = None
+    multi_value_headers: dict[str, list[Any]] | None = None
+    is_base64_encoded: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return self.status_code < 300
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Return the one header of `$connect` that reaches the client."""
+        values = self.multi_value_headers or {}
+        return _find(self.headers or {}) or next(
+            (str(each[-1]) for name, each in values.items() if name.lower() == _SUBPROTOCOL and each), None
+        )
+
+    @property
+    def payload(self) -> bytes | None:
+        """Return the body as it goes to the client; None when there is none.
+
+        Raises:
+            Malformed: it says base64 and is not.
+        """
+        if not self.body:
+            return None
+        if not self.is_base64_encoded:
+            return self.body.encode("utf-8", "replace")
+        try:
+            return base64.b64decode(self.body, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Malformed("isBase64Encoded is true, but the body is not base64") from error
+
+
+_SUBPROTOCOL: Final = "sec-websocket-protocol"
+
+
+def _find(headers: Mapping[str, Any]) -> str | None:
+    return next((str(value) for name, value in headers.items() if name.lower() == _SUBPROTOCOL and value), None)
+
+
+def read_response(result: Any) -> ProxyResponse:
+    """Read what a function returned.
+
+    Raises:
+        Malformed: it is not a proxy response.
+    """
+    try:
+        # Not strict: AWS takes the status "200" for 200.
+        return msgspec.convert(result, ProxyResponse, strict=False)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"got no proxy response ({error}); allowed: {{'statusCode': 200, 'body': '…'}}") from error
+
+
+def error_frame(message: str, connection_id: str, request_id: str) -> bytes:
+    """Return what a client is told when its message could not be handled. The spaces are AWS's."""
+    return f'{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"{request_id}"}}'.encode()

@@ -1,0 +1,1 @@
+"""Python handlers, run as Lambda runs them."""

@@ -1,0 +1,130 @@
+"""Lambda, as far as API Gateway sees it: functions by name, with their timeouts, their concurrency and their log.
+
+Time is the `Clock`'s, so a test can let 29 seconds pass while a handler waits.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from tellwire.apigateway.definition import ACCOUNT_ID, Function
+from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.runner.host import Host
+from tellwire.apigateway.runner.invocation import VERSION, Invocation
+from tellwire.limits import CONCURRENT_INVOCATIONS
+from tellwire.ports import Clock
+
+logger = logging.getLogger("tellwire.lambda")
+
+T = TypeVar("T")
+
+
+class TimedOut(Exception):
+    """It took longer than it may."""
+
+
+class Throttled(HandlerFailed):
+    """More invocations at a time than an account may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A function and where it runs."""
+
+    name: str
+    host: Host
+    timeout_seconds: float
+    memory_mb: int
+
+
+class Functions:
+    """The functions of an API.
+
+    Raises:
+        HandlerFailed: from `invoke`, when there is no result, whatever the reason; the log has it.
+    """
+
+    def __init__(self, deployed: Mapping[str, Deployed], clock: Clock, region: str) -> None:
+        self._deployed = deployed
+        self._clock = clock
+        self._region = region
+        self._running = 0
+        self._tasks: set[asyncio.Task[bytes]] = set()
+
+    async def invoke(self, name: str, event: Mapping[str, Any]) -> Any:
+        """Invoke a function and return what its handler returned."""
+        function = self._deployed[name]
+        invocation = Invocation(name, function.timeout_seconds, function.memory_mb, self._region)
+        if self._running >= CONCURRENT_INVOCATIONS:
+            logger.error("%s: throttled, %d invocations are running", name, self._running)
+            raise Throttled("Rate exceeded")
+        self._running += 1
+        task = asyncio.create_task(function.host.run(msgspec.json.encode(event), invocation))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        try:
+            result = await within(function.timeout_seconds, task, self._clock)
+        except TimedOut:
+            logger.error(  # noqa: TRY400 - no traceback of ours belongs there
+                "%s %s: Task timed out after %.2f seconds", name, invocation.request_id, function.timeout_seconds
+            )
+            raise HandlerFailed("Task timed out") from None
+        return json.loads(result)
+
+    def _done(self, task: "asyncio.Task[bytes]") -> None:
+        # Counted until it really ends: what timed out still runs.
+        self._running -= 1
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def reload(self) -> None:
+        """Run the code as it is on disk now."""
+        await asyncio.gather(*(function.host.reload() for function in self._deployed.values()))
+
+    async def close(self) -> None:
+        """End what runs."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*(function.host.close() for function in self._deployed.values()))
+
+
+async def within(seconds: float, running: Awaitable[T], clock: Clock) -> T:
+    """Wait for something so long by this clock. What takes longer is not cancelled.
+
+    Raises:
+        TimedOut: it did not end in time.
+    """
+    work = asyncio.ensure_future(running)
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise TimedOut
+        return work.result()
+    finally:
+        timer.cancel()
+
+
+def lambda_environment(function: Function, region: str) -> dict[str, str]:
+    """Return what Lambda sets in every function's environment, with the function's own on top."""
+    return {
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCOUNT_ID": ACCOUNT_ID,
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": VERSION,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "LAMBDA_TASK_ROOT": str(function.code_dir),
+        "_HANDLER": function.handler,
+        "TZ": ":UTC",
+        **function.environment,
+    }

@@ -1,0 +1,96 @@
+"""Where handlers run: a port with two adapters, this process and one of its own."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from tellwire.apigateway.runner.handlers import Handler, HandlerFailed, call_handler
+from tellwire.apigateway.runner.invocation import Invocation, LambdaContext, new_log_stream
+
+
+class Host(Protocol):
+    """An execution environment of one function."""
+
+    async def run(self, event: bytes, invocation: Invocation) -> bytes:
+        """Call the handler with an event and return its result, both JSON. Many may run at once.
+
+        Whoever stops waiting does not stop the handler.
+
+        Raises:
+            HandlerFailed: there is no result.
+        """
+        ...
+
+    async def reload(self) -> None:
+        """Let later invocations run the code as it is on disk now. Those that run go on with what they have."""
+        ...
+
+    async def close(self) -> None:
+        """End what runs."""
+        ...
+
+
+class InProcess:
+    """Handlers in this process, each invocation in a thread of its own, where a debugger and `breakpoint()` find it.
+
+    `load` gives the handler, and is asked again after `reload`.
+    """
+
+    def __init__(self, load: Callable[[], Handler], now: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._handler: Handler | None = None
+        self._now = now
+        self._log_stream = new_log_stream()
+
+    def start(self) -> None:
+        """Load the handler now rather than at the first invocation."""
+        self._handler = self._load()
+
+    async def run(self, event: bytes, invocation: Invocation) -> bytes:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[bytes] = loop.create_future()
+
+        def work() -> None:
+            try:
+                result = self._call(event, invocation)
+            except HandlerFailed as error:
+                _tell(loop, outcome, error)
+            else:
+                _tell(loop, outcome, result)
+
+        # Not a pool: its threads would keep the process from ending while a handler sleeps.
+        threading.Thread(target=work, name=invocation.function_name, daemon=True).start()
+        return await outcome
+
+    def _call(self, event: bytes, invocation: Invocation) -> bytes:
+        if self._handler is None:
+            try:
+                self.start()
+            except Exception as error:
+                raise HandlerFailed(f"{type(error).__name__}: {error}") from error
+        assert self._handler is not None  # noqa: S101 - loaded above
+        return call_handler(self._handler, event, invocation, LambdaContext(invocation, self._log_stream, self._now))
+
+    async def reload(self) -> None:
+        self._handler = None
+        self._log_stream = new_log_stream()
+
+    async def close(self) -> None:
+        pass
+
+
+def _tell(loop: asyncio.AbstractEventLoop, outcome: "asyncio.Future[bytes]", result: bytes | HandlerFailed) -> None:
+    def resolve() -> None:
+        if outcome.done():
+            return
+        if isinstance(result, HandlerFailed):
+            outcome.set_exception(result)
+        else:
+            outcome.set_result(result)
+
+    # The loop may be gone before a handler that nobody waits for.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(resolve)

@@ -1,0 +1,72 @@
+"""One invocation of a function, and the `context` its handler is given.
+
+Source: Lambda developer guide, "Using the Lambda context object to retrieve Python function information".
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+from tellwire.apigateway.definition import ACCOUNT_ID
+
+VERSION = "$LATEST"
+
+
+def new_log_stream() -> str:
+    """Return the name of a log stream, as `2026/11/24/[$LATEST]5f1d…`; one for each execution environment."""
+    return f"{datetime.now(UTC):%Y/%m/%d}/[{VERSION}]{uuid.uuid4().hex}"
+
+
+class Invocation(Struct, frozen=True):
+    """What is known of an invocation before its handler runs. It crosses a pipe to worker processes."""
+
+    function_name: str
+    timeout_seconds: float
+    memory_mb: int
+    region: str
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def function_arn(self) -> str:
+        return f"arn:aws:lambda:{self.region}:{ACCOUNT_ID}:function:{self.function_name}"
+
+
+class LambdaContext:
+    """What a handler gets as `context`: the attributes Lambda gives it, of the types it gives them."""
+
+    def __init__(self, invocation: Invocation, log_stream: str, now: Callable[[], float] = time.monotonic) -> None:
+        self.function_name = invocation.function_name
+        self.function_version = VERSION
+        self.invoked_function_arn = invocation.function_arn
+        # Text, on AWS too.
+        self.memory_limit_in_mb = str(invocation.memory_mb)
+        self.aws_request_id = invocation.request_id
+        self.log_group_name = f"/aws/lambda/{invocation.function_name}"
+        self.log_stream_name = log_stream
+        self.identity = CognitoIdentity()
+        self.client_context: Any = None
+        self.tenant_id: str | None = None
+        self._now = now
+        self._ends_at = now() + invocation.timeout_seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long the handler may still take; zero when it is over."""
+        return max(0, int((self._ends_at - self._now()) * 1000))
+
+    def log(self, text: object) -> None:
+        """Write a line to the log, as Lambda's own context can."""
+        print(text)  # noqa: T201 - standard output is the log
+
+    def __repr__(self) -> str:
+        return f"LambdaContext(aws_request_id={self.aws_request_id!r}, function_name={self.function_name!r})"
+
+
+class CognitoIdentity:
+    """`context.identity`: empty, as it is for functions behind a WebSocket API."""
+
+    cognito_identity_id: str | None = None
+    cognito_identity_pool_id: str | None = None

@@ -1,0 +1,96 @@
+"""What handlers print, line by line, with the function and the request id in front.
+
+Many invocations run at once and print through the same two streams; a context variable tells whose line it is.
+"""
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TextIO
+
+_current: ContextVar["Lines | None"] = ContextVar("tellwire_lines", default=None)
+
+
+class Lines:
+    """The lines of one invocation. What a handler writes in pieces is held until its line is whole."""
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+        self._begun: dict[TextIO, str] = {}
+        # A handler's own threads may print for it.
+        self._lock = threading.Lock()
+
+    def write(self, stream: TextIO, text: str) -> None:
+        with self._lock:
+            *whole, begun = (self._begun.get(stream, "") + text).split("\n")
+            self._begun[stream] = begun
+        if whole:
+            # One call, so that no other invocation's line lands inside.
+            stream.write("".join(f"{self._tag} | {line}\n" for line in whole))
+            stream.flush()
+
+    def end(self) -> None:
+        """Write what has no line end."""
+        for stream, begun in list(self._begun.items()):
+            if begun:
+                self.write(stream, "\n")
+
+
+@contextmanager
+def tagged(tag: str) -> Iterator[None]:
+    """Put `tag` in front of every line that is printed in this context, where the streams are `TaggedStream`s."""
+    lines = Lines(tag)
+    token = _current.set(lines)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        lines.end()
+
+
+class TaggedStream(io.TextIOBase):
+    """A text stream that knows who writes. Outside of invocations it is the stream it stands for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        lines = _current.get()
+        if lines is None:
+            return self._stream.write(text)
+        lines.write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._stream.errors
+
+
+@contextmanager
+def tagged_streams() -> Iterator[None]:
+    """Let standard output and standard error know who writes."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = TaggedStream(sys.stdout), TaggedStream(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

@@ -1,0 +1,160 @@
+"""A function in a process of its own, seen from here. See `worker` for what runs there."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from tellwire.apigateway.definition import Function
+from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.runner.invocation import Invocation, new_log_stream
+from tellwire.apigateway.runner.worker import Call, Result, Setup
+
+logger = logging.getLogger("tellwire.lambda")
+
+MAX_RESULT_BYTES: Final = 6 * 1024 * 1024
+"""What an invocation may return (Lambda developer guide, "Lambda quotas")."""
+
+_END_SECONDS: Final = 2.0
+
+_INHERITED: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+"""What a worker has of our environment. The rest would work here and be missing on Lambda."""
+
+
+@dataclass(eq=False)
+class _Running:
+    """A process that was started, and who waits for what from it."""
+
+    process: asyncio.subprocess.Process
+    waiting: dict[str, "asyncio.Future[bytes]"] = field(default_factory=dict)
+    reading: "asyncio.Task[None] | None" = None
+
+
+class WorkerProcess:
+    """A `Host` in a process of its own. It starts with the first invocation, or when it is told to."""
+
+    def __init__(self, function: Function, environment: Mapping[str, str]) -> None:
+        self._function = function
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        self._environment = inherited | dict(environment)
+        self._running: _Running | None = None
+        self._starting = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def run(self, event: bytes, invocation: Invocation) -> bytes:
+        running = await self.start()
+        outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        running.waiting[invocation.request_id] = outcome
+        try:
+            await _say(running, Call(invocation, msgspec.Raw(event)))
+            return await outcome
+        except ConnectionError:
+            raise HandlerFailed("Runtime.ExitError: the function's process is gone") from None
+        finally:
+            running.waiting.pop(invocation.request_id, None)
+
+    async def start(self) -> _Running:
+        """Start the process unless it runs."""
+        async with self._starting:
+            running = self._running
+            if running is None or running.process.returncode is not None:
+                running = self._running = await self._start()
+            return running
+
+    async def _start(self) -> _Running:
+        log_stream = new_log_stream()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            # Without the working directory on its path until our own modules are imported: a function may well have a
+            # file named logging.py.
+            "-P",
+            "-m",
+            "tellwire.apigateway.runner.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=self._function.code_dir,
+            env=self._environment | {"AWS_LAMBDA_LOG_STREAM_NAME": log_stream},
+            limit=2 * MAX_RESULT_BYTES,
+        )
+        running = _Running(process)
+        paths = (self._function.code_dir, *self._function.layers)
+        await _say(
+            running, Setup(self._function.name, self._function.handler, log_stream, tuple(str(path) for path in paths))
+        )
+        running.reading = asyncio.create_task(self._read(running))
+        return running
+
+    async def _read(self, running: _Running) -> None:
+        assert running.process.stdout is not None  # noqa: S101 - asked for a pipe
+        decode = msgspec.json.Decoder(Result)
+        with contextlib.suppress(ValueError):  # a line over the limit: nothing that follows can be told apart
+            while line := await running.process.stdout.readline():
+                _resolve(running, decode.decode(line))
+        code = await _end(running.process)
+        for outcome in running.waiting.values():
+            if not outcome.done():
+                outcome.set_exception(HandlerFailed(f"Runtime.ExitError: the process ended with exit code {code}"))
+        if code:
+            logger.error("%s: its process ended with exit code %s", self._function.name, code)
+
+    async def reload(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            # Who runs may finish; nobody new comes.
+            task = asyncio.create_task(self._retire(running))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        await self.start()
+
+    async def _retire(self, running: _Running) -> None:
+        if running.waiting:
+            await asyncio.wait(running.waiting.values(), timeout=self._function.timeout_seconds)
+        await _end(running.process)
+
+    async def close(self) -> None:
+        if self._running is not None:
+            await _end(self._running.process)
+            if self._running.reading is not None:
+                await self._running.reading
+        for task in list(self._ending):
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+async def _say(running: _Running, message: Setup | Call) -> None:
+    assert running.process.stdin is not None  # noqa: S101 - asked for a pipe
+    running.process.stdin.write(msgspec.json.encode(message) + b"\n")
+    await running.process.stdin.drain()
+
+
+def _resolve(running: _Running, result: Result) -> None:
+    outcome = running.waiting.get(result.request_id)
+    if outcome is None or outcome.done():
+        return
+    if result.error is not None:
+        outcome.set_exception(HandlerFailed(result.error))
+    else:
+        outcome.set_result(bytes(result.result))
+
+
+async def _end(process: asyncio.subprocess.Process) -> int | None:
+    """End a process: it sees the end of its commands, and has a moment to take it."""
+    assert process.stdin is not None  # noqa: S101 - asked for a pipe
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            return await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        return await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
