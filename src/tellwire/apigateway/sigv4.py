@@ -10,6 +10,7 @@ Source: IAM user guide, "Create a signed AWS API request".
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,8 +62,8 @@ def is_signed(headers: Mapping[str, str]) -> bool:
     return headers.get("authorization", "").startswith(ALGORITHM)
 
 
-def verify(request: SignedRequest, credentials: Credentials, now: float) -> None:
-    """Check the signature of a request.
+def verify(request: SignedRequest, credentials: Credentials, now: float | None = None) -> None:
+    """Check the signature of a request at a time, in epoch seconds; None means now.
 
     Raises:
         BadSignature: it is not signed, by another key, for another service, too long ago, or the signature is wrong.
@@ -77,7 +78,7 @@ def verify(request: SignedRequest, credentials: Credentials, now: float) -> None
     if "host" not in found["headers"].split(";"):
         raise BadSignature("InvalidSignatureException", "'Host' must be a 'SignedHeader' in the Authorization")
     signed_at = request.headers.get("x-amz-date", "")
-    _require_fresh(signed_at, found["date"], now)
+    _require_fresh(signed_at, found["date"], time.time() if now is None else now)
     scope = f"{found['date']}/{found['region']}/{found['service']}/aws4_request"
     to_sign = f"{ALGORITHM}\n{signed_at}\n{scope}\n{_sha256(_canonical(request, found['headers'].split(';')))}"
     key = _signing_key(credentials.secret_access_key, scope)

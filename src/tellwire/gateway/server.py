@@ -25,12 +25,9 @@ _KEEP_ALIVE_SECONDS = 75
 
 
 class Server:
-    """One listening address.
+    """One listening address: `listener` if it is given, otherwise host and port, taken when `serve` is called.
 
     With `tls`, the same port speaks TLS to those who begin with it and plain text to the others.
-
-    Raises:
-        ConfigError: from `listen` and `serve`, when the address cannot be listened on.
     """
 
     def __init__(
@@ -38,19 +35,20 @@ class Server:
         sockets: Sockets,
         http_application: Any,
         *,
-        host: str,
-        port: int,
         drain_seconds: float,
+        host: str = "",
+        port: int = 0,
+        listener: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sockets = sockets
         self._host, self._port = host, port
-        self._listener: socket.socket | None = None
+        self._listener = listener
         self._uvicorn = _Uvicorn(_uvicorn_config(sockets, http_application, drain_seconds), tls)
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port it listens on, once `listen` was called."""
+        """Host and port it listens on, once it does."""
         assert self._listener is not None  # noqa: S101 - said above
         host, port = self._listener.getsockname()[:2]
         return host, port
@@ -58,23 +56,21 @@ class Server:
     @property
     def authority(self) -> str:
         """The address as it stands in a URL."""
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return authority_of(*self.address)
 
     @property
     def is_stopping(self) -> bool:
         """Whether it was asked to stop."""
         return self._uvicorn.should_exit
 
-    def listen(self) -> None:
-        """Take the address. `serve` does it, for who does not need to know the port before."""
-        if self._listener is None:
-            self._listener = _listen(self._host, self._port)
-
     async def serve(self, started: Callable[[], None] | None = None) -> None:
-        """Run until `stop`, SIGTERM or SIGINT, then let everybody go within `drain_seconds`."""
-        self.listen()
-        assert self._listener is not None  # noqa: S101 - just made
+        """Run until `stop`, SIGTERM or SIGINT, then let everybody go within `drain_seconds`.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        if self._listener is None:
+            self._listener = listen(self._host, self._port)
         self._uvicorn.on_started = started
         watch = asyncio.create_task(self._sockets.watch(), name="tellwire-deadlines")
         try:
@@ -176,7 +172,17 @@ class _Uvicorn(uvicorn.Server):
                 signal.signal(each, handler)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def authority_of(host: str, port: int) -> str:
+    """Return host and port as they stand in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named: asyncio turns Nagle's algorithm off only on sockets that say they are TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

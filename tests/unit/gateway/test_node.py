@@ -8,7 +8,7 @@ import pytest
 from tellwire.config import Settings
 from tellwire.errors import ConfigError
 from tellwire.gateway import Node
-from tellwire.gateway.server import _listen
+from tellwire.gateway.server import listen
 
 SECRET = "x" * 32
 
@@ -44,5 +44,5 @@ def test_each_way_to_verify_tokens_makes_a_node(settings: dict[str, Any]) -> Non
 
 
 def test_sockets_say_they_are_tcp_so_that_asyncio_turns_nagle_off() -> None:
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP

@@ -28,10 +28,6 @@ class TimedOut(Exception):
     """It took longer than it may."""
 
 
-class Throttled(HandlerFailed):
-    """More invocations at a time than an account may have."""
-
-
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """A function and where it runs."""
@@ -62,7 +58,7 @@ class Functions:
         invocation = Invocation(name, function.timeout_seconds, function.memory_mb, self._region)
         if self._running >= CONCURRENT_INVOCATIONS:
             logger.error("%s: throttled, %d invocations are running", name, self._running)
-            raise Throttled("Rate exceeded")
+            raise HandlerFailed("TooManyRequestsException", "Rate exceeded")
         self._running += 1
         task = asyncio.create_task(function.host.run(msgspec.json.encode(event), invocation))
         self._tasks.add(task)
@@ -73,7 +69,7 @@ class Functions:
             logger.error(  # noqa: TRY400 - no traceback of ours belongs there
                 "%s %s: Task timed out after %.2f seconds", name, invocation.request_id, function.timeout_seconds
             )
-            raise HandlerFailed("Task timed out") from None
+            raise HandlerFailed("Sandbox.Timedout", "Task timed out") from None
         return json.loads(result)
 
     def _done(self, task: "asyncio.Task[bytes]") -> None:
@@ -101,6 +97,8 @@ async def within(seconds: float, running: Awaitable[T], clock: Clock) -> T:
         TimedOut: it did not end in time.
     """
     work = asyncio.ensure_future(running)
+    # How it ends after its time is nobody's business any more.
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
     timer = asyncio.ensure_future(clock.sleep(seconds))
     try:
         await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)

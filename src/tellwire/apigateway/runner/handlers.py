@@ -22,7 +22,17 @@ Handler = Callable[[Any, Any], Any]
 
 
 class HandlerFailed(Exception):
-    """An invocation ended without a result. The text is Lambda's: the exception's class and what it says."""
+    """An invocation ended without a result: the `errorType` and `errorMessage` that Lambda gives."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(f"{error_type}: {message}")
+        self.error_type = error_type
+        self.message = message
+
+    @classmethod
+    def of(cls, error: BaseException) -> "HandlerFailed":
+        """Return the failure that an exception of the handler's is."""
+        return cls(type(error).__name__, str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ def call_handler(handler: Handler, event: bytes, invocation: Invocation, context
             return json.dumps(result, default=_plain).encode()
         except (TypeError, ValueError) as error:
             _tell(f"[ERROR] Runtime.MarshalError: Unable to marshal response: {error}")
-            raise HandlerFailed(f"Runtime.MarshalError: {error}") from None
+            raise HandlerFailed("Runtime.MarshalError", str(error)) from None
 
 
 def _fail(error: BaseException) -> NoReturn:
@@ -111,7 +121,7 @@ def _fail(error: BaseException) -> NoReturn:
     trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
     text = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
     _tell(f"[ERROR] {type(error).__name__}: {error}\n{text}")
-    raise HandlerFailed(f"{type(error).__name__}: {error}") from None
+    raise HandlerFailed.of(error) from None
 
 
 def _tell(text: str) -> None:

@@ -70,7 +70,7 @@ class InProcess:
             try:
                 self.start()
             except Exception as error:
-                raise HandlerFailed(f"{type(error).__name__}: {error}") from error
+                raise HandlerFailed.of(error) from error
         assert self._handler is not None  # noqa: S101 - loaded above
         return call_handler(self._handler, event, invocation, LambdaContext(invocation, self._log_stream, self._now))
 

@@ -55,7 +55,7 @@ class WorkerProcess:
             await _say(running, Call(invocation, msgspec.Raw(event)))
             return await outcome
         except ConnectionError:
-            raise HandlerFailed("Runtime.ExitError: the function's process is gone") from None
+            raise HandlerFailed("Runtime.ExitError", "the function's process is gone") from None
         finally:
             running.waiting.pop(invocation.request_id, None)
 
@@ -99,7 +99,7 @@ class WorkerProcess:
         code = await _end(running.process)
         for outcome in running.waiting.values():
             if not outcome.done():
-                outcome.set_exception(HandlerFailed(f"Runtime.ExitError: the process ended with exit code {code}"))
+                outcome.set_exception(HandlerFailed("Runtime.ExitError", f"the process ended with exit code {code}"))
         if code:
             logger.error("%s: its process ended with exit code %s", self._function.name, code)
 
@@ -138,7 +138,7 @@ def _resolve(running: _Running, result: Result) -> None:
     if outcome is None or outcome.done():
         return
     if result.error is not None:
-        outcome.set_exception(HandlerFailed(result.error))
+        outcome.set_exception(HandlerFailed(*result.error))
     else:
         outcome.set_result(bytes(result.result))
 

@@ -40,11 +40,11 @@ class Call(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What became of it: `result`, or `error`."""
+    """What became of it: `result`, or `error`, a type and a message."""
 
     request_id: str
     result: msgspec.Raw = msgspec.Raw(b"null")
-    error: str | None = None
+    error: tuple[str, str] | None = None
 
 
 class Worker:
@@ -72,10 +72,10 @@ class Worker:
                 return load_handler(HandlerName.parse(setup.handler))
             except ConfigError as error:
                 print(f"[ERROR] {error}", file=sys.stderr)  # noqa: T201 - the log
-                return HandlerFailed(str(error))
+                return HandlerFailed("Runtime.ImportModuleError", str(error))
             except BaseException as error:  # noqa: BLE001 - a module may raise anything
                 traceback.print_exc()
-                return HandlerFailed(f"{type(error).__name__}: {error}")
+                return HandlerFailed.of(error)
 
     def _work(self, setup: Setup, handler: Handler | HandlerFailed, call: Call) -> None:
         invocation = call.invocation
@@ -87,7 +87,7 @@ class Worker:
                 invocation.request_id, msgspec.Raw(call_handler(handler, bytes(call.event), invocation, context))
             )
         except HandlerFailed as error:
-            result = Result(invocation.request_id, error=str(error))
+            result = Result(invocation.request_id, error=(error.error_type, error.message))
         line = msgspec.json.encode(result) + b"\n"
         with self._lock:
             self._results.write(line)

@@ -1,0 +1,253 @@
+"""The application on the sockets that makes them an API Gateway: clients are let in, heard and let go by functions.
+
+    authorize   stage ─▶ identity sources ─▶ authorizer ─▶ API key ─▶ $connect ─▶ 101
+    received    selection expression ─▶ route ─▶ function ─▶ nothing │ body, with a route response │ error frame
+    closed      $disconnect, whose answer nobody hears
+
+Every message is an invocation of its own and none waits for another, also on one connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from tellwire import limits
+from tellwire.apigateway import choices, events
+from tellwire.apigateway.answers import ERROR_TYPES, answer_headers
+from tellwire.apigateway.authorizer import NoVerdict, Verdict, missing_source, read_verdict
+from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Authorizer, Route
+from tellwire.apigateway.events import Caller, Event, Opening
+from tellwire.apigateway.integration import (
+    FORBIDDEN,
+    INTERNAL_SERVER_ERROR,
+    TIMED_OUT,
+    Malformed,
+    ProxyResponse,
+    error_frame,
+    read_response,
+)
+from tellwire.apigateway.routing import Router
+from tellwire.apigateway.runner.functions import Functions, TimedOut, within
+from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.carriers.hub import Hub
+from tellwire.gateway.admission import HandshakeLimiter
+from tellwire.gateway.frames import text_frames
+from tellwire.gateway.handshake import Refusal, UpgradeRequest
+from tellwire.gateway.socket import Connection
+from tellwire.ports import Clock
+
+logger = logging.getLogger("tellwire.apigateway")
+
+UNAUTHORIZED = "Unauthorized"
+
+
+class Routes:
+    """An `Application` (see `gateway.socket`) whose connections are served by functions.
+
+    Raises:
+        ConfigError: the route selection expression is not one.
+    """
+
+    def __init__(self, api: Api, functions: Functions, hub: Hub, clock: Clock) -> None:
+        self._api = api
+        self._functions = functions
+        self._hub = hub
+        self._clock = clock
+        self._router = Router(api)
+        self._connect, self._disconnect = api.route(CONNECT), api.route(DISCONNECT)
+        self._limiter = HandshakeLimiter(limits.NEW_CONNECTIONS_PER_SECOND, int(limits.NEW_CONNECTIONS_PER_SECOND))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- Application --------------------------------------------------------------------------------------------------
+
+    async def authorize(self, connection: Connection, request: UpgradeRequest) -> str | None:
+        now = self._clock.now()
+        self._require_address(request, connection.connection_id)
+        if not self._limiter.allows(self._api.account_id, now):
+            raise self._refusal(choices.THROTTLED_CONNECT_STATUS, "Too Many Requests", connection.connection_id)
+        opening = Opening.read(
+            request, now, source_ip=connection.peer_address, port=connection.local_port, is_secure=connection.is_secure
+        )
+        agent = request.headers.get("user-agent")
+        caller = Caller(connection.connection_id, connection.connected_at, connection.peer_address, agent)
+        if self._connect is not None:
+            caller = await self._authorized(caller, opening)
+            self._require_api_key(request, self._connect, caller)
+        connection.state = caller
+        return await self._connected(caller, opening)
+
+    def opened(self, connection: Connection) -> None:
+        self._hub.attach(connection)
+
+    def received(self, connection: Connection, text: str) -> None:
+        caller: Caller = connection.state
+        route = self._router.route(text)
+        if route is None:
+            logger.info("%s: no route for a message, and no $default", caller.connection_id)
+            self._send(caller, error_frame(FORBIDDEN, caller.connection_id, events.new_request_id()))
+            return
+        self._spawn(self._message(caller, route, text))
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        caller: Caller = connection.state
+        self._hub.detach(caller.connection_id)
+        logger.info("%s: closed, %d %s", caller.connection_id, code, reason)
+        if self._disconnect is not None:
+            event = events.disconnect_event(self._api, caller, code, reason, self._clock.now())
+            self._spawn(self._disconnected(caller, self._disconnect, event))
+
+    async def drain(self, seconds: float) -> None:
+        """Let the invocations that run, the last `$disconnect`s among them, end."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in list(self._tasks):
+            task.cancel()
+
+    # --- connecting ---------------------------------------------------------------------------------------------------
+
+    def _require_address(self, request: UpgradeRequest, connection_id: str) -> None:
+        if len(request.path) + len(request.query) > limits.MAX_URL_CHARACTERS:
+            raise self._refusal(choices.LONG_URL_STATUS, "URI Too Long", connection_id)
+        if request.path.removesuffix("/") != f"/{self._api.stage}":
+            logger.info("refused a connection: got the path %.100s; allowed: /%s", request.path, self._api.stage)
+            raise self._refusal(HTTPStatus.FORBIDDEN, FORBIDDEN, connection_id)
+
+    def _require_api_key(self, request: UpgradeRequest, connect: Route, caller: Caller) -> None:
+        key = request.headers.get("x-api-key", "")
+        if connect.api_key_required and (not key or (self._api.api_keys and key not in self._api.api_keys)):
+            logger.info("refused %s: no valid x-api-key", caller.connection_id)
+            raise self._refusal(choices.API_KEY_MISSING_STATUS, FORBIDDEN, caller.connection_id)
+
+    async def _authorized(self, caller: Caller, opening: Opening) -> Caller:
+        """Ask the authorizer, if there is one, and return the caller with what it says of them."""
+        authorizer = self._api.authorizer
+        if authorizer is None:
+            return caller
+        started = self._clock.now()
+        event = events.authorizer_event(self._api, caller, opening, started)
+        missing = missing_source(authorizer.identity_sources, event)
+        if missing is not None:
+            logger.info("refused %s: no %s; the authorizer was not asked", caller.connection_id, missing.expression)
+            raise self._refusal(HTTPStatus.UNAUTHORIZED, UNAUTHORIZED, caller.connection_id)
+        verdict = await self._verdict(authorizer, event, caller)
+        if not verdict.allows(self._api):
+            logger.info(
+                "refused %s: the policy of %s does not allow %s",
+                caller.connection_id,
+                authorizer.function,
+                self._api.connect_arn,
+            )
+            raise self._refusal(HTTPStatus.FORBIDDEN, FORBIDDEN, caller.connection_id)
+        context = verdict.as_context(int((self._clock.now() - started) * 1000))
+        return replace(caller, authorizer=context)
+
+    async def _verdict(self, authorizer: Authorizer, event: Event, caller: Caller) -> Verdict:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        try:
+            result = await within(
+                limits.INTEGRATION_TIMEOUT_SECONDS, self._functions.invoke(authorizer.function, event), self._clock
+            )
+            return read_verdict(result)
+        except HandlerFailed as error:
+            if error.message == UNAUTHORIZED:
+                raise self._refusal(HTTPStatus.UNAUTHORIZED, UNAUTHORIZED, caller.connection_id) from None
+            logger.info("refused %s: %s failed", caller.connection_id, authorizer.function)
+        except NoVerdict as error:
+            logger.warning("refused %s: %s: %s", caller.connection_id, authorizer.function, error)
+        except TimedOut:
+            logger.warning("refused %s: %s did not answer in time", caller.connection_id, authorizer.function)
+            raise self._refusal(
+                choices.AUTHORIZER_TIMEOUT_STATUS, INTERNAL_SERVER_ERROR, caller.connection_id
+            ) from None
+        raise self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL_SERVER_ERROR, caller.connection_id)
+
+    async def _connected(self, caller: Caller, opening: Opening) -> str | None:
+        """Ask `$connect`, if there is one, and return the subprotocol it chose."""
+        if self._connect is None:
+            return None
+        event = events.connect_event(self._api, caller, opening, self._clock.now())
+        try:
+            response = await self._invoke(self._connect, event)
+        except TimedOut:
+            raise self._refusal(choices.CONNECT_TIMEOUT_STATUS, TIMED_OUT, caller.connection_id) from None
+        except (HandlerFailed, Malformed):
+            raise self._refusal(HTTPStatus.BAD_GATEWAY, INTERNAL_SERVER_ERROR, caller.connection_id) from None
+        if not response.is_success:
+            logger.info("%s: $connect answered %d", caller.connection_id, response.status_code)
+            raise HandshakeRefused(response.status_code, (response.body or "").encode("utf-8", "replace"))
+        logger.info("%s: connected", caller.connection_id)
+        return response.subprotocol
+
+    def _refusal(self, status: int, message: str, connection_id: str) -> Refusal:
+        return HandshakeRefused(status, choices.handshake_body(status, message, connection_id, events.new_request_id()))
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    async def _message(self, caller: Caller, route: Route, text: str) -> None:
+        event = events.message_event(self._api, caller, route.key, text, self._clock.now())
+        request_id = event["requestContext"]["requestId"]
+        try:
+            response = await self._invoke(route, event)
+            payload = response.payload if route.answers else None
+        except TimedOut:
+            self._send(caller, error_frame(TIMED_OUT, caller.connection_id, request_id))
+        except (HandlerFailed, Malformed):
+            self._send(caller, error_frame(INTERNAL_SERVER_ERROR, caller.connection_id, request_id))
+        else:
+            if payload is not None:
+                self._send(caller, choices.posted_text(payload))
+
+    async def _disconnected(self, caller: Caller, route: Route, event: Event) -> None:
+        try:
+            await self._invoke(route, event)
+        except (HandlerFailed, Malformed, TimedOut):
+            # Nobody is left to hear of it; the log has said it.
+            logger.info("%s: $disconnect failed, which changes nothing", caller.connection_id)
+
+    async def _invoke(self, route: Route, event: Event) -> ProxyResponse:
+        connection_id = event["requestContext"]["connectionId"]
+        started = self._clock.now()
+        try:
+            result = await within(route.timeout_seconds, self._functions.invoke(route.function, event), self._clock)
+            response = read_response(result)
+        except TimedOut:
+            logger.warning("%s: %s took over %g s: timed out", connection_id, route.key, route.timeout_seconds)
+            raise
+        except HandlerFailed as error:
+            logger.warning("%s: %s failed: %s", connection_id, route.key, error)
+            raise
+        except Malformed as error:
+            logger.warning("%s: %s: %s %s", connection_id, route.key, route.function, error)
+            raise
+        took_ms = (self._clock.now() - started) * 1000
+        logger.info("%s: %s %s %d, %.0f ms", connection_id, route.key, route.function, response.status_code, took_ms)
+        return response
+
+    def _send(self, caller: Caller, payload: bytes) -> None:
+        connection = self._hub.get(caller.connection_id)
+        if connection is not None:
+            connection.send(text_frames(payload), self._clock.now())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class HandshakeRefused(Refusal):
+    """A refused handshake, in API Gateway's form."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status, ERROR_TYPES.get(status, str(status)), "refused")
+        self._body = body
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return answer_headers(ERROR_TYPES.get(self.status)) | {"Content-Type": "application/json"}
+
+    @property
+    def body(self) -> bytes:
+        return self._body

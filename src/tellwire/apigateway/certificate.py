@@ -1,0 +1,64 @@
+"""A certificate for this machine's own names, made anew each time and trusted by nobody but the handlers.
+
+A handler in the style of AWS's tutorials calls `https://{domainName}/{stage}`. That must be TLS, and it must be
+trusted; `AWS_CA_BUNDLE` is how botocore and the AWS CLI are told whom to trust.
+"""
+
+import datetime
+import ipaddress
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_DAYS = 30
+
+
+def make_certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
+    """Make a certificate in `directory`; return a server's TLS context and a bundle of whom a client should trust.
+
+    The bundle also holds the authorities this machine trusts, so that calls to other places work as before. The private
+    key is gone from the disk when this returns.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _sign(key).public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key_file = directory / "key.pem"
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(private + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(key_file)
+    key_file.unlink()
+    bundle = directory / "trusted.pem"
+    bundle.write_bytes(_authorities() + certificate)
+    return context, bundle
+
+
+def _sign(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tellwire local API Gateway")])
+    now = datetime.datetime.now(datetime.UTC)
+    addresses = (x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1"))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=_DAYS))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _authorities() -> bytes:
+    file = ssl.get_default_verify_paths().cafile
+    return Path(file).read_bytes() + b"\n" if file is not None and Path(file).exists() else b""

@@ -1,0 +1,238 @@
+"""A local API Gateway: the composition of the parts, and its life.
+
+The only module that knows which clock, which functions and which address the others work with.
+"""
+
+import contextlib
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tellwire.apigateway.application import Routes
+from tellwire.apigateway.certificate import make_certificate
+from tellwire.apigateway.definition import Api, Function
+from tellwire.apigateway.management import Management
+from tellwire.apigateway.runner.functions import Deployed, Functions, lambda_environment
+from tellwire.apigateway.runner.host import InProcess
+from tellwire.apigateway.runner.process import WorkerProcess
+from tellwire.apigateway.sigv4 import Credentials
+from tellwire.carriers.hub import Hub
+from tellwire.errors import ConfigError, InvalidMessage
+from tellwire.gateway.frames import text_frames
+from tellwire.gateway.server import Server, authority_of, listen
+from tellwire.gateway.socket import SocketLimits, Sockets
+from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS, MAX_CONNECTION_SECONDS
+from tellwire.model import is_loopback
+from tellwire.ports import Clock, SystemClock
+
+CLOCK_PATH = "/_tellwire/clock"
+"""Where a clock that is moved by hand is moved. API Gateway has no such path, so no stage can be in its way."""
+
+_DRAIN_SECONDS = 5.0
+
+DUMMY_CREDENTIALS = Credentials("local", "local")
+"""What handlers sign with when there is nothing to keep from anybody."""
+
+
+@runtime_checkable
+class MovableClock(Protocol):
+    """A clock that can be pushed forward, as `tellwire.testing.FakeClock`."""
+
+    async def advance(self, seconds: float) -> None: ...
+
+
+class LocalApi:
+    """A WebSocket API on this machine.
+
+    Entering it takes the address and makes the certificate, so that `environment` can be given to handlers before
+    anything is served; leaving it lets them go.
+
+    Example:
+        with LocalApi(api, {"echo": InProcess(lambda: echo)}) as local:
+            async with local.running():
+                ...  # connect to local.websocket_url
+
+    Raises:
+        ConfigError: the API does not fit together, or the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        functions: Mapping[str, Function | InProcess],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock | None = None,
+        credentials: Credentials | None = None,
+        environment: Mapping[str, str] | None = None,
+        socket_limits: SocketLimits | None = None,
+    ) -> None:
+        self._host, self._port = host, port
+        self._clock = clock or SystemClock()
+        self._credentials = credentials
+        self._more_environment = dict(environment or {})
+        self._sources = functions
+        self._limits = replace(socket_limits or SocketLimits(), closes_slow=False)
+        self._resources = contextlib.ExitStack()
+        self._listener: socket.socket | None = None
+        self.api = api
+        for name in _named_functions(api):
+            if name not in functions:
+                raise ConfigError(f"function: got {name!r}, which is not there; allowed: {', '.join(functions)}")
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(contextlib.closing(listen(self._host, self._port)))
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
+            tls, self._trusted = make_certificate(directory)
+            self.api = replace(self.api, domain_name=_reachable(listener))
+            self._compose(listener, tls)
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
+
+    def _compose(self, listener: socket.socket, tls: Any) -> None:
+        hub = Hub(self._clock, text_frames)
+        self.functions = Functions(self._deployed(), self._clock, self.api.region)
+        self._routes = Routes(self.api, self.functions, hub, self._clock)
+        self._server = Server(
+            Sockets(self._routes, self._clock, self._limits),
+            _Http(Management(self.api, hub, self._clock, self._credentials), self._clock),
+            drain_seconds=_DRAIN_SECONDS,
+            listener=listener,
+            tls=tls,
+        )
+
+    def _deployed(self) -> dict[str, Deployed]:
+        deployed = {}
+        for name, source in self._sources.items():
+            if isinstance(source, Function):
+                worker = WorkerProcess(source, self.environment_of(source))
+                deployed[name] = Deployed(source.name, worker, source.timeout_seconds, source.memory_mb)
+            else:
+                deployed[name] = Deployed(name, source, FUNCTION_TIMEOUT_SECONDS, FUNCTION_MEMORY_MB)
+        return deployed
+
+    # --- where it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def websocket_url(self) -> str:
+        """Where clients connect."""
+        return f"ws://{self.api.domain_name}/{self.api.stage}"
+
+    @property
+    def management_url(self) -> str:
+        """The `endpoint_url` of the management API."""
+        return f"http://{self.api.domain_name}/{self.api.stage}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What handlers need in their environment to find this API and nothing else, and to trust it."""
+        credentials = self._credentials or DUMMY_CREDENTIALS
+        return {
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+            "AWS_REGION": self.api.region,
+            "AWS_DEFAULT_REGION": self.api.region,
+            "AWS_CA_BUNDLE": str(self._trusted),
+            "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": self.management_url,
+        } | self._more_environment
+
+    def environment_of(self, function: Function) -> dict[str, str]:
+        """Return the environment of a function in a process of its own.
+
+        Where the template builds a URL from the API's id and region, that host is this machine.
+        """
+        own = lambda_environment(function, self.api.region)
+        here = str(self.api.domain_name)
+        moved = {name: value.replace(self.api.execute_api_host, here) for name, value in own.items()}
+        return self.environment | moved | self._more_environment
+
+    # --- its life -----------------------------------------------------------------------------------------------------
+
+    async def serve(self, started: Callable[[], None] | None = None) -> None:
+        """Run until SIGTERM or SIGINT; then clients are let go and the last `$disconnect`s end."""
+        try:
+            await self._server.serve(started)
+        finally:
+            await self._end()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve inside this event loop; gives the WebSocket URL."""
+        try:
+            async with self._server.running():
+                yield self.websocket_url
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        await self._routes.drain(_DRAIN_SECONDS)
+        await self.functions.close()
+
+
+class _Http:
+    """The management API, and the clock beside it."""
+
+    def __init__(self, management: Management, clock: Clock) -> None:
+        self._management = management
+        self._clock = clock
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == CLOCK_PATH:
+            await (await self._move(Request(scope, receive)))(scope, receive, send)
+        else:
+            await self._management(scope, receive, send)
+
+    async def _move(self, request: Request) -> Response:
+        # Pages in this machine's browser are not to move it.
+        if "origin" in request.headers or not is_loopback(request.url.hostname):
+            return _problem(403, "the clock is moved from this machine, and not by a page")
+        if not isinstance(self._clock, MovableClock):
+            return _problem(409, "this clock moves by itself; start with --clock manual")
+        if request.method == "POST":
+            try:
+                wanted = msgspec.json.decode(await request.body(), type=Advance)
+            except (msgspec.DecodeError, InvalidMessage) as error:
+                return _problem(400, f'{error}; allowed: {{"advance_seconds": 7200}}')
+            await self._clock.advance(wanted.advance_seconds)
+        return Response(msgspec.json.encode({"now": self._clock.now()}), media_type="application/json")
+
+
+class Advance(msgspec.Struct, forbid_unknown_fields=True):
+    """How far to push the clock."""
+
+    advance_seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.advance_seconds <= _FURTHEST_SECONDS:
+            raise InvalidMessage("advance_seconds", self.advance_seconds, f"0 to {_FURTHEST_SECONDS:.0f}")
+
+
+_FURTHEST_SECONDS = 12 * MAX_CONNECTION_SECONDS
+"""A day: further than anything here lasts."""
+
+
+def _problem(status: int, message: str) -> Response:
+    return Response(msgspec.json.encode({"message": message}), status, media_type="application/json")
+
+
+def _named_functions(api: Api) -> list[str]:
+    authorizer = [api.authorizer.function] if api.authorizer is not None else []
+    return [route.function for route in api.routes] + authorizer
+
+
+def _reachable(listener: socket.socket) -> str:
+    """Return where handlers on this machine find the listener: an address that stands for all is none to call."""
+    host, port = listener.getsockname()[:2]
+    return authority_of({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - told apart, not bound

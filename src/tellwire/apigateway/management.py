@@ -1,0 +1,173 @@
+"""The management API: what functions send to clients with. `/{stage}/@connections/{id}` takes POST, GET and DELETE.
+
+A plain ASGI application, because paths must be taken apart before they are decoded: SDKs write `@` or `%40`, `=` or
+`%3D`, and sign what they wrote.
+
+Source: API reference, "API Gateway Management API"; what SDKs do with the answers is in docs/local.md.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tellwire import limits
+from tellwire.apigateway import choices
+from tellwire.apigateway.answers import ERROR_TYPES, answer_headers
+from tellwire.apigateway.definition import Api
+from tellwire.apigateway.events import Caller
+from tellwire.apigateway.sigv4 import BadSignature, Credentials, SignedRequest, is_signed, verify
+from tellwire.carriers.hub import Hub
+from tellwire.gateway.socket import Connection
+from tellwire.model import Target, timestamp
+from tellwire.ports import Clock
+
+logger = logging.getLogger("tellwire.apigateway")
+
+_CONNECTION_ID = re.compile(r"[A-Za-z0-9_-]{14}[AEIMQUYcgkosw048]=")
+"""Eleven bytes in URL-safe base64."""
+
+
+class Failure(Exception):
+    """A request is refused: with this status, a type for SDKs, and a message, or an empty body."""
+
+    def __init__(self, status: int, message: str | None, error_type: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type or ERROR_TYPES[status]
+        self.body = b"" if message is None else msgspec.json.encode({"message": message})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request whose path was understood and whose sender may ask."""
+
+    method: str
+    connection_id: str
+    body: bytes
+
+
+class Management:
+    """The management API of one stage, as an ASGI application.
+
+    Requests must be signed, as on AWS; whether the signature is right is looked at only if there are `credentials`.
+    """
+
+    def __init__(self, api: Api, hub: Hub, clock: Clock, credentials: Credentials | None = None) -> None:
+        self._api = api
+        self._hub = hub
+        self._clock = clock
+        self._credentials = credentials
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except Failure as failure:
+            response = _response(failure.status, failure.body, failure.error_type)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.scope["raw_path"].decode("latin-1")
+        connection_id = self._connection_id(path)
+        if connection_id is None:
+            return self._elsewhere(request.method, path)
+        body = await _body(request)
+        self._require_signature(request, path, body)
+        if _CONNECTION_ID.fullmatch(connection_id) is None:
+            raise Failure(HTTPStatus.BAD_REQUEST, f"Invalid connectionId: {connection_id}")
+        return await self._do(Wanted(request.method, connection_id, body))
+
+    def _connection_id(self, path: str) -> str | None:
+        # Split first: an id may hold an encoded slash.
+        match [unquote(part) for part in path.split("/")]:
+            case ["", stage, "@connections", connection_id] if stage == self._api.stage:
+                return connection_id
+            case _:
+                return None
+
+    def _elsewhere(self, method: str, path: str) -> Response:
+        if path in ("/ping", "/sping"):
+            return _response(HTTPStatus.OK, b"healthy", media_type="text/plain")
+        if method == "GET" and path.removesuffix("/") == f"/{self._api.stage}":
+            response = _response(HTTPStatus.UPGRADE_REQUIRED, msgspec.json.encode({"message": "Upgrade Required"}))
+            response.headers["upgrade"] = "websocket"
+            return response
+        logger.info("no such path: got %s %.100s; allowed: /%s/@connections/<id>", method, path, self._api.stage)
+        raise Failure(HTTPStatus.FORBIDDEN, "Forbidden")
+
+    def _require_signature(self, request: Request, path: str, body: bytes) -> None:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if not is_signed(headers):
+            raise Failure(HTTPStatus.FORBIDDEN, "Missing Authentication Token", "MissingAuthenticationTokenException")
+        if self._credentials is None:
+            return
+        query = request.scope["query_string"].decode("latin-1")
+        try:
+            # By the real time: a client's clock does not follow ours when a test moves it.
+            verify(SignedRequest(request.method, path, query, headers, body), self._credentials)
+        except BadSignature as error:
+            raise Failure(HTTPStatus.FORBIDDEN, str(error), error.error_type) from error
+
+    async def _do(self, wanted: Wanted) -> Response:
+        match wanted.method:
+            case "POST":
+                return await self._post(wanted.connection_id, wanted.body)
+            case "GET":
+                return self._get(wanted.connection_id)
+            case "DELETE":
+                if not await self._hub.disconnect(wanted.connection_id):
+                    raise _gone()
+                return _response(HTTPStatus.NO_CONTENT)
+            case _:
+                raise Failure(HTTPStatus.FORBIDDEN, "Forbidden")
+
+    async def _post(self, connection_id: str, body: bytes) -> Response:
+        delivery = await self._hub.deliver(Target(connection=connection_id), choices.posted_text(body))
+        if delivery.gone:
+            raise _gone()
+        if delivery.failed:
+            raise Failure(HTTPStatus.TOO_MANY_REQUESTS, "The client's buffer is full")
+        return _response(HTTPStatus.OK)
+
+    def _get(self, connection_id: str) -> Response:
+        connection = self._hub.get(connection_id)
+        if not isinstance(connection, Connection):
+            raise _gone()
+        caller: Caller = connection.state
+        # Text in ISO 8601 is what every SDK reads; JavaScript's takes nothing else.
+        info = {
+            "connectedAt": timestamp(connection.connected_at),
+            "identity": dict(reversed(caller.identity.items())),
+            "lastActiveAt": timestamp(connection.last_active_at),
+        }
+        return _response(HTTPStatus.OK, msgspec.json.encode(info))
+
+
+def _gone() -> Failure:
+    # No body: that is what AWS sends, and why some SDKs complain about its JSON.
+    return Failure(HTTPStatus.GONE, None)
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.MAX_MESSAGE_BYTES:
+            raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, choices.PAYLOAD_TOO_LARGE_MESSAGE)
+    return bytes(body)
+
+
+def _response(
+    status: int, body: bytes = b"", error_type: str | None = None, media_type: str = "application/json"
+) -> Response:
+    return Response(body, status, answer_headers(error_type), media_type=media_type if body else None)

@@ -1,0 +1,127 @@
+"""A local API Gateway for tests: your handlers, real sockets, and a clock that moves when told.
+
+It runs in a thread of its own, so a test may be synchronous and call boto3 while the gateway serves, or asynchronous
+and connect with whatever client it likes.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from websockets.sync.client import ClientConnection, connect
+
+from tellwire.apigateway.definition import Api, Authorizer, IdentitySource, Route
+from tellwire.apigateway.local import LocalApi
+from tellwire.apigateway.runner.host import InProcess
+from tellwire.apigateway.sigv4 import Credentials
+from tellwire.testing.clock import FakeClock
+
+Handler = Callable[[Any, Any], Any]
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 30.0
+
+
+class ApiGateway:
+    """A running API. `url` is where clients connect, `management_url` what boto3 wants as `endpoint_url`.
+
+    `environment` is what handlers need to find it; `clock` the clock it runs on, moved with `advance`.
+    """
+
+    def __init__(self, local: LocalApi, clock: FakeClock, loop: asyncio.AbstractEventLoop) -> None:
+        self._local = local
+        self._loop = loop
+        self.clock = clock
+        self.url = local.websocket_url
+        self.management_url = local.management_url
+        self.environment = local.environment
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: idle and duration limits, and how long a handler may take, go by it."""
+        self._do(self.clock.advance(seconds))
+
+    @contextlib.contextmanager
+    def connect(
+        self,
+        query: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Iterable[str] = (),
+        **options: Any,
+    ) -> Iterator[ClientConnection]:
+        """Connect as a client, as `websockets.sync.client.connect` does, with its `options`.
+
+        Raises:
+            websockets.exceptions.InvalidStatus: the handshake was refused; `.response.status_code` says how.
+        """
+        url = f"{self.url}?{urlencode(query)}" if query else self.url
+        offered: Any = list(subprotocols) or None
+        with connect(url, additional_headers=headers, subprotocols=offered, proxy=None, **options) as socket:
+            yield socket
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
+
+
+@contextlib.contextmanager
+def run_api_gateway(
+    routes: Mapping[str, Handler],
+    *,
+    authorizer: Handler | None = None,
+    identity_sources: Iterable[str] = (),
+    answering: Iterable[str] = (),
+    api: Mapping[str, Any] | None = None,
+    clock: FakeClock | None = None,
+    credentials: Credentials | None = None,
+    **options: Any,
+) -> Iterator[ApiGateway]:
+    """Run an API made of handlers.
+
+    `routes` are handlers by route key. `answering` are the routes with a route response, whose `body` goes back to the
+    client. `api` are further fields of `Api`, as `{"stage": "dev"}`; `options` are those of `LocalApi`.
+
+    Raises:
+        ConfigError: it does not fit together.
+    """
+    answers = set(answering)
+    handlers = {key: InProcess(lambda handler=handler: handler) for key, handler in routes.items()}  # type: ignore[misc]
+    asked = None
+    if authorizer is not None:
+        handlers["authorizer"] = InProcess(lambda: authorizer)
+        asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in identity_sources))
+    definition = Api(
+        tuple(Route(key, key, answers=key in answers) for key in routes), authorizer=asked, **dict(api or {})
+    )
+    moved = clock or FakeClock()
+    with (
+        LocalApi(definition, handlers, clock=moved, credentials=credentials, **options) as local,
+        _serving(local) as loop,
+    ):
+        yield ApiGateway(local, moved, loop)
+
+
+@contextlib.contextmanager
+def _serving(local: LocalApi) -> Iterator[asyncio.AbstractEventLoop]:
+    started = threading.Event()
+    stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        stop.append((asyncio.get_running_loop(), ended))
+        async with local.running():
+            started.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="tellwire-api-gateway", daemon=True)
+    thread.start()
+    if not started.wait(_ANSWER_SECONDS):
+        raise TimeoutError("the local API Gateway did not start")
+    loop, ended = stop[0]
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(_ANSWER_SECONDS)

@@ -1,0 +1,32 @@
+"""The pytest plugin. It is there wherever tellwire is installed, so it imports nothing until a fixture is asked for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tellwire.testing.api_gateway import ApiGateway
+
+
+@pytest.fixture
+def api_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "ApiGateway"]]:
+    """Start local API Gateways for the test: `api_gateway({"$connect": on_connect}, authorizer=…)`.
+
+    The arguments are those of `tellwire.testing.api_gateway.run_api_gateway`. The environment is set so that boto3
+    clients made from then on, by handlers or by the test, find the last one started, trust it, and use no credentials
+    of yours.
+    """
+    from tellwire.testing.api_gateway import run_api_gateway
+
+    with ExitStack() as stack:
+
+        def start(*arguments: Any, **options: Any) -> "ApiGateway":
+            gateway = stack.enter_context(run_api_gateway(*arguments, **options))
+            for name, value in gateway.environment.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.delenv("AWS_PROFILE", raising=False)
+            return gateway
+
+        yield start
