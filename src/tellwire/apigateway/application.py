@@ -159,10 +159,8 @@ class Routes:
             logger.warning("refused %s: %s: %s", caller.connection_id, authorizer.function, error)
         except TimedOut:
             logger.warning("refused %s: %s did not answer in time", caller.connection_id, authorizer.function)
-            raise self._refusal(
-                choices.AUTHORIZER_TIMEOUT_STATUS, INTERNAL_SERVER_ERROR, caller.connection_id
-            ) from None
-        raise self._refusal(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL_SERVER_ERROR, caller.connection_id)
+            status = choices.AUTHORIZER_TIMEOUT_STATUS
+        raise self._refusal(status, INTERNAL_SERVER_ERROR, caller.connection_id)
 
     async def _connected(self, caller: Caller, opening: Opening) -> str | None:
         """Ask `$connect`, if there is one, and return the subprotocol it chose."""
@@ -202,10 +200,10 @@ class Routes:
 
     async def _disconnected(self, caller: Caller, route: Route, event: Event) -> None:
         try:
-            await self._invoke(route, event)
-        except (HandlerFailed, Malformed, TimedOut):
-            # Nobody is left to hear of it; the log has said it.
-            logger.info("%s: $disconnect failed, which changes nothing", caller.connection_id)
+            # What it returns nobody looks at.
+            await within(route.timeout_seconds, self._functions.invoke(route.function, event), self._clock)
+        except (HandlerFailed, TimedOut):
+            logger.warning("%s: $disconnect failed, which changes nothing", caller.connection_id)
 
     async def _invoke(self, route: Route, event: Event) -> ProxyResponse:
         connection_id = event["requestContext"]["connectionId"]

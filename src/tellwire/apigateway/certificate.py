@@ -6,7 +6,9 @@ trusted; `AWS_CA_BUNDLE` is how botocore and the AWS CLI are told whom to trust.
 
 import datetime
 import ipaddress
+import os
 import ssl
+from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography import x509
@@ -60,5 +62,14 @@ def _sign(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
 
 
 def _authorities() -> bytes:
-    file = ssl.get_default_verify_paths().cafile
-    return Path(file).read_bytes() + b"\n" if file is not None and Path(file).exists() else b""
+    """Return whom botocore would trust without us: what the environment names, or its own list, or the system's."""
+    named = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    for file in (named, _installed("botocore", "cacert.pem"), ssl.get_default_verify_paths().cafile):
+        if file is not None and Path(file).is_file():
+            return Path(file).read_bytes() + b"\n"
+    return b""
+
+
+def _installed(package: str, name: str) -> Path | None:
+    spec = find_spec(package)
+    return Path(spec.origin).parent / name if spec is not None and spec.origin is not None else None

@@ -9,14 +9,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
-
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Any, Self
 
 from tellwire.apigateway.application import Routes
 from tellwire.apigateway.certificate import make_certificate
+from tellwire.apigateway.control import WithClock
 from tellwire.apigateway.definition import Api, Function
 from tellwire.apigateway.management import Management
 from tellwire.apigateway.runner.functions import Deployed, Functions, lambda_environment
@@ -24,28 +21,17 @@ from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.apigateway.sigv4 import Credentials
 from tellwire.carriers.hub import Hub
-from tellwire.errors import ConfigError, InvalidMessage
+from tellwire.errors import ConfigError
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.server import Server, authority_of, listen
 from tellwire.gateway.socket import SocketLimits, Sockets
-from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS, MAX_CONNECTION_SECONDS
-from tellwire.model import is_loopback
+from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
 from tellwire.ports import Clock, SystemClock
-
-CLOCK_PATH = "/_tellwire/clock"
-"""Where a clock that is moved by hand is moved. API Gateway has no such path, so no stage can be in its way."""
 
 _DRAIN_SECONDS = 5.0
 
 DUMMY_CREDENTIALS = Credentials("local", "local")
 """What handlers sign with when there is nothing to keep from anybody."""
-
-
-@runtime_checkable
-class MovableClock(Protocol):
-    """A clock that can be pushed forward, as `tellwire.testing.FakeClock`."""
-
-    async def advance(self, seconds: float) -> None: ...
 
 
 class LocalApi:
@@ -107,7 +93,7 @@ class LocalApi:
         self._routes = Routes(self.api, self.functions, hub, self._clock)
         self._server = Server(
             Sockets(self._routes, self._clock, self._limits),
-            _Http(Management(self.api, hub, self._clock, self._credentials), self._clock),
+            WithClock(Management(self.api, hub, self._clock, self._credentials), self._clock),
             drain_seconds=_DRAIN_SECONDS,
             listener=listener,
             tls=tls,
@@ -179,52 +165,6 @@ class LocalApi:
     async def _end(self) -> None:
         await self._routes.drain(_DRAIN_SECONDS)
         await self.functions.close()
-
-
-class _Http:
-    """The management API, and the clock beside it."""
-
-    def __init__(self, management: Management, clock: Clock) -> None:
-        self._management = management
-        self._clock = clock
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == CLOCK_PATH:
-            await (await self._move(Request(scope, receive)))(scope, receive, send)
-        else:
-            await self._management(scope, receive, send)
-
-    async def _move(self, request: Request) -> Response:
-        # Pages in this machine's browser are not to move it.
-        if "origin" in request.headers or not is_loopback(request.url.hostname):
-            return _problem(403, "the clock is moved from this machine, and not by a page")
-        if not isinstance(self._clock, MovableClock):
-            return _problem(409, "this clock moves by itself; start with --clock manual")
-        if request.method == "POST":
-            try:
-                wanted = msgspec.json.decode(await request.body(), type=Advance)
-            except (msgspec.DecodeError, InvalidMessage) as error:
-                return _problem(400, f'{error}; allowed: {{"advance_seconds": 7200}}')
-            await self._clock.advance(wanted.advance_seconds)
-        return Response(msgspec.json.encode({"now": self._clock.now()}), media_type="application/json")
-
-
-class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """How far to push the clock."""
-
-    advance_seconds: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.advance_seconds <= _FURTHEST_SECONDS:
-            raise InvalidMessage("advance_seconds", self.advance_seconds, f"0 to {_FURTHEST_SECONDS:.0f}")
-
-
-_FURTHEST_SECONDS = 12 * MAX_CONNECTION_SECONDS
-"""A day: further than anything here lasts."""
-
-
-def _problem(status: int, message: str) -> Response:
-    return Response(msgspec.json.encode({"message": message}), status, media_type="application/json")
 
 
 def _named_functions(api: Api) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: `tellwire serve`, `token`, `listen`, `send`, `config`."""
+"""The command line: `tellwire serve`, `local`, `clock`, `token`, `listen`, `send`, `config`."""
 
 import sys
 

@@ -7,6 +7,7 @@ import click
 from tellwire._version import __version__
 from tellwire.cli.config import config
 from tellwire.cli.listen import listen
+from tellwire.cli.local import clock, local
 from tellwire.cli.send import send
 from tellwire.cli.serve import serve
 from tellwire.cli.token import token
@@ -26,7 +27,7 @@ def app() -> None:
     """Tell your users, live: progress, notifications and errors on every device."""
 
 
-for command in (serve, token, listen, send, config):
+for command in (serve, token, listen, send, config, local, clock):
     app.add_command(command)
 
 

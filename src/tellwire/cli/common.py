@@ -1,7 +1,9 @@
 """What several commands share: the settings, the development secret, the address of the gateway."""
 
+import logging
 import os
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +33,12 @@ def config_option(command: F) -> F:
 def url_option(help_text: str) -> Callable[[F], F]:
     """Add `--url`."""
     return click.option("--url", envvar="TELLWIRE_URL", default=DEFAULT_URL, show_default=True, help=help_text)
+
+
+def log_level_option(command: F) -> F:
+    """Add `--log-level`."""
+    levels = click.Choice(["debug", "info", "warning", "error"])
+    return click.option("--log-level", type=levels, default="info", show_default=True)(command)
 
 
 def current_settings(config_file: Path | None, **overrides: Any) -> Settings:
@@ -82,3 +90,18 @@ def token_for(settings: Settings, user_id: str, ttl_seconds: float) -> str:
         raise ConfigError(f"{settings.key_sources[0]} is set: tokens come from your identity provider; pass --token")
     secret = settings.jwt_secret or development_secret()
     return mint_token(secret, user_id, ttl_seconds, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error, ours at this level, others' warnings."""
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("tellwire").setLevel(level.upper())
+
+
+def loop_factory() -> Any:
+    """Return the faster event loop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,10 +1,8 @@
 """`tellwire serve`: run the gateway."""
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -12,8 +10,11 @@ import msgspec
 from tellwire._version import __version__
 from tellwire.cli.common import (
     config_option,
+    configure_logging,
     current_settings,
     development_secret,
+    log_level_option,
+    loop_factory,
     warn_of_misspelt_variables,
 )
 from tellwire.config import Settings
@@ -30,9 +31,7 @@ from tellwire.gateway import Node
     default=None,
     help="For development, on loopback only: takes tokens of `tellwire token` and needs no API key.",
 )
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_level_option
 def serve(config_file: Path | None, host: str | None, port: int | None, dev: bool | None, log_level: str) -> None:
     """Run the gateway.
 
@@ -44,9 +43,9 @@ def serve(config_file: Path | None, host: str | None, port: int | None, dev: boo
     settings = current_settings(config_file, host=host, port=port, dev=dev)
     if settings.dev and not settings.key_sources:
         settings = msgspec.structs.replace(settings, jwt_secret=development_secret())
-    _configure_logging(log_level)
+    configure_logging(log_level)
     node = Node(settings)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(node.serve(lambda started: _announce(started, settings)))
 
 
@@ -61,16 +60,3 @@ def _announce(node: Node, settings: Settings) -> None:
     elif settings.api_key is None:
         click.echo("the HTTP API is closed: set TELLWIRE_API_KEY to publish")
     sys.stdout.flush()
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("tellwire").setLevel(level.upper())
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

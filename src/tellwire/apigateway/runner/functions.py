@@ -52,6 +52,14 @@ class Functions:
         self._running = 0
         self._tasks: set[asyncio.Task[bytes]] = set()
 
+    async def start(self) -> None:
+        """Load all code now rather than at the first invocations.
+
+        Raises:
+            ConfigError: a function cannot be run here.
+        """
+        await asyncio.gather(*(function.host.start() for function in self._deployed.values()))
+
     async def invoke(self, name: str, event: Mapping[str, Any]) -> Any:
         """Invoke a function and return what its handler returned."""
         function = self._deployed[name]

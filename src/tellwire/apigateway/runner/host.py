@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,14 @@ from tellwire.apigateway.runner.invocation import Invocation, LambdaContext, new
 
 class Host(Protocol):
     """An execution environment of one function."""
+
+    async def start(self) -> None:
+        """Load the code now rather than at the first invocation.
+
+        Raises:
+            ConfigError: it cannot be run here.
+        """
+        ...
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
         """Call the handler with an event and return its result, both JSON. Many may run at once.
@@ -45,8 +54,7 @@ class InProcess:
         self._now = now
         self._log_stream = new_log_stream()
 
-    def start(self) -> None:
-        """Load the handler now rather than at the first invocation."""
+    async def start(self) -> None:
         self._handler = self._load()
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
@@ -68,10 +76,10 @@ class InProcess:
     def _call(self, event: bytes, invocation: Invocation) -> bytes:
         if self._handler is None:
             try:
-                self.start()
+                self._handler = self._load()
             except Exception as error:
+                traceback.print_exc()
                 raise HandlerFailed.of(error) from error
-        assert self._handler is not None  # noqa: S101 - loaded above
         return call_handler(self._handler, event, invocation, LambdaContext(invocation, self._log_stream, self._now))
 
     async def reload(self) -> None:

@@ -15,6 +15,7 @@ from tellwire.apigateway.definition import Function
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.invocation import Invocation, new_log_stream
 from tellwire.apigateway.runner.worker import Call, Result, Setup
+from tellwire.errors import ConfigError
 
 logger = logging.getLogger("tellwire.lambda")
 
@@ -48,7 +49,7 @@ class WorkerProcess:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
-        running = await self.start()
+        running = await self._started()
         outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         running.waiting[invocation.request_id] = outcome
         try:
@@ -59,7 +60,10 @@ class WorkerProcess:
         finally:
             running.waiting.pop(invocation.request_id, None)
 
-    async def start(self) -> _Running:
+    async def start(self) -> None:
+        await self._started()
+
+    async def _started(self) -> _Running:
         """Start the process unless it runs."""
         async with self._starting:
             running = self._running
@@ -68,6 +72,9 @@ class WorkerProcess:
             return running
 
     async def _start(self) -> _Running:
+        runtime = self._function.runtime
+        if not runtime.startswith("python"):
+            raise ConfigError(f"function {self._function.name}: got the runtime {runtime!r}; allowed: Python runtimes")
         log_stream = new_log_stream()
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -1,0 +1,128 @@
+"""A DynamoDB on this machine, and the tables of a template in it.
+
+The database is moto's, in this process and in memory: empty when it starts, gone when it ends. Any other that speaks
+DynamoDB's protocol will do for the tables, such as DynamoDB Local.
+"""
+
+import http.client
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from tellwire.errors import ConfigError
+
+_NEEDS: Final = "a local DynamoDB needs: pip install 'tellwire[template]'"
+_CREDENTIALS: Final = "local"
+_CONNECT_TIMEOUT_SECONDS: Final = 2.0
+_READ_TIMEOUT_SECONDS: Final = 10.0
+
+
+@contextmanager
+def local_dynamodb() -> Iterator[str]:
+    """Run a DynamoDB until the block ends, and give its URL.
+
+    There is one database in a process: two of these at a time would share their tables.
+
+    Raises:
+        ConfigError: the optional packages are not there, or the AWS configuration of this machine cannot be read.
+    """
+    try:
+        from boto3.session import Session
+        from botocore.exceptions import BotoCoreError
+        from moto.server import ThreadedMotoServer
+    except ModuleNotFoundError as error:
+        raise ConfigError(_NEEDS) from error
+    try:
+        # moto makes one at its first request, and has only a stack trace for what is wrong with it.
+        Session()
+    except BotoCoreError as error:
+        raise ConfigError(f"AWS configuration: {error}") from error
+    requests_log = logging.getLogger("werkzeug")
+    level = requests_log.level
+    # A line for each request would bury what the handlers print.
+    requests_log.setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        # What is in the database belongs to the process, not to the server: the next one would find it.
+        _forget_everything(host, port)
+        server.stop()
+        requests_log.setLevel(level)
+
+
+def create_tables(
+    url: str, tables: Sequence[Mapping[str, Any]], ttl_attributes: Mapping[str, str], region: str
+) -> list[str]:
+    """Create tables that do not exist yet, and return the names of those that were made.
+
+    Args:
+        url: where the database is.
+        tables: parameters of CreateTable.
+        ttl_attributes: by table, the attribute that its items expire by.
+        region: which region's tables; the handlers must ask for the same.
+
+    Raises:
+        ConfigError: the database cannot be reached, refuses a table, or the optional packages are not there.
+    """
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ModuleNotFoundError as error:
+        raise ConfigError(_NEEDS) from error
+    created = []
+    table_name: object = None
+    try:
+        client = _client(url, region)
+        existing = _table_names(client)
+        for table in tables:
+            table_name = table.get("TableName")
+            if table_name in existing:
+                continue
+            client.create_table(**table)
+            created.append(str(table_name))
+            if table_name in ttl_attributes:
+                specification = {"AttributeName": ttl_attributes[str(table_name)], "Enabled": True}
+                client.update_time_to_live(TableName=table_name, TimeToLiveSpecification=specification)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        what = f"table {table_name}" if table_name is not None else "tables"
+        raise ConfigError(f"DynamoDB at {url}: {what} cannot be created: {' '.join(str(error).split())}") from error
+    return created
+
+
+def _client(url: str, region: str) -> Any:
+    from botocore.config import Config
+    from botocore.session import Session
+
+    # Nothing of this machine's AWS settings: no profile, credentials or proxy of theirs is for a local database.
+    session = Session(session_vars={"profile": (None, None, None, None)})
+    config = Config(
+        connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+        read_timeout=_READ_TIMEOUT_SECONDS,
+        retries={"total_max_attempts": 9},
+        proxies={},
+    )
+    return session.create_client(
+        "dynamodb",
+        region_name=region,
+        endpoint_url=url,
+        aws_access_key_id=_CREDENTIALS,
+        aws_secret_access_key=_CREDENTIALS,
+        config=config,
+    )
+
+
+def _table_names(client: Any) -> set[str]:
+    pages = client.get_paginator("list_tables").paginate()
+    return {name for page in pages for name in page["TableNames"]}
+
+
+def _forget_everything(host: str, port: int) -> None:
+    connection = http.client.HTTPConnection(host, port, timeout=_READ_TIMEOUT_SECONDS)
+    try:
+        connection.request("POST", "/moto-api/reset")
+        connection.getresponse().read()
+    finally:
+        connection.close()

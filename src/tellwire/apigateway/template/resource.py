@@ -1,0 +1,74 @@
+"""A resource of a template, and reading its properties with names in the errors."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tellwire.apigateway.template.intrinsics import NO_VALUE, Unresolved, text
+from tellwire.errors import ConfigError, shown
+
+_FLAGS: Mapping[Any, bool] = {True: True, False: False, "true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource that exists. `properties` are as written; the methods resolve them.
+
+    All methods but `resolved` raise ConfigError, naming resource and property, for what is not known here or not of the
+    kind asked for.
+    """
+
+    logical_id: str
+    type: str
+    properties: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    resolve: Callable[[Any], Any]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.logical_id}"
+
+    def resolved(self, name: str, default: Any = None) -> Any:
+        """Return a property; the default where it is not there.
+
+        Raises:
+            Unresolved: it is not known here.
+        """
+        value = self.resolve(self.properties.get(name, default))
+        return default if value is NO_VALUE else value
+
+    def value(self, name: str, default: Any = None) -> Any:
+        """Return a property; the default where it is not there."""
+        try:
+            return self.resolved(name, default)
+        except Unresolved as unresolved:
+            raise ConfigError(f"{self}: {name}: {unresolved}") from unresolved
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Return a property that is text; without a default it must be there."""
+        value = self.value(name, default)
+        if value is None:
+            raise ConfigError(f"{self}: {name} is missing")
+        try:
+            return text(value)
+        except Unresolved as unresolved:
+            raise ConfigError(f"{self}: {name}: {unresolved}") from unresolved
+
+    def number(self, name: str, default: float, allowed: tuple[float, float]) -> float:
+        """Return a property that is a number within bounds, both included."""
+        written = self.text(name, str(default))
+        least, most = allowed
+        try:
+            number = float(written)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise ConfigError(f"{self}: {name}: got {shown(written)}; allowed: {least:g} to {most:g}")
+        return number
+
+    def flag(self, name: str) -> bool:
+        """Return a property that is true or false; false where it is not there."""
+        value = self.value(name, False)
+        if not isinstance(value, bool | str) or value not in _FLAGS:
+            raise ConfigError(f"{self}: {name}: got {shown(value)}; allowed: true or false")
+        return _FLAGS[value]

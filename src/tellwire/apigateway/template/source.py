@@ -1,0 +1,107 @@
+"""Finding and loading a template: a path goes in, data comes out, and the directory that its paths start from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tellwire.errors import ConfigError, shown
+
+TEMPLATE_NAMES: Final = ("template.yaml", "template.yml", "template.json")
+_CDK_TEMPLATE: Final = ".template.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template as it is written: nothing is resolved yet."""
+
+    path: Path
+    body: dict[str, Any]
+
+    @property
+    def stack_name(self) -> str:
+        """Return the stack's name where the file says it, as CDK's does."""
+        name = self.path.name
+        return name.removesuffix(_CDK_TEMPLATE) if name.endswith(_CDK_TEMPLATE) else "tellwire-local"
+
+    def beside(self, path: str) -> Path:
+        """Return where a path in the template leads."""
+        return (self.path.parent / path).resolve()
+
+
+def read_source(path: Path) -> Source:
+    """Return the template at a path, or the one in a directory.
+
+    Raises:
+        ConfigError: there is none, several could be meant, or it cannot be read.
+    """
+    if not path.exists():
+        raise ConfigError(f"template: got {str(path)!r}; there is no such file or directory")
+    if path.is_file():
+        return _load(path)
+    if templates := _cdk_templates(path):
+        return _the_one_with_a_websocket_api(path, templates)
+    for name in TEMPLATE_NAMES:
+        if (path / name).is_file():
+            return _load(path / name)
+    if (path / "cdk.out").is_dir():
+        return read_source(path / "cdk.out")
+    raise ConfigError(
+        f"template: got the directory {str(path)!r}; allowed: one with {', '.join(TEMPLATE_NAMES)} or cdk.out in it"
+    )
+
+
+def _cdk_templates(directory: Path) -> list[Path]:
+    # A CDK `Stage` has an assembly of its own, one directory down.
+    return sorted([*directory.glob(f"*{_CDK_TEMPLATE}"), *directory.glob(f"assembly-*/*{_CDK_TEMPLATE}")])
+
+
+def _the_one_with_a_websocket_api(directory: Path, templates: list[Path]) -> Source:
+    sources = [_load(path) for path in templates]
+    with_api = [source for source in sources if _has_websocket_api(source.body)] or sources
+    if len(with_api) > 1:
+        names = ", ".join(source.path.relative_to(directory).as_posix() for source in with_api)
+        which = "several stacks have" if _has_websocket_api(with_api[0].body) else "no stack has"
+        raise ConfigError(f"template: in {str(directory)!r} {which} a WebSocket API; give the path of one of: {names}")
+    return with_api[0]
+
+
+def _has_websocket_api(body: dict[str, Any]) -> bool:
+    for resource in body["Resources"].values():
+        match resource:
+            case {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "WEBSOCKET"}}:
+                return True
+    return False
+
+
+def _load(path: Path) -> Source:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"template {path.name}: cannot be read: {error}") from error
+    body = _from_json(text, path.name) if path.suffix == ".json" else _from_yaml(text, path.name)
+    # A CDK stack with nothing in it has no Resources at all.
+    resources = body.setdefault("Resources", {}) if isinstance(body, dict) else None
+    if not isinstance(resources, dict):
+        raise ConfigError(f"template {path.name}: got {shown(body)}; allowed: a SAM or CloudFormation template")
+    for logical_id, resource in resources.items():
+        if not isinstance(resource, dict):
+            raise ConfigError(
+                f"template {path.name}: resource {logical_id}: got {shown(resource)}; allowed: Type and Properties"
+            )
+    return Source(path, body)
+
+
+def _from_json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"template {name}, line {error.lineno}: not JSON: {error.msg}") from error
+
+
+def _from_yaml(text: str, name: str) -> Any:
+    try:
+        from tellwire.apigateway.template.yaml_text import parse
+    except ModuleNotFoundError as error:
+        raise ConfigError("a template in YAML needs: pip install 'tellwire[template]'") from error
+    return parse(text, name)

@@ -1,0 +1,179 @@
+"""`tellwire local`: run a WebSocket API's Lambda handlers as API Gateway would. `tellwire clock`: push its clock."""
+
+import asyncio
+import json
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tellwire._version import __version__
+from tellwire.cli.common import configure_logging, log_level_option, loop_factory
+from tellwire.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tellwire.apigateway.local import LocalApi
+    from tellwire.cli.local_plan import Plan
+
+_EPILOG = """\b
+Handlers by name, one for each route:
+  tellwire local --route '$connect=app:connect' --route '$default=app:message'
+\b
+A SAM or CloudFormation template, or what `cdk synth` made:
+  tellwire local --template template.yaml
+\b
+Requests to the management API must be signed, as on AWS. Any signature will do,
+unless TELLWIRE_LOCAL_CREDENTIALS=<key id>:<secret> is set.
+"""
+
+_DURATION = re.compile(r"\+?(\d+(?:\.\d+)?)(s|m|h)?")
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--template", type=click.Path(path_type=Path), help="A template, cdk.out, or a directory with one.")
+@click.option("--route", "routes", multiple=True, metavar="KEY=MODULE:HANDLER", help="A route and its handler.")
+@click.option("--answer", "answers", multiple=True, metavar="KEY", help="A route with a route response.")
+@click.option("--authorizer", metavar="MODULE:HANDLER", help="The REQUEST authorizer of $connect.")
+@click.option(
+    "--identity-source",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="What the authorizer must be given, as route.request.querystring.token.",
+)
+@click.option("--selection", metavar="EXPRESSION", help="Route selection expression.  [default: $request.body.action]")
+@click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the template.")
+@click.option("--stage", help="Stage.  [default: the template's, otherwise prod]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="Port; 0 picks a free one."
+)
+@click.option("--env-file", type=click.Path(path_type=Path), help="More environment for handlers: NAME=VALUE lines.")
+@click.option("--dynamodb", metavar="URL", help="A DynamoDB of yours instead of one started here.")
+@click.option(
+    "--clock",
+    type=click.Choice(["system", "manual"]),
+    default="system",
+    show_default=True,
+    help="A manual clock stands still until `tellwire clock` pushes it.",
+)
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Load the handlers again when they change.")
+@log_level_option
+def local(host: str, port: int, clock: str, reload: bool, log_level: str, **wanted: Any) -> None:
+    """Run a WebSocket API's Lambda handlers on this machine, as API Gateway would.
+
+    The events, statuses, errors, limits and the management API are those of AWS; handlers are Python and need no
+    change, nor Docker, nor an account.
+    """
+    _require_extra()
+    from tellwire.apigateway.local import LocalApi
+    from tellwire.apigateway.runner.output import tagged_streams
+    from tellwire.cli.local_plan import make_plan
+    from tellwire.testing import FakeClock
+
+    with ExitStack() as stack:
+        stack.enter_context(tagged_streams())
+        configure_logging(log_level)
+        plan = make_plan(stack, **wanted)
+        running = stack.enter_context(
+            LocalApi(
+                plan.api,
+                plan.functions,
+                host=host,
+                port=port,
+                clock=FakeClock(time.time()) if clock == "manual" else None,
+                credentials=plan.credentials,
+                environment=plan.environment,
+            )
+        )
+        for note in plan.notes:
+            click.echo(f"tellwire: {note}", err=True)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(running, plan, reload=reload))
+
+
+async def _serve(running: "LocalApi", plan: "Plan", *, reload: bool) -> None:
+    plan.before_loading(running)
+    await running.functions.start()
+    watching = asyncio.create_task(_reload_on_save(running, plan)) if reload else None
+    try:
+        await running.serve(lambda: _announce(running, plan))
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
+    from watchfiles import PythonFilter, awatch
+
+    async for changes in awatch(*plan.watched(), watch_filter=PythonFilter()):
+        names = sorted({Path(path).name for _, path in changes})
+        click.echo(f"tellwire: {', '.join(names)} changed; handlers are loaded again", err=True)
+        plan.before_reloading()
+        await running.functions.reload()
+
+
+def _announce(running: "LocalApi", plan: "Plan") -> None:
+    api = running.api
+    click.echo(f"tellwire {__version__}  websocket   {running.websocket_url}")
+    pad = " " * len(f"tellwire {__version__}")
+    click.echo(f"{pad}  management  {running.management_url}/@connections/<connectionId>")
+    for line in plan.summary:
+        click.echo(f"{pad}  {line}")
+    for route in api.routes:
+        click.echo(f"{pad}  {route.key:<11} {route.function}{'  (answers)' if route.answers else ''}")
+    if api.authorizer is not None:
+        click.echo(f"{pad}  authorizer  {api.authorizer.function}")
+    sys.stdout.flush()
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("cryptography", "dotenv", "jsonpath", "watchfiles") if find_spec(name) is None]
+    if missing:
+        raise ConfigError("tellwire local needs more packages: pip install 'tellwire[local]'")
+
+
+@click.command()
+@click.argument("forward")
+@click.option("--url", default="http://127.0.0.1:3001", show_default=True, help="The local API Gateway.")
+def clock(forward: str, url: str) -> None:
+    """Push the clock of `tellwire local --clock manual` FORWARD: 90s, 10m, 2h."""
+    body = json.dumps({"advance_seconds": _seconds(forward)}).encode()
+    try:
+        now = _post(f"{url.rstrip('/')}/_tellwire/clock", body)["now"]
+    except urllib.error.HTTPError as error:
+        with error:
+            raise ConfigError(f"{url}: {_message(error.read())}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no local API Gateway answers at {url}: {error}") from error
+    click.echo(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
+
+
+def _post(url: str, body: bytes) -> Any:
+    opener: Callable[..., Any] = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    with opener(urllib.request.Request(url, body, method="POST"), timeout=60) as answer:  # noqa: S310 - the user's own
+        return json.load(answer)
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return "it is no local API Gateway"
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"FORWARD: got {text!r}; allowed: seconds, minutes or hours, as 90s, 10m, 2h")
+    return float(found[1]) * _UNIT_SECONDS[found[2]]

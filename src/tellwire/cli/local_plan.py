@@ -1,0 +1,263 @@
+"""What `tellwire local` was asked to run: read from its options or from a template, and not running yet."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from dotenv import dotenv_values
+
+from tellwire.apigateway.definition import Api, Authorizer, Function, IdentitySource, Project, Route
+from tellwire.apigateway.local import LocalApi
+from tellwire.apigateway.runner.handlers import Handler, HandlerName, forget_modules_under, load_handler
+from tellwire.apigateway.runner.host import InProcess
+from tellwire.apigateway.sigv4 import Credentials
+from tellwire.errors import ConfigError
+
+CREDENTIALS_VARIABLE = "TELLWIRE_LOCAL_CREDENTIALS"
+
+_OWN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
+"""What a developer may have set for handlers given by name, and then means."""
+
+
+class Plan(Protocol):
+    """What will run."""
+
+    api: Api
+    functions: Mapping[str, Function | InProcess]
+    environment: Mapping[str, str]
+    credentials: Credentials | None
+    notes: Sequence[str]
+    summary: Sequence[str]
+
+    def before_loading(self, running: LocalApi) -> None:
+        """Do what must be done when the address is known and no handler is loaded yet."""
+        ...
+
+    def before_reloading(self) -> None:
+        """Do what must be done before handlers are loaded again."""
+        ...
+
+    def watched(self) -> list[Path]:
+        """Return the directories whose changes matter."""
+        ...
+
+
+def make_plan(
+    stack: ExitStack,
+    *,
+    template: Path | None,
+    routes: Sequence[str],
+    answers: Sequence[str],
+    authorizer: str | None,
+    sources: Sequence[str],
+    selection: str | None,
+    parameters: Sequence[str],
+    stage: str | None,
+    env_file: Path | None,
+    dynamodb: str | None,
+) -> Plan:
+    """Read what was asked for. What has to end with the command ends with `stack`.
+
+    Raises:
+        ConfigError: it does not fit together, or something is not there.
+    """
+    environment = _read_env_file(env_file) if env_file is not None else {}
+    if (template is None) is (not routes):
+        raise ConfigError("say what to run: --template FILE, or --route KEY=MODULE:HANDLER, and not both")
+    if template is None:
+        if dynamodb is not None or parameters:
+            raise ConfigError("--dynamodb and --parameter go with --template")
+        api, handlers = _from_options(routes, answers, authorizer, sources, selection, stage or "prod")
+        return HandlersPlan(api, handlers, environment, _credentials())
+    if answers or authorizer or sources or selection:
+        raise ConfigError("--answer, --authorizer, --identity-source and --selection go with --route")
+    return _from_template(stack, template, _pairs("--parameter", parameters), stage, dynamodb, environment)
+
+
+# --- handlers by name -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class HandlersPlan:
+    """Handlers given by name. They run in this process, all together, with the environment this process has."""
+
+    api: Api
+    handlers: Mapping[str, HandlerName]
+    environment: Mapping[str, str]
+    credentials: Credentials | None
+    notes: Sequence[str] = ()
+    summary: Sequence[str] = ()
+    functions: Mapping[str, Function | InProcess] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.functions = {
+            function: InProcess(lambda name=name: _load(name))  # type: ignore[misc]
+            for function, name in self.handlers.items()
+        }
+
+    def before_loading(self, running: LocalApi) -> None:
+        # A handler may make its client while it is imported, so all it needs must be there before.
+        for name, value in running.environment.items():
+            if name not in _OWN or name not in os.environ or name in self.environment or self.credentials is not None:
+                os.environ[name] = value
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+
+    def before_reloading(self) -> None:
+        for root in self.watched():
+            forget_modules_under(root)
+
+    def watched(self) -> list[Path]:
+        return sorted({root for name in self.handlers.values() if (root := _root(name)) is not None})
+
+
+def _from_options(
+    routes: Sequence[str],
+    answers: Sequence[str],
+    authorizer: str | None,
+    sources: Sequence[str],
+    selection: str | None,
+    stage: str,
+) -> tuple[Api, dict[str, HandlerName]]:
+    by_key = _pairs("--route", routes)
+    for key in answers:
+        if key not in by_key:
+            raise ConfigError(f"--answer: got {key!r}, which is no route; allowed: {', '.join(by_key)}")
+    if sources and authorizer is None:
+        raise ConfigError("--identity-source goes with --authorizer")
+    handlers = [HandlerName.parse(name) for name in by_key.values()]
+    asked = None
+    if authorizer is not None:
+        handlers.append(HandlerName.parse(authorizer))
+        asked = Authorizer(_function_name(handlers[-1]), tuple(IdentitySource(each) for each in sources))
+    api = Api(
+        tuple(
+            Route(key, _function_name(name), answers=key in answers)
+            for key, name in zip(by_key, handlers, strict=False)
+        ),
+        stage=stage,
+        authorizer=asked,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+    )
+    return (api if selection is None else replace(api, route_selection_expression=selection)), {
+        _function_name(name): name for name in handlers
+    }
+
+
+def _function_name(name: HandlerName) -> str:
+    return f"{name.module}-{name.attribute}".replace(".", "-")
+
+
+def _load(name: HandlerName) -> Handler:
+    try:
+        return load_handler(name)
+    except ConfigError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise ConfigError(f"handler {name}: importing {name.module} failed: {type(error).__name__}: {error}") from error
+
+
+def _root(name: HandlerName) -> Path | None:
+    """Return the directory that a handler's top-level module was imported from, unless it is installed."""
+    top = name.module.partition(".")[0]
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if file is None:
+        return Path.cwd()
+    path = Path(file)
+    root = path.parent.parent if path.name == "__init__.py" else path.parent
+    return None if "site-packages" in root.parts else root
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class TemplatePlan:
+    """What a template describes. Each function runs in a process of its own."""
+
+    api: Api
+    functions: Mapping[str, Function | InProcess]
+    environment: Mapping[str, str]
+    credentials: Credentials | None
+    notes: Sequence[str]
+    summary: Sequence[str]
+
+    def before_loading(self, running: LocalApi) -> None:
+        pass
+
+    def before_reloading(self) -> None:
+        pass
+
+    def watched(self) -> list[Path]:
+        there = (function for function in self.functions.values() if isinstance(function, Function))
+        return sorted({path for function in there for path in (function.code_dir, *function.layers)})
+
+
+def _from_template(
+    stack: ExitStack,
+    template: Path,
+    parameters: Mapping[str, str],
+    stage: str | None,
+    dynamodb: str | None,
+    environment: Mapping[str, str],
+) -> Plan:
+    from tellwire.apigateway.template import read_project
+
+    workspace = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
+    project = read_project(template, stage=stage, parameters=parameters, workspace=workspace)
+    tables: dict[str, str] = {}
+    summary = []
+    if project.tables or dynamodb is not None:
+        url, names = _with_tables(stack, project, dynamodb)
+        tables["AWS_ENDPOINT_URL_DYNAMODB"] = url
+        summary.append(f"dynamodb    {url}  {', '.join(names)}")
+    return TemplatePlan(
+        project.api, project.functions, tables | dict(environment), _credentials(), project.notes, summary
+    )
+
+
+def _with_tables(stack: ExitStack, project: Project, url: str | None) -> tuple[str, list[str]]:
+    from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
+
+    at = url if url is not None else stack.enter_context(local_dynamodb())
+    return at, create_tables(at, project.tables, project.ttl_attributes, project.api.region)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for each in given:
+        name, separator, value = each.partition("=")
+        if not separator or not name or not value:
+            raise ConfigError(f"{option}: got {each!r}; allowed: NAME=VALUE")
+        if name in pairs:
+            raise ConfigError(f"{option}: got {name!r} twice; allowed: once")
+        pairs[name] = value
+    return pairs
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        values = dotenv_values(stream=path.open(encoding="utf-8"), interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--env-file: {path} cannot be read: {error}") from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _credentials() -> Credentials | None:
+    given = os.environ.get(CREDENTIALS_VARIABLE)
+    if not given:
+        return None
+    key, separator, secret = given.partition(":")
+    if not separator or not key or not secret:
+        raise ConfigError(f"{CREDENTIALS_VARIABLE}: got one of another form; allowed: <key id>:<secret>")
+    return Credentials(key, secret)

@@ -1,0 +1,125 @@
+"""Messages: which route they take, what the client hears, and that they do not wait for each other."""
+
+import json
+import re
+import time
+
+import pytest
+from websockets.sync.client import ClientConnection
+
+from tests.contract.api_gateway.conftest import Contract, StartContract
+
+
+def frame(message: str, connection_id: str) -> re.Pattern[str]:
+    return re.compile(
+        re.escape(f'{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"')
+        + r'[A-Za-z0-9_-]{15}="\}'
+    )
+
+
+def is_quiet(client: ClientConnection) -> bool:
+    """Tell whether the client hears nothing, by what it hears next."""
+    client.send('{"action": "answering", "body": "marker"}')
+    return client.recv(10) == "marker"
+
+
+@pytest.mark.parametrize(
+    ("selection", "message", "route"),
+    [
+        ("$request.body.action", {"action": "custom"}, "custom"),
+        ("${request.body.action}", {"action": "custom"}, "custom"),
+        ("${request.body.a}${request.body.b}", {"a": "cus", "b": "tom"}, "custom"),
+        ("${request.body.a}tom", {"a": "cus"}, "custom"),
+        ("${request.body.action}-${request.body.nothing}", {"action": "custom"}, "$default"),
+        ("custom", {}, "custom"),
+        ("\\$default", {"action": "custom"}, "$default"),
+        ("$request.body.deep.down[0]", {"deep": {"down": ["custom"]}}, "custom"),
+        ("$request.body.action", {"action": "Custom"}, "$default"),
+        ("$request.body.action", {"action": ["custom"]}, "$default"),
+        ("$request.body.action", {"action": None}, "$default"),
+        ("$request.body.action", {}, "$default"),
+        ("$request.body.action", [], "$default"),
+        ("$request.body.action", "custom", "$default"),
+        ("$request.body.action", 5, "$default"),
+        ("$request.body.action", {"action": "$connect"}, "$default"),
+        ("$request.body.action", {"action": "$disconnect"}, "$default"),
+    ],
+)
+def test_the_selection_expression_chooses_the_route(
+    start: StartContract, selection: str, message: object, route: str
+) -> None:
+    contract = start(selection=selection)
+    with contract.connect() as client:
+        client.send(json.dumps(message))
+        (event,) = contract.events("MESSAGE", 1)
+        assert event["requestContext"]["routeKey"] == route
+
+
+@pytest.mark.parametrize("text", ["", "not json", "{", '{"action": "other"}', "\ufeff{}"])
+def test_without_a_route_and_a_default_a_message_is_forbidden(start: StartContract, text: str) -> None:
+    contract = start(without=("$default",))
+    with contract.connect() as client:
+        client.send(text)
+        heard = client.recv(10)
+        assert frame("Forbidden", contract.connection_id).fullmatch(str(heard))
+        assert is_quiet(client)
+
+
+@pytest.mark.parametrize("what", ["raise", "malformed"])
+def test_a_function_that_fails_is_an_internal_server_error(contract: Contract, what: str) -> None:
+    with contract.connect() as client:
+        client.send(json.dumps({"action": "custom", "do": what}))
+        assert frame("Internal server error", contract.connection_id).fullmatch(str(client.recv(10)))
+        assert is_quiet(client)
+
+
+def test_a_function_that_takes_too_long_times_out_and_the_connection_stays(contract: Contract) -> None:
+    with contract.connect() as client:
+        client.send('{"action": "custom", "do": "sleep", "seconds": 2}')
+        contract.events("MESSAGE", 1)
+        contract.advance(28.9)
+        assert is_quiet(client)
+        contract.advance(0.2)
+        assert frame("Endpoint request timed out", contract.connection_id).fullmatch(str(client.recv(10)))
+        assert is_quiet(client)
+
+
+@pytest.mark.parametrize("status", [201, 301, 400, 401, 500, 501])
+def test_a_status_of_a_message_is_not_heard(contract: Contract, status: int) -> None:
+    with contract.connect() as client:
+        client.send(json.dumps({"action": "custom", "do": "status", "status": status}))
+        contract.events("MESSAGE", 1)
+        assert is_quiet(client)
+
+
+def test_a_body_is_heard_only_with_a_route_response(contract: Contract) -> None:
+    with contract.connect() as client:
+        client.send('{"action": "custom", "body": "one"}')
+        client.send("two")
+        contract.events("MESSAGE", 2)
+        client.send('{"action": "answering", "body": "three"}')
+        assert client.recv(10) == "three"
+        client.send('{"action": "answering", "body": ""}')
+        contract.events("MESSAGE", 4)
+        assert is_quiet(client)
+
+
+def test_a_body_of_connect_is_not_heard(contract: Contract) -> None:
+    with contract.connect({"body": "hello"}) as client:
+        assert is_quiet(client)
+
+
+def test_messages_of_one_connection_run_at_the_same_time(contract: Contract) -> None:
+    with contract.connect() as client:
+        client.send('{"action": "answering", "do": "sleep", "seconds": 1.5, "body": "slow"}')
+        client.send('{"action": "answering", "do": "sleep", "seconds": 1.5, "body": "slow"}')
+        client.send('{"action": "answering", "body": "fast"}')
+        started = time.monotonic()
+        assert [client.recv(10) for _ in range(3)] == ["fast", "slow", "slow"]
+        assert time.monotonic() - started < 2.9
+
+
+def test_a_function_can_answer_through_the_management_api(contract: Contract) -> None:
+    with contract.connect() as client:
+        client.send('{"action": "custom", "do": "post", "text": "héllo"}')
+        assert client.recv(10) == "héllo"
