@@ -169,6 +169,7 @@ class Routes:
         event = events.connect_event(self._api, caller, opening, self._clock.now())
         try:
             response = await self._invoke(self._connect, event)
+            subprotocol = response.subprotocol
         except TimedOut:
             raise self._refusal(choices.CONNECT_TIMEOUT_STATUS, TIMED_OUT, caller.connection_id) from None
         except (HandlerFailed, Malformed):
@@ -177,7 +178,7 @@ class Routes:
             logger.info("%s: $connect answered %d", caller.connection_id, response.status_code)
             raise HandshakeRefused(response.status_code, (response.body or "").encode("utf-8", "replace"))
         logger.info("%s: connected", caller.connection_id)
-        return response.subprotocol
+        return subprotocol
 
     def _refusal(self, status: int, message: str, connection_id: str) -> Refusal:
         return HandshakeRefused(status, choices.handshake_body(status, message, connection_id, events.new_request_id()))

@@ -101,7 +101,7 @@ def _client(url: str, region: str) -> Any:
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT_SECONDS,
         read_timeout=_READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 9},
+        retries={"total_max_attempts": 1},
         proxies={},
     )
     return session.create_client(

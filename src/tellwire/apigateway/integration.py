@@ -5,6 +5,7 @@ Source: developer guide, "Set up a WebSocket API integration response"; the fram
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -37,11 +38,16 @@ class ProxyResponse(Struct, rename="camel", frozen=True):
 
     @property
     def subprotocol(self) -> str | None:
-        """Return the one header of `$connect` that reaches the client."""
-        values = self.multi_value_headers or {}
-        return _find(self.headers or {}) or next(
-            (str(each[-1]) for name, each in values.items() if name.lower() == _SUBPROTOCOL and each), None
-        )
+        """Return the one header of `$connect` that reaches the client.
+
+        Raises:
+            Malformed: it is none that an HTTP answer could carry.
+        """
+        multi = {name: values[-1] for name, values in (self.multi_value_headers or {}).items() if values}
+        found = _find(self.headers or {}) or _find(multi)
+        if found is not None and _TOKEN.fullmatch(found) is None:
+            raise Malformed(f"got the Sec-WebSocket-Protocol {found!r}; allowed: one of those the client offered")
+        return found
 
     @property
     def payload(self) -> bytes | None:
@@ -61,6 +67,7 @@ class ProxyResponse(Struct, rename="camel", frozen=True):
 
 
 _SUBPROTOCOL: Final = "sec-websocket-protocol"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def _find(headers: Mapping[str, Any]) -> str | None:

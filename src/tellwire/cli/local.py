@@ -18,6 +18,7 @@ import click
 from tellwire._version import __version__
 from tellwire.cli.common import configure_logging, log_level_option, loop_factory
 from tellwire.errors import ConfigError
+from tellwire.ports import SystemClock
 
 if TYPE_CHECKING:
     from tellwire.apigateway.local import LocalApi
@@ -83,14 +84,15 @@ def local(host: str, port: int, clock: str, reload: bool, log_level: str, **want
     with ExitStack() as stack:
         stack.enter_context(tagged_streams())
         configure_logging(log_level)
-        plan = make_plan(stack, **wanted)
+        time_of_ours = FakeClock(time.time()) if clock == "manual" else SystemClock()
+        plan = make_plan(stack, time_of_ours.now, **wanted)
         running = stack.enter_context(
             LocalApi(
                 plan.api,
                 plan.functions,
                 host=host,
                 port=port,
-                clock=FakeClock(time.time()) if clock == "manual" else None,
+                clock=time_of_ours,
                 credentials=plan.credentials,
                 environment=plan.environment,
             )

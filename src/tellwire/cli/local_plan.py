@@ -4,9 +4,10 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +51,7 @@ class Plan(Protocol):
 
 def make_plan(
     stack: ExitStack,
+    now: Callable[[], float],
     *,
     template: Path | None,
     routes: Sequence[str],
@@ -62,7 +64,7 @@ def make_plan(
     env_file: Path | None,
     dynamodb: str | None,
 ) -> Plan:
-    """Read what was asked for. What has to end with the command ends with `stack`.
+    """Read what was asked for. What has to end with the command ends with `stack`; `now` is the time for handlers.
 
     Raises:
         ConfigError: it does not fit together, or something is not there.
@@ -74,7 +76,7 @@ def make_plan(
         if dynamodb is not None or parameters:
             raise ConfigError("--dynamodb and --parameter go with --template")
         api, handlers = _from_options(routes, answers, authorizer, sources, selection, stage or "prod")
-        return HandlersPlan(api, handlers, environment, _credentials())
+        return HandlersPlan(api, handlers, environment, _credentials(), now)
     if answers or authorizer or sources or selection:
         raise ConfigError("--answer, --authorizer, --identity-source and --selection go with --route")
     return _from_template(stack, template, _pairs("--parameter", parameters), stage, dynamodb, environment)
@@ -91,14 +93,14 @@ class HandlersPlan:
     handlers: Mapping[str, HandlerName]
     environment: Mapping[str, str]
     credentials: Credentials | None
+    now: Callable[[], float]
     notes: Sequence[str] = ()
     summary: Sequence[str] = ()
     functions: Mapping[str, Function | InProcess] = field(init=False)
 
     def __post_init__(self) -> None:
         self.functions = {
-            function: InProcess(lambda name=name: _load(name))  # type: ignore[misc]
-            for function, name in self.handlers.items()
+            function: InProcess(partial(_load, name), self.now) for function, name in self.handlers.items()
         }
 
     def before_loading(self, running: LocalApi) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -87,39 +88,43 @@ def run_api_gateway(
         ConfigError: it does not fit together.
     """
     answers = set(answering)
-    handlers = {key: InProcess(lambda handler=handler: handler) for key, handler in routes.items()}  # type: ignore[misc]
+    moved_by_hand = clock or FakeClock()
+    handlers = {key: InProcess.of(handler, moved_by_hand.now) for key, handler in routes.items()}
     asked = None
     if authorizer is not None:
-        handlers["authorizer"] = InProcess(lambda: authorizer)
+        handlers["authorizer"] = InProcess.of(authorizer, moved_by_hand.now)
         asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in identity_sources))
     definition = Api(
         tuple(Route(key, key, answers=key in answers) for key in routes), authorizer=asked, **dict(api or {})
     )
-    moved = clock or FakeClock()
     with (
-        LocalApi(definition, handlers, clock=moved, credentials=credentials, **options) as local,
+        LocalApi(definition, handlers, clock=moved_by_hand, credentials=credentials, **options) as local,
         _serving(local) as loop,
     ):
-        yield ApiGateway(local, moved, loop)
+        yield ApiGateway(local, moved_by_hand, loop)
 
 
 @contextlib.contextmanager
 def _serving(local: LocalApi) -> Iterator[asyncio.AbstractEventLoop]:
-    started = threading.Event()
-    stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
         ended = asyncio.Event()
-        stop.append((asyncio.get_running_loop(), ended))
         async with local.running():
-            started.set()
+            started.set_result((asyncio.get_running_loop(), ended))
             await ended.wait()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="tellwire-api-gateway", daemon=True)
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=run, name="tellwire-api-gateway", daemon=True)
     thread.start()
-    if not started.wait(_ANSWER_SECONDS):
-        raise TimeoutError("the local API Gateway did not start")
-    loop, ended = stop[0]
+    loop, ended = started.result(_ANSWER_SECONDS)
     try:
         yield loop
     finally:

@@ -54,8 +54,14 @@ class InProcess:
         self._now = now
         self._log_stream = new_log_stream()
 
+    @classmethod
+    def of(cls, handler: Handler, now: Callable[[], float] = time.monotonic) -> "InProcess":
+        """Return the environment of a handler that is already there."""
+        return cls(lambda: handler, now)
+
     async def start(self) -> None:
-        self._handler = self._load()
+        # In a thread: a module may well say asyncio.run while it is imported.
+        self._handler = await asyncio.to_thread(self._load)
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 _current: ContextVar["Lines | None"] = ContextVar("tellwire_lines", default=None)
 
@@ -72,6 +72,11 @@ class TaggedStream(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._stream.fileno()
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """Return the stream of bytes below, whose lines have no tag."""
+        return self._stream.buffer
 
     def writable(self) -> bool:
         return True
