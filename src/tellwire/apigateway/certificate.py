@@ -42,7 +42,9 @@ def make_certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
 
 
 def _sign(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tellwire local API Gateway")])
+    # A name of its own: a client that trusts two looks them up by name, and would take the first for the second.
+    common_name = f"tellwire local API Gateway {os.urandom(8).hex()}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.UTC)
     addresses = (x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1"))
     return (

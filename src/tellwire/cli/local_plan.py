@@ -145,11 +145,15 @@ def _from_options(
         ),
         stage=stage,
         authorizer=asked,
-        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        region=_region(),
     )
     return (api if selection is None else replace(api, route_selection_expression=selection)), {
         _function_name(name): name for name in handlers
     }
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def _function_name(name: HandlerName) -> str:
@@ -213,7 +217,7 @@ def _from_template(
     from tellwire.apigateway.template import read_project
 
     workspace = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
-    project = read_project(template, stage=stage, parameters=parameters, workspace=workspace)
+    project = read_project(template, stage=stage, region=_region(), parameters=parameters, workspace=workspace)
     tables: dict[str, str] = {}
     summary = []
     if project.tables or dynamodb is not None:

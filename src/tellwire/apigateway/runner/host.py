@@ -91,6 +91,11 @@ class InProcess:
     async def reload(self) -> None:
         self._handler = None
         self._log_stream = new_log_stream()
+        try:
+            await self.start()
+        except Exception:  # noqa: BLE001 - a module may raise anything
+            # Somebody is in the middle of writing; until they are done, invocations fail.
+            traceback.print_exc()
 
     async def close(self) -> None:
         pass

@@ -52,16 +52,17 @@ def tagged(tag: str) -> Iterator[None]:
 
 
 class TaggedStream(io.TextIOBase):
-    """A text stream that knows who writes. Outside of invocations it is the stream it stands for."""
+    """A text stream that knows who writes. Lines of invocations go to `log`; the rest to the stream it stands for."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, log: TextIO | None = None) -> None:
         self._stream = stream
+        self._log = log or stream
 
     def write(self, text: str) -> int:
         lines = _current.get()
         if lines is None:
             return self._stream.write(text)
-        lines.write(self._stream, text)
+        lines.write(self._log, text)
         return len(text)
 
     def flush(self) -> None:
@@ -92,9 +93,9 @@ class TaggedStream(io.TextIOBase):
 
 @contextmanager
 def tagged_streams() -> Iterator[None]:
-    """Let standard output and standard error know who writes."""
+    """Let standard output and standard error know who writes; what invocations write to either is a log: the latter."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = TaggedStream(sys.stdout), TaggedStream(sys.stderr)
+    sys.stdout, sys.stderr = TaggedStream(sys.stdout, sys.stderr), TaggedStream(sys.stderr)
     try:
         yield
     finally:

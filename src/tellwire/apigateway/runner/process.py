@@ -45,8 +45,9 @@ class WorkerProcess:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._environment = inherited | dict(environment)
         self._running: _Running | None = None
+        self._alive: set[_Running] = set()
         self._starting = asyncio.Lock()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
         running = await self._started()
@@ -94,6 +95,7 @@ class WorkerProcess:
         await _say(
             running, Setup(self._function.name, self._function.handler, log_stream, tuple(str(path) for path in paths))
         )
+        self._alive.add(running)
         running.reading = asyncio.create_task(self._read(running))
         return running
 
@@ -104,6 +106,7 @@ class WorkerProcess:
             while line := await running.process.stdout.readline():
                 _resolve(running, decode.decode(line))
         code = await _end(running.process)
+        self._alive.discard(running)
         for outcome in running.waiting.values():
             if not outcome.done():
                 outcome.set_exception(HandlerFailed("Runtime.ExitError", f"the process ended with exit code {code}"))
@@ -115,8 +118,8 @@ class WorkerProcess:
         if running is not None:
             # Who runs may finish; nobody new comes.
             task = asyncio.create_task(self._retire(running))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
         await self.start()
 
     async def _retire(self, running: _Running) -> None:
@@ -125,13 +128,13 @@ class WorkerProcess:
         await _end(running.process)
 
     async def close(self) -> None:
-        if self._running is not None:
-            await _end(self._running.process)
-            if self._running.reading is not None:
-                await self._running.reading
-        for task in list(self._ending):
+        for task in self._retiring:
             task.cancel()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for running in list(self._alive):
+            await _end(running.process)
+            if running.reading is not None:
+                await running.reading
 
 
 async def _say(running: _Running, message: Setup | Call) -> None:
@@ -161,7 +164,3 @@ async def _end(process: asyncio.subprocess.Process) -> int | None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         return await process.wait()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        raise

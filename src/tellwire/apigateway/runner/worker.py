@@ -102,9 +102,9 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "wb")
     # Handlers print; so do libraries of theirs in C.
     os.dup2(2, 1)
-    # As Lambda's: warnings and above, unless the function says otherwise.
-    logging.basicConfig(format="[%(levelname)s]\t%(name)s\t%(message)s")
     with tagged_streams():
+        # As Lambda's: warnings and above, unless the function says otherwise.
+        logging.basicConfig(format="[%(levelname)s]\t%(name)s\t%(message)s")
         Worker(sys.stdin.buffer, results).run()
 
 

@@ -1,0 +1,172 @@
+"""Functions in processes of their own: alone with their modules and environment, and gone when they should be."""
+
+import asyncio
+import json
+import os
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tellwire.apigateway.definition import Function
+from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.runner.invocation import Invocation
+from tellwire.apigateway.runner.process import WorkerProcess
+from tellwire.errors import ConfigError
+
+MakeWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+async def make_worker(tmp_path: Path) -> AsyncIterator[MakeWorker]:
+    workers: list[WorkerProcess] = []
+
+    def make(code: str, name: str = "one", runtime: str = "python3.12", **environment: str) -> WorkerProcess:
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        (directory / "app.py").write_text(textwrap.dedent(code))
+        workers.append(WorkerProcess(Function(name, "app.handler", directory, runtime), environment))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        await worker.close()
+
+
+async def run(worker: WorkerProcess, event: Any = None) -> Any:
+    return json.loads(await worker.run(json.dumps(event).encode(), Invocation("f", 3, 128, "us-east-1")))
+
+
+async def test_two_functions_may_have_the_same_module_and_variable(make_worker: MakeWorker) -> None:
+    code = """
+        import os
+        WHO = os.environ["WHO"]
+        def handler(event, context):
+            return [WHO, os.getcwd(), event]
+    """
+    one, two = make_worker(code, "one", WHO="1"), make_worker(code, "two", WHO="2")
+    assert [(await run(worker, "e"))[0] for worker in (one, two)] == ["1", "2"]
+    assert (await run(two))[1].endswith("/two")
+
+
+async def test_a_function_has_nothing_of_our_environment_that_lambda_would_not_have(
+    make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_SECRET", "s")
+    worker = make_worker("import os\ndef handler(e, c):\n    return dict(os.environ)", OWN="1")
+    environment = await run(worker)
+    assert "MY_SECRET" not in environment
+    assert environment["OWN"] == "1"
+    assert environment["PATH"] == os.environ["PATH"]
+    assert "[$LATEST]" in environment["AWS_LAMBDA_LOG_STREAM_NAME"]
+
+
+async def test_it_starts_cold_once_and_keeps_what_it_knows(make_worker: MakeWorker) -> None:
+    worker = make_worker("import os\nseen = []\ndef handler(e, c):\n    seen.append(e)\n    return [os.getpid(), seen]")
+    first, second = await run(worker, 1), await run(worker, 2)
+    assert first[0] == second[0] != os.getpid()
+    assert second[1] == [1, 2]
+
+
+async def test_invocations_run_at_the_same_time(make_worker: MakeWorker) -> None:
+    worker = make_worker(
+        """
+        import threading
+        barrier = threading.Barrier(3)
+        def handler(event, context):
+            barrier.wait(10)
+            return event
+        """
+    )
+    assert await asyncio.gather(*(run(worker, number) for number in range(3))) == [0, 1, 2]
+
+
+async def test_what_it_prints_is_on_the_terminal_with_the_request_id(
+    make_worker: MakeWorker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = make_worker(
+        """
+        import logging, os, sys
+        print("while loading")
+        def handler(event, context):
+            print("from", context.function_name)
+            logging.getLogger("mine").warning("careful")
+            os.write(1, b"from below\\n")
+            return context.aws_request_id
+        """
+    )
+    request_id = await run(worker)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "one INIT | while loading\n" in printed.err
+    assert f"f {request_id} | from f\n" in printed.err
+    assert f"f {request_id} | [WARNING]\tmine\tcareful\n" in printed.err
+    assert "from below\n" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("code", "error_type"),
+    [
+        ("def handler(e, c):\n    raise ValueError('broken')", "ValueError"),
+        ("def handler(e, c):\n    raise SystemExit", "SystemExit"),
+        ("raise RuntimeError('at import')", "RuntimeError"),
+        ("import no_such_library", "ModuleNotFoundError"),
+        ("def other(e, c): ...", "Runtime.ImportModuleError"),
+        ("import os\ndef handler(e, c):\n    os._exit(3)", "Runtime.ExitError"),
+        ("import os, signal\ndef handler(e, c):\n    os.kill(os.getpid(), signal.SIGKILL)", "Runtime.ExitError"),
+    ],
+)
+async def test_whatever_goes_wrong_is_a_failed_invocation(make_worker: MakeWorker, code: str, error_type: str) -> None:
+    worker = make_worker(code)
+    for _ in range(2):
+        with pytest.raises(HandlerFailed) as caught:
+            await run(worker)
+        assert caught.value.error_type == error_type
+
+
+async def test_after_a_crash_the_next_invocation_starts_anew(make_worker: MakeWorker) -> None:
+    worker = make_worker("import os\ndef handler(e, c):\n    return os._exit(3) if e == 'die' else e")
+    assert await run(worker, 1) == 1
+    with pytest.raises(HandlerFailed, match="exit code 3"):
+        await run(worker, "die")
+    assert await run(worker, 2) == 2
+
+
+async def test_after_a_reload_the_new_code_runs_and_the_old_may_finish(make_worker: MakeWorker) -> None:
+    worker = make_worker("import time\ndef handler(e, c):\n    time.sleep(e)\n    return 'old'")
+    slow = asyncio.create_task(run(worker, 1.0))
+    await asyncio.sleep(0.5)
+    make_worker("def handler(e, c):\n    return 'new'")
+    await worker.reload()
+    assert await run(worker, 0) == "new"
+    assert await slow == "old"
+
+
+async def test_a_file_named_like_one_of_pythons_own_does_no_harm(make_worker: MakeWorker, tmp_path: Path) -> None:
+    worker = make_worker("import queue\ndef handler(e, c):\n    return 1")
+    (tmp_path / "one" / "logging.py").write_text("raise RuntimeError('not this one')")
+    assert await run(worker) == 1
+
+
+async def test_big_events_and_results_pass(make_worker: MakeWorker) -> None:
+    worker = make_worker("def handler(e, c):\n    return e * 30")
+    assert len(await run(worker, "x" * 131_072)) == 30 * 131_072
+
+
+async def test_another_runtime_is_named(make_worker: MakeWorker) -> None:
+    with pytest.raises(ConfigError, match=r"function one: got the runtime 'nodejs22\.x'; allowed: Python"):
+        await make_worker("", runtime="nodejs22.x").start()
+
+
+async def test_closing_ends_the_process_even_if_a_handler_sleeps(make_worker: MakeWorker) -> None:
+    worker = make_worker("import os, time\ndef handler(e, c):\n    print(os.getpid())\n    time.sleep(60)")
+    sleeping = asyncio.create_task(run(worker))
+    await asyncio.sleep(0.5)
+    assert worker._running is not None
+    process = worker._running.process
+    await worker.close()
+    assert process.returncode is not None
+    with pytest.raises(HandlerFailed):
+        await sleeping
