@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tellwire.apigateway import choices
 from tellwire.broadcast import Broadcaster, use_broadcaster
+from tellwire.cli.local import local
 from tellwire.config import ENVIRONMENT_NAMES
 from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable, InvalidMessage, MessageTooBig
 from tellwire.messages import RESERVED_TYPES
@@ -21,6 +23,8 @@ SNIPPETS = [
     for page in PAGES
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
 ]
+
+pytest_plugins = ["pytester"]
 
 
 def test_there_are_snippets_to_run() -> None:
@@ -38,6 +42,14 @@ def test_snippets_run(code: str) -> None:
         else:
             exec(code, names)
     assert saved in ([], list(range(10)))
+
+
+def test_snippets_that_are_tests_pass(pytester: pytest.Pytester) -> None:
+    tests = [str(snippet.values[0]) for snippet in SNIPPETS if "def test_" in str(snippet.values[0])]
+    assert len(tests) >= 2
+    pytester.makepyfile(**{f"test_snippet_{number}": code for number, code in enumerate(tests)})
+    result = pytester.runpytest_subprocess("-p", "no:asyncio")
+    result.assert_outcomes(passed=len(tests))
 
 
 def test_the_gateway_page_names_every_setting() -> None:
@@ -64,3 +76,18 @@ def test_the_protocol_names_every_word_of_its_own() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_page_on_local_apis_names_every_choice() -> None:
+    page = (ROOT / "docs" / "local.md").read_text()
+    own = {name for name, value in vars(choices).items() if getattr(value, "__module__", "") == choices.__name__}
+    names = {name for name in vars(choices) if name.isupper()} | own
+    assert len(names) >= 14
+    for name in names:
+        assert f"| `{name}` |" in page
+
+
+def test_the_page_on_local_apis_names_every_option() -> None:
+    page = (ROOT / "docs" / "local.md").read_text()
+    for option in local.params:
+        assert any(name in page for name in (*option.opts, *option.secondary_opts)), option.name

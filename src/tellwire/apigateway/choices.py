@@ -1,6 +1,16 @@
 """What AWS neither documents nor anybody has shown: our answers, all in this one place.
 
 Each is the likelier one. docs/local.md lists them for users; whoever has seen AWS do otherwise changes it here.
+
+Some are a matter of the code's shape and have no name here:
+
+- `application`: messages of one connection run at the same time; what `$connect` returns beside a refusing status is
+  the answer's body, and of its headers only the subprotocol reaches the client; who leaves before the 101 has no
+  `$disconnect`.
+- `routing`: no message selects a route whose key begins with `$`.
+- `gateway.socket`: any frame from the client and any message to it is activity; two hours end like idleness, with 1001
+  `Going away`; compression is not negotiated.
+- `management`: an empty POST is an empty text message; a GET is no activity, and its times have milliseconds.
 """
 
 from http import HTTPStatus
@@ -25,30 +35,17 @@ LONG_URL_STATUS: Final = HTTPStatus.REQUEST_URI_TOO_LONG
 THROTTLED_CONNECT_STATUS: Final = HTTPStatus.TOO_MANY_REQUESTS
 """What a client sees above 500 new connections a second."""
 
-DURATION_CLOSE: Final = (1001, "Going away")
-"""How a connection ends after two hours: as an idle one does."""
-
 ABNORMAL_CLOSE_REASON: Final = "Connection closed abnormally"
 """`disconnectReason` when the TCP connection vanished (1006)."""
 
 NO_STATUS_REASON: Final = "Client-side close frame status not set"
 """`disconnectReason` for an empty close frame. This one was seen; it stands here beside its sibling."""
 
-EMPTY_POST_DELIVERS: Final = True
-"""A POST without a body arrives as an empty text message."""
-
 PAYLOAD_TOO_LARGE_MESSAGE: Final = "Message exceeds 131072 bytes"
 """What the 413 of a POST says."""
 
-PING_RESETS_IDLE: Final = True
-"""Any frame from the client is activity, control frames included. A GET of the management API is not."""
-
-NEGOTIATES_DEFLATE: Final = False
-"""AWS compresses when the client offers it. We do not: frames are readable in a network trace, and clients must
-take both."""
-
-CLOSED_WHILE_CONNECTING_DISCONNECTS: Final = False
-"""A client that leaves before its 101 was never connected: no `$disconnect`."""
+DELETE_STATUS: Final = HTTPStatus.NO_CONTENT
+"""As the service's own model says; 200 was seen in 2019."""
 
 
 def handshake_body(status: int, message: str, connection_id: str, request_id: str) -> bytes:

@@ -127,7 +127,7 @@ class Management:
             case "DELETE":
                 if not await self._hub.disconnect(wanted.connection_id):
                     raise _gone()
-                return _response(HTTPStatus.NO_CONTENT)
+                return _response(choices.DELETE_STATUS)
             case _:
                 raise Failure(HTTPStatus.FORBIDDEN, "Forbidden")
 
