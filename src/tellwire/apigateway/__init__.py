@@ -5,10 +5,6 @@
     local ─▶ application (clients) ─▶ events, routing, authorizer, integration ─▶ runner/ (handlers)
         └──▶ management (functions post to clients)
 
-`choices` holds what AWS does not say.
+`choices` holds what AWS does not say. Nothing is imported here: worker processes pass through on their way to `runner`,
+and need no server.
 """
-
-from tellwire.apigateway.definition import Api, Authorizer, Function, IdentitySource, Route
-from tellwire.apigateway.local import LocalApi
-
-__all__ = ["Api", "Authorizer", "Function", "IdentitySource", "LocalApi", "Route"]

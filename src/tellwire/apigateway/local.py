@@ -68,7 +68,6 @@ class LocalApi:
         self._sources = functions
         self._limits = replace(socket_limits or SocketLimits(), closes_slow=False)
         self._resources = contextlib.ExitStack()
-        self._listener: socket.socket | None = None
         self.api = api
         for name in _named_functions(api):
             if name not in functions:
@@ -147,8 +146,13 @@ class LocalApi:
     # --- its life -----------------------------------------------------------------------------------------------------
 
     async def serve(self, started: Callable[[], None] | None = None) -> None:
-        """Run until SIGTERM or SIGINT; then clients are let go and the last `$disconnect`s end."""
+        """Load the functions, and run until SIGTERM or SIGINT; then clients go, and the last `$disconnect`s end.
+
+        Raises:
+            ConfigError: a function cannot be run here.
+        """
         try:
+            await self.functions.start()
             await self._server.serve(started)
         finally:
             await self._end()
@@ -157,6 +161,7 @@ class LocalApi:
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop; gives the WebSocket URL."""
         try:
+            await self.functions.start()
             async with self._server.running():
                 yield self.websocket_url
         finally:

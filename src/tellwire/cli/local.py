@@ -104,25 +104,34 @@ def local(host: str, port: int, clock: str, reload: bool, log_level: str, **want
 
 
 async def _serve(running: "LocalApi", plan: "Plan", *, reload: bool) -> None:
+    watching: list[asyncio.Task[None]] = []
+
+    def started() -> None:
+        _announce(running, plan)
+        if reload:
+            watching.append(asyncio.create_task(_reload_on_save(running, plan)))
+
     plan.before_loading(running)
-    await running.functions.start()
-    watching = asyncio.create_task(_reload_on_save(running, plan)) if reload else None
     try:
-        await running.serve(lambda: _announce(running, plan))
+        await running.serve(started)
     finally:
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
 
 async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
     from watchfiles import PythonFilter, awatch
 
-    async for changes in awatch(*plan.watched(), watch_filter=PythonFilter()):
-        names = sorted({Path(path).name for _, path in changes})
-        click.echo(f"tellwire: {', '.join(names)} changed; handlers are loaded again", err=True)
-        plan.before_reloading()
-        await running.functions.reload()
+    try:
+        async for changes in awatch(*plan.watched(), watch_filter=PythonFilter()):
+            names = sorted({Path(path).name for _, path in changes})
+            click.echo(f"tellwire: {', '.join(names)} changed; handlers are loaded again", err=True)
+            plan.before_reloading()
+            await running.functions.reload()
+    except (OSError, RuntimeError) as error:
+        # As when the system has no more watches to give.
+        click.echo(f"tellwire: files cannot be watched, so handlers are not loaded again: {error}", err=True)
 
 
 def _announce(running: "LocalApi", plan: "Plan") -> None:
