@@ -1,0 +1,208 @@
+"""A local API as a program composes it: what the contract's handlers have no option for."""
+
+import asyncio
+import contextlib
+import gc
+import http.client
+import json
+import threading
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from tellwire.apigateway.definition import Api, Authorizer, Function, Route
+from tellwire.apigateway.local import LocalApi
+from tellwire.apigateway.runner.functions import Deployed
+from tellwire.apigateway.runner.host import InProcess
+from tellwire.errors import ConfigError
+from tellwire.limits import NEW_CONNECTIONS_PER_SECOND
+from tellwire.testing import FakeClock
+
+
+def ok(event: Any, context: Any) -> Any:
+    return {"statusCode": 200, "body": "ok"}
+
+
+@contextlib.asynccontextmanager
+async def running(api: Api, clock: FakeClock | None = None, **handlers: Any) -> AsyncIterator[LocalApi]:
+    hosts: dict[str, Function | InProcess] = {name: InProcess.of(handler) for name, handler in handlers.items()}
+    with LocalApi(api, hosts, clock=clock or FakeClock()) as local:
+        async with local.running():
+            yield local
+
+
+def client(local: LocalApi, headers: Mapping[str, str] | None = None) -> connect:
+    return connect(local.websocket_url, proxy=None, additional_headers=headers)
+
+
+async def status(local: LocalApi, headers: Mapping[str, str] | None = None) -> int:
+    try:
+        async with client(local, headers):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+@pytest.mark.parametrize(
+    ("keys", "headers", "expected"),
+    [
+        (frozenset[str](), {}, 403),
+        (frozenset[str](), {"x-api-key": ""}, 403),
+        (frozenset[str](), {"X-Api-Key": "any"}, 101),
+        (frozenset({"mine"}), {"x-api-key": "any"}, 403),
+        (frozenset({"mine"}), {"x-api-key": "mine"}, 101),
+    ],
+)
+async def test_a_connect_that_requires_an_api_key(keys: frozenset[str], headers: dict[str, str], expected: int) -> None:
+    api = Api((Route("$connect", "ok", api_key_required=True),), api_keys=keys)
+    async with running(api, ok=ok) as local:
+        assert await status(local, headers) == expected
+
+
+async def test_above_500_new_connections_a_second_clients_are_throttled() -> None:
+    clock = FakeClock()
+    async with running(Api((Route("$default", "ok"),)), clock, ok=ok) as local:
+        for _ in range(int(NEW_CONNECTIONS_PER_SECOND)):
+            assert await status(local) == 101
+        assert await status(local) == 429
+        await clock.advance(0.1)
+        assert await status(local) == 101
+
+
+async def test_a_function_that_takes_longer_than_its_own_timeout_failed() -> None:
+    clock, release, begun = FakeClock(), threading.Event(), threading.Event()
+
+    def slow(event: Any, context: Any) -> Any:
+        begun.set()
+        release.wait(10)
+        return ok(event, context)
+
+    async with running(Api((Route("$default", "slow"),)), clock, slow=slow) as local:
+        # As a template's function that says Timeout: 3.
+        deployed = local.functions._deployed["slow"]
+        local.functions._deployed = {"slow": Deployed("slow", deployed.host, 3, 128)}
+        async with client(local) as socket:
+            await socket.send("hello")
+            await asyncio.to_thread(begun.wait, 10)
+            await clock.advance(3)
+            assert json.loads(await socket.recv())["message"] == "Internal server error"
+        release.set()
+
+
+async def test_only_the_exact_word_is_unauthorized() -> None:
+    def authorize(event: Any, context: Any) -> Any:
+        raise RuntimeError(event["headers"]["X-Words"])
+
+    api = Api((Route("$connect", "ok"),), authorizer=Authorizer("authorize"))
+    async with running(api, ok=ok, authorize=authorize) as local:
+        assert await status(local, {"X-Words": "Unauthorized"}) == 401
+        for words in ("unauthorized", "Unauthorized!", "Not Unauthorized"):
+            assert await status(local, {"X-Words": words}) == 500
+
+
+async def test_a_subprotocol_that_cannot_be_sent_is_a_bad_gateway() -> None:
+    def odd(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "a\r\nX-Evil: 1"}}
+
+    async with running(Api((Route("$connect", "odd"),)), odd=odd) as local:
+        assert await status(local) == 502
+
+
+async def test_who_has_gone_is_forgotten() -> None:
+    api = Api((Route("$connect", "ok"), Route("$disconnect", "ok"), Route("$default", "ok", answers=True)))
+    async with running(api, ok=ok) as local:
+        connections = local._routes._hub
+        for _ in range(20):
+            async with client(local) as socket:
+                await socket.send("hello")
+                await socket.recv()
+        for _ in range(100):
+            if not len(connections) and not local._routes._tasks:
+                break
+            await asyncio.sleep(0.02)
+        assert len(connections) == 0
+        assert not local._routes._tasks
+        assert not local.functions._tasks
+
+
+async def test_a_client_that_leaves_while_it_connects_is_found_gone_after_it() -> None:
+    begun, release = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def slow(event: Any, context: Any) -> Any:
+        seen.append(event["requestContext"].get("disconnectStatusCode", 0))
+        begun.set()
+        release.wait(10)
+        return ok(event, context)
+
+    api = Api((Route("$connect", "slow"), Route("$disconnect", "slow")))
+    async with running(api, slow=slow) as local:
+        connecting = asyncio.ensure_future(_connected(local))
+        await asyncio.to_thread(begun.wait, 10)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        release.set()
+        for _ in range(100):
+            if len(seen) == 2:
+                break
+            await asyncio.sleep(0.02)
+        assert len(local._routes._hub) == 0
+    assert seen == [0, 1006]
+
+
+async def _connected(local: LocalApi) -> ClientConnection:
+    return await client(local)
+
+
+async def test_leaving_lets_everything_go() -> None:
+    async with running(Api((Route("$default", "ok"),)), ok=ok) as local:
+        gone = weakref.ref(local._server)
+        trusted = local._trusted
+        assert trusted.exists()
+        assert list(trusted.parent.iterdir()) == [trusted]
+    del local
+    assert not trusted.exists()
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_function_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="function: got 'nobody'"):
+        LocalApi(Api((Route("$default", "nobody"),)), {"ok": InProcess.of(ok)})
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def push(local: LocalApi, body: str, **headers: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(str(local.api.domain_name), timeout=10)
+    try:
+        connection.request("POST", "/_tellwire/clock", body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+async def test_the_clock_is_moved_from_this_machine_only() -> None:
+    clock = FakeClock(1000.0)
+    async with running(Api((Route("$default", "ok"),)), clock, ok=ok) as local:
+        assert await asyncio.to_thread(push, local, '{"advance_seconds": 5}') == (200, {"now": 1005.0})
+        page = await asyncio.to_thread(lambda: push(local, '{"advance_seconds": 5}', Origin="http://evil.example"))
+        rebound = await asyncio.to_thread(lambda: push(local, '{"advance_seconds": 5}', Host="evil.example"))
+        assert (page[0], rebound[0]) == (403, 403)
+        assert clock.now() == 1005.0
+
+
+@pytest.mark.parametrize("body", ["", "5", "{}", '{"advance_seconds": -1}', '{"advance_seconds": 1e9}', '{"a": 1}'])
+async def test_the_clock_is_not_moved_by_nonsense(body: str) -> None:
+    clock = FakeClock(1000.0)
+    async with running(Api((Route("$default", "ok"),)), clock, ok=ok) as local:
+        answer_status, problem = await asyncio.to_thread(push, local, body)
+        assert answer_status == 400
+        assert "allowed" in problem["message"]
+        assert clock.now() == 1000.0
