@@ -69,6 +69,23 @@ def test_boto3_posts_gets_and_deletes(contract: Contract) -> None:
     assert (context["disconnectStatusCode"], context["disconnectReason"]) == (1000, "Connection Closed Normally")
 
 
+def test_get_says_when_there_was_something_last(contract: Contract) -> None:
+    api = contract.boto3()
+    with contract.connect() as client:
+        connection_id = contract.connection_id
+        for number in (1, 2):
+            contract.advance(30)
+            if number == 1:
+                client.send("hello")
+                contract.events("MESSAGE", 1)
+            else:
+                api.post_to_connection(ConnectionId=connection_id, Data=b"hello")
+            info = api.get_connection(ConnectionId=connection_id)
+            assert (info["LastActiveAt"] - info["ConnectedAt"]).total_seconds() >= 30 * number
+        contract.advance(30)
+        assert api.get_connection(ConnectionId=connection_id)["LastActiveAt"] == info["LastActiveAt"]
+
+
 def test_get_says_times_in_iso_and_names_in_camel_case(contract: Contract) -> None:
     with contract.connect():
         _, headers, body = ask(contract, "GET", f"/prod/@connections/{quote(contract.connection_id)}")

@@ -74,6 +74,14 @@ async def test_within_gives_the_result_or_the_error() -> None:
         await within(1, fail(), clock)
 
 
+async def test_nothing_is_left_of_what_ended_in_time() -> None:
+    clock = FakeClock()
+    several = functions(clock, lambda event, context: event)
+    await asyncio.gather(*(several.invoke("f", {}) for _ in range(20)))
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_within_does_not_end_what_takes_longer() -> None:
     clock = FakeClock()
     work = asyncio.get_running_loop().create_future()
