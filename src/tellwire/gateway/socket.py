@@ -370,8 +370,12 @@ class Connection(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if data:
                 self._transport.write(data)
-            else:
+            elif self._protocol.close_rcvd is not None:
                 self._transport.close()
+            elif self._transport.can_write_eof():
+                # A client that sent too much is still sending. To close with bytes unread would reset the connection,
+                # and overtake the close frame that says why. TLS has no half-close: there the deadline ends it.
+                self._transport.write_eof()
         if self.is_open and self._protocol.state is not ws.OPEN:
             self.is_open = False
             self._outbox.clear()
