@@ -227,8 +227,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         # Write at once, and pause as soon as anything is left: gathering and waiting are the outbox's business, where
-        # messages can still be counted and dropped.
-        self._transport.set_write_buffer_limits(high=0)
+        # messages can still be counted and dropped. Not 0: a TLS transport pauses at the mark, the others above it.
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._server_state.connections.add(cast("Any", self))
 
     def data_received(self, data: bytes) -> None:

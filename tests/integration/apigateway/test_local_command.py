@@ -79,7 +79,7 @@ def local(project: Path, tmp_path: Path) -> Iterator[Local]:
     """Start `tellwire local` in the project; it ends with the test."""
     with ExitStack() as stack:
 
-        def start(*arguments: str, **environment: str) -> Running:
+        def start(*arguments: str, start_new_session: bool = False, **environment: str) -> Running:
             log = tmp_path / "log"
             with log.open("w") as stderr:
                 process = stack.enter_context(
@@ -90,6 +90,7 @@ def local(project: Path, tmp_path: Path) -> Iterator[Local]:
                         stdout=subprocess.PIPE,
                         stderr=stderr,
                         text=True,
+                        start_new_session=start_new_session,
                     )
                 )
             stack.callback(process.terminate)
@@ -141,6 +142,28 @@ def test_ctrl_c_ends_it_with_0_after_the_last_disconnects(local: Local, project:
         assert running.process.wait(10) == 0
     assert "said goodbye" in running.log.read_text()
     assert "Traceback" not in running.log.read_text()
+
+
+def test_a_handler_that_does_not_end_does_not_keep_it(local: Local, project: Path) -> None:
+    (project / "app.py").write_text("import time\ndef slow(e, c):\n    print('begun')\n    time.sleep(60)\n")
+    running = local("--route", "$default=app:slow")
+    with running.connect() as client:
+        client.send("hello")
+        running.wait_for("begun")
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(15) == 0
+
+
+def test_ctrl_c_in_a_terminal_does_not_take_the_workers_last_words(local: Local, template: Path) -> None:
+    # A terminal sends it to everybody in the foreground.
+    (template.parent / "two" / "app.py").write_text("def handler(e, c):\n    print('said goodbye')\n")
+    template.write_text(template.read_text().replace("two: {", "$disconnect: {"))
+    running = local("--template", ".", start_new_session=True)
+    with running.connect("dev"):
+        os.killpg(running.process.pid, signal.SIGINT)
+        assert running.process.wait(15) == 0
+    assert "said goodbye" in running.log.read_text()
+    assert "KeyboardInterrupt" not in running.log.read_text()
 
 
 def test_handlers_find_the_api_and_use_no_credentials_of_ours(local: Local) -> None:

@@ -88,6 +88,8 @@ class WorkerProcess:
             stdout=asyncio.subprocess.PIPE,
             cwd=self._function.code_dir,
             env=self._environment | {"AWS_LAMBDA_LOG_STREAM_NAME": log_stream},
+            # Signals of the terminal are for us: we still have last words for it, and then end its commands.
+            start_new_session=True,
             limit=2 * MAX_RESULT_BYTES,
         )
         running = _Running(process)

@@ -9,7 +9,6 @@ which they are done. What handlers print goes to standard error.
 
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -97,8 +96,6 @@ class Worker:
 
 def main() -> None:
     """Be a worker process."""
-    # Ctrl-C is for who started us: it still has last words for us, and then ends our commands.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     results = os.fdopen(os.dup(1), "wb")
     # Handlers print; so do libraries of theirs in C.
     os.dup2(2, 1)
