@@ -8,11 +8,13 @@ Every message is an invocation of its own and none waits for another, also on on
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+import uuid
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from tellwire import limits
 from tellwire.apigateway import choices, events
@@ -42,6 +44,8 @@ from tellwire.ports import Clock
 logger = logging.getLogger("tellwire.apigateway")
 
 UNAUTHORIZED = "Unauthorized"
+
+T = TypeVar("T")
 
 
 class Routes:
@@ -94,15 +98,17 @@ class Routes:
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         caller: Caller = connection.state
         self._hub.detach(caller.connection_id)
-        logger.info("%s: closed, %d %s", caller.connection_id, code, reason)
+        logger.info("%s: closed with %d %r", caller.connection_id, code, reason)
         if self._disconnect is not None:
             event = events.disconnect_event(self._api, caller, code, reason, self._clock.now())
             self._spawn(self._disconnected(caller, self._disconnect, event))
 
     async def drain(self, seconds: float) -> None:
         """Let the invocations that run, the last `$disconnect`s among them, end."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
         for task in list(self._tasks):
             task.cancel()
 
@@ -147,18 +153,14 @@ class Routes:
     async def _verdict(self, authorizer: Authorizer, event: Event, caller: Caller) -> Verdict:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
-            result = await within(
-                limits.INTEGRATION_TIMEOUT_SECONDS, self._functions.invoke(authorizer.function, event), self._clock
-            )
+            result = await self._ask("authorizer", authorizer.function, limits.INTEGRATION_TIMEOUT_SECONDS, event)
             return read_verdict(result)
         except HandlerFailed as error:
             if error.message == UNAUTHORIZED:
                 raise self._refusal(HTTPStatus.UNAUTHORIZED, UNAUTHORIZED, caller.connection_id) from None
-            logger.info("refused %s: %s failed", caller.connection_id, authorizer.function)
         except NoVerdict as error:
-            logger.warning("refused %s: %s: %s", caller.connection_id, authorizer.function, error)
+            logger.warning("refused %s: %s %s", caller.connection_id, authorizer.function, error)
         except TimedOut:
-            logger.warning("refused %s: %s did not answer in time", caller.connection_id, authorizer.function)
             status = choices.AUTHORIZER_TIMEOUT_STATUS
         raise self._refusal(status, INTERNAL_SERVER_ERROR, caller.connection_id)
 
@@ -168,16 +170,13 @@ class Routes:
             return None
         event = events.connect_event(self._api, caller, opening, self._clock.now())
         try:
-            response = await self._invoke(self._connect, event)
-            subprotocol = response.subprotocol
+            response, subprotocol = await self._invoke(self._connect, event, _subprotocol)
         except TimedOut:
             raise self._refusal(choices.CONNECT_TIMEOUT_STATUS, TIMED_OUT, caller.connection_id) from None
         except (HandlerFailed, Malformed):
             raise self._refusal(HTTPStatus.BAD_GATEWAY, INTERNAL_SERVER_ERROR, caller.connection_id) from None
         if not response.is_success:
-            logger.info("%s: $connect answered %d", caller.connection_id, response.status_code)
             raise HandshakeRefused(response.status_code, (response.body or "").encode("utf-8", "replace"))
-        logger.info("%s: connected", caller.connection_id)
         return subprotocol
 
     def _refusal(self, status: int, message: str, connection_id: str) -> Refusal:
@@ -189,8 +188,7 @@ class Routes:
         event = events.message_event(self._api, caller, route.key, text, self._clock.now())
         request_id = event["requestContext"]["requestId"]
         try:
-            response = await self._invoke(route, event)
-            payload = response.payload if route.answers else None
+            _, payload = await self._invoke(route, event, _payload if route.answers else _nothing)
         except TimedOut:
             self._send(caller, error_frame(TIMED_OUT, caller.connection_id, request_id))
         except (HandlerFailed, Malformed):
@@ -200,30 +198,40 @@ class Routes:
                 self._send(caller, choices.posted_text(payload))
 
     async def _disconnected(self, caller: Caller, route: Route, event: Event) -> None:
-        try:
-            # What it returns nobody looks at.
-            await within(route.timeout_seconds, self._functions.invoke(route.function, event), self._clock)
-        except (HandlerFailed, TimedOut):
-            logger.warning("%s: $disconnect failed, which changes nothing", caller.connection_id)
+        # The log has how it went, and nobody else is left to hear of it.
+        with contextlib.suppress(HandlerFailed, TimedOut):
+            await self._ask(route.key, route.function, route.timeout_seconds, event)
 
-    async def _invoke(self, route: Route, event: Event) -> ProxyResponse:
-        connection_id = event["requestContext"]["connectionId"]
+    # --- functions ----------------------------------------------------------------------------------------------------
+
+    async def _invoke(self, route: Route, event: Event, pick: Callable[[ProxyResponse], T]) -> tuple[ProxyResponse, T]:
+        """Invoke a route's function; return its response and what matters of it."""
+        result = await self._ask(route.key, route.function, route.timeout_seconds, event)
+        try:
+            response = read_response(result)
+            return response, pick(response)
+        except Malformed as error:
+            logger.warning("%s: %s %s %s", _connection_id(event), route.key, route.function, error)
+            raise
+
+    async def _ask(self, what: str, function: str, seconds: float, event: Event) -> Any:
+        """Invoke a function within a time, and say in the log how it went."""
+        invocation_id = str(uuid.uuid4())
+        ids = f"(request {event['requestContext']['requestId']}, invocation {invocation_id})"
         started = self._clock.now()
         try:
-            result = await within(route.timeout_seconds, self._functions.invoke(route.function, event), self._clock)
-            response = read_response(result)
+            result = await within(seconds, self._functions.invoke(function, event, invocation_id), self._clock)
         except TimedOut:
-            logger.warning("%s: %s took over %g s: timed out", connection_id, route.key, route.timeout_seconds)
+            logger.warning(
+                "%s: %s %s took over %g s: timed out %s", _connection_id(event), what, function, seconds, ids
+            )
             raise
         except HandlerFailed as error:
-            logger.warning("%s: %s failed: %s", connection_id, route.key, error)
-            raise
-        except Malformed as error:
-            logger.warning("%s: %s: %s %s", connection_id, route.key, route.function, error)
+            logger.warning("%s: %s %s failed: %s %s", _connection_id(event), what, function, error, ids)
             raise
         took_ms = (self._clock.now() - started) * 1000
-        logger.info("%s: %s %s %d, %.0f ms", connection_id, route.key, route.function, response.status_code, took_ms)
-        return response
+        logger.info("%s: %s %s%s, %.0f ms", _connection_id(event), what, function, _status(result), took_ms)
+        return result
 
     def _send(self, caller: Caller, payload: bytes) -> None:
         connection = self._hub.get(caller.connection_id)
@@ -234,6 +242,26 @@ class Routes:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _subprotocol(response: ProxyResponse) -> str | None:
+    return response.subprotocol
+
+
+def _payload(response: ProxyResponse) -> bytes | None:
+    return response.payload
+
+
+def _nothing(response: ProxyResponse) -> None:
+    return None
+
+
+def _connection_id(event: Event) -> str:
+    return str(event["requestContext"]["connectionId"])
+
+
+def _status(result: Any) -> str:
+    return f" {result['statusCode']}" if isinstance(result, dict) and "statusCode" in result else ""
 
 
 class HandshakeRefused(Refusal):

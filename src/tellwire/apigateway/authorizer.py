@@ -90,13 +90,18 @@ def read_verdict(result: Any) -> Verdict:
     Raises:
         NoVerdict: it is not a policy, its context has other values than scalars, or it is over 8 KB.
     """
-    size_bytes = len(msgspec.json.encode(result))
+    try:
+        size_bytes = len(msgspec.json.encode(result))
+    except UnicodeEncodeError as error:
+        raise NoVerdict("returned text with half a character in it") from error
     if size_bytes > MAX_AUTHORIZER_RESULT_BYTES:
-        raise NoVerdict(f"got {size_bytes:,} bytes; allowed: at most {MAX_AUTHORIZER_RESULT_BYTES:,}")
+        raise NoVerdict(f"returned {size_bytes:,} bytes; allowed: at most {MAX_AUTHORIZER_RESULT_BYTES:,}")
     try:
         return msgspec.convert(result, Verdict)
     except msgspec.ValidationError as error:
-        raise NoVerdict(f"got no policy: {error}") from error
+        raise NoVerdict(
+            f"returned no verdict: {error}; allowed: {{'principalId': '…', 'policyDocument': {{…}}, 'context': {{…}}}}"
+        ) from error
 
 
 def missing_source(sources: Sequence[IdentitySource], event: Event) -> IdentitySource | None:

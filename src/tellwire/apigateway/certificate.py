@@ -19,14 +19,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _DAYS = 30
 
 
-def make_certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """Make a certificate in `directory`; return a server's TLS context and a bundle of whom a client should trust.
+def make_certificate(directory: Path, host: str = "localhost") -> tuple[ssl.SSLContext, Path]:
+    """Make a certificate for this machine and for `host`; return a server's TLS context and a bundle for clients.
 
-    The bundle also holds the authorities this machine trusts, so that calls to other places work as before. The private
-    key is gone from the disk when this returns.
+    The bundle, in `directory`, also holds the authorities this machine trusts, so that calls to other places work as
+    before. The private key is gone from the disk when this returns.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _sign(key).public_bytes(serialization.Encoding.PEM)
+    certificate = _sign(key, host).public_bytes(serialization.Encoding.PEM)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -41,12 +41,12 @@ def make_certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
     return context, bundle
 
 
-def _sign(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _sign(key: ec.EllipticCurvePrivateKey, host: str) -> x509.Certificate:
     # A name of its own: a client that trusts two looks them up by name, and would take the first for the second.
     common_name = f"tellwire local API Gateway {os.urandom(8).hex()}"
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.UTC)
-    addresses = (x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1"))
+    names = dict.fromkeys(("localhost", "127.0.0.1", "::1", host))
     return (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -55,12 +55,19 @@ def _sign(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=_DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _authorities() -> bytes:

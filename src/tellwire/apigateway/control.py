@@ -6,7 +6,7 @@ In a test, move the `FakeClock` itself.
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tellwire.errors import InvalidMessage
@@ -53,14 +53,15 @@ class WithClock:
 
     async def _move(self, request: Request) -> Response:
         # Pages in this machine's browser are not to move it.
-        if "origin" in request.headers or not is_loopback(request.url.hostname):
+        asks = request.client.host if request.client is not None else None
+        if "origin" in request.headers or not is_loopback(request.url.hostname) or not is_loopback(asks):
             return _problem(403, "the clock is moved from this machine, and not by a page")
         if not isinstance(self._clock, MovableClock):
             return _problem(409, "this clock moves by itself; start with --clock manual")
         if request.method == "POST":
             try:
                 wanted = msgspec.json.decode(await request.body(), type=Advance)
-            except (msgspec.DecodeError, InvalidMessage) as error:
+            except (msgspec.DecodeError, InvalidMessage, ClientDisconnect) as error:
                 return _problem(400, f'{error}; allowed: {{"advance_seconds": 7200}}')
             await self._clock.advance(wanted.advance_seconds)
         return Response(msgspec.json.encode({"now": self._clock.now()}), media_type="application/json")

@@ -104,7 +104,8 @@ class Api:
     `domain_name` is where it can be reached from handlers; None means where it would be on AWS.
 
     Raises:
-        ConfigError: a route twice, or a stage with other characters than API Gateway takes.
+        ConfigError: a route twice, an authorizer without `$connect`, or a stage with characters that API Gateway does
+            not take.
     """
 
     routes: tuple[Route, ...]
@@ -121,6 +122,8 @@ class Api:
     def __post_init__(self) -> None:
         if _STAGE.fullmatch(self.stage) is None:
             raise ConfigError(f"stage: got {self.stage!r}; allowed: 1-128 letters, digits, _ and -")
+        if self.authorizer is not None and self.route(CONNECT) is None:
+            raise ConfigError("authorizer: there is no $connect route, and only that can have one")
         keys = [route.key for route in self.routes]
         for key in keys:
             if keys.count(key) > 1:

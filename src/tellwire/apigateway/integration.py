@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from tellwire.limits import MAX_MESSAGE_BYTES
+
 FORBIDDEN: Final = "Forbidden"
 INTERNAL_SERVER_ERROR: Final = "Internal server error"
 TIMED_OUT: Final = "Endpoint request timed out"
@@ -46,7 +48,8 @@ class ProxyResponse(Struct, rename="camel", frozen=True):
         multi = {name: values[-1] for name, values in (self.multi_value_headers or {}).items() if values}
         found = _find(self.headers or {}) or _find(multi)
         if found is not None and _TOKEN.fullmatch(found) is None:
-            raise Malformed(f"got the Sec-WebSocket-Protocol {found!r}; allowed: one of those the client offered")
+            # Without quoting it: a client may have offered its ticket, and the handler sent all of it back.
+            raise Malformed("returned a Sec-WebSocket-Protocol that is not one name; allowed: one of those offered")
         return found
 
     @property
@@ -54,16 +57,22 @@ class ProxyResponse(Struct, rename="camel", frozen=True):
         """Return the body as it goes to the client; None when there is none.
 
         Raises:
-            Malformed: it says base64 and is not.
+            Malformed: it says base64 and is not, or it is bigger than a message may be.
         """
         if not self.body:
             return None
+        payload = self._bytes(self.body)
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise Malformed(f"returned a body of {len(payload):,} bytes; allowed: at most {MAX_MESSAGE_BYTES:,}")
+        return payload
+
+    def _bytes(self, body: str) -> bytes:
         if not self.is_base64_encoded:
-            return self.body.encode("utf-8", "replace")
+            return body.encode("utf-8", "replace")
         try:
-            return base64.b64decode(self.body, validate=True)
+            return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Malformed("isBase64Encoded is true, but the body is not base64") from error
+            raise Malformed("returned isBase64Encoded, but the body is not base64") from error
 
 
 _SUBPROTOCOL: Final = "sec-websocket-protocol"
@@ -84,7 +93,7 @@ def read_response(result: Any) -> ProxyResponse:
         # Not strict: AWS takes the status "200" for 200.
         return msgspec.convert(result, ProxyResponse, strict=False)
     except msgspec.ValidationError as error:
-        raise Malformed(f"got no proxy response ({error}); allowed: {{'statusCode': 200, 'body': '…'}}") from error
+        raise Malformed(f"returned no proxy response: {error}; allowed: {{'statusCode': 200, 'body': '…'}}") from error
 
 
 def error_frame(message: str, connection_id: str, request_id: str) -> bytes:

@@ -62,7 +62,7 @@ class LocalApi:
         socket_limits: SocketLimits | None = None,
     ) -> None:
         self._host, self._port = host, port
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._credentials = credentials
         self._more_environment = dict(environment or {})
         self._sources = functions
@@ -77,7 +77,7 @@ class LocalApi:
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(contextlib.closing(listen(self._host, self._port)))
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
-            tls, self._trusted = make_certificate(directory)
+            tls, self._trusted = make_certificate(directory, self._host)
             self.api = replace(self.api, domain_name=_reachable(listener))
             self._compose(listener, tls)
             self._resources = stack.pop_all()
@@ -87,12 +87,12 @@ class LocalApi:
         self._resources.close()
 
     def _compose(self, listener: socket.socket, tls: Any) -> None:
-        hub = Hub(self._clock, text_frames)
-        self.functions = Functions(self._deployed(), self._clock, self.api.region)
-        self._routes = Routes(self.api, self.functions, hub, self._clock)
+        hub = Hub(self.clock, text_frames)
+        self.functions = Functions(self._deployed(), self.clock, self.api.region)
+        self._routes = Routes(self.api, self.functions, hub, self.clock)
         self._server = Server(
-            Sockets(self._routes, self._clock, self._limits),
-            WithClock(Management(self.api, hub, self._clock, self._credentials), self._clock),
+            Sockets(self._routes, self.clock, self._limits),
+            WithClock(Management(self.api, hub, self.clock, self._credentials), self.clock),
             drain_seconds=_DRAIN_SECONDS,
             listener=listener,
             tls=tls,
@@ -109,6 +109,11 @@ class LocalApi:
         return deployed
 
     # --- where it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.address[1]
 
     @property
     def websocket_url(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tellwire import limits
@@ -74,6 +74,8 @@ class Management:
             response = await self._answer(request)
         except Failure as failure:
             response = _response(failure.status, failure.body, failure.error_type)
+        except ClientDisconnect:
+            return
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:

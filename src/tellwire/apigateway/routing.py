@@ -61,9 +61,9 @@ def compile_selection(expression: str) -> Selector:
     def select(text: str) -> str | None:
         try:
             body = msgspec.json.decode(text)
+            return "".join(part if isinstance(part, str) else part(body) for part in parts)
         except (msgspec.DecodeError, RecursionError):
             return None
-        return "".join(part if isinstance(part, str) else part(body) for part in parts)
 
     return select
 

@@ -18,6 +18,9 @@ Try it, in three terminals:
   tellwire serve --dev
   tellwire listen --user user-1
   tellwire send --user user-1 notification "Hello" "World"
+\b
+Run a WebSocket API of AWS on this machine:
+  tellwire local --template template.yaml
 """
 
 

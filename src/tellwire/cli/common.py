@@ -96,6 +96,9 @@ def configure_logging(level: str) -> None:
     """Log to standard error, ours at this level, others' warnings."""
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tellwire").setLevel(level.upper())
+    for others in ("uvicorn", "watchfiles"):
+        # By name: a handler may well lower the level of everybody.
+        logging.getLogger(others).setLevel("WARNING")
 
 
 def loop_factory() -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import sys
 import time
@@ -35,6 +36,8 @@ Requests to the management API must be signed, as on AWS. Any signature will do,
 unless TELLWIRE_LOCAL_CREDENTIALS=<key id>:<secret> is set.
 """
 
+DEFAULT_PORT = 3001
+
 _DURATION = re.compile(r"\+?(\d+(?:\.\d+)?)(s|m|h)?")
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
@@ -56,7 +59,7 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 @click.option("--stage", help="Stage.  [default: the template's, otherwise prod]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="Port; 0 picks a free one."
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="Port; 0 picks a free one."
 )
 @click.option("--env-file", type=click.Path(path_type=Path), help="More environment for handlers: NAME=VALUE lines.")
 @click.option("--dynamodb", metavar="URL", help="A DynamoDB of yours instead of one started here.")
@@ -84,6 +87,9 @@ def local(host: str, port: int, clock: str, reload: bool, log_level: str, **want
     with ExitStack() as stack:
         stack.enter_context(tagged_streams())
         configure_logging(log_level)
+        if log_level != "debug":
+            # What the sockets say of a refusal, ours has said better.
+            logging.getLogger("tellwire.gateway").setLevel("WARNING")
         time_of_ours = FakeClock(time.time()) if clock == "manual" else SystemClock()
         plan = make_plan(stack, time_of_ours.now, **wanted)
         running = stack.enter_context(
@@ -135,10 +141,15 @@ async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
 
 
 def _announce(running: "LocalApi", plan: "Plan") -> None:
+    from tellwire.apigateway.control import MovableClock
+
     api = running.api
     click.echo(f"tellwire {__version__}  websocket   {running.websocket_url}")
     pad = " " * len(f"tellwire {__version__}")
     click.echo(f"{pad}  management  {running.management_url}/@connections/<connectionId>")
+    if isinstance(running.clock, MovableClock):
+        url = "" if running.port == DEFAULT_PORT else f" --url http://{api.domain_name}"
+        click.echo(f"{pad}  clock       stands still; push it with: tellwire clock 10m{url}")
     for line in plan.summary:
         click.echo(f"{pad}  {line}")
     for route in api.routes:
@@ -158,7 +169,10 @@ def _require_extra() -> None:
 @click.argument("forward")
 @click.option("--url", default="http://127.0.0.1:3001", show_default=True, help="The local API Gateway.")
 def clock(forward: str, url: str) -> None:
-    """Push the clock of `tellwire local --clock manual` FORWARD: 90s, 10m, 2h."""
+    """Push a local API's manual clock FORWARD.
+
+    90s, 10m, 2h: the clock of `tellwire local --clock manual`.
+    """
     body = json.dumps({"advance_seconds": _seconds(forward)}).encode()
     try:
         now = _post(f"{url.rstrip('/')}/_tellwire/clock", body)["now"]
@@ -166,7 +180,8 @@ def clock(forward: str, url: str) -> None:
         with error:
             raise ConfigError(f"{url}: {_message(error.read())}") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no local API Gateway answers at {url}: {error}") from error
+        reason = getattr(error, "reason", error)
+        raise ConfigError(f"--url: no local API Gateway answers at {url}: {reason}") from error
     click.echo(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
 
 
@@ -186,5 +201,5 @@ def _message(body: bytes) -> str:
 def _seconds(text: str) -> float:
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise ConfigError(f"FORWARD: got {text!r}; allowed: seconds, minutes or hours, as 90s, 10m, 2h")
+        raise ConfigError(f"FORWARD: got {text!r}; allowed: seconds, minutes or hours, as 90 or 90s, 10m, 2h")
     return float(found[1]) * _UNIT_SECONDS[found[2]]

@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,9 @@ from typing import Protocol
 
 from dotenv import dotenv_values
 
-from tellwire.apigateway.definition import Api, Authorizer, Function, IdentitySource, Project, Route
+from tellwire.apigateway.definition import DEFAULT, Api, Authorizer, Function, IdentitySource, Project, Route
 from tellwire.apigateway.local import LocalApi
-from tellwire.apigateway.runner.handlers import Handler, HandlerName, forget_modules_under, load_handler
+from tellwire.apigateway.runner.handlers import HandlerName, Modules
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.sigv4 import Credentials
 from tellwire.errors import ConfigError
@@ -73,10 +72,14 @@ def make_plan(
     if (template is None) is (not routes):
         raise ConfigError("say what to run: --template FILE, or --route KEY=MODULE:HANDLER, and not both")
     if template is None:
+        stage = stage
         if dynamodb is not None or parameters:
             raise ConfigError("--dynamodb and --parameter go with --template")
-        api, handlers = _from_options(routes, answers, authorizer, sources, selection, stage or "prod")
-        return HandlersPlan(api, handlers, environment, _credentials(), now)
+        api, handlers = _from_options(
+            routes, answers, authorizer, sources, selection, "prod" if stage is None else stage
+        )
+        notes = [] if api.route(DEFAULT) else ["no $default: a message that no route takes is answered with Forbidden"]
+        return HandlersPlan(api, handlers, environment, _credentials(), now, notes)
     if answers or authorizer or sources or selection:
         raise ConfigError("--answer, --authorizer, --identity-source and --selection go with --route")
     return _from_template(stack, template, _pairs("--parameter", parameters), stage, dynamodb, environment)
@@ -99,8 +102,9 @@ class HandlersPlan:
     functions: Mapping[str, Function | InProcess] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._modules = Modules()
         self.functions = {
-            function: InProcess(partial(_load, name), self.now) for function, name in self.handlers.items()
+            function: InProcess(partial(self._modules.load, name), self.now) for function, name in self.handlers.items()
         }
 
     def before_loading(self, running: LocalApi) -> None:
@@ -112,8 +116,7 @@ class HandlersPlan:
             sys.path.insert(0, str(Path.cwd()))
 
     def before_reloading(self) -> None:
-        for root in self.watched():
-            forget_modules_under(root)
+        self._modules.forget(self.watched())
 
     def watched(self) -> list[Path]:
         return sorted({root for name in self.handlers.values() if (root := _root(name)) is not None})
@@ -160,24 +163,16 @@ def _function_name(name: HandlerName) -> str:
     return f"{name.module}-{name.attribute}".replace(".", "-")
 
 
-def _load(name: HandlerName) -> Handler:
-    try:
-        return load_handler(name)
-    except ConfigError:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        raise ConfigError(f"handler {name}: importing {name.module} failed: {type(error).__name__}: {error}") from error
-
-
 def _root(name: HandlerName) -> Path | None:
     """Return the directory that a handler's top-level module was imported from, unless it is installed."""
-    top = name.module.partition(".")[0]
-    file = getattr(sys.modules.get(top), "__file__", None)
-    if file is None:
+    top = sys.modules.get(name.module.partition(".")[0])
+    file, packages = getattr(top, "__file__", None), [Path(each) for each in getattr(top, "__path__", ())]
+    if packages:
+        root = packages[0].parent
+    elif file is not None:
+        root = Path(file).parent
+    else:
         return Path.cwd()
-    path = Path(file)
-    root = path.parent.parent if path.name == "__init__.py" else path.parent
     return None if "site-packages" in root.parts else root
 
 
@@ -224,9 +219,8 @@ def _from_template(
         url, names = _with_tables(stack, project, dynamodb)
         tables["AWS_ENDPOINT_URL_DYNAMODB"] = url
         summary.append(f"dynamodb    {url}  {', '.join(names)}")
-    return TemplatePlan(
-        project.api, project.functions, tables | dict(environment), _credentials(), project.notes, summary
-    )
+    notes = [note for note in project.notes if not any(f"variable {name}:" in note for name in environment)]
+    return TemplatePlan(project.api, project.functions, tables | dict(environment), _credentials(), notes, summary)
 
 
 def _with_tables(stack: ExitStack, project: Project, url: str | None) -> tuple[str, list[str]]:
@@ -244,7 +238,8 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     for each in given:
         name, separator, value = each.partition("=")
         if not separator or not name or not value:
-            raise ConfigError(f"{option}: got {each!r}; allowed: NAME=VALUE")
+            hint = "; in a shell, '$default=…' needs its quotes" if option == "--route" else ""
+            raise ConfigError(f"{option}: got {each!r}; allowed: NAME=VALUE{hint}")
         if name in pairs:
             raise ConfigError(f"{option}: got {name!r} twice; allowed: once")
         pairs[name] = value
@@ -253,9 +248,13 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
 
 def _read_env_file(path: Path) -> dict[str, str]:
     try:
-        values = dotenv_values(stream=path.open(encoding="utf-8"), interpolate=False)
+        with path.open(encoding="utf-8-sig") as file:
+            values = dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--env-file: {path} cannot be read: {error}") from error
+    for name, value in values.items():
+        if "=" in name or "\0" in f"{name}{value}":
+            raise ConfigError(f"--env-file: {path}: got the name {name!r}; allowed: NAME=VALUE, without NUL bytes")
     return {name: value for name, value in values.items() if value is not None}
 
 

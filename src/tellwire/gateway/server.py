@@ -22,6 +22,7 @@ from tellwire.gateway.tls import TlsOrPlain
 
 _BACKLOG = 4096
 _KEEP_ALIVE_SECONDS = 75
+_TURNS_TO_END = 100
 
 
 class Server:
@@ -80,9 +81,9 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
             self._listener.close()
-            self._cut_what_is_left()
+            await self._cut_what_is_left()
 
-    def _cut_what_is_left(self) -> None:
+    async def _cut_what_is_left(self) -> None:
         for task in list(self._sockets.tasks):
             task.cancel()
         for connection in list(self._uvicorn.server_state.connections):
@@ -90,6 +91,11 @@ class Server:
                 connection.abort()
             else:
                 connection.transport.abort()
+        # The application hears of it a turn of the loop later.
+        for _ in range(_TURNS_TO_END):
+            if not self._uvicorn.server_state.connections:
+                break
+            await asyncio.sleep(0)
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
@@ -163,8 +169,11 @@ class _Uvicorn(uvicorn.Server):
         if not self.handles_signals or threading.current_thread() is not threading.main_thread():
             yield
             return
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {each: signal.signal(each, self.handle_exit) for each in signals}
+        names = ("SIGINT", "SIGTERM", "SIGHUP")
+        signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        # What we were told to ignore (`nohup`) stays ignored.
+        heard = [each for each in signals if signal.getsignal(each) is not signal.SIG_IGN]
+        before = {each: signal.signal(each, self.handle_exit) for each in heard}
         try:
             yield
         finally:

@@ -18,6 +18,7 @@ from tellwire.apigateway.definition import Api, Authorizer, IdentitySource, Rout
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.sigv4 import Credentials
+from tellwire.errors import ConfigError, shown
 from tellwire.testing.clock import FakeClock
 
 Handler = Callable[[Any, Any], Any]
@@ -55,6 +56,8 @@ class ApiGateway:
     ) -> Iterator[ClientConnection]:
         """Connect as a client, as `websockets.sync.client.connect` does, with its `options`.
 
+        `query` are parameters by name; `headers` go with the handshake, `subprotocols` are offered.
+
         Raises:
             websockets.exceptions.InvalidStatus: the handshake was refused; `.response.status_code` says how.
         """
@@ -74,34 +77,54 @@ def run_api_gateway(
     authorizer: Handler | None = None,
     identity_sources: Iterable[str] = (),
     answering: Iterable[str] = (),
-    api: Mapping[str, Any] | None = None,
+    stage: str = "prod",
+    route_selection_expression: str = "$request.body.action",
+    stage_variables: Mapping[str, str] | None = None,
     clock: FakeClock | None = None,
     credentials: Credentials | None = None,
-    **options: Any,
 ) -> Iterator[ApiGateway]:
-    """Run an API made of handlers.
+    """Run an API made of handlers, on a free port of this machine.
 
     `routes` are handlers by route key. `answering` are the routes with a route response, whose `body` goes back to the
-    client. `api` are further fields of `Api`, as `{"stage": "dev"}`; `options` are those of `LocalApi`.
+    client. With `credentials`, signatures of the management API are verified.
 
     Raises:
         ConfigError: it does not fit together.
     """
-    answers = set(answering)
+    answers = _listed("answering", answering)
+    if not answers <= routes.keys():
+        raise ConfigError(f"answering: got {shown(sorted(answers - routes.keys()))}; allowed: {', '.join(routes)}")
+    for name, handler in [*routes.items(), ("authorizer", authorizer or callable)]:
+        if not callable(handler):
+            raise ConfigError(f"handler of {name}: got {shown(handler)}; allowed: a function of an event and a context")
+    sources = _listed("identity_sources", identity_sources)
+    if sources and authorizer is None:
+        raise ConfigError("identity_sources: got some; allowed: with an authorizer")
     moved_by_hand = clock or FakeClock()
     handlers = {key: InProcess.of(handler, moved_by_hand.now) for key, handler in routes.items()}
     asked = None
     if authorizer is not None:
         handlers["authorizer"] = InProcess.of(authorizer, moved_by_hand.now)
-        asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in identity_sources))
+        asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in sorted(sources)))
     definition = Api(
-        tuple(Route(key, key, answers=key in answers) for key in routes), authorizer=asked, **dict(api or {})
+        tuple(Route(key, key, answers=key in answers) for key in routes),
+        stage=stage,
+        authorizer=asked,
+        route_selection_expression=route_selection_expression,
+        stage_variables=dict(stage_variables or {}),
     )
     with (
-        LocalApi(definition, handlers, clock=moved_by_hand, credentials=credentials, **options) as local,
+        LocalApi(definition, handlers, clock=moved_by_hand, credentials=credentials) as local,
         _serving(local) as loop,
     ):
         yield ApiGateway(local, moved_by_hand, loop)
+
+
+def _listed(name: str, given: Iterable[str]) -> set[str]:
+    # A text is an iterable of texts, too: its letters.
+    if isinstance(given, str):
+        raise ConfigError(f"{name}: got {given!r}; allowed: a list of them, as [{given!r}]")
+    return set(given)
 
 
 @contextlib.contextmanager

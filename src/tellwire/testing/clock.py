@@ -1,8 +1,10 @@
 """A clock for tests: two hours pass in the time it takes to say so."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
+import math
 
 
 class FakeClock:
@@ -11,6 +13,7 @@ class FakeClock:
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._now = now
         self._order = itertools.count()
+        self._moving = asyncio.Lock()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> float:
@@ -21,11 +24,29 @@ class FakeClock:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), woken))
-        await woken
+        sleeper = (self._now + seconds, next(self._order), woken)
+        heapq.heappush(self._sleepers, sleeper)
+        try:
+            await woken
+        except asyncio.CancelledError:
+            # Most timers are cancelled: what they were for came in time.
+            with contextlib.suppress(ValueError):
+                self._sleepers.remove(sleeper)
+                heapq.heapify(self._sleepers)
+            raise
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass. Whoever sleeps wakes when it is its time, and may go to sleep again."""
+        """Let time pass. Whoever sleeps wakes when it is its time, and may go to sleep again.
+
+        Raises:
+            ValueError: time does not go back.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds: got {seconds}; allowed: zero or more")
+        async with self._moving:
+            await self._advance(seconds)
+
+    async def _advance(self, seconds: float) -> None:
         end = self._now + seconds
         await _settle()
         while self._sleepers and self._sleepers[0][0] <= end:

@@ -18,7 +18,12 @@ def api_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "ApiG
     clients made from then on, by handlers or by the test, find the last one started, trust it, and use no credentials
     of yours.
     """
-    from tellwire.testing.api_gateway import run_api_gateway
+    try:
+        from tellwire.testing.api_gateway import run_api_gateway
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tellwire"):
+            raise
+        pytest.fail(f"api_gateway needs {error.name}: pip install 'tellwire[local]'", pytrace=False)
 
     with ExitStack() as stack:
 

@@ -150,7 +150,7 @@ def _in_thread(
         authorizer=handlers.authorize if authorizer else None,
         identity_sources=AUTHORIZER_SOURCES if authorizer else (),
         answering=["answering"],
-        api={} if selection is None else {"route_selection_expression": selection},
+        route_selection_expression=selection or "$request.body.action",
     ) as gateway:
         for name, value in gateway.environment.items():
             monkeypatch.setenv(name, value)

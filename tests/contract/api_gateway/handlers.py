@@ -68,6 +68,8 @@ def custom(event: Any, context: Any) -> Any:
             return ["no", "response"]
         case "status":
             return {"statusCode": body["status"], "body": "unheard"}
+        case "long":
+            return {"statusCode": 200, "body": "x" * body["bytes"]}
         case "sleep":
             time.sleep(body["seconds"])
         case "post":

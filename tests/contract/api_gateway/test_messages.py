@@ -41,6 +41,7 @@ def is_quiet(client: ClientConnection) -> bool:
         ("$request.body.action", [], "$default"),
         ("$request.body.action", "custom", "$default"),
         ("$request.body.action", 5, "$default"),
+        ("$request.body.action", {"action": json.loads("[" * 400 + "]" * 400)}, "$default"),
         ("$request.body.action", {"action": "$connect"}, "$default"),
         ("$request.body.action", {"action": "$disconnect"}, "$default"),
     ],
@@ -101,6 +102,22 @@ def test_a_body_is_heard_only_with_a_route_response(contract: Contract) -> None:
         assert client.recv(10) == "three"
         client.send('{"action": "answering", "body": ""}')
         contract.events("MESSAGE", 4)
+        assert is_quiet(client)
+
+
+def test_a_body_over_128_kib_is_an_internal_server_error(contract: Contract) -> None:
+    with contract.connect(max_size=None) as client:
+        client.send('{"action": "answering", "do": "long", "bytes": 131072}')
+        assert len(client.recv(10)) == 131_072
+        client.send('{"action": "answering", "do": "long", "bytes": 131073}')
+        assert frame("Internal server error", contract.connection_id).fullmatch(str(client.recv(10)))
+
+
+def test_a_deeply_nested_message_has_no_route(contract: Contract) -> None:
+    with contract.connect() as client:
+        client.send('{"action": ' + "[" * 900 + "]" * 900 + "}")
+        (event,) = contract.events("MESSAGE", 1)
+        assert event["requestContext"]["routeKey"] == "$default"
         assert is_quiet(client)
 
 

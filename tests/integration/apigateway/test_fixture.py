@@ -61,7 +61,7 @@ def test_an_authorizer_and_an_answer(api_gateway):
         authorizer=authorize,
         identity_sources=["route.request.header.Authorization"],
         answering=["whoami"],
-        api={"stage": "dev"},
+        stage="dev",
     )
     assert api.url.endswith("/dev")
     with api.connect(headers={"Authorization": "x"}) as socket:
@@ -85,13 +85,27 @@ def test_the_fixture_serves_a_project_of_somebody_elses(pytester: pytest.Pyteste
     result.assert_outcomes(passed=4)
 
 
-def test_a_mistake_is_told_in_the_test(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        def test_it(api_gateway):
-            api_gateway({"$nothing": lambda e, c: None})
-        """
-    )
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ('{"$nothing": f}', "route: got '$nothing'; allowed: *"),
+        ('{"$default": "app:handler"}', "handler of $default: got 'app:handler'; allowed: a function *"),
+        ('{"$default": f}, answering="$default"', "answering: got '$default'; allowed: a list of them, *"),
+        ('{"$default": f}, answering=["default"]', "answering: got *default*; allowed: $default"),
+        ('{"$default": f}, authorizer=f', "authorizer: there is no $connect route*"),
+        ('{"$connect": f}, identity_sources=["context.x"]', "identity_sources: *"),
+        ('{"$connect": f}, authorizer=f, identity_sources=["x"]', "identity source: got 'x'; *"),
+    ],
+)
+def test_a_mistake_is_told_in_the_test(pytester: pytest.Pytester, arguments: str, words: str) -> None:
+    pytester.makepyfile(f"def f(e, c): ...\ndef test_it(api_gateway):\n    api_gateway({arguments})")
     result = pytester.runpytest_subprocess("-p", "no:asyncio")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*ConfigError: route: got '$nothing'; allowed: *"])
+    result.stdout.fnmatch_lines([f"*ConfigError: {words}"])
+
+
+def test_without_its_packages_the_fixture_says_what_to_install(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(jsonpath="raise ModuleNotFoundError(name='jsonpath')", test_it="def test_it(api_gateway): ...")
+    result = pytester.runpytest_subprocess("-p", "no:asyncio")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*api_gateway needs jsonpath: pip install 'tellwire[[]local]'*"])

@@ -5,7 +5,9 @@ import contextlib
 import gc
 import http.client
 import json
+import logging
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -110,6 +112,73 @@ async def test_a_subprotocol_that_cannot_be_sent_is_a_bad_gateway() -> None:
 
     async with running(Api((Route("$connect", "odd"),)), odd=odd) as local:
         assert await status(local) == 502
+
+
+async def test_what_went_wrong_is_in_the_log_without_the_clients_ticket(caplog: pytest.LogCaptureFixture) -> None:
+    def odd(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": event["headers"]["Sec-WebSocket-Protocol"]}}
+
+    async with running(Api((Route("$connect", "odd"),)), odd=odd) as local:
+        with caplog.at_level(logging.DEBUG, "tellwire"):
+            assert await status(local, {"Sec-WebSocket-Protocol": "app.v1, ticket.secret"}) == 502
+    assert "Sec-WebSocket-Protocol that is not one name" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_failure_is_logged_with_both_of_its_ids(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    def fail(event: Any, context: Any) -> Any:
+        seen.extend([event["requestContext"]["requestId"], context.aws_request_id])
+        raise RuntimeError("broken")
+
+    async with running(Api((Route("$default", "fail"),)), fail=fail) as local, client(local) as socket:
+        with caplog.at_level(logging.INFO, "tellwire"):
+            await socket.send("hello")
+            frame = json.loads(await socket.recv())
+    assert frame["requestId"] == seen[0]
+    assert f"$default fail failed: RuntimeError: broken (request {seen[0]}, invocation {seen[1]})" in caplog.text
+
+
+async def test_the_last_disconnect_of_a_mute_client_ends() -> None:
+    ended: list[int] = []
+
+    def slow(event: Any, context: Any) -> Any:
+        time.sleep(0.2)
+        ended.append(event["requestContext"]["disconnectStatusCode"])
+
+    api = Api((Route("$disconnect", "slow"),))
+    async with running(api, slow=slow) as local:
+        host, _, port = str(local.api.domain_name).partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"GET /prod HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+    assert ended == [1012]
+    writer.close()
+
+
+async def test_a_poster_who_leaves_in_the_middle_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(Api((Route("$default", "ok"),)), ok=ok) as local:
+        host, _, port = str(local.api.domain_name).partition(":")
+        for path in ("/prod/@connections/nBUGZLR2Hhyb5qM%3D", "/_tellwire/clock"):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf".encode())
+            await asyncio.sleep(0.1)
+            writer.close()
+            await asyncio.sleep(0.1)
+    assert "Traceback" not in caplog.text
+
+
+async def test_an_authorizers_half_character_is_no_verdict() -> None:
+    def authorize(event: Any, context: Any) -> Any:
+        return {"principalId": "half \ud800", "policyDocument": {"Statement": []}}
+
+    api = Api((Route("$connect", "ok"),), authorizer=Authorizer("authorize"))
+    async with running(api, ok=ok, authorize=authorize) as local:
+        assert await status(local) == 500
 
 
 async def test_who_has_gone_is_forgotten() -> None:

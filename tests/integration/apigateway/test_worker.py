@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import shutil
+import signal
 import textwrap
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,9 @@ async def make_worker(tmp_path: Path) -> AsyncIterator[MakeWorker]:
 
 
 async def run(worker: WorkerProcess, event: Any = None) -> Any:
-    return json.loads(await worker.run(json.dumps(event).encode(), Invocation("f", 3, 128, "us-east-1")))
+    return json.loads(
+        await worker.run(json.dumps(event).encode(), Invocation("f", 3, 128, "us-east-1", str(uuid.uuid4())))
+    )
 
 
 async def test_two_functions_may_have_the_same_module_and_variable(make_worker: MakeWorker) -> None:
@@ -111,8 +116,12 @@ async def test_what_it_prints_is_on_the_terminal_with_the_request_id(
     [
         ("def handler(e, c):\n    raise ValueError('broken')", "ValueError"),
         ("def handler(e, c):\n    raise SystemExit", "SystemExit"),
-        ("raise RuntimeError('at import')", "RuntimeError"),
-        ("import no_such_library", "ModuleNotFoundError"),
+        ("raise RuntimeError('at import')", "Runtime.ImportModuleError"),
+        ("import no_such_library", "Runtime.ImportModuleError"),
+        ("exit(3)", "Runtime.ImportModuleError"),
+        ("def handler(e, c):\n    return float('nan')", "Runtime.MarshalError"),
+        ("def handler(e, c):\n    return 'half \\ud800'", "Runtime.MarshalError"),
+        ("def handler(e, c):\n    raise ValueError('half \\ud800')", "ValueError"),
         ("def other(e, c): ...", "Runtime.ImportModuleError"),
         ("import os\ndef handler(e, c):\n    os._exit(3)", "Runtime.ExitError"),
         ("import os, signal\ndef handler(e, c):\n    os.kill(os.getpid(), signal.SIGKILL)", "Runtime.ExitError"),
@@ -158,6 +167,64 @@ async def test_big_events_and_results_pass(make_worker: MakeWorker) -> None:
 async def test_another_runtime_is_named(make_worker: MakeWorker) -> None:
     with pytest.raises(ConfigError, match=r"function one: got the runtime 'nodejs22\.x'; allowed: Python"):
         await make_worker("", runtime="nodejs22.x").start()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys\ndef handler(e, c):\n    return sys.stdin.read()",
+        "import subprocess\ndef handler(e, c):\n    return subprocess.run('cat', stdout=-1).stdout.decode()",
+    ],
+)
+async def test_a_handler_that_reads_finds_nothing_to_read(make_worker: MakeWorker, code: str) -> None:
+    worker = make_worker(code)
+    assert [await run(worker) for _ in range(2)] == ["", ""]
+
+
+async def test_a_handler_may_start_processes_and_wait_for_them(make_worker: MakeWorker) -> None:
+    worker = make_worker(
+        """
+        import multiprocessing, time
+        def handler(event, context):
+            processes = [multiprocessing.Process(target=time.sleep, args=(0.05,)) for _ in range(3)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
+            return [process.exitcode for process in processes]
+        """
+    )
+    for _ in range(3):
+        assert await run(worker) == [0, 0, 0]
+
+
+async def test_what_a_handler_started_does_not_keep_its_process(make_worker: MakeWorker) -> None:
+    worker = make_worker(
+        "import subprocess\ndef handler(e, c):\n    return subprocess.Popen(['sleep', '30'], close_fds=False).pid"
+    )
+    child = await run(worker)
+    try:
+        async with asyncio.timeout(10):
+            await worker.close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+async def test_a_module_that_loads_slowly_takes_no_time_of_the_handlers(make_worker: MakeWorker) -> None:
+    worker = make_worker("import time\ntime.sleep(1)\ndef handler(e, c):\n    return c.get_remaining_time_in_millis()")
+    await worker.start()
+    assert await run(worker) > 2900
+
+
+async def test_code_that_is_gone_is_told_and_may_come_back(make_worker: MakeWorker, tmp_path: Path) -> None:
+    code = "def handler(e, c):\n    return 1"
+    worker = make_worker(code)
+    assert await run(worker) == 1
+    shutil.rmtree(tmp_path / "one")
+    with pytest.raises(ConfigError, match="its code is gone from"):
+        await worker.reload()
+    make_worker(code.replace("1", "2"))
+    assert await run(worker) == 2
 
 
 async def test_closing_ends_the_process_even_if_a_handler_sleeps(make_worker: MakeWorker) -> None:

@@ -23,7 +23,7 @@ def signed(path: str = PATH, query: str = "", body: bytes = b"hello", service: s
 @pytest.mark.parametrize(
     "path", [PATH, "/prod/%40connections/nBUGZLR2Hhyb5qM=", "/prod/@connections/a%2Fb", "/prod/@connections/%C3%A9~"]
 )
-@pytest.mark.parametrize("query", ["", "b=2&a=1", "a=%20x&a=", "a=1&a=0"])
+@pytest.mark.parametrize("query", ["", "b=2&a=1", "a=%20x&a=", "a=1&a=0", "a=x+y", "%C3%A9=1&b=2", "X=%7E~"])
 def test_a_signature_of_botocore_is_right_however_the_path_is_written(path: str, query: str) -> None:
     verify(signed(path, query), CREDENTIALS)
 

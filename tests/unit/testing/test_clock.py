@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tellwire.testing import FakeClock
 
 
@@ -49,3 +51,37 @@ async def test_a_cancelled_sleeper_is_passed_over() -> None:
 
 async def test_sleeping_for_nothing_only_yields() -> None:
     await FakeClock().sleep(0)
+
+
+async def test_pushes_at_the_same_time_add_up_and_time_never_goes_back() -> None:
+    clock = FakeClock(0)
+    seen: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            await clock.sleep(1)
+            seen.append(clock.now())
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(clock.advance(50), clock.advance(10), clock.advance(500))
+    assert clock.now() == 560
+    assert seen == sorted(seen)
+    watching.cancel()
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+async def test_time_does_not_go_back(seconds: float) -> None:
+    with pytest.raises(ValueError, match="allowed: zero or more"):
+        await FakeClock().advance(seconds)
+
+
+async def test_a_sleeper_that_is_cancelled_is_forgotten() -> None:
+    clock = FakeClock()
+    sleepers = [asyncio.create_task(clock.sleep(seconds)) for seconds in range(1, 100)]
+    await asyncio.sleep(0)
+    for sleeper in sleepers[10:]:
+        sleeper.cancel()
+    await asyncio.gather(*sleepers[10:], return_exceptions=True)
+    assert len(clock._sleepers) == 10
+    await clock.advance(100)
+    assert all(sleeper.done() for sleeper in sleepers)

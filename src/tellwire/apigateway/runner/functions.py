@@ -16,6 +16,7 @@ from tellwire.apigateway.definition import ACCOUNT_ID, Function
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.host import Host
 from tellwire.apigateway.runner.invocation import VERSION, Invocation
+from tellwire.errors import ConfigError
 from tellwire.limits import CONCURRENT_INVOCATIONS
 from tellwire.ports import Clock
 
@@ -60,10 +61,14 @@ class Functions:
         """
         await asyncio.gather(*(function.host.start() for function in self._deployed.values()))
 
-    async def invoke(self, name: str, event: Mapping[str, Any]) -> Any:
-        """Invoke a function and return what its handler returned."""
+    async def invoke(self, name: str, event: Mapping[str, Any], request_id: str) -> Any:
+        """Invoke a function and return what its handler returned.
+
+        A function has its own timeout, and API Gateway another: this is the function's.
+        """
         function = self._deployed[name]
-        invocation = Invocation(name, function.timeout_seconds, function.memory_mb, self._region)
+        invocation = Invocation(function.name, function.timeout_seconds, function.memory_mb, self._region, request_id)
+        await self._loaded(function)
         if self._running >= CONCURRENT_INVOCATIONS:
             logger.error("%s: throttled, %d invocations are running", name, self._running)
             raise HandlerFailed("TooManyRequestsException", "Rate exceeded")
@@ -80,6 +85,12 @@ class Functions:
             raise HandlerFailed("Sandbox.Timedout", "Task timed out") from None
         return json.loads(result)
 
+    async def _loaded(self, function: Deployed) -> None:
+        try:
+            await function.host.start()
+        except ConfigError as error:
+            raise HandlerFailed("Runtime.ImportModuleError", str(error)) from None
+
     def _done(self, task: "asyncio.Task[bytes]") -> None:
         # Counted until it really ends: what timed out still runs.
         self._running -= 1
@@ -88,8 +99,12 @@ class Functions:
             task.exception()
 
     async def reload(self) -> None:
-        """Run the code as it is on disk now."""
-        await asyncio.gather(*(function.host.reload() for function in self._deployed.values()))
+        """Run the code as it is on disk now. What cannot be loaded is told, and fails until it can."""
+        for function in self._deployed.values():
+            try:
+                await function.host.reload()
+            except ConfigError as error:
+                logger.error("%s", error)  # noqa: TRY400 - the sentence is for who wrote the handler
 
     async def close(self) -> None:
         """End what runs."""

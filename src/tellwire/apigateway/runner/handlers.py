@@ -8,10 +8,11 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from tellwire.apigateway.runner.invocation import Invocation, LambdaContext
@@ -31,8 +32,12 @@ class HandlerFailed(Exception):
 
     @classmethod
     def of(cls, error: BaseException) -> "HandlerFailed":
-        """Return the failure that an exception of the handler's is."""
-        return cls(type(error).__name__, str(error))
+        """Return the failure that an exception of the handler's is, even if it cannot say what it is."""
+        try:
+            message = str(error)
+        except Exception:  # noqa: BLE001 - a handler's own exception may do anything
+            message = "<exception str() failed>"
+        return cls(type(error).__name__, _sayable(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +64,24 @@ class HandlerName:
         return f"{self.module}:{self.attribute}"
 
 
-def load_handler(name: HandlerName) -> Handler:
-    """Import a handler's module and return the handler.
+class ModuleFailed(ConfigError):
+    """A handler's module raised while it was imported. Its traceback is on the terminal."""
+
+
+def load_handler(name: HandlerName, where: str = "the working directory or PYTHONPATH") -> Handler:
+    """Import a handler's module and return the handler; `where` it was looked for, for the error.
 
     Raises:
         ConfigError: there is no such module, or nothing to call in it by that name.
-        Exception: whatever the module raises while it is imported.
+        ModuleFailed: the module raised.
     """
     try:
         module = importlib.import_module(name.module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name.module}.".startswith(f"{error.name}."):
-            raise
-        raise ConfigError(
-            f"handler {name}: there is no module {error.name!r} in the working directory or PYTHONPATH"
-        ) from error
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name.module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"handler {name}: there is no module {error.name!r} in {where}") from error
+        _tell(_their_traceback(error))
+        raise ModuleFailed(f"handler {name}: importing {name.module} failed: {type(error).__name__}: {error}") from None
     handler = getattr(module, name.attribute, None)
     if not callable(handler):
         there = sorted(key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_")
@@ -84,15 +92,42 @@ def load_handler(name: HandlerName) -> Handler:
     return found
 
 
-def forget_modules_under(root: Path) -> None:
-    """Let the next import read the project's files anew. What is installed in an environment stays."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is not None and name != "__main__":
-            parts = Path(file).parts
-            if Path(file).is_relative_to(root) and "site-packages" not in parts and "tellwire" not in name.split("."):
+class Modules:
+    """The modules of handlers that run in this process, which can be read anew.
+
+    One that fails is imported once, however many handlers are in it: its traceback is told once.
+    """
+
+    def __init__(self) -> None:
+        self._failed: dict[str, ModuleFailed] = {}
+
+    def load(self, name: HandlerName) -> Handler:
+        """Return a handler, as `load_handler` does."""
+        if name.module in self._failed:
+            raise self._failed[name.module]
+        try:
+            return load_handler(name)
+        except ModuleFailed as error:
+            self._failed[name.module] = error
+            raise
+
+    def forget(self, roots: Iterable[Path]) -> None:
+        """Let the next import read the project's files anew. What is installed in an environment stays."""
+        self._failed.clear()
+        for name, module in list(sys.modules.items()):
+            if name != "__main__" and any(_is_own(place, name, root) for place in _places(module) for root in roots):
                 del sys.modules[name]
-    importlib.invalidate_caches()
+        importlib.invalidate_caches()
+
+
+def _places(module: ModuleType) -> list[Path]:
+    # A directory without __init__.py is a package without a file.
+    file = getattr(module, "__file__", None)
+    return [Path(file)] if file is not None else [Path(place) for place in getattr(module, "__path__", ())]
+
+
+def _is_own(file: Path, module: str, root: Path) -> bool:
+    return file.is_relative_to(root) and "site-packages" not in file.parts and module.partition(".")[0] != "tellwire"
 
 
 def call_handler(handler: Handler, event: bytes, invocation: Invocation, context: LambdaContext) -> bytes:
@@ -110,22 +145,38 @@ def call_handler(handler: Handler, event: bytes, invocation: Invocation, context
             result.close()
             _tell("[ERROR] the handler is a coroutine function, and Lambda does not await: wrap it with asyncio.run")
         try:
-            return json.dumps(result, default=_plain).encode()
-        except (TypeError, ValueError) as error:
+            # Without NaN and half characters, which are no JSON for anybody else.
+            return json.dumps(result, default=_plain, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
             _tell(f"[ERROR] Runtime.MarshalError: Unable to marshal response: {error}")
             raise HandlerFailed("Runtime.MarshalError", str(error)) from None
 
 
 def _fail(error: BaseException) -> NoReturn:
-    # Without the frame of ours that called the handler.
-    trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    text = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
-    _tell(f"[ERROR] {type(error).__name__}: {error}\n{text}")
-    raise HandlerFailed.of(error) from None
+    failed = HandlerFailed.of(error)
+    _tell(f"[ERROR] {failed}\n{_their_traceback(error)}")
+    raise failed from None
+
+
+def _their_traceback(error: BaseException) -> str:
+    """Return a traceback without the frames of ours, and of the import system, that led to theirs."""
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith("<frozen importlib") or file in (__file__, importlib.__file__)
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - standard error is the log
+    print(_sayable(text), file=sys.stderr)  # noqa: T201 - standard error is the log
+
+
+def _sayable(text: str) -> str:
+    """Return text that can be encoded: file names that are no UTF-8 bring half characters along."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:

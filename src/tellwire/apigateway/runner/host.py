@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from tellwire.apigateway.runner.handlers import Handler, HandlerFailed, call_handler
+from tellwire.apigateway.runner.handlers import Handler, call_handler
 from tellwire.apigateway.runner.invocation import Invocation, LambdaContext, new_log_stream
+
+T = TypeVar("T")
 
 
 class Host(Protocol):
     """An execution environment of one function."""
 
     async def start(self) -> None:
-        """Load the code now rather than at the first invocation.
+        """Load the code, unless it is loaded. On Lambda, too, that does not count as the handler's time.
 
         Raises:
             ConfigError: it cannot be run here.
@@ -30,11 +31,16 @@ class Host(Protocol):
 
         Raises:
             HandlerFailed: there is no result.
+            ConfigError: as `start`, which it implies.
         """
         ...
 
     async def reload(self) -> None:
-        """Let later invocations run the code as it is on disk now. Those that run go on with what they have."""
+        """Let later invocations run the code as it is on disk now. Those that run go on with what they have.
+
+        Raises:
+            ConfigError: it cannot be run; until it can, nor can invocations.
+        """
         ...
 
     async def close(self) -> None:
@@ -60,56 +66,51 @@ class InProcess:
         return cls(lambda: handler, now)
 
     async def start(self) -> None:
-        # In a thread: a module may well say asyncio.run while it is imported.
-        self._handler = await asyncio.to_thread(self._load)
+        await self._loaded()
+
+    async def _loaded(self) -> Handler:
+        if self._handler is None:
+            # In a thread: a module may well say asyncio.run while it is imported.
+            self._handler = await _in_thread(self._load, "load")
+        return self._handler
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[bytes] = loop.create_future()
-
-        def work() -> None:
-            try:
-                result = self._call(event, invocation)
-            except HandlerFailed as error:
-                _tell(loop, outcome, error)
-            else:
-                _tell(loop, outcome, result)
-
-        # Not a pool: its threads would keep the process from ending while a handler sleeps.
-        threading.Thread(target=work, name=invocation.function_name, daemon=True).start()
-        return await outcome
-
-    def _call(self, event: bytes, invocation: Invocation) -> bytes:
-        if self._handler is None:
-            try:
-                self._handler = self._load()
-            except Exception as error:
-                traceback.print_exc()
-                raise HandlerFailed.of(error) from error
-        return call_handler(self._handler, event, invocation, LambdaContext(invocation, self._log_stream, self._now))
+        handler = await self._loaded()
+        context = LambdaContext(invocation, self._log_stream, self._now)
+        return await _in_thread(lambda: call_handler(handler, event, invocation, context), invocation.function_name)
 
     async def reload(self) -> None:
         self._handler = None
         self._log_stream = new_log_stream()
-        try:
-            await self.start()
-        except Exception:  # noqa: BLE001 - a module may raise anything
-            # Somebody is in the middle of writing; until they are done, invocations fail.
-            traceback.print_exc()
+        await self.start()
 
     async def close(self) -> None:
         pass
 
 
-def _tell(loop: asyncio.AbstractEventLoop, outcome: "asyncio.Future[bytes]", result: bytes | HandlerFailed) -> None:
-    def resolve() -> None:
-        if outcome.done():
-            return
-        if isinstance(result, HandlerFailed):
-            outcome.set_exception(result)
-        else:
-            outcome.set_result(result)
+async def _in_thread(work: Callable[[], T], name: str) -> T:
+    """Run something in a thread of its own, which nobody waits for at the end of the process.
 
+    Not in a pool, whose threads would keep the process from ending while a handler sleeps.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - whoever waits hears of it
+            _tell(loop, outcome, outcome.set_exception, error)
+        else:
+            _tell(loop, outcome, outcome.set_result, result)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await outcome
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, outcome: "asyncio.Future[Any]", resolve: Callable[[Any], None], result: Any
+) -> None:
     # The loop may be gone before a handler that nobody waits for.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(resolve)
+        loop.call_soon_threadsafe(lambda: None if outcome.done() else resolve(result))

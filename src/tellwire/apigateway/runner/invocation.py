@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from tellwire.apigateway.definition import ACCOUNT_ID
 
@@ -28,7 +28,7 @@ class Invocation(Struct, frozen=True):
     timeout_seconds: float
     memory_mb: int
     region: str
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    request_id: str
 
     @property
     def function_arn(self) -> str:

@@ -23,6 +23,7 @@ MAX_RESULT_BYTES: Final = 6 * 1024 * 1024
 """What an invocation may return (Lambda developer guide, "Lambda quotas")."""
 
 _END_SECONDS: Final = 2.0
+_REST_SECONDS: Final = 0.5
 
 _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
 """What a worker has of our environment. The rest would work here and be missing on Lambda."""
@@ -34,6 +35,7 @@ class _Running:
 
     process: asyncio.subprocess.Process
     waiting: dict[str, "asyncio.Future[bytes]"] = field(default_factory=dict)
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
     reading: "asyncio.Task[None] | None" = None
 
 
@@ -48,10 +50,11 @@ class WorkerProcess:
         self._alive: set[_Running] = set()
         self._starting = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
-        running = await self._started()
         outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        running = await self._started()
         running.waiting[invocation.request_id] = outcome
         try:
             await _say(running, Call(invocation, msgspec.Raw(event)))
@@ -65,17 +68,20 @@ class WorkerProcess:
         await self._started()
 
     async def _started(self) -> _Running:
-        """Start the process unless it runs."""
+        """Start the process unless it runs, and wait until it has loaded the handler."""
         async with self._starting:
             running = self._running
             if running is None or running.process.returncode is not None:
                 running = self._running = await self._start()
-            return running
+        await running.loaded.wait()
+        return running
 
     async def _start(self) -> _Running:
         runtime = self._function.runtime
         if not runtime.startswith("python"):
             raise ConfigError(f"function {self._function.name}: got the runtime {runtime!r}; allowed: Python runtimes")
+        if not self._function.code_dir.is_dir():
+            raise ConfigError(f"function {self._function.name}: its code is gone from {self._function.code_dir}")
         log_stream = new_log_stream()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -94,26 +100,44 @@ class WorkerProcess:
         )
         running = _Running(process)
         paths = (self._function.code_dir, *self._function.layers)
-        await _say(
-            running, Setup(self._function.name, self._function.handler, log_stream, tuple(str(path) for path in paths))
-        )
+        # A process that died at once is found out by whoever reads.
+        with contextlib.suppress(ConnectionError):
+            await _say(
+                running,
+                Setup(
+                    self._function.name,
+                    self._function.handler,
+                    str(self._function.code_dir),
+                    log_stream,
+                    tuple(str(path) for path in paths),
+                ),
+            )
         self._alive.add(running)
         running.reading = asyncio.create_task(self._read(running))
         return running
 
     async def _read(self, running: _Running) -> None:
+        """Hand out results until the process ends. What it started may outlive it, and keep the pipe open."""
+        results = asyncio.create_task(self._results(running))
+        ended = asyncio.create_task(running.process.wait())
+        await asyncio.wait({results, ended}, return_when=asyncio.FIRST_COMPLETED)
+        code = await _end(running.process)
+        await asyncio.wait({results}, timeout=_REST_SECONDS)
+        results.cancel()
+        self._alive.discard(running)
+        running.loaded.set()
+        for outcome in running.waiting.values():
+            if not outcome.done():
+                outcome.set_exception(HandlerFailed("Runtime.ExitError", f"the process ended with exit code {code}"))
+        if code and not self._is_closing:
+            logger.error("%s: its process ended with exit code %s", self._function.name, code)
+
+    async def _results(self, running: _Running) -> None:
         assert running.process.stdout is not None  # noqa: S101 - asked for a pipe
         decode = msgspec.json.Decoder(Result)
         with contextlib.suppress(ValueError):  # a line over the limit: nothing that follows can be told apart
             while line := await running.process.stdout.readline():
                 _resolve(running, decode.decode(line))
-        code = await _end(running.process)
-        self._alive.discard(running)
-        for outcome in running.waiting.values():
-            if not outcome.done():
-                outcome.set_exception(HandlerFailed("Runtime.ExitError", f"the process ended with exit code {code}"))
-        if code:
-            logger.error("%s: its process ended with exit code %s", self._function.name, code)
 
     async def reload(self) -> None:
         running, self._running = self._running, None
@@ -130,6 +154,7 @@ class WorkerProcess:
         await _end(running.process)
 
     async def close(self) -> None:
+        self._is_closing = True
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -146,6 +171,8 @@ async def _say(running: _Running, message: Setup | Call) -> None:
 
 
 def _resolve(running: _Running, result: Result) -> None:
+    if not result.request_id:
+        running.loaded.set()
     outcome = running.waiting.get(result.request_id)
     if outcome is None or outcome.done():
         return

@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-import traceback
 from typing import BinaryIO
 
 import msgspec
@@ -28,6 +27,7 @@ class Setup(Struct, frozen=True):
 
     function_name: str
     handler: str
+    code_dir: str
     log_stream: str
     import_paths: tuple[str, ...]
 
@@ -40,9 +40,9 @@ class Call(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What became of it: `result`, or `error`, a type and a message."""
+    """What became of it: `result`, or `error`, a type and a message. The first says that the handler is loaded."""
 
-    request_id: str
+    request_id: str = ""
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: tuple[str, str] | None = None
 
@@ -60,6 +60,7 @@ class Worker:
         setup = msgspec.json.decode(self._commands.readline(), type=Setup)
         sys.path[:0] = setup.import_paths
         handler = self._load(setup)
+        self._tell(Result())
         decode = msgspec.json.Decoder(Call)
         for line in self._commands:
             work = threading.Thread(target=self._work, args=(setup, handler, decode.decode(line)), daemon=True)
@@ -69,13 +70,10 @@ class Worker:
         # The tag also for what a module prints while it is imported.
         with tagged(f"{setup.function_name} INIT"):
             try:
-                return load_handler(HandlerName.parse(setup.handler))
+                return load_handler(HandlerName.parse(setup.handler), setup.code_dir)
             except ConfigError as error:
                 print(f"[ERROR] {error}", file=sys.stderr)  # noqa: T201 - the log
                 return HandlerFailed("Runtime.ImportModuleError", str(error))
-            except BaseException as error:  # noqa: BLE001 - a module may raise anything
-                traceback.print_exc()
-                return HandlerFailed.of(error)
 
     def _work(self, setup: Setup, handler: Handler | HandlerFailed, call: Call) -> None:
         invocation = call.invocation
@@ -88,6 +86,9 @@ class Worker:
             )
         except HandlerFailed as error:
             result = Result(invocation.request_id, error=(error.error_type, error.message))
+        self._tell(result)
+
+    def _tell(self, result: Result) -> None:
         line = msgspec.json.encode(result) + b"\n"
         with self._lock:
             self._results.write(line)
@@ -96,13 +97,15 @@ class Worker:
 
 def main() -> None:
     """Be a worker process."""
-    results = os.fdopen(os.dup(1), "wb")
-    # Handlers print; so do libraries of theirs in C.
+    commands, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # Handlers print, and what they start reads: neither is for the pipes that lead to us.
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - for its number
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     with tagged_streams():
         # As Lambda's: warnings and above, unless the function says otherwise.
         logging.basicConfig(format="[%(levelname)s]\t%(name)s\t%(message)s")
-        Worker(sys.stdin.buffer, results).run()
+        Worker(commands, results).run()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def functions(clock: FakeClock, handler: Any, timeout_seconds: float = 3) -> Fun
 
 
 async def test_a_function_returns_what_its_handler_returned() -> None:
-    assert await functions(FakeClock(), lambda event, context: {"got": event}).invoke("f", {"a": 1}) == {
+    assert await functions(FakeClock(), lambda event, context: {"got": event}).invoke("f", {"a": 1}, "id") == {
         "got": {"a": 1}
     }
 
@@ -38,7 +38,7 @@ async def test_a_function_that_takes_too_long_is_given_up(caplog: pytest.LogCapt
         release.wait(10)
         remaining.append(context.get_remaining_time_in_millis())
 
-    invocation = asyncio.create_task(functions(clock, handler).invoke("f", {}))
+    invocation = asyncio.create_task(functions(clock, handler).invoke("f", {}, "id"))
     await asyncio.to_thread(begun.wait, 10)
     await clock.advance(2.9)
     assert not invocation.done()
@@ -54,13 +54,13 @@ async def test_a_function_that_takes_too_long_is_given_up(caplog: pytest.LogCapt
 async def test_only_so_many_run_at_a_time() -> None:
     release = threading.Event()
     several = functions(FakeClock(), lambda event, context: release.wait(30))
-    running = [asyncio.create_task(several.invoke("f", {})) for _ in range(CONCURRENT_INVOCATIONS)]
+    running = [asyncio.create_task(several.invoke("f", {}, "id")) for _ in range(CONCURRENT_INVOCATIONS)]
     await asyncio.sleep(0.1)
     with pytest.raises(HandlerFailed, match="Rate exceeded"):
-        await several.invoke("f", {})
+        await several.invoke("f", {}, "id")
     release.set()
     assert all(await asyncio.gather(*running))
-    await several.invoke("f", {})
+    await several.invoke("f", {}, "id")
 
 
 async def test_within_gives_the_result_or_the_error() -> None:
@@ -77,7 +77,7 @@ async def test_within_gives_the_result_or_the_error() -> None:
 async def test_nothing_is_left_of_what_ended_in_time() -> None:
     clock = FakeClock()
     several = functions(clock, lambda event, context: event)
-    await asyncio.gather(*(several.invoke("f", {}) for _ in range(20)))
+    await asyncio.gather(*(several.invoke("f", {}, "id") for _ in range(20)))
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

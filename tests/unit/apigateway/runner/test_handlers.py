@@ -11,14 +11,15 @@ import pytest
 from tellwire.apigateway.runner.handlers import (
     HandlerFailed,
     HandlerName,
+    ModuleFailed,
+    Modules,
     call_handler,
-    forget_modules_under,
     load_handler,
 )
 from tellwire.apigateway.runner.invocation import Invocation, LambdaContext, new_log_stream
 from tellwire.errors import ConfigError
 
-INVOCATION = Invocation("chat", 3, 512, "eu-west-1")
+INVOCATION = Invocation("chat", 3, 512, "eu-west-1", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
 
 
 def call(handler: Any, event: Any = None) -> Any:
@@ -54,23 +55,56 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_handler_is_loaded_and_loaded_again_after_it_changed(project: Path) -> None:
-    module, helper = project / "loaded_app.py", project / "loaded_helper.py"
+@pytest.mark.parametrize("layout", ["module", "package", "namespace"])
+def test_a_handler_is_loaded_and_loaded_again_after_it_changed(project: Path, layout: str) -> None:
+    app, lib = f"loaded_app_{layout}", f"loaded_lib_{layout}"
+    helper = project / lib / "util.py" if layout != "module" else project / f"{lib}.py"
+    helper.parent.mkdir(exist_ok=True)
+    if layout == "package":
+        (helper.parent / "__init__.py").touch()
     helper.write_text("VALUE = 1\n")
-    module.write_text("from loaded_helper import VALUE\ndef handler(event, context):\n    return VALUE\n")
-    name = HandlerName("loaded_app", "handler")
-    assert call(load_handler(name)) == 1
+    line = f"from {lib} import VALUE" if layout == "module" else f"from {lib}.util import VALUE"
+    (project / f"{app}.py").write_text(f"{line}\ndef handler(event, context):\n    return VALUE\n")
+    modules, name = Modules(), HandlerName(app, "handler")
+    assert call(modules.load(name)) == 1
     helper.write_text("VALUE = 22\n")
-    assert call(load_handler(name)) == 1
-    forget_modules_under(project)
-    assert call(load_handler(name)) == 22
-    forget_modules_under(project)
+    assert call(modules.load(name)) == 1
+    modules.forget([project])
+    assert call(modules.load(name)) == 22
+    modules.forget([project])
+    assert not [module for module in sys.modules if module.startswith("loaded_")]
 
 
 def test_forgetting_leaves_everything_else(project: Path) -> None:
     before = set(sys.modules)
-    forget_modules_under(project)
+    Modules().forget([project])
     assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ValueError('at import')\n", "ValueError: at import"),
+        ("def f(:\n", "SyntaxError"),
+        ("exit(3)\n", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_fails_is_told_once_and_without_frames_of_ours(
+    project: Path, code: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "failing_app.py").write_text(code)
+    modules = Modules()
+    for attribute in ("one", "two"):
+        with pytest.raises(ModuleFailed, match="importing failing_app failed"):
+            modules.load(HandlerName("failing_app", attribute))
+    printed = capsys.readouterr().err
+    assert printed.count(words) == 1
+    assert "tellwire" not in printed
+    assert "importlib" not in printed
+    (project / "failing_app.py").write_text("def one(event, context): ...\n")
+    modules.forget([project])
+    modules.load(HandlerName("failing_app", "one"))
+    modules.forget([project])
 
 
 def test_a_module_that_is_not_there(project: Path) -> None:
@@ -81,7 +115,7 @@ def test_a_module_that_is_not_there(project: Path) -> None:
 
 def test_a_module_that_needs_one_that_is_not_there_is_another_matter(project: Path) -> None:
     (project / "needy_app.py").write_text("import no_such_library\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+    with pytest.raises(ModuleFailed, match="ModuleNotFoundError: No module named 'no_such_library'"):
         load_handler(HandlerName("needy_app", "handler"))
 
 
@@ -131,10 +165,37 @@ def test_a_handler_that_raises(
     assert "call_handler" not in printed
 
 
-def test_what_is_no_json_cannot_be_returned(capsys: pytest.CaptureFixture[str]) -> None:
+def nested() -> Any:
+    result: list[Any] = []
+    for _ in range(100_000):
+        result = [result]
+    return result
+
+
+@pytest.mark.parametrize("result", [{1, 2}, float("nan"), "half \ud800", object(), nested()], ids=type)
+def test_what_is_no_json_cannot_be_returned(result: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(HandlerFailed, match=r"Runtime\.MarshalError"):
-        call(lambda event, context: {1, 2})
-    assert "set is not JSON serializable" in capsys.readouterr().err
+        call(lambda event, context: result)
+    assert "Unable to marshal response" in capsys.readouterr().err
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+@pytest.mark.parametrize("error", [Unsayable(), ValueError("half \ud800")])
+def test_an_error_that_cannot_be_said_is_an_error_all_the_same(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def handler(event: Any, context: Any) -> Any:
+        raise error
+
+    with pytest.raises(HandlerFailed) as caught:
+        call(handler)
+    assert caught.value.error_type == type(error).__name__
+    caught.value.message.encode()
+    assert "in handler" in capsys.readouterr().err
 
 
 def test_a_coroutine_function_is_told_to_be_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +226,3 @@ def test_the_context_is_lambdas() -> None:
     assert context.get_remaining_time_in_millis() == 1500
     now = 104.0
     assert context.get_remaining_time_in_millis() == 0
-
-
-def test_every_invocation_has_an_id_of_its_own() -> None:
-    assert len({Invocation("f", 1, 1, "r").request_id for _ in range(100)}) == 100
