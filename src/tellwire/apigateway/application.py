@@ -20,8 +20,8 @@ from tellwire import limits
 from tellwire.apigateway import choices, events
 from tellwire.apigateway.answers import ERROR_TYPES, answer_headers
 from tellwire.apigateway.authorizer import NoVerdict, Verdict, missing_source, read_verdict
-from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Authorizer, Route
-from tellwire.apigateway.events import Caller, Event, Opening
+from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Authorizer, Event, Route
+from tellwire.apigateway.events import Caller, Opening
 from tellwire.apigateway.integration import (
     FORBIDDEN,
     INTERNAL_SERVER_ERROR,

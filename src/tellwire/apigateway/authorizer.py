@@ -15,8 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tellwire.apigateway.choices import context_text
-from tellwire.apigateway.definition import Api, IdentitySource
-from tellwire.apigateway.events import Event
+from tellwire.apigateway.definition import Api, Event, IdentitySource
 from tellwire.limits import MAX_AUTHORIZER_RESULT_BYTES
 
 ACTION = "execute-api:Invoke"

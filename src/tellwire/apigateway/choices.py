@@ -7,6 +7,7 @@ Some are a matter of the code's shape and have no name here:
 - `application`: messages of one connection run at the same time; what `$connect` returns beside a refusing status is
   the answer's body, and of its headers only the subprotocol reaches the client; who leaves while `$connect` runs is
   found gone after it, so that what `$connect` wrote down `$disconnect` can strike out.
+- `integration`: a route response over 128 KiB is an internal server error.
 - `routing`: no message selects a route whose key begins with `$`.
 - `gateway.socket`: any frame from the client and any message to it is activity; two hours end like idleness, with 1001
   `Going away`; compression is not negotiated.

@@ -19,6 +19,9 @@ DEFAULT: Final = "$default"
 ACCOUNT_ID: Final = "123456789012"
 """The account of AWS's own examples."""
 
+Event = dict[str, Any]
+"""What a function is invoked with: JSON."""
+
 _IDENTITY_SOURCE = re.compile(r"(route\.request\.(header|querystring)|context|stageVariables)\.(.+)")
 _STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 

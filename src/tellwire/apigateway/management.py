@@ -3,7 +3,7 @@
 A plain ASGI application, because paths must be taken apart before they are decoded: SDKs write `@` or `%40`, `=` or
 `%3D`, and sign what they wrote.
 
-Source: API reference, "API Gateway Management API"; what SDKs do with the answers is in docs/local.md.
+Source: API reference, "API Gateway Management API". SDKs choose an exception's class by `x-amzn-ErrorType`.
 """
 
 import logging

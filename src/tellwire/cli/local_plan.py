@@ -220,7 +220,14 @@ def _from_template(
         tables["AWS_ENDPOINT_URL_DYNAMODB"] = url
         summary.append(f"dynamodb    {url}  {', '.join(names)}")
     notes = [note for note in project.notes if not any(f"variable {name}:" in note for name in environment)]
+    notes += _other_pythons(project)
     return TemplatePlan(project.api, project.functions, tables | dict(environment), _credentials(), notes, summary)
+
+
+def _other_pythons(project: Project) -> list[str]:
+    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = {function.runtime for function in project.functions.values()} - {ours}
+    return [f"{each} is the runtime on AWS; here it is {ours}" for each in sorted(wanted) if each.startswith("python3")]
 
 
 def _with_tables(stack: ExitStack, project: Project, url: str | None) -> tuple[str, list[str]]:

@@ -37,6 +37,17 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        # YAML itself forbids it, PyYAML lets the last one win: a resource copied and not renamed would vanish.
+        seen: dict[Any, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<" and seen.setdefault(key.value, line) != line:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands in line {seen[key.value]} already", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
 
 def _intrinsic(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
     value: Any

@@ -94,6 +94,17 @@ def test_short_tags_are_their_long_forms(written: str, read: Any) -> None:
     assert parse(f"value: {written}", "template.yaml") == {"value": read}
 
 
+def test_a_name_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    file = tmp_path / "template.yaml"
+    file.write_text("Resources:\n  One: {Type: A}\n  Two: {Type: B}\n  One: {Type: C}\n")
+    with pytest.raises(ConfigError, match=r"template\.yaml, line 4: .*'One' stands in line 2 already"):
+        read_project(file)
+
+
+def test_merged_yaml_is_not_a_name_that_stands_twice(tmp_path: Path) -> None:
+    assert parse("a: &x {k: 1}\nb: {<<: *x, k: 2}\n", "t") == {"a": {"k": 1}, "b": {"k": 2}}
+
+
 def test_yaml_tags_can_make_no_objects() -> None:
     with pytest.raises(ConfigError, match="line 1: not YAML: could not determine a constructor"):
         parse("!!python/object/apply:os.system ['true']", "template.yaml")
