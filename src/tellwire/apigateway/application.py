@@ -1,7 +1,7 @@
 """The application on the sockets that makes them an API Gateway: clients are let in, heard and let go by functions.
 
     authorize   stage ─▶ identity sources ─▶ authorizer ─▶ API key ─▶ $connect ─▶ 101
-    received    selection expression ─▶ route ─▶ function ─▶ nothing │ body, with a route response │ error frame
+    received    selection expression ─▶ route ─▶ model ─▶ function ─▶ nothing │ a body │ an error frame
     closed      $disconnect, whose answer nobody hears
 
 Every message is an invocation of its own and none waits for another, also on one connection.
@@ -28,12 +28,14 @@ from tellwire.apigateway.integration import (
     TIMED_OUT,
     Malformed,
     ProxyResponse,
+    bad_request_frame,
     error_frame,
     read_response,
 )
 from tellwire.apigateway.routing import Router
 from tellwire.apigateway.runner.functions import Functions, TimedOut, within
 from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.validation import Models
 from tellwire.carriers.hub import Hub
 from tellwire.gateway.admission import HandshakeLimiter
 from tellwire.gateway.frames import text_frames
@@ -61,6 +63,7 @@ class Routes:
         self._hub = hub
         self._clock = clock
         self._router = Router(api)
+        self._models = {route.key: Models(route) for route in api.routes}
         self._connect, self._disconnect = api.route(CONNECT), api.route(DISCONNECT)
         self._limiter = HandshakeLimiter(limits.NEW_CONNECTIONS_PER_SECOND, int(limits.NEW_CONNECTIONS_PER_SECOND))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +95,10 @@ class Routes:
         if route is None:
             logger.info("%s: no route for a message, and no $default", caller.connection_id)
             self._send(caller, error_frame(FORBIDDEN, caller.connection_id, events.new_request_id()))
+            return
+        if not self._models[route.key].accept(text):
+            logger.info("%s: a message is not what the model of %s says", caller.connection_id, route.key)
+            self._send(caller, bad_request_frame(caller.connection_id, events.new_request_id()))
             return
         self._spawn(self._message(caller, route, text))
 

@@ -9,6 +9,7 @@ Some are a matter of the code's shape and have no name here:
   found gone after it, so that what `$connect` wrote down `$disconnect` can strike out.
 - `integration`: a route response over 128 KiB is an internal server error.
 - `routing`: no message selects a route whose key begins with `$`.
+- `validation`: a message whose model key no model has is checked against `$default`, if there is one.
 - `gateway.socket`: any frame from the client and any message to it is activity; two hours end like idleness, with 1001
   `Going away`; compression is not negotiated.
 - `management`: an empty POST is an empty text message; a GET is no activity, and its times have milliseconds.

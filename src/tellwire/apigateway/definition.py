@@ -84,7 +84,8 @@ class Authorizer:
 class Route:
     """A route and the function behind it.
 
-    `answers`: the route has a route response, so the function's `body` goes back to the client.
+    `answers`: the route has a route response, so the function's `body` goes back to the client. `models` are JSON
+    Schemas by model key, which messages must keep to; the selection expression says which.
     """
 
     key: str
@@ -92,6 +93,8 @@ class Route:
     answers: bool = False
     api_key_required: bool = False
     timeout_seconds: float = INTEGRATION_TIMEOUT_SECONDS
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    model_selection_expression: str = DEFAULT
 
     def __post_init__(self) -> None:
         if self.key.startswith("$") and self.key not in (CONNECT, DISCONNECT, DEFAULT):

@@ -96,6 +96,13 @@ def read_response(result: Any) -> ProxyResponse:
         raise Malformed(f"returned no proxy response: {error}; allowed: {{'statusCode': 200, 'body': '…'}}") from error
 
 
+def bad_request_frame(connection_id: str, message_id: str) -> bytes:
+    """Return what a client is told whose message is not what the route's model says. Other spaces, and another id."""
+    return (
+        f'{{"message" : "Bad request body", "connectionId": "{connection_id}", "messageId": "{message_id}"}}'
+    ).encode()
+
+
 def error_frame(message: str, connection_id: str, request_id: str) -> bytes:
     """Return what a client is told when its message could not be handled. The spaces are AWS's."""
     return f'{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"{request_id}"}}'.encode()

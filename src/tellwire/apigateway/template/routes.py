@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from tellwire.apigateway.definition import DEFAULT, Route
 from tellwire.apigateway.template import references
 from tellwire.apigateway.template.links import function_of, linked, own
+from tellwire.apigateway.template.models import read_models
 from tellwire.apigateway.template.resource import Resource
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
 from tellwire.limits import INTEGRATION_TIMEOUT_SECONDS, MIN_INTEGRATION_TIMEOUT_SECONDS
 
 _PROXY = "AWS_PROXY"
-_NOT_CHECKED = ("RequestModels", "RequestParameters")
 
 
 def read_routes(stack: Stack, stage_variables: Mapping[str, str]) -> Iterator[Route]:
@@ -26,9 +26,8 @@ def read_routes(stack: Stack, stage_variables: Mapping[str, str]) -> Iterator[Ro
     answering = _answering_routes(stack)
     for resource in own(stack, references.ROUTE):
         key = resource.text("RouteKey")
-        for name in _NOT_CHECKED:
-            if name in resource.properties:
-                stack.note(f"route {key}: {name} is not checked locally")
+        if "RequestParameters" in resource.properties:
+            stack.note(f"route {key}: RequestParameters is not checked locally")
         integration = _integration(stack, resource, key)
         yield Route(
             key=key,
@@ -36,6 +35,8 @@ def read_routes(stack: Stack, stage_variables: Mapping[str, str]) -> Iterator[Ro
             answers=_answers(stack, resource, key, answering),
             api_key_required=resource.flag("ApiKeyRequired"),
             timeout_seconds=_timeout_seconds(integration),
+            models=read_models(stack, resource, key),
+            model_selection_expression=resource.text("ModelSelectionExpression", DEFAULT),
         )
 
 

@@ -1,0 +1,43 @@
+"""The models that the messages of a route are checked against.
+
+A route names them by what they are called or by their logical ids; both are met in the wild.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tellwire.apigateway.template import references
+from tellwire.apigateway.template.links import own
+from tellwire.apigateway.template.resource import Resource
+from tellwire.apigateway.template.stack import Stack
+from tellwire.errors import ConfigError, shown
+
+
+def read_models(stack: Stack, route: Resource, key: str) -> dict[str, Mapping[str, Any]]:
+    """Return the JSON Schemas of a route by their model keys.
+
+    Raises:
+        ConfigError: a model is not in this template, or its schema is none; it names the route.
+    """
+    wanted = route.value("RequestModels") or {}
+    if not isinstance(wanted, dict):
+        raise ConfigError(f"route {key}: RequestModels: got {shown(wanted)}; allowed: model keys and names of models")
+    models = {name: model for model in own(stack, references.MODEL) for name in (model.logical_id, model.text("Name"))}
+    for name in wanted.values():
+        if name not in models:
+            raise ConfigError(f"route {key}: RequestModels: got {shown(name)}; allowed: {', '.join(models) or 'none'}")
+    return {model_key: _schema(models[name]) for model_key, name in wanted.items()}
+
+
+def _schema(model: Resource) -> Mapping[str, Any]:
+    schema = model.value("Schema")
+    if isinstance(schema, str):
+        try:
+            schema = msgspec.json.decode(schema)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{model}: Schema: not JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise ConfigError(f"{model}: Schema: got {shown(schema)}; allowed: a JSON Schema")
+    return schema
