@@ -1,6 +1,7 @@
-"""The functions that an API's routes and authorizer need: the rest of a template's functions do not run here."""
+"""The functions that an API's routes and authorizer need, and others that are asked for by name."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from tellwire.apigateway.template.intrinsics import NO_VALUE, Unresolved, text
 from tellwire.apigateway.template.references import FUNCTION, LAYER
 from tellwire.apigateway.template.resource import Resource
 from tellwire.apigateway.template.stack import Stack
-from tellwire.errors import ConfigError
+from tellwire.errors import ConfigError, shown
 
 DEFAULT_TIMEOUT_SECONDS: Final = 3.0
 """What Lambda gives a function that says nothing (CloudFormation template reference, "AWS::Lambda::Function")."""
@@ -27,17 +28,19 @@ ALLOWED_MEMORY_MB: Final = (128.0, 10_240.0)
 _LAYER_ARN = re.compile(r"arn:aws:lambda:[^:]+:[^:]+:layer:([^:]+):1")
 
 
-def read_functions(stack: Stack, code: CodeFinder, api: Api) -> dict[str, Function]:
-    """Return the functions of an API by logical id.
+def read_functions(stack: Stack, code: CodeFinder, api: Api, more: Collection[str] = ()) -> dict[str, Function]:
+    """Return the functions of an API by logical id, and `more` of the template's.
 
     Raises:
-        ConfigError: a function cannot run here; it names the function.
+        ConfigError: a function cannot run here, or is not there; it names the function.
     """
     needed = [route.function for route in api.routes]
     if api.authorizer is not None:
         needed.append(api.authorizer.function)
-    found = ((logical_id, stack.resource(logical_id, FUNCTION)) for logical_id in dict.fromkeys(needed))
-    return {logical_id: _function(stack, code, resource) for logical_id, resource in found if resource is not None}
+    there = {resource.logical_id: resource for resource in stack.resources(FUNCTION)}
+    if missing := set(more) - there.keys():
+        raise ConfigError(f"function: got {shown(min(missing))}; allowed: {', '.join(there)}")
+    return {logical_id: _function(stack, code, there[logical_id]) for logical_id in dict.fromkeys((*needed, *more))}
 
 
 def _function(stack: Stack, code: CodeFinder, resource: Resource) -> Function:
@@ -92,7 +95,8 @@ def _layers(stack: Stack, code: CodeFinder, resource: Resource) -> tuple[Path, .
         try:
             directories += _layer(stack, code, written, resource)
         except (Unresolved, ConfigError) as error:
-            stack.note(f"function {resource.logical_id}: a layer is left out: {error}")
+            # Without the function's name: several may have this layer, and once is enough.
+            stack.note(f"a layer is left out, what is in it must be installed here: {error}")
     return tuple(directories)
 
 

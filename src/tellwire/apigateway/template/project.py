@@ -1,6 +1,6 @@
 """Reading a template into a project: the composition of this package."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tellwire.apigateway.definition import Api, Project
@@ -8,6 +8,7 @@ from tellwire.apigateway.template.api import read_api
 from tellwire.apigateway.template.code import CodeFinder
 from tellwire.apigateway.template.functions import read_functions
 from tellwire.apigateway.template.leftovers import note_leftovers
+from tellwire.apigateway.template.rules import check_rules
 from tellwire.apigateway.template.source import Source, read_source
 from tellwire.apigateway.template.stack import Stack
 from tellwire.apigateway.template.tables import read_tables
@@ -23,6 +24,7 @@ def read_project(
     region: str = "us-east-1",
     parameters: Mapping[str, str] | None = None,
     workspace: Path | None = None,
+    functions: Collection[str] = (),
 ) -> Project:
     """Return what a template says.
 
@@ -37,13 +39,16 @@ def read_project(
         parameters: values of the template's parameters; the rest have their defaults.
         workspace: a directory for code that stands in the template itself (`InlineCode`, `ZipFile`). It must live as
             long as the functions are invoked.
+        functions: logical ids of functions to read beside those that the API needs.
 
     Raises:
-        ConfigError: the template cannot be read, has no WebSocket API or several, or a route needs what is not here.
+        ConfigError: the template cannot be read, has no WebSocket API or several, a rule of it does not hold, or a
+            function needs what is not here.
     """
     source = read_source(path)
     identity = Api(routes=(), region=region)
     stack = Stack(source.body, name=source.stack_name, identity=identity, parameters=parameters or {})
+    check_rules(source.body.get("Rules") or {}, stack)
     if _is_sam(source):
         # Imported here: it takes a second, belongs to an extra, and a CDK app needs none of it.
         try:
@@ -53,12 +58,12 @@ def read_project(
         body = translate(source.body, stack.resolve, parameters or {}, region)
         stack = Stack(body, name=source.stack_name, identity=identity, parameters=parameters or {})
     api = read_api(stack, stage)
-    functions = read_functions(stack, CodeFinder(source, workspace), api)
+    found = read_functions(stack, CodeFinder(source, workspace), api, functions)
     tables, ttl_attributes = read_tables(stack)
     note_leftovers(stack)
     return Project(
         api=api,
-        functions=functions,
+        functions=found,
         tables=tables,
         ttl_attributes=ttl_attributes,
         notes=tuple(dict.fromkeys(stack.notes)),

@@ -125,7 +125,30 @@ def test_a_layer_that_is_not_here_is_noted(template: Template, read: Read, tmp_p
     project = read(function(template, Layers=[{"Ref": "Shared"}]))
     assert project.functions["Fn"].layers == ()
     [note] = project.notes
-    assert note.startswith("function Fn: a layer is left out: AWS::Lambda::LayerVersion Shared")
+    assert note.startswith(
+        "a layer is left out, what is in it must be installed here: AWS::Lambda::LayerVersion Shared"
+    )
+
+
+def other_function(template: Template) -> Template:
+    template["Resources"]["Other"] = {**template["Resources"]["Fn"]}
+    return template
+
+
+def test_a_function_that_no_route_needs_is_read_if_it_is_asked_for(template: Template, read: Read) -> None:
+    assert list(read(other_function(template)).functions) == ["Fn"]
+    assert list(read(other_function(template), functions=["Other"]).functions) == ["Fn", "Other"]
+
+
+def test_a_function_that_is_asked_for_and_not_there_is_an_error(template: Template, read: Read) -> None:
+    with pytest.raises(ConfigError, match=r"^function: got 'Another'; allowed: Fn, Other$"):
+        read(other_function(template), functions=["Another"])
+
+
+def test_a_layer_of_several_functions_is_noted_once(template: Template, read: Read) -> None:
+    template["Resources"]["Shared"] = {"Type": "AWS::Lambda::LayerVersion", "Properties": {"Content": "missing"}}
+    function(template, Layers=[{"Ref": "Shared"}])
+    assert len(read(other_function(template), functions=["Other"]).notes) == 1
 
 
 def serverless(**functions: dict[str, Any]) -> Template:
