@@ -8,15 +8,12 @@ between two events, goes on as if nothing had happened. Fork before the first ca
 """
 
 import asyncio
-import atexit
-import functools
-import os
-import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tellwire import progress
+from tellwire.background import background_loop, run
 from tellwire.broadcast import current_broadcaster, use_broadcaster
 from tellwire.errors import UploadFailed
 from tellwire.messages import (
@@ -45,27 +42,25 @@ __all__ = [
 
 T = TypeVar("T")
 
-_STOP_SECONDS = 1.0
-
 
 def broadcast_to_user(user_id: str, message: Message) -> Delivery:
     """Send `message` to every device of a user. See `tellwire.broadcast_to_user`."""
-    return _run(current_broadcaster().broadcast_to_user(user_id, message))
+    return run(current_broadcaster().broadcast_to_user(user_id, message))
 
 
 def broadcast_to_connection(connection_id: str, message: Message) -> Delivery:
     """Send `message` to one connection. See `tellwire.broadcast_to_connection`."""
-    return _run(current_broadcaster().broadcast_to_connection(connection_id, message))
+    return run(current_broadcaster().broadcast_to_connection(connection_id, message))
 
 
 def broadcast_to_connections(connection_ids: Iterable[str], message: Message) -> Delivery:
     """Send `message` to each of these connections once. See `tellwire.broadcast_to_connections`."""
-    return _run(current_broadcaster().broadcast_to_connections(connection_ids, message))
+    return run(current_broadcaster().broadcast_to_connections(connection_ids, message))
 
 
 def broadcast_to_all(message: Message) -> Delivery:
     """Send `message` to every connection. See `tellwire.broadcast_to_all`."""
-    return _run(current_broadcaster().broadcast_to_all(message))
+    return run(current_broadcaster().broadcast_to_all(message))
 
 
 class Upload:
@@ -132,50 +127,10 @@ class track_upload(progress.track_upload):  # noqa: N801 - used like a function
     """
 
     def __enter__(self) -> Upload:
-        _run(self.upload.begin())
-        return Upload(self.upload, _background_loop(os.getpid()))
+        run(self.upload.begin())
+        return Upload(self.upload, background_loop())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _run(self.upload.end(error))
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    loop = _background_loop(os.getpid())
-    if loop.is_closed():
-        work.close()
-        raise RuntimeError("tellwire.sync has stopped: the interpreter is exiting")
-    future = asyncio.run_coroutine_threadsafe(work, loop)
-    try:
-        return future.result()
-    except BaseException:
-        # Ctrl-C lands here, in the waiting thread: let the work end too.
-        future.cancel()
-        raise
-
-
-_starting = threading.Lock()
-
-
-def _background_loop(process_id: int) -> asyncio.AbstractEventLoop:
-    with _starting:
-        return _start_loop(process_id)
-
-
-@functools.cache
-def _start_loop(process_id: int) -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name=f"tellwire-{process_id}", daemon=True)
-    thread.start()
-    atexit.register(_stop_loop, loop, thread)
-    return loop
-
-
-def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    # A daemon thread that is in the middle of something when the interpreter goes down can take it down the hard way.
-    if thread.is_alive():
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_STOP_SECONDS)
-    if not thread.is_alive():
-        loop.close()
+        run(self.upload.end(error))

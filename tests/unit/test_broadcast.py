@@ -4,8 +4,9 @@ import pytest
 
 from tellwire import broadcast, engine
 from tellwire.broadcast import Broadcaster, use_broadcaster
-from tellwire.carriers.http import HttpCarrier, http_base_url
+from tellwire.carriers.http import HttpCarrier
 from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig
+from tellwire.http_client import http_base_url
 from tellwire.messages import create_message, create_notification_message
 from tellwire.model import Delivery, Target
 from tellwire.testing import MemoryCarrier

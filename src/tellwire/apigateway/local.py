@@ -19,7 +19,7 @@ from tellwire.apigateway.management import Management
 from tellwire.apigateway.runner.functions import Deployed, Functions, lambda_environment
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.runner.process import WorkerProcess
-from tellwire.apigateway.sigv4 import Credentials
+from tellwire.aws.sigv4 import Credentials
 from tellwire.carriers.hub import Hub
 from tellwire.errors import ConfigError
 from tellwire.gateway.frames import text_frames

@@ -23,7 +23,8 @@ from tellwire.apigateway import choices
 from tellwire.apigateway.answers import ERROR_TYPES, answer_headers
 from tellwire.apigateway.definition import Api
 from tellwire.apigateway.events import Caller
-from tellwire.apigateway.sigv4 import BadSignature, Credentials, SignedRequest, is_signed, verify
+from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, is_signed, verify
+from tellwire.aws.sigv4 import Credentials
 from tellwire.carriers.hub import Hub
 from tellwire.gateway.socket import Connection
 from tellwire.model import Target, timestamp

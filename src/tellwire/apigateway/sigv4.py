@@ -1,13 +1,9 @@
 """Checking AWS Signature Version 4 on requests to the management API. Pure.
 
-Only what `execute-api` uses: signed headers, an unsigned clock skew of five minutes, and a path that is encoded once
-more in the canonical request than on the wire (`/prod/@connections/abc%3D` is signed as
-`/prod/%40connections/abc%253D`), so it must be read undecoded.
-
-Source: IAM user guide, "Create a signed AWS API request".
+What a signature is made of is in `aws.sigv4`; here is what makes one acceptable: all it must say, the right key and
+service, a clock that is at most five minutes off.
 """
 
-import hashlib
 import hmac
 import re
 import time
@@ -15,9 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote
 
-ALGORITHM: Final = "AWS4-HMAC-SHA256"
+from tellwire.aws.sigv4 import (
+    ALGORITHM,
+    Credentials,
+    canonical_request,
+    scope_of,
+    sha256_hex,
+    signature_of,
+    signing_key,
+)
+
 MAX_SKEW_SECONDS: Final = 300.0
 
 _AUTHORIZATION = re.compile(
@@ -25,17 +29,6 @@ _AUTHORIZATION = re.compile(
     r"/aws4_request\s*,\s*SignedHeaders=(?P<headers>[^,\s]+)\s*,\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
 )
 _UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An access key. Its secret never shows."""
-
-    access_key_id: str
-    secret_access_key: str
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.access_key_id!r}, …)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +72,9 @@ def verify(request: SignedRequest, credentials: Credentials, now: float | None =
         raise BadSignature("InvalidSignatureException", "'Host' must be a 'SignedHeader' in the Authorization")
     signed_at = request.headers.get("x-amz-date", "")
     _require_fresh(signed_at, found["date"], time.time() if now is None else now)
-    scope = f"{found['date']}/{found['region']}/{found['service']}/aws4_request"
-    to_sign = f"{ALGORITHM}\n{signed_at}\n{scope}\n{_sha256(_canonical(request, found['headers'].split(';')))}"
-    key = _signing_key(credentials.secret_access_key, scope)
-    expected = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    scope = scope_of(found["date"], found["region"], found["service"])
+    key = signing_key(credentials.secret_access_key, scope)
+    expected = signature_of(key, signed_at, scope, _canonical(request, found["headers"].split(";")))
     if not hmac.compare_digest(expected, found["signature"]):
         raise BadSignature(
             "InvalidSignatureException",
@@ -103,27 +95,7 @@ def _require_fresh(signed_at: str, date: str, now: float) -> None:
 
 
 def _canonical(request: SignedRequest, signed_headers: list[str]) -> bytes:
-    pairs = (pair.partition("=") for pair in request.query.split("&") if pair)
-    # As it is on the wire, which is how it was signed.
-    query = "&".join(f"{name}={value}" for name, value in sorted((name, value) for name, _, value in pairs))
-    headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed_headers)
+    headers = [(name, request.headers.get(name, "")) for name in signed_headers]
     is_unsigned = request.headers.get("x-amz-content-sha256") == _UNSIGNED_PAYLOAD
-    payload = _UNSIGNED_PAYLOAD if is_unsigned else _sha256(request.body)
-    path = "/".join(map(_encoded, request.path.split("/")))
-    return "\n".join((request.method, path, query, headers, ";".join(signed_headers), payload)).encode()
-
-
-def _signing_key(secret: str, scope: str) -> bytes:
-    key = f"AWS4{secret}".encode()
-    for part in scope.split("/"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    return key
-
-
-def _encoded(text: str) -> str:
-    # RFC 3986 leaves these and letters and digits as they are; quote knows no smaller set.
-    return quote(text, safe="~")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    payload_hash = _UNSIGNED_PAYLOAD if is_unsigned else sha256_hex(request.body)
+    return canonical_request(request.method, request.path, request.query, headers, payload_hash)

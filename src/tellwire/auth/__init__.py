@@ -5,6 +5,7 @@ token ─▶ TokenCache ─▶ JwtAuthenticator ─▶ keys (Secret | Jwks)
 """
 
 from tellwire.auth.cache import TokenCache
+from tellwire.auth.choice import make_authenticator
 from tellwire.auth.cognito import CognitoRules, cognito_issuer
 from tellwire.auth.jwks import Jwks
 from tellwire.auth.jwt import ClaimRules, JwtAuthenticator, KeySource, Secret, StandardRules
@@ -20,5 +21,6 @@ __all__ = [
     "StandardRules",
     "TokenCache",
     "cognito_issuer",
+    "make_authenticator",
     "mint_token",
 ]

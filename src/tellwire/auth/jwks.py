@@ -8,16 +8,14 @@ again for ten seconds, however many such tokens come. Callers that need the same
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import jwt
 import msgspec
-from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
 
 from tellwire.errors import ConfigError, KeysUnavailable, TokenInvalid
+from tellwire.http_client import HttpClient, HttpFailed
 from tellwire.limits import JWKS_MAX_AGE_SECONDS, JWKS_MAX_BYTES, JWKS_PENALTY_SECONDS
 from tellwire.model import is_loopback
 from tellwire.ports import Clock, SystemClock
@@ -26,7 +24,7 @@ logger = logging.getLogger("tellwire.auth")
 
 Keys = dict[str, tuple[Any, str]]
 _ALGORITHMS: Final[dict[tuple[Any, Any], str]] = {("RSA", None): "RS256", ("EC", "P-256"): "ES256"}
-_FETCH_TIMEOUT: Final = timedelta(seconds=3)
+_FETCH_SECONDS: Final = 3.0
 
 
 class Jwks:
@@ -92,7 +90,7 @@ class Jwks:
             self._keys = parse_jwks(await self._fetch_with_one_retry(self._url))
             self._fetched_at = self._clock.now()
             self._answered = True
-        except (PyreqwestError, OSError, ConfigError) as error:
+        except (HttpFailed, OSError, ConfigError) as error:
             logger.warning("cannot fetch the key set from %s: %s", self._url, error)
         finally:
             self._tried_at = self._clock.now()
@@ -101,18 +99,22 @@ class Jwks:
     async def _fetch_with_one_retry(self, url: str) -> bytes:
         try:
             return await self._fetch(url)
-        except (PyreqwestError, OSError):
+        except (HttpFailed, OSError):
             return await self._fetch(url)
 
 
 async def fetch_over_http(url: str) -> bytes:
-    """Return the body at `url`; a status other than 2xx is an error."""
-    async with ClientBuilder().timeout(_FETCH_TIMEOUT).follow_redirects(False).error_for_status().build() as client:
-        response = await client.get(url).build().send()
-        body = bytes(await response.bytes())
-    if len(body) > JWKS_MAX_BYTES:
-        raise OSError(f"the key set has {len(body):,} bytes; allowed: at most {JWKS_MAX_BYTES:,}")
-    return body
+    """Fetch a key set: within three seconds, without redirects; anything but 200 is an error."""
+    client = HttpClient(url, _FETCH_SECONDS)
+    try:
+        answer = await client.send("GET", "")
+    finally:
+        await client.close()
+    if answer.status != 200:
+        raise OSError(f"it answered {answer.status}")
+    if len(answer.body) > JWKS_MAX_BYTES:
+        raise OSError(f"the key set has {len(answer.body):,} bytes; allowed: at most {JWKS_MAX_BYTES:,}")
+    return answer.body
 
 
 def parse_jwks(document: str | bytes) -> Keys:

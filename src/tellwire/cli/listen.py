@@ -19,9 +19,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tellwire.carriers.http import http_base_url
 from tellwire.cli.common import config_option, current_settings, token_for, url_option
 from tellwire.cli.screen import JsonLines, Output, OutputLost, Screen
+from tellwire.http_client import http_base_url
 
 _FIRST_WAIT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 15.0

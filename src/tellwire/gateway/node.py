@@ -6,11 +6,10 @@ The only module that knows which clock, which authenticator and which carrier th
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from tellwire.auth import CognitoRules, Jwks, JwtAuthenticator, Secret, StandardRules, TokenCache, cognito_issuer
+from tellwire.auth import make_authenticator
 from tellwire.broadcast import Broadcaster
 from tellwire.carriers.hub import Hub
 from tellwire.config import Settings
-from tellwire.errors import ConfigError
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.http_api import HttpApi, Stats
@@ -19,35 +18,6 @@ from tellwire.gateway.server import Server
 from tellwire.gateway.sessions import Sessions
 from tellwire.gateway.socket import SocketLimits, Sockets
 from tellwire.ports import Authenticator, Clock, SystemClock
-
-
-def make_authenticator(settings: Settings, clock: Clock) -> Authenticator:
-    """Return what verifies tokens by these settings.
-
-    Raises:
-        ConfigError: they name no way, or more than one.
-    """
-    match settings.key_sources:
-        case []:
-            raise ConfigError(
-                "no way to verify tokens: set TELLWIRE_JWT_SECRET, TELLWIRE_JWKS_URL or COGNITO_USER_POOL_ID "
-                "(or try it out with --dev)"
-            )
-        case [_]:
-            return TokenCache(_jwt_authenticator(settings, clock), clock)
-        case several:
-            raise ConfigError(f"tokens: got {' and '.join(several)}; allowed: one of them")
-
-
-def _jwt_authenticator(settings: Settings, clock: Clock) -> JwtAuthenticator:
-    if settings.cognito_user_pool_id and settings.cognito_client_id:
-        issuer = cognito_issuer(settings.cognito_user_pool_id)
-        keys = Jwks(f"{issuer}/.well-known/jwks.json", clock=clock)
-        return JwtAuthenticator(keys, CognitoRules(issuer, settings.cognito_client_id), clock)
-    rules = StandardRules(settings.jwt_issuer, settings.jwt_audience)
-    if settings.jwt_secret is not None:
-        return JwtAuthenticator(Secret(settings.jwt_secret), rules, clock)
-    return JwtAuthenticator(Jwks(settings.jwks_url, settings.jwks, clock), rules, clock)
 
 
 class Node:

@@ -124,7 +124,7 @@ async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
 async def test_after_a_pause_a_connection_found_closed_is_made_again(
     monkeypatch: pytest.MonkeyPatch, pause_seconds: float
 ) -> None:
-    monkeypatch.setattr("tellwire.carriers.http._PAUSE_SECONDS", pause_seconds)
+    monkeypatch.setattr("tellwire.http_client._PAUSE_SECONDS", pause_seconds)
     handlers: list[asyncio.Task[Any] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

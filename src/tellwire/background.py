@@ -1,0 +1,58 @@
+"""The event loop that synchronous code borrows: one thread in each process, started when first needed.
+
+A child process makes its own. What is called in the caller's context runs in it: a deadline set around a call holds.
+"""
+
+import asyncio
+import atexit
+import functools
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_STOP_SECONDS = 1.0
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` on the background loop and wait for it."""
+    loop = background_loop()
+    if loop.is_closed():
+        work.close()
+        raise RuntimeError("tellwire.sync has stopped: the interpreter is exiting")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except BaseException:
+        # Ctrl-C lands here, in the waiting thread: let the work end too.
+        future.cancel()
+        raise
+
+
+_starting = threading.Lock()
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop of this process."""
+    with _starting:
+        return _start_loop(os.getpid())
+
+
+@functools.cache
+def _start_loop(process_id: int) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=f"tellwire-{process_id}", daemon=True)
+    thread.start()
+    atexit.register(_stop_loop, loop, thread)
+    return loop
+
+
+def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    # A daemon thread that is in the middle of something when the interpreter goes down can take it down the hard way.
+    if thread.is_alive():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_STOP_SECONDS)
+    if not thread.is_alive():
+        loop.close()

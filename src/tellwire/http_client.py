@@ -1,0 +1,167 @@
+"""HTTP to somewhere else, the way everything here speaks it: pooled connections, one timeout for each attempt, and
+failures that say whether the request can have gone out.
+
+Whether to try again is for the caller to say: only it knows what harm a second time does.
+"""
+
+import atexit
+import functools
+import math
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import PyreqwestError
+
+from tellwire.errors import ConfigError, shown
+from tellwire.model import is_loopback
+
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+# How the HTTP client says so. Its ConnectError also stands for a connection lost after the request was written.
+_NEVER_CONNECTED: Final = "client error (Connect)"
+_CONNECTION_LOST: Final = "client error (SendRequest)"
+
+_PAUSE_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 0.05
+
+# Below the keep-alive of the other side, so that we are the one to let an idle connection go.
+_POOL_IDLE: Final = timedelta(seconds=50)
+
+
+def http_base_url(url: str, what: str = "gateway URL") -> str:
+    """Return the HTTP address of a place given as http(s):// or ws(s)://, without a slash at the end.
+
+    Raises:
+        ConfigError: neither, or with a user name, query or fragment in it; `what` is what it calls it.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in _SCHEMES or not parts.hostname or set(url) & set("@?# \t\r\n"):
+        # A user name, a query or a fragment may be a secret.
+        given = "one that may hold a secret" if set(url) & set("@?#") else shown(url)
+        raise ConfigError(
+            f"{what}: got {given}; allowed: http://host[:port][/path], https, ws or wss, without user or query"
+        )
+    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def full_jitter(first_seconds: float, longest_seconds: float) -> Iterator[float]:
+    """Yield how long to wait before each further try: anything up to a bound that doubles."""
+    bound = first_seconds
+    while True:
+        yield random.uniform(0, bound)  # noqa: S311 - jitter
+        bound = min(2 * bound, longest_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpFailed(Exception):
+    """There is no answer. `not_sent`: the request cannot have been acted on; otherwise it may have been."""
+
+    def __init__(self, reason: str, *, not_sent: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.not_sent = not_sent
+
+
+class HttpClient:
+    """One place's client. Its connections are shared by every event loop of the process.
+
+    Raises:
+        ConfigError: the process was forked after a client was made.
+    """
+
+    def __init__(self, url: str, attempt_seconds: float, headers: Mapping[str, str] | None = None) -> None:
+        self._url = url
+        self._used_at = math.inf
+        self._woke_at = -math.inf
+        builder = (
+            ClientBuilder()
+            .default_headers(dict(headers or {}))
+            .user_agent("tellwire")
+            .follow_redirects(False)
+            .pool_idle_timeout(_POOL_IDLE)
+            .timeout(timedelta(seconds=attempt_seconds))
+        )
+        # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
+        try:
+            self._client = (builder.no_proxy() if is_loopback(urlsplit(url).hostname) else builder).build()
+        except RuntimeError as error:
+            raise ConfigError("this process was forked after a first publish: fork before it, or spawn") from error
+        rest_before_exit()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Answer:
+        """Send one request, once. `path` is undecoded and comes after the place's URL.
+
+        Raises:
+            HttpFailed: there is no whole answer.
+        """
+        request = self._client.request(method, self._url + path)
+        if headers is not None:
+            request = request.headers(dict(headers))
+        if body is not None:
+            request = request.body_bytes(body)
+        if timeout_seconds is not None:
+            request = request.timeout(timedelta(seconds=timeout_seconds))
+        after_pause = self._wakes()
+        try:
+            response = await request.build().send()
+            return Answer(response.status, response.headers, bytes(await response.bytes()))
+        except PyreqwestError as error:
+            causes = _causes(error)
+            # After a pause, a connection that turns out to be closed was closed during the pause, by a server that
+            # never saw the request.
+            not_sent = _NEVER_CONNECTED in causes or (after_pause and _CONNECTION_LOST in causes)
+            raise HttpFailed(causes[-1], not_sent=not_sent) from error
+
+    async def close(self) -> None:
+        """Let the pooled connections go."""
+        await self._client.close()
+
+    def _wakes(self) -> bool:
+        """Tell whether an attempt made now comes right after a pause, in which any pooled connection may have died."""
+        now = time.monotonic()
+        if now - self._used_at > _PAUSE_SECONDS:
+            self._woke_at = now
+        self._used_at = now
+        return now - self._woke_at <= _PAUSE_SECONDS
+
+
+@functools.cache
+def rest_before_exit() -> None:
+    """Let the process end a moment after its last answer.
+
+    The HTTP client's threads touch Python objects for a moment after an answer is in; a process that ends within that
+    moment is aborted by the interpreter (pyreqwest 0.15, PyO3 threads during finalization).
+    """
+    atexit.register(time.sleep, _REST_SECONDS)
+
+
+def _causes(error: PyreqwestError) -> list[str]:
+    """Return the chain of causes, outermost first: the last says "Connection refused", the first "connection error"."""
+    details: Any = error.args[1] if len(error.args) > 1 else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [str(cause["message"]) for cause in causes or ()] or [str(error.args[0] if error.args else error)]
