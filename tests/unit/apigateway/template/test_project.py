@@ -98,7 +98,7 @@ def test_what_cannot_be_had_locally_is_named_in_one_line_each(sam: Project) -> N
             "set it with --env-file",
             "function ConnectFunction: environment variable SHARED_BUCKET: Fn::ImportValue 'shared-bucket' cannot be "
             "resolved locally; set it with --env-file",
-            "function MessageFunction: a layer is left out: "
+            "a layer is left out, what is in it must be installed here: "
             "arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV3:1 is not in the template",
             "route whisper: it does not answer, as on AWS: "
             "there is no AWS::ApiGatewayV2::RouteResponse with RouteResponseKey $default",
