@@ -30,6 +30,11 @@ def progress_of(carrier: MemoryCarrier) -> list[float]:
     return [m["data"]["progress"] for m in carrier.sent_to("user-1") if m["type"] == "upload_progress"]
 
 
+async def until_sent(carrier: MemoryCarrier, count: int) -> None:
+    while len(carrier.sent_to("user-1")) < count:
+        await asyncio.sleep(0.001)
+
+
 async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCarrier) -> None:
     async with track(carrier) as upload:
         seen = [row async for row in upload.count(range(100))]
@@ -137,7 +142,7 @@ def test_a_tally_only_rises_whatever_it_is_told(updates: list[tuple[int, int]], 
 async def test_bytes_serve_when_nobody_knows_the_rows(carrier: MemoryCarrier) -> None:
     async with track(carrier, total_rows=None, total_bytes=1000, interval_seconds=0.001) as upload:
         upload.update(rows=3, bytes_read=250)
-        await asyncio.sleep(0.005)
+        await until_sent(carrier, 2)
     half = carrier.sent_to("user-1")[1]["data"]
     assert half["progress"] == 25
     assert half["message"] == "Row 3"
@@ -147,7 +152,7 @@ async def test_bytes_serve_when_nobody_knows_the_rows(carrier: MemoryCarrier) ->
 async def test_own_words_replace_the_made_ones(carrier: MemoryCarrier) -> None:
     async with track(carrier, interval_seconds=0.001) as upload:
         upload.update(rows=1, message="Saving to the database")
-        await asyncio.sleep(0.005)
+        await until_sent(carrier, 2)
         upload.summary = "1 part, none left out"
     words = [m["data"]["message"] for m in carrier.sent_to("user-1")]
     assert words == ["Starting…", "Saving to the database", "1 part, none left out"]
