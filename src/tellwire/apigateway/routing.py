@@ -32,7 +32,7 @@ class Router:
     """
 
     def __init__(self, api: Api) -> None:
-        self._select = compile_selection(api.route_selection_expression)
+        self._select = compile_selection(api.route_selection_expression, "route")
         # A client must not be able to ask for $connect, $disconnect, or $default by name.
         self._routes = {route.key: route for route in api.routes if not route.key.startswith("$")}
         self._default = api.route(DEFAULT)
@@ -43,19 +43,20 @@ class Router:
         return self._default if key is None else self._routes.get(key, self._default)
 
 
-def compile_selection(expression: str) -> Selector:
-    """Return what a selection expression does to a message.
+def compile_selection(expression: str, what: str) -> Selector:
+    """Return what a selection expression does to a message. `what` it selects is for the error.
 
     Raises:
         ConfigError: it is not an expression, or has another variable than `request.body`.
     """
+    named = f"{what} selection expression"
     if (whole := _WHOLE.fullmatch(expression)) is not None:
-        parts: list[str | _Finder] = [_finder(whole[1], expression)]
+        parts: list[str | _Finder] = [_finder(whole[1], expression, named)]
     else:
         pieces = _VARIABLE.split(expression)
-        parts = [_finder(piece, expression) if index % 2 else piece for index, piece in enumerate(pieces)]
+        parts = [_finder(piece, expression, named) if index % 2 else piece for index, piece in enumerate(pieces)]
         for fixed in parts[::2]:
-            _require_plain(str(fixed), expression)
+            _require_plain(str(fixed), expression, named)
         parts = [part.replace("\\$", "$") if isinstance(part, str) else part for part in parts]
 
     def select(text: str) -> str | None:
@@ -71,13 +72,11 @@ def compile_selection(expression: str) -> Selector:
 _Finder = Callable[[Any], str]
 
 
-def _finder(path: str, expression: str) -> _Finder:
+def _finder(path: str, expression: str, named: str) -> _Finder:
     try:
         compiled = jsonpath.compile(f"$.{path}")
     except jsonpath.JSONPathError as error:
-        raise ConfigError(
-            f"route selection expression: got {expression!r}; {path!r} is not a JSONPath after $request.body."
-        ) from error
+        raise ConfigError(f"{named}: got {expression!r}; {path!r} is not a JSONPath after $request.body.") from error
 
     def find(body: Any) -> str:
         # JSONPath looks into objects and arrays; in anything else there is nothing to find.
@@ -92,9 +91,9 @@ def _finder(path: str, expression: str) -> _Finder:
     return find
 
 
-def _require_plain(fixed: str, expression: str) -> None:
+def _require_plain(fixed: str, expression: str, named: str) -> None:
     if _SOMETHING_ELSE.search(fixed) is not None:
         raise ConfigError(
-            f"route selection expression: got {expression!r}; allowed: $request.body.<path>, "
+            f"{named}: got {expression!r}; allowed: $request.body.<path>, "
             "${request.body.<path>} between plain text, or plain text"
         )

@@ -129,6 +129,54 @@ def contract(start: StartContract) -> Contract:
     return start()
 
 
+@pytest.fixture
+def with_model(tmp_path: Path) -> Iterator[Contract]:
+    """Start an API whose `$default` has a model, and answers. Only a template can say so."""
+    template = tmp_path / "template.json"
+    template.write_text(json.dumps(_template_with_model(tmp_path / "events.jsonl")))
+    with _command(tmp_path, "--template", str(template)) as contract:
+        yield contract
+
+
+def _template_with_model(events_file: Path) -> dict[str, Any]:
+    def resource(kind: str, **properties: Any) -> dict[str, Any]:
+        return {"Type": f"AWS::{kind}", "Properties": properties}
+
+    own = {"ApiId": {"Ref": "Chat"}}
+    resources = {
+        "Chat": resource(
+            "ApiGatewayV2::Api", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action"
+        ),
+        "Prod": resource("ApiGatewayV2::Stage", StageName="prod", **own),
+        "Default": resource(
+            "ApiGatewayV2::Route",
+            RouteKey="$default",
+            Target={"Fn::Sub": "integrations/${Proxy}"},
+            RequestModels={"$default": "Said"},
+            RouteResponseSelectionExpression="$default",
+            **own,
+        ),
+        "Answer": resource(
+            "ApiGatewayV2::RouteResponse", RouteId={"Ref": "Default"}, RouteResponseKey="$default", **own
+        ),
+        "Proxy": resource(
+            "ApiGatewayV2::Integration",
+            IntegrationType="AWS_PROXY",
+            IntegrationUri={"Fn::GetAtt": "Function.Arn"},
+            **own,
+        ),
+        "Said": resource("ApiGatewayV2::Model", Name="Said", Schema={"type": "object", "required": ["text"]}, **own),
+        "Function": resource(
+            "Lambda::Function",
+            Handler="handlers.default",
+            Runtime="python3.12",
+            Code=str(Path(handlers.__file__).parent),
+            Environment={"Variables": {"EVENTS_FILE": str(events_file)}},
+        ),
+    }
+    return {"Resources": resources}
+
+
 def _routes(without: tuple[str, ...], disconnect: Any) -> dict[str, Any]:
     routes = ROUTES if disconnect is None else ROUTES | {"$disconnect": disconnect}
     return {key: handler for key, handler in routes.items() if key not in without}
@@ -166,30 +214,28 @@ def _in_process(
     selection: str | None = None,
     disconnect: Any = None,
 ) -> Iterator[Contract]:
-    events_file, log = directory / "events.jsonl", directory / "log"
     module = "tests.contract.api_gateway.handlers"
-    command = [
-        str(Path(sys.executable).with_name("tellwire")),
-        "local",
-        "--port",
-        "0",
-        "--clock",
-        "manual",
-        "--no-reload",
-    ]
+    arguments = ["--answer", "answering"]
     for key, handler in _routes(without, disconnect).items():
-        command += ["--route", f"{key}={module}:{handler.__name__}"]
-    command += ["--answer", "answering"]
+        arguments += ["--route", f"{key}={module}:{handler.__name__}"]
     if authorizer:
-        command += ["--authorizer", f"{module}:authorize"]
+        arguments += ["--authorizer", f"{module}:authorize"]
         for source in AUTHORIZER_SOURCES:
-            command += ["--identity-source", source]
+            arguments += ["--identity-source", source]
     if selection is not None:
-        command += ["--selection", selection]
+        arguments += ["--selection", selection]
+    with _command(directory, *arguments) as contract:
+        yield contract
+
+
+@contextmanager
+def _command(directory: Path, *arguments: str) -> Iterator[Contract]:
+    events_file, log = directory / "events.jsonl", directory / "log"
+    tellwire = str(Path(sys.executable).with_name("tellwire"))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            command,
+            [tellwire, "local", "--port", "0", "--clock", "manual", "--no-reload", *arguments],
             env=kept | {"EVENTS_FILE": str(events_file)},
             cwd=Path(__file__).parents[3],
             stdout=subprocess.PIPE,

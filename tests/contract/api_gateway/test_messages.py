@@ -136,6 +136,28 @@ def test_messages_of_one_connection_run_at_the_same_time(contract: Contract) -> 
         assert time.monotonic() - started < 2.9
 
 
+def test_a_message_that_is_not_what_the_model_says_is_a_bad_request_body(with_model: Contract) -> None:
+    bad = ['{"action": "say"}', "[]", "not json", "", "[" * 900 + "]" * 900]
+    good = '{"text": "hello"}'
+    with with_model.connect() as client:
+        heard = []
+        for text in bad:
+            client.send(text)
+            heard.append(str(client.recv(10)))
+        client.send(good)
+        assert client.recv(10) == f"default {good}"
+    # The function heard of the good message only.
+    [event] = with_model.events("MESSAGE", 1)
+    assert event["body"] == good
+    connection_id = re.escape(event["requestContext"]["connectionId"])
+    refused = re.compile(
+        r'\{"message" : "Bad request body", '
+        rf'"connectionId": "{connection_id}", '
+        r'"messageId": "[A-Za-z0-9_-]{15}="\}'
+    )
+    assert all(refused.fullmatch(frame) for frame in heard), heard
+
+
 def test_a_function_can_answer_through_the_management_api(contract: Contract) -> None:
     with contract.connect() as client:
         client.send('{"action": "custom", "do": "post", "text": "héllo"}')

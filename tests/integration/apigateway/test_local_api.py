@@ -65,6 +65,21 @@ async def test_a_connect_that_requires_an_api_key(keys: frozenset[str], headers:
         assert await status(local, headers) == expected
 
 
+async def test_a_message_that_is_not_what_the_model_says_does_not_reach_the_function() -> None:
+    heard = []
+
+    def say(event: Any, context: Any) -> Any:
+        heard.append(event["body"])
+        return {"statusCode": 200, "body": "heard"}
+
+    route = Route("$default", "say", answers=True, models={"$default": {"type": "object"}})
+    async with running(Api((route,)), say=say) as local, client(local) as device:
+        for text, answer in [("[]", "Bad request body"), ("no json", "Bad request body"), ("{}", "heard")]:
+            await device.send(text)
+            assert answer in str(await device.recv())
+    assert heard == ["{}"]
+
+
 async def test_above_500_new_connections_a_second_clients_are_throttled() -> None:
     clock = FakeClock()
     async with running(Api((Route("$default", "ok"),)), clock, ok=ok) as local:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tellwire.apigateway.integration import Malformed, error_frame, read_response
+from tellwire.apigateway.integration import Malformed, bad_request_frame, error_frame, read_response
 
 
 @pytest.mark.parametrize("status", [200, 204, 299, "200", 301, 404, 599])
@@ -85,4 +85,10 @@ def test_a_subprotocol_that_no_header_can_carry_is_malformed(given: str) -> None
 def test_error_frames_have_the_spaces_of_aws() -> None:
     assert error_frame("Forbidden", "eHrdFcnvvHcCE-w=", "eHrjDEuVPHcFWMg=") == (
         b'{"message": "Forbidden", "connectionId":"eHrdFcnvvHcCE-w=", "requestId":"eHrjDEuVPHcFWMg="}'
+    )
+
+
+def test_the_frame_of_a_bad_request_body_has_other_spaces_and_another_id() -> None:
+    assert bad_request_frame("eHrdFcnvvHcCE-w=", "eHrjDEuVPHcFWMg=") == (
+        b'{"message" : "Bad request body", "connectionId": "eHrdFcnvvHcCE-w=", "messageId": "eHrjDEuVPHcFWMg="}'
     )

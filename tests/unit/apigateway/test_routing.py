@@ -35,19 +35,19 @@ PAYLOAD = '{"service":"chat","action":"join","data":{"room":"room1234"},"n":5,"t
 def test_what_an_expression_selects(expression: str, key: str | None) -> None:
     if key is None:
         with pytest.raises(ConfigError):
-            compile_selection(expression)
+            compile_selection(expression, "route")
     else:
-        assert compile_selection(expression)(PAYLOAD) == key
+        assert compile_selection(expression, "route")(PAYLOAD) == key
 
 
 @pytest.mark.parametrize("text", ["", "hello", "{", "[1", "\ufeff{}", "nul", "{'a': 1}", "[" * 10_000])
 def test_what_is_no_json_selects_nothing(text: str) -> None:
-    assert compile_selection("$request.body.action")(text) is None
+    assert compile_selection("$request.body.action", "route")(text) is None
 
 
 @pytest.mark.parametrize("text", ["5", '"join"', "null", "true", "[]", "{}", '[{"action": "join"}]'])
 def test_json_without_the_path_selects_the_empty_key(text: str) -> None:
-    assert compile_selection("$request.body.action")(text) == ""
+    assert compile_selection("$request.body.action", "route")(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_json_without_the_path_selects_the_empty_key(text: str) -> None:
 )
 def test_another_expression_is_refused_by_name(expression: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        compile_selection(expression)
+        compile_selection(expression, "route")
     assert expression in str(caught.value).replace("\\\\", "\\")
 
 

@@ -59,6 +59,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     STAGE: _Kind("StageName"),
     ROUTE: _Kind(attributes={"RouteId": "{name}"}),
     ROUTE_RESPONSE: _Kind(attributes={"RouteResponseId": "{name}"}),
+    MODEL: _Kind(attributes={"ModelId": "{name}"}),
     INTEGRATION: _Kind(attributes={"IntegrationId": "{name}"}),
     AUTHORIZER: _Kind(attributes={"AuthorizerId": "{name}"}),
     FUNCTION: _kind("FunctionName", _FUNCTION_ARN),
