@@ -1,0 +1,106 @@
+"""The three functions behind the routes, each with a role and a log group of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Final, cast
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from tellwire.errors import ConfigError
+from tellwire.infra.permissions import of_logging
+from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
+
+_NO_CODE: Final = "# The handlers are in the layer.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Where `tellwire[aws]` is for a function, and what it was built for."""
+
+    layer: lambda_.ILayerVersion | None
+    code: lambda_.Code | None
+    runtime: lambda_.Runtime
+    architecture: lambda_.Architecture
+
+
+def make_package(
+    scope: Construct,
+    *,
+    layer: lambda_.ILayerVersion | PathLike[str] | str | None,
+    code: lambda_.Code | None,
+    runtime: lambda_.Runtime,
+    architecture: lambda_.Architecture,
+) -> Package:
+    """Return what functions are made of; a path becomes a layer.
+
+    Raises:
+        ConfigError: neither a layer nor code is given, or both; or there is nothing at the layer's path.
+    """
+    if (layer is None) is (code is None):
+        given = "both" if layer is not None else "neither"
+        raise ConfigError(f"layer, code: got {given}; allowed: one of them, with tellwire[aws] in it")
+    if isinstance(layer, str | PathLike):
+        layer = _make_layer(scope, Path(layer), runtime, architecture)
+    return Package(layer, code, runtime, architecture)
+
+
+def _make_layer(
+    scope: Construct, path: Path, runtime: lambda_.Runtime, architecture: lambda_.Architecture
+) -> lambda_.LayerVersion:
+    if not path.exists():
+        raise ConfigError(f"layer: got {str(path)!r}, which is not there; allowed: a zip with tellwire[aws] in it")
+    return lambda_.LayerVersion(
+        scope,
+        "Layer",
+        code=lambda_.Code.from_asset(str(path)),
+        compatible_runtimes=[runtime],
+        compatible_architectures=[architecture],
+        description="tellwire[aws]",
+    )
+
+
+def make_function(
+    scope: Construct,
+    name: str,
+    *,
+    package: Package,
+    handler: str,
+    code: lambda_.Code | None = None,
+    environment: Mapping[str, str],
+    statements: Sequence[iam.PolicyStatement],
+    log_retention: logs.RetentionDays,
+) -> lambda_.Function:
+    """Return a function that may do what `statements` say, and write its own log.
+
+    `code` is the user's own; None takes the package's.
+    """
+    group = logs.LogGroup(scope, f"{name}Log", retention=log_retention, removal_policy=RemovalPolicy.DESTROY)
+    role = iam.Role(
+        scope,
+        f"{name}Role",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        inline_policies={name: iam.PolicyDocument(statements=[*statements, of_logging(group)])},
+    )
+    function = lambda_.Function(
+        scope,
+        name,
+        handler=handler,
+        code=code or package.code or lambda_.Code.from_inline(_NO_CODE),
+        layers=[] if package.layer is None else [package.layer],
+        runtime=package.runtime,
+        architecture=package.architecture,
+        timeout=Duration.seconds(FUNCTION_TIMEOUT_SECONDS),
+        memory_size=FUNCTION_MEMORY_MB,
+        environment=dict(environment),
+        role=role,
+        log_group=group,
+    )
+    # The CDK adds a DependsOn for the role, which the role's ARN says already (cfn-lint W3005).
+    cast("lambda_.CfnFunction", function.node.default_child).add_deletion_override("DependsOn")
+    return function

@@ -1,0 +1,177 @@
+"""The construct: a WebSocket API with its handlers, its table, its logs and its alarms.
+
+    client ─▶ WebSocket API ─▶ $connect, $disconnect, $default ─▶ connections table
+    your function ─▶ connections table, @connections ─▶ client
+
+The second line is what `grant_broadcast` allows.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from os import PathLike
+from typing import Final
+
+from aws_cdk import CfnOutput, RemovalPolicy, Stack
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_cognito as cognito
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
+from constructs import Construct
+
+from tellwire.infra import access_log, permissions
+from tellwire.infra.alarms import Alarms
+from tellwire.infra.functions import make_function, make_package
+from tellwire.infra.table import make_table
+from tellwire.infra.tokens import MANAGEMENT_ENDPOINT, TABLE_NAME, token_environment
+
+REQUESTS_PER_SECOND: Final = 1000
+"""Of each route. The account's APIs share 10,000 in a region: a client gone wild must not take the others' share."""
+
+REQUEST_BURST: Final = 1000
+"""Of each route: an office that comes back after a deploy. AWS takes 500 new connections a second by itself."""
+
+DEFAULT_THROTTLE: Final = apigatewayv2.ThrottleSettings(rate_limit=REQUESTS_PER_SECOND, burst_limit=REQUEST_BURST)
+
+ROUTE_SELECTION_EXPRESSION: Final = "$request.body.type"
+"""Whatever a client of tellwire says has a `type`."""
+
+_HANDLERS: Final = "tellwire.aws.handlers"
+
+
+class RealtimeApi(Construct):
+    """A WebSocket API that tells users things, on AWS.
+
+        realtime = RealtimeApi(self, "Realtime", layer="dist/layer.zip", user_pool=pool, user_pool_client=client)
+        realtime.grant_broadcast(csv_worker)
+
+    Its stack has the outputs `WebSocketUrl` and `ManagementEndpoint`, so a stack has one such API.
+
+    Args:
+        layer: a Lambda layer with `tellwire[aws]` in it, or the path of its zip, for this `runtime` and `architecture`.
+        code: the same as the functions' code, in place of a layer.
+        user_pool, user_pool_client: the tokens are this pool's, made for this client.
+        jwks_url: or they are signed by a key of this set; say `TELLWIRE_JWT_ISSUER` and `TELLWIRE_JWT_AUDIENCE` in
+            `environment` too.
+        environment: more variables for `$connect` and `$default`; `TELLWIRE_JWT_SECRET` among them is the third way.
+        message_code: code for `$default` in which your module is, with `@default.on_message` in it.
+        message_handler: and its handler, as `app.default`.
+        stage_name: the path of both URLs.
+        runtime: the Python of all three functions.
+        architecture: their processor.
+        throttle: requests a second of each route, and at once; 1,000 both unless given.
+        log_retention: how long logs are kept, of functions and of accesses.
+        removal_policy: what becomes of the table when the stack is deleted. Its rows are worth nothing without the
+            sockets they stand for, so it goes.
+        point_in_time_recovery: of the table. Off, as nothing in it is worth recovering: clients that come back write
+            their rows anew.
+        alarm_topic: who hears of the alarms.
+        set_account_log_role: API Gateway writes access logs by a role that an account has once in a region. Where it
+            was never set, deploying fails with "CloudWatch Logs role ARN must be set in account settings": then say
+            True, in one stack.
+
+    Raises:
+        ConfigError: not exactly one of `layer` and `code`, or not exactly one way to verify tokens.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the CDK's name for it
+        *,
+        layer: lambda_.ILayerVersion | PathLike[str] | str | None = None,
+        code: lambda_.Code | None = None,
+        user_pool: cognito.IUserPool | None = None,
+        user_pool_client: cognito.IUserPoolClient | None = None,
+        jwks_url: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        message_code: lambda_.Code | None = None,
+        message_handler: str = f"{_HANDLERS}.default",
+        stage_name: str = "prod",
+        runtime: lambda_.Runtime = lambda_.Runtime.PYTHON_3_13,
+        architecture: lambda_.Architecture = lambda_.Architecture.ARM_64,
+        throttle: apigatewayv2.ThrottleSettings | None = None,
+        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+        removal_policy: RemovalPolicy = RemovalPolicy.DESTROY,
+        point_in_time_recovery: bool = False,
+        alarm_topic: sns.ITopic | None = None,
+        set_account_log_role: bool = False,
+    ) -> None:
+        super().__init__(scope, id)
+        package = make_package(self, layer=layer, code=code, runtime=runtime, architecture=architecture)
+        tokens = token_environment(
+            user_pool=user_pool, user_pool_client=user_pool_client, jwks_url=jwks_url, environment=environment or {}
+        )
+        table = make_table(self, removal_policy=removal_policy, point_in_time_recovery=point_in_time_recovery)
+        api = apigatewayv2.WebSocketApi(
+            self,
+            "Api",
+            api_name=f"{Stack.of(self).stack_name}-{id}",
+            route_selection_expression=ROUTE_SELECTION_EXPRESSION,
+        )
+        where = {TABLE_NAME: table.table_name}
+        make = partial(make_function, self, package=package, log_retention=log_retention)
+
+        self.layer = package.layer
+        self.connections_table = table
+        self.api = api
+        self.connect_function = make(
+            "ConnectHandler",
+            handler=f"{_HANDLERS}.connect",
+            environment=where | tokens,
+            statements=permissions.of_connect(table),
+        )
+        self.disconnect_function = make(
+            "DisconnectHandler",
+            handler=f"{_HANDLERS}.disconnect",
+            environment=where,
+            statements=permissions.of_disconnect(table),
+        )
+        self.default_function = make(
+            "DefaultHandler",
+            handler=message_handler,
+            code=message_code,
+            environment=where | tokens,
+            statements=permissions.of_default(table, api, stage_name),
+        )
+        for route_key, function in self._functions().items():
+            api.add_route(route_key, integration=WebSocketLambdaIntegration(function.node.id, function))
+        self.stage = apigatewayv2.WebSocketStage(
+            self,
+            "Stage",
+            web_socket_api=api,
+            stage_name=stage_name,
+            auto_deploy=True,
+            throttle=throttle or DEFAULT_THROTTLE,
+        )
+        access_log.log_accesses(self, self.stage, log_retention)
+        if set_account_log_role:
+            access_log.set_account_role(self, self.stage)
+        Alarms(self, "Alarms", functions=self._functions(), stage=self.stage, table=table, topic=alarm_topic)
+        CfnOutput(Stack.of(self), "WebSocketUrl", value=self.url)
+        CfnOutput(Stack.of(self), "ManagementEndpoint", value=self.management_endpoint)
+
+    @property
+    def url(self) -> str:
+        """What clients connect to: `wss://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
+        return self.stage.url
+
+    @property
+    def management_endpoint(self) -> str:
+        """What workers post to: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
+        return self.stage.callback_url
+
+    def grant_broadcast(self, function: lambda_.Function) -> None:
+        """Let a function of yours tell users things: it gets the variables that tellwire looks for, and the rights."""
+        function.add_environment(TABLE_NAME, self.connections_table.table_name)
+        function.add_environment(MANAGEMENT_ENDPOINT, self.management_endpoint)
+        for statement in permissions.of_broadcast(self.connections_table, self.api, self.stage.stage_name):
+            function.add_to_role_policy(statement)
+
+    def _functions(self) -> dict[str, lambda_.Function]:
+        return {
+            "$connect": self.connect_function,
+            "$disconnect": self.disconnect_function,
+            "$default": self.default_function,
+        }
