@@ -73,7 +73,7 @@ def use_broadcaster(broadcaster: Broadcaster) -> Iterator[Broadcaster]:
 async def broadcast_to_user(user_id: str, message: Message) -> Delivery:
     """Send `message` to every device of a user.
 
-    Returns how many connections got it, were gone, or failed; `Delivery(0, 0, 0)` when the user has none.
+    Returns how many connections got it, were gone, or failed; `Delivery()` when the user has none.
 
     Raises:
         InvalidMessage: `user_id` is empty, or not a message. Nothing was sent.

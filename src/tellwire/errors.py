@@ -7,11 +7,15 @@
     ├── TokenRefused         a token does not open a connection
     │   ├── TokenMissing
     │   ├── TokenInvalid
-    │   └── TokenExpired
+    │   ├── TokenExpired
+    │   └── TokenOfAnotherUser
+    ├── ConnectionUnknown    a client speaks on a connection that nobody knows (any more)
     ├── KeysUnavailable      the identity provider's keys cannot be had just now
     ├── GatewayError         a publish did not get through to the gateway
     │   ├── GatewayUnreachable
-    │   └── GatewayRefused
+    │   ├── GatewayRefused
+    │   ├── AwsUnreachable   DynamoDB or API Gateway did not answer, or not in time, however often they were asked
+    │   └── AwsRefused       they answered, and said no
     └── UploadFailed         raise it inside `track_upload` to choose the words the user sees
 
 Each class knows its answer: `code` for the wire, `http_status` for HTTP, `close_code` for a WebSocket, `retryable` for
@@ -110,6 +114,29 @@ class TokenExpired(TokenRefused):
         super().__init__("The token has expired")
 
 
+class TokenOfAnotherUser(TokenRefused):
+    """A connection was to live on by the token of another user. A client makes a connection of its own for that."""
+
+    code = "TOKEN_OF_ANOTHER_USER"
+    http_status = 403
+    close_code = 4403
+
+    def __init__(self) -> None:
+        super().__init__("The token is another user's")
+
+
+class ConnectionUnknown(TellwireError):
+    """A client speaks on a connection that was never stored, or was forgotten. It connects again."""
+
+    code = "CONNECTION_UNKNOWN"
+    http_status = 410
+    close_code = 1012
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("This connection is not known here; connect again")
+
+
 class KeysUnavailable(TellwireError):
     """The identity provider's keys cannot be had just now; the token was neither accepted nor refused."""
 
@@ -151,6 +178,31 @@ class GatewayRefused(GatewayError):
         super().__init__(f"The gateway refused the message ({status} {refusal}): {message}")
         self.status = status
         self.refusal = refusal
+
+
+class AwsUnreachable(GatewayError):
+    """An AWS service did not answer, or was too busy, or there was no time left to ask. `action` is what was asked."""
+
+    code = "AWS_UNREACHABLE"
+    http_status = 502
+    retryable = True
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(f"{action}: no answer: {reason}")
+        self.action = action
+        self.reason = reason
+
+
+class AwsRefused(GatewayError):
+    """An AWS service answered, and said no. `error_type` is its name for that, such as `AccessDeniedException`."""
+
+    code = "AWS_REFUSED"
+
+    def __init__(self, action: str, status: int, error_type: str, message: str) -> None:
+        super().__init__(f"{action}: refused ({status} {error_type}): {message}")
+        self.action = action
+        self.status = status
+        self.error_type = error_type
 
 
 class UploadFailed(TellwireError):

@@ -8,10 +8,12 @@ import atexit
 import functools
 import math
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +28,8 @@ _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https
 # How the HTTP client says so. Its ConnectError also stands for a connection lost after the request was written.
 _NEVER_CONNECTED: Final = "client error (Connect)"
 _CONNECTION_LOST: Final = "client error (SendRequest)"
+
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 _PAUSE_SECONDS: Final = 1.0
 _REST_SECONDS: Final = 0.05
@@ -83,11 +87,20 @@ class HttpFailed(Exception):
 class HttpClient:
     """One place's client. Its connections are shared by every event loop of the process.
 
+    `ca_bundle` is a PEM file of certificates to trust beside the system's.
+
     Raises:
-        ConfigError: the process was forked after a client was made.
+        ConfigError: the process was forked after a client was made, or the bundle cannot be read.
     """
 
-    def __init__(self, url: str, attempt_seconds: float, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        attempt_seconds: float,
+        headers: Mapping[str, str] | None = None,
+        *,
+        ca_bundle: str | None = None,
+    ) -> None:
         self._url = url
         self._used_at = math.inf
         self._woke_at = -math.inf
@@ -99,6 +112,8 @@ class HttpClient:
             .pool_idle_timeout(_POOL_IDLE)
             .timeout(timedelta(seconds=attempt_seconds))
         )
+        for certificate in _certificates(ca_bundle) if ca_bundle else ():
+            builder = builder.add_root_certificate_pem(certificate)
         # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
         try:
             self._client = (builder.no_proxy() if is_loopback(urlsplit(url).hostname) else builder).build()
@@ -148,6 +163,14 @@ class HttpClient:
             self._woke_at = now
         self._used_at = now
         return now - self._woke_at <= _PAUSE_SECONDS
+
+
+def _certificates(ca_bundle: str) -> list[bytes]:
+    try:
+        text = Path(ca_bundle).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"CA bundle: got {shown(ca_bundle)}, which cannot be read; allowed: a PEM file") from error
+    return _CERTIFICATE.findall(text)
 
 
 @functools.cache

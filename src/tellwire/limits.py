@@ -100,3 +100,23 @@ PUBLISH_TIMEOUT_SECONDS: Final = 10.0
 
 PROGRESS_INTERVAL_SECONDS: Final = 0.25
 """Four updates a second look live; more are noise on the wire."""
+
+AWS_ATTEMPT_SECONDS: Final = 5.0
+"""How long one request to DynamoDB or API Gateway may take. Both answer within tens of milliseconds."""
+
+AWS_ATTEMPTS: Final = 6
+"""How often a request that AWS was too busy for is made, at most."""
+
+AWS_FIRST_WAIT_SECONDS: Final = 0.1
+AWS_LONGEST_WAIT_SECONDS: Final = 2.0
+"""Waits between two attempts are anything up to a bound, which doubles from the first to the longest."""
+
+AWS_CONCURRENT_POSTS: Final = 64
+"""Posts to `@connections` under way for one broadcast. At 20 ms each that is 3,200 connections a second."""
+
+CONNECTION_SETTLES_SECONDS: Final = 30.0
+"""A connection younger than this may not be open yet when `$connect` has stored it: API Gateway waits up to 29 s for
+that function, and answers 410 until then. Nor is it in the index yet, maybe."""
+
+DEADLINE_MARGIN_SECONDS: Final = 0.5
+"""What a function keeps of its time to say what was not sent."""

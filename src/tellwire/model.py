@@ -100,14 +100,22 @@ class Delivery(Struct, frozen=True):
     `delivered`: handed to the connection's socket. It says nothing of the person having seen it.
     `gone`: not there any more; nothing to mend.
     `failed`: there, and did not take it (a client too slow to follow, an error on the way).
+    `unsent`: not tried, for lack of time (a Lambda function's, see `tellwire.aws.deadline`). At least so many: there
+    may have been no time to find them all.
     """
 
     delivered: int = 0
     gone: int = 0
     failed: int = 0
+    unsent: int = 0
 
     def __add__(self, other: Self) -> "Delivery":
-        return Delivery(self.delivered + other.delivered, self.gone + other.gone, self.failed + other.failed)
+        return Delivery(
+            self.delivered + other.delivered,
+            self.gone + other.gone,
+            self.failed + other.failed,
+            self.unsent + other.unsent,
+        )
 
 
 class ConnectionInfo(Struct, frozen=True, rename="camel"):

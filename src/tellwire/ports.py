@@ -17,7 +17,7 @@ class Carrier(Protocol):
         byte. Two deliveries that were awaited one after the other arrive in that order on each connection.
 
         One connection's trouble is counted and never raised: the others get theirs. A user without connections is no
-        error: `Delivery(0, 0, 0)`. A connection id nobody has counts as `gone`.
+        error: `Delivery()`. A connection id nobody has counts as `gone`.
 
         Raises:
             GatewayError: the carrier itself is out of reach; what became of the message is not known.

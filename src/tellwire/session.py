@@ -1,24 +1,33 @@
 """The client's conversation, as pure code: a text comes in, an action comes out.
 
-A client need not say anything. What it may say is JSON with a `type`:
+It begins with a token, as `?token=<jwt>` (the guide's way) or as the subprotocol `token.<jwt>` beside `tellwire.v1`.
+Then a client need not say anything. What it may say is JSON with a `type`:
 
     ping            Reply(pong)
     auth {token}    Reauthenticate(token); the shell answers with `auth_ok` or `refusal`
+    your own types  Custom(type, data), where there are any
     anything else   Reply(error UNKNOWN_TYPE); not JSON: Reply(error INVALID_JSON). The connection stays open.
 
-The gateway runs this on its sockets; on AWS the `$default` handler runs the same code.
+The gateway runs this on its sockets; on AWS the `$connect` and `$default` handlers run the same code.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from tellwire.errors import TellwireError
+from tellwire.errors import TellwireError, TokenOfAnotherUser
 from tellwire.messages import create_error_message, encode_message
 from tellwire.model import Identity, timestamp
 
 CLIENT_TYPES = ("ping", "auth")
+
+SUBPROTOCOL: Final = "tellwire.v1"
+"""What the server answers when a client offers it."""
+
+_TOKEN_PREFIX: Final = "token."  # noqa: S105 - a prefix, not a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +47,23 @@ class Reauthenticate:
         return "Reauthenticate(token=…)"
 
 
-Action = Reply | Reauthenticate
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A message of a type of your own. `data` is its JSON; None if it brought none."""
+
+    type: str
+    data: Any
+
+
+Action = Reply | Reauthenticate | Custom
 
 
 class _Incoming(Struct):
     type: str
+
+
+class _Custom(Struct):
+    data: Any = None
 
 
 class _Auth(Struct):
@@ -57,15 +78,30 @@ class _Outgoing(Struct, frozen=True):
 
 _incoming = msgspec.json.Decoder(_Incoming)
 _auth = msgspec.json.Decoder(_Auth)
+_custom = msgspec.json.Decoder(_Custom)
 _encode = msgspec.json.Encoder().encode
 
 
-def receive(text: str) -> Action:
-    """Decide what follows from one message of the client."""
+def offered_subprotocols(header: str) -> list[str]:
+    """Return what a client offers in `Sec-WebSocket-Protocol`, in its order."""
+    return [name.strip() for name in header.split(",") if name.strip()]
+
+
+def token_in(subprotocols: Iterable[str], query: Sequence[str]) -> str | None:
+    """Return the token of a handshake: the subprotocol's, or else the last `token` of the query."""
+    for name in subprotocols:
+        if name.startswith(_TOKEN_PREFIX):
+            return name.removeprefix(_TOKEN_PREFIX)
+    return query[-1] if query else None
+
+
+def receive(text: str, custom_types: Collection[str] = ()) -> Action:
+    """Decide what follows from one message of the client. `custom_types` are those that somebody here handles."""
+    allowed = (*CLIENT_TYPES, *custom_types)
     try:
         incoming = _incoming.decode(text)
     except msgspec.ValidationError:
-        return _error("UNKNOWN_TYPE", f'a message is a JSON object with a "type": one of {", ".join(CLIENT_TYPES)}')
+        return _error("UNKNOWN_TYPE", f'a message is a JSON object with a "type": one of {", ".join(allowed)}')
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return _error("INVALID_JSON", 'this is not JSON; a message looks like {"type": "ping"}')
     match incoming.type:
@@ -73,13 +109,26 @@ def receive(text: str) -> Action:
             return Reply(_encode(_Outgoing("pong", {}, timestamp())))
         case "auth":
             return _receive_auth(text)
+        case other if other in custom_types:
+            return _receive_custom(other, text)
         case unknown:
-            return _error("UNKNOWN_TYPE", f"type: got {unknown[:64]!r}; allowed: {', '.join(CLIENT_TYPES)}")
+            return _error("UNKNOWN_TYPE", f"type: got {unknown[:64]!r}; allowed: {', '.join(allowed)}")
 
 
 def auth_ok(identity: Identity) -> bytes:
     """Return the answer to a token that was accepted."""
     return _encode(_Outgoing("auth_ok", {"expiresAt": timestamp(identity.expires_at)}, timestamp()))
+
+
+def renewed(identity: Identity, user_id: str) -> bytes:
+    """Return the answer to a new token on a connection of `user_id`.
+
+    Raises:
+        TokenOfAnotherUser: it is not theirs.
+    """
+    if identity.user_id != user_id:
+        raise TokenOfAnotherUser
+    return auth_ok(identity)
 
 
 def refusal(error: TellwireError) -> bytes:
@@ -92,6 +141,13 @@ def _receive_auth(text: str) -> Action:
         return Reauthenticate(_auth.decode(text).token)
     except msgspec.DecodeError:
         return _error("INVALID_MESSAGE", 'auth needs a token: {"type": "auth", "token": "<jwt>"}')
+
+
+def _receive_custom(message_type: str, text: str) -> Action:
+    try:
+        return Custom(message_type, _custom.decode(text).data)
+    except (msgspec.DecodeError, RecursionError):
+        return _error("INVALID_JSON", "the data of this message is not JSON, or too deep")
 
 
 def _error(code: str, message: str) -> Reply:

@@ -1,0 +1,12 @@
+"""tellwire on AWS: API Gateway's WebSocket API, DynamoDB and Lambda.
+
+`handlers` are the API's functions. Workers call what all producers call (`tellwire.broadcast_to_user`,
+`tellwire.sync`), and know of Lambda's time limit inside `with deadline(context):`.
+
+    handlers ─▶ connections (the table) ─▶ dynamodb ─┐
+             └▶ management (@connections) ───────────┴▶ client ─▶ sigv4, credentials
+"""
+
+from tellwire.aws.deadline import deadline
+
+__all__ = ["deadline"]

@@ -9,18 +9,13 @@ import binascii
 import http
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
 from websockets.utils import accept_key
 
 from tellwire.errors import TellwireError
-
-SUBPROTOCOL: Final = "tellwire.v1"
-"""What the server answers when a client offers it."""
-
-_TOKEN_PREFIX: Final = "token."  # noqa: S105 - a prefix, not a token
+from tellwire.session import SUBPROTOCOL, offered_subprotocols, token_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +38,7 @@ class UpgradeRequest:
     @property
     def subprotocols(self) -> list[str]:
         """What the client offers, in its order."""
-        return [name.strip() for name in self.headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
+        return offered_subprotocols(self.headers.get("sec-websocket-protocol", ""))
 
     @property
     def chosen_subprotocol(self) -> str | None:
@@ -53,11 +48,7 @@ class UpgradeRequest:
     @property
     def token(self) -> str | None:
         """The token, from the subprotocol `token.<jwt>` or, the guide's way, from `?token=` (the last one counts)."""
-        for name in self.subprotocols:
-            if name.startswith(_TOKEN_PREFIX):
-                return name.removeprefix(_TOKEN_PREFIX)
-        given = parse_qs(self.query).get("token")
-        return given[-1] if given else None
+        return token_in(self.subprotocols, parse_qs(self.query).get("token", ()))
 
 
 class Refusal(Exception):

@@ -11,7 +11,6 @@ from tellwire.gateway.admission import HandshakeLimiter, Network, Origins, clien
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.handshake import Refusal, UpgradeRequest
 from tellwire.gateway.socket import Connection
-from tellwire.model import Identity
 from tellwire.ports import Authenticator, Clock
 
 logger = logging.getLogger("tellwire.gateway")
@@ -89,6 +88,7 @@ class Sessions:
     async def _renew(self, connection: Connection, token: str) -> None:
         try:
             identity = await self._authenticator.authenticate(token)
+            answer = session.renewed(identity, connection.user_id)
         except TellwireError as error:
             self._tell(connection, session.refusal(error))
             if not error.retryable:
@@ -97,11 +97,5 @@ class Sessions:
             logger.exception("checking a new token failed")
             self._tell(connection, session.refusal(TellwireError("The token could not be checked; try again")))
         else:
-            self._renewed(connection, identity)
-
-    def _renewed(self, connection: Connection, identity: Identity) -> None:
-        if identity.user_id != connection.user_id:
-            connection.close(4403, "The token is another user's")
-            return
-        connection.identify(identity)
-        self._tell(connection, session.auth_ok(identity))
+            connection.identify(identity)
+            self._tell(connection, answer)

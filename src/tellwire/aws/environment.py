@@ -1,0 +1,110 @@
+"""What the environment says of AWS: where its services are, in which region, and which table has the connections.
+
+CONNECTIONS_TABLE_NAME                      the table
+WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
+AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
+AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI, AWS_ENDPOINT_URL
+                                            other places than AWS's own, as SDKs have them
+AWS_CA_BUNDLE                               certificates to trust
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from tellwire.aws.client import DEFAULT_RETRIES, AwsClient, Retries
+from tellwire.aws.connections import ConnectionsTable
+from tellwire.aws.credentials import find_credentials
+from tellwire.aws.dynamodb import DynamoDb
+from tellwire.aws.management import Management
+from tellwire.errors import ConfigError, shown
+from tellwire.http_client import http_base_url
+from tellwire.ports import Clock
+
+TABLE_NAME: Final = "CONNECTIONS_TABLE_NAME"
+MANAGEMENT_ENDPOINT: Final = "WEBSOCKET_API_ENDPOINT"
+
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_EXECUTE_API: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$")
+
+
+def open_table(
+    environ: Mapping[str, str], clock: Clock | None = None, retries: Retries = DEFAULT_RETRIES
+) -> ConnectionsTable:
+    """Return the table of connections.
+
+    Raises:
+        ConfigError: a setting is missing or not what it must be.
+    """
+    table_name = environ.get(TABLE_NAME, "").strip()
+    if not table_name:
+        raise ConfigError(f"{TABLE_NAME}: not set; allowed: the name of the table that has the connections")
+    region = find_region(environ)
+    url = _endpoint(environ, "DYNAMODB") or f"https://dynamodb.{region}.{_suffix(region)}"
+    return ConnectionsTable(DynamoDb(_client("dynamodb", url, region, environ, retries)), table_name, clock)
+
+
+def open_management(
+    environ: Mapping[str, str], endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES
+) -> Management:
+    """Return the management API: where the environment says it is, otherwise at `endpoint`.
+
+    Raises:
+        ConfigError: a setting is missing or not what it must be.
+    """
+    url = _endpoint(environ, "APIGATEWAYMANAGEMENTAPI") or environ.get(MANAGEMENT_ENDPOINT, "").strip() or endpoint
+    if not url:
+        raise ConfigError(
+            f"{MANAGEMENT_ENDPOINT}: not set; allowed: https://<api>.execute-api.<region>.amazonaws.com/<stage>"
+        )
+    base = http_base_url(url, MANAGEMENT_ENDPOINT).removesuffix("/@connections")
+    return Management(_client("execute-api", base, find_region(environ, base), environ, retries))
+
+
+def find_region(environ: Mapping[str, str], endpoint: str = "") -> str:
+    """Return the region whose services are meant.
+
+    Raises:
+        ConfigError: nothing names one, or what names one does not.
+    """
+    named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    elsewhere = environ.get(MANAGEMENT_ENDPOINT, "")
+    region = _region_in(endpoint) or named or _region_in(elsewhere) or _configured_region()
+    if not region:
+        raise ConfigError("AWS_REGION: not set; allowed: a region such as eu-central-1")
+    if _REGION.fullmatch(region) is None:
+        raise ConfigError(f"AWS_REGION: got {shown(region)}; allowed: a region such as eu-central-1")
+    return region
+
+
+def _region_in(endpoint: str) -> str | None:
+    found = _EXECUTE_API.search(urlsplit(endpoint).hostname or "")
+    return found[1] if found else None
+
+
+def _configured_region() -> str | None:
+    try:
+        from botocore.session import Session
+    except ModuleNotFoundError:
+        return None
+    found = Session().get_config_variable("region")
+    return None if found is None else str(found)
+
+
+def _endpoint(environ: Mapping[str, str], service: str) -> str | None:
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    for name in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
+        if url := environ.get(name, "").strip():
+            return http_base_url(url, name)
+    return None
+
+
+def _suffix(region: str) -> str:
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
+def _client(service: str, url: str, region: str, environ: Mapping[str, str], retries: Retries) -> AwsClient:
+    ca_bundle = environ.get("AWS_CA_BUNDLE") or None
+    return AwsClient(service, url, region, find_credentials(environ), ca_bundle=ca_bundle, retries=retries)
