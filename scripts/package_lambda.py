@@ -1,0 +1,205 @@
+"""Pack tellwire for AWS Lambda: a zip of its code and of the wheels it needs, for one processor and one Python.
+
+    python -m scripts.package_lambda --out function.zip                      tellwire[aws], beside which a handler goes
+    python -m scripts.package_lambda --out layer.zip --layer                 the same as a layer
+    python -m scripts.package_lambda --out layer.zip --layer tellwire        what producers need: no verifying of tokens
+    python -m scripts.package_lambda --out more.zip --layer --add app pillow another package, and modules of one's own
+
+Rules:
+- Versions are those of uv.lock, and every wheel has the hash that stands there. Nothing is compiled: no wheel, no zip.
+- The same input gives the same bytes, so a deployment sees whether anything changed.
+- A zip over 15 MB is not written: Lambda would take it, and every cold start would pay for it.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+MAX_ZIP_BYTES: Final = 15_000_000
+
+PROCESSORS: Final = {"arm64": "aarch64", "x86_64": "x86_64"}
+"""Lambda's names for processors, and those of wheels."""
+
+PYTHONS: Final = {"3.11": "manylinux_2_17", "3.12": "manylinux_2_28", "3.13": "manylinux_2_28"}
+"""Lambda's Pythons, and which wheels run there: 3.11 has Amazon Linux 2 and its glibc 2.26, later ones have 2.34."""
+
+_TELLWIRE = re.compile(r"tellwire(?:\[(?P<extras>[\w,-]+)\])?")
+# What only installers, tests and type checkers read. Licences stay, as they ask for it; versions, as some are asked.
+_UNWANTED_FOLDERS: Final = {"__pycache__", "bin", "sboms", "test", "tests"}
+_UNWANTED_SUFFIXES: Final = {".lock", ".pyc", ".pyi"}
+_METADATA: Final = {"METADATA", "licenses"}
+
+Files = dict[PurePosixPath, Path]
+
+
+class CannotPack(Exception):
+    """There is no zip, and the text says why."""
+
+
+def pack(out: Path, packages: Sequence[str], arch: str, python: str, added: Sequence[Path], *, layer: bool) -> Files:
+    """Write a zip, and return what is in it.
+
+    Raises:
+        CannotPack: a wheel is missing or not the one of uv.lock, something to add is not there, the zip is too big.
+    """
+    with tempfile.TemporaryDirectory(prefix="package-lambda-") as folder:
+        site = Path(folder, "site")
+        install(packages, site, arch, python)
+        files = files_in(site) | own_files(packages) | added_files(added)
+        unfinished = Path(folder, "zip")
+        write_zip(unfinished, files, PurePosixPath("python" if layer else "."))
+        if (size := unfinished.stat().st_size) > MAX_ZIP_BYTES:
+            raise CannotPack(f"{out.name}: got {_mb(size)}; allowed: {_mb(MAX_ZIP_BYTES)}\n{contents(files)}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(unfinished, out)
+        print(f"{out}: {_mb(size)}, for Python {python} on {arch}\n{contents(files)}")
+    return files
+
+
+# --- what goes in -----------------------------------------------------------------------------------------------------
+
+
+def install(packages: Sequence[str], site: Path, arch: str, python: str) -> None:
+    """Install packages and what they need into a folder, as wheels for another machine.
+
+    Raises:
+        CannotPack: uv says why.
+    """
+    site.mkdir()
+    locked = site.with_name("locked.txt")
+    _uv("export", "--frozen", "--all-extras", "--all-groups", "--no-emit-project", "--output-file", str(locked))
+    wanted: list[str] = []
+    for package in packages:
+        # tellwire itself is copied: only what it needs is installed.
+        own = _TELLWIRE.fullmatch(package)
+        wanted += _needs_of_tellwire(own["extras"]) if own is not None else [package]
+    platform = f"{PROCESSORS[arch]}-{PYTHONS[python]}"
+    target = ("--target", str(site), "--python-platform", platform, "--python-version", python)
+    _uv("pip", "install", "--only-binary", ":all:", *target, "--constraint", str(locked), *wanted)
+
+
+def _needs_of_tellwire(extras: str | None) -> list[str]:
+    chosen = extras.split(",") if extras else []
+    return ["--requirements", str(ROOT / "pyproject.toml"), *(f"--extra={extra}" for extra in chosen)]
+
+
+def _uv(*arguments: str) -> None:
+    beside = ROOT / ".tools" / "bin" / "uv"
+    program = str(beside) if beside.exists() else shutil.which("uv")
+    if program is None:
+        raise CannotPack("there is no uv: run `make setup`, or install it")
+    done = subprocess.run(
+        [program, *arguments, "--quiet", "--python", sys.executable],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CannotPack(f"uv {arguments[0]}: {done.stderr.strip()}")
+
+
+def files_in(site: Path) -> Files:
+    """Return what is wanted of a folder of installed packages, by where it goes."""
+    found = {PurePosixPath(path.relative_to(site).as_posix()): path for path in site.rglob("*") if path.is_file()}
+    return {place: path for place, path in found.items() if is_wanted(place)}
+
+
+def is_wanted(place: PurePosixPath) -> bool:
+    """Tell whether a file of an installed package has something to do in a Lambda."""
+    folders = place.parts[:-1]
+    if not _UNWANTED_FOLDERS.isdisjoint(folders) or place.suffix in _UNWANTED_SUFFIXES or place.name == ".lock":
+        return False
+    return not folders or not folders[0].endswith(".dist-info") or place.parts[1] in _METADATA
+
+
+def own_files(packages: Iterable[str]) -> Files:
+    """Return tellwire's own modules, if it is one of the packages."""
+    if not any(_TELLWIRE.fullmatch(package) for package in packages):
+        return {}
+    source = ROOT / "src"
+    return {PurePosixPath(path.relative_to(source).as_posix()): path for path in _modules(source / "tellwire")}
+
+
+def added_files(added: Iterable[Path]) -> Files:
+    """Return modules, and those in folders, by the paths that were given.
+
+    Raises:
+        CannotPack: there are none, or the path does not lead down from here.
+    """
+    files: Files = {}
+    for path in added:
+        if path.is_absolute() or ".." in path.parts:
+            raise CannotPack(f"--add: got {str(path)!r}; allowed: a path below the working directory")
+        found = [path] if path.is_file() else _modules(path)
+        if not found:
+            raise CannotPack(f"--add: got {str(path)!r}; allowed: a file, or a folder with Python modules in it")
+        files |= {PurePosixPath(each.as_posix()): each for each in found}
+    return files
+
+
+def _modules(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.py") if is_wanted(PurePosixPath(path.relative_to(folder).as_posix()))]
+
+
+# --- the zip ----------------------------------------------------------------------------------------------------------
+
+
+def write_zip(out: Path, files: Mapping[PurePosixPath, Path], root: PurePosixPath) -> None:
+    """Write files into a zip: in order, all of one age, readable by everyone, as Lambda runs them as nobody."""
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for place in sorted(files, key=str):
+            entry = zipfile.ZipInfo(str(root / place), date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, whose permissions these are.
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, files[place].read_bytes())
+
+
+def contents(files: Mapping[PurePosixPath, Path]) -> str:
+    """Return a line for each package: how big it is when it is unpacked, the biggest first."""
+    sizes: Counter[str] = Counter()
+    for place, path in files.items():
+        sizes[place.parts[0].partition("-")[0].partition(".")[0]] += path.stat().st_size
+    lines = [f"  {name:<16} {_mb(size):>8}" for name, size in sizes.most_common()]
+    return "\n".join([*lines, f"  {'unpacked':<16} {_mb(sizes.total()):>8}"])
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000_000:.2f} MB"
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(prog="package_lambda", description="Pack tellwire for AWS Lambda.")
+    parser.add_argument("packages", nargs="*", default=["tellwire[aws]"], help="default: tellwire[aws]")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.zip")
+    parser.add_argument("--arch", choices=PROCESSORS, default="arm64", help="default: arm64")
+    parser.add_argument("--python", choices=PYTHONS, default="3.13", help="default: 3.13")
+    parser.add_argument("--layer", action="store_true", help="put everything under python/, where layers have it")
+    parser.add_argument(
+        "--add", type=Path, action="append", default=[], metavar="PATH", help="modules to put in, under this path"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        pack(options.out, options.packages, options.arch, options.python, options.add, layer=options.layer)
+    except (CannotPack, OSError) as error:
+        print(f"package_lambda: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

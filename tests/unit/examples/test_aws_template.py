@@ -1,0 +1,300 @@
+"""The template of examples/aws-parts-upload: what it deploys, what that may do, and what it refuses to deploy."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tellwire.apigateway.definition import Api, Project
+from tellwire.apigateway.template import read_project
+from tellwire.apigateway.template.sam import translate
+from tellwire.apigateway.template.source import read_source
+from tellwire.apigateway.template.stack import Stack
+from tellwire.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "aws-parts-upload"
+SECRET = {"JwtSecret": "a-secret-for-tests-of-40-characters-long"}
+COGNITO = {"CognitoUserPoolId": "eu-west-1_AbCdEfGhI", "CognitoClientId": "1h57kf5cpq17m0eml12EXAMPLE"}
+
+TABLE = "${ConnectionsTable.Arn}"
+INDEX = f"{TABLE}/index/byConnection"
+BUCKET = "${Uploads.Arn}"
+API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/prod"
+MANAGE = {("execute-api:ManageConnections", f"{API}/{method}/@connections/*") for method in ("POST", "DELETE")}
+TELL = {("dynamodb:Query", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE
+KEEP_FAILURES = {("sqs:SendMessage", "${FailedUploads.Arn}")}
+
+
+def files(folder: str) -> set[tuple[str, str]]:
+    """Return the right to read uploads, and to see and write results."""
+    results = f"{BUCKET}/{folder}/*"
+    return {("s3:GetObject", f"{BUCKET}/uploads/*"), ("s3:GetObject", results), ("s3:PutObject", results)}
+
+
+class Deployed:
+    """The template as CloudFormation gets it, and questions to it."""
+
+    @cached_property
+    def resources(self) -> dict[str, Any]:
+        source = read_source(EXAMPLE)
+        stack = Stack(source.body, name=source.stack_name, identity=Api(routes=()), parameters=SECRET)
+        found: dict[str, Any] = translate(source.body, stack.resolve, SECRET, "us-east-1")["Resources"]
+        return found
+
+    def properties(self, logical_id: str) -> dict[str, Any]:
+        return dict(self.resources[logical_id]["Properties"])
+
+    def of_type(self, resource_type: str) -> dict[str, Any]:
+        return {
+            logical_id: resource["Properties"]
+            for logical_id, resource in self.resources.items()
+            if resource["Type"] == resource_type
+        }
+
+    def rights(self, function: str) -> set[tuple[str, str]]:
+        """Return what a function may do: each action with each resource, from wherever it has it."""
+        role_id = f"{function}Role"
+        role = self.properties(role_id)
+        documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+        documents += [
+            policy["PolicyDocument"]
+            for policy in self.of_type("AWS::IAM::RolePolicy").values()
+            if policy["RoleName"] == {"Ref": role_id}
+        ]
+        # The other managed policy is SAM's own: it writes logs.
+        documents += [
+            self.properties(arn["Ref"])["PolicyDocument"]
+            for arn in role["ManagedPolicyArns"]
+            if isinstance(arn, dict) and "Ref" in arn
+        ]
+        return {right for document in documents for statement in document["Statement"] for right in _rights(statement)}
+
+
+def _rights(statement: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    assert statement["Effect"] == "Allow"
+    return [(action, text(on)) for action in _list(statement["Action"]) for on in _list(statement["Resource"])]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def text(value: Any) -> str:
+    """Return a value of a template in one line."""
+    match value:
+        case {"Fn::Sub": str(line)}:
+            return line
+        case {"Ref": str(name)}:
+            return f"${{{name}}}"
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return f"${{{name}.{attribute}}}"
+        case _:
+            return str(value)
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Deployed:
+    return Deployed()
+
+
+def read(tmp_path: Path, **parameters: str) -> Project:
+    return read_project(EXAMPLE, parameters=parameters, workspace=tmp_path, functions=["CsvWorkerFunction"])
+
+
+# --- as a template ----------------------------------------------------------------------------------------------------
+
+
+def test_cfn_lint_has_nothing_to_say() -> None:
+    cfn_lint = str(Path(sys.executable).with_name("cfn-lint"))
+    done = subprocess.run(
+        [cfn_lint, str(EXAMPLE / "template.yaml")], capture_output=True, text=True, timeout=55, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert "cfn-lint" not in (EXAMPLE / "template.yaml").read_text()
+
+
+@pytest.mark.parametrize("parameters", [SECRET, COGNITO], ids=["secret", "cognito"])
+def test_either_way_to_verify_tokens_will_do(tmp_path: Path, parameters: dict[str, str]) -> None:
+    project = read(tmp_path, **parameters)
+    names = {"TELLWIRE_JWT_SECRET", "COGNITO_USER_POOL_ID", "COGNITO_CLIENT_ID"}
+    for function in ("ConnectFunction", "DefaultFunction"):
+        given = {name: value for name, value in project.functions[function].environment.items() if name in names}
+        assert set(given.values()) == set(parameters.values())
+    for function in ("DisconnectFunction", "CsvWorkerFunction"):
+        assert names.isdisjoint(project.functions[function].environment)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, SECRET | COGNITO, SECRET | {"CognitoClientId": "abc"}, {"CognitoUserPoolId": "eu-west-1_AbCdEfGhI"}],
+    ids=["neither", "both", "secret and a client", "a pool without a client"],
+)
+def test_no_way_to_verify_tokens_or_two_are_refused(tmp_path: Path, parameters: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="Give CognitoUserPoolId and CognitoClientId, or JwtSecret alone"):
+        read(tmp_path, **parameters)
+
+
+def test_parameters_have_the_form_that_they_must_have() -> None:
+    parameters = read_source(EXAMPLE).body["Parameters"]
+    assert parameters["JwtSecret"]["NoEcho"] is True
+    allowed = {
+        name: re.compile(each["AllowedPattern"]) for name, each in parameters.items() if "AllowedPattern" in each
+    }
+    for name, value in (SECRET | COGNITO).items():
+        assert allowed[name].search(value)
+        assert allowed[name].search("")
+    assert not allowed["JwtSecret"].search("x" * 31)
+    assert not allowed["CognitoUserPoolId"].search("AbCdEfGhI")
+
+
+def test_notes_are_about_what_is_not_emulated_and_nothing_else(tmp_path: Path) -> None:
+    layers = ("TellwireLayer", "WorkersLayer")
+    others = [note for note in read(tmp_path, **SECRET).notes if not any(layer in note for layer in layers)]
+    assert others == [
+        "AWS::S3::Bucket Uploads: not emulated locally",
+        "AWS::SQS::Queue FailedUploads: not emulated locally",
+    ]
+
+
+# --- handlers ---------------------------------------------------------------------------------------------------------
+
+
+def test_handlers_are_tellwire_s_own_with_30_seconds_and_256_mb(deployed: Deployed) -> None:
+    for name in ("connect", "disconnect", "default"):
+        function = deployed.properties(f"{name.capitalize()}Function")
+        assert function["Handler"] == f"tellwire.aws.handlers.{name}"
+        assert (function["Timeout"], function["MemorySize"]) == (30, 256)
+        assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+
+
+def test_routes_go_by_the_type_of_a_message(tmp_path: Path) -> None:
+    api = read(tmp_path, **SECRET).api
+    assert api.route_selection_expression == "$request.body.type"
+    assert {route.key: route.function for route in api.routes} == {
+        "$connect": "ConnectFunction",
+        "$disconnect": "DisconnectFunction",
+        "$default": "DefaultFunction",
+    }
+
+
+def test_the_table_has_its_key_its_index_and_its_expiry(tmp_path: Path) -> None:
+    project = read(tmp_path, **SECRET)
+    (table,) = project.tables
+    keys = [{"AttributeName": "userId", "KeyType": "HASH"}, {"AttributeName": "connectionId", "KeyType": "RANGE"}]
+    assert table["KeySchema"] == keys
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert (index["IndexName"], index["Projection"]) == ("byConnection", {"ProjectionType": "ALL"})
+    assert index["KeySchema"] == [{"AttributeName": "connectionId", "KeyType": "HASH"}]
+    assert project.ttl_attributes == {"ConnectionsTable": "expiresAt"}
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "allowed"),
+    [
+        ("ConnectFunction", {("dynamodb:PutItem", TABLE)}),
+        ("DisconnectFunction", {("dynamodb:Query", INDEX), ("dynamodb:DeleteItem", TABLE)}),
+        (
+            "DefaultFunction",
+            {("dynamodb:Query", INDEX), ("dynamodb:UpdateItem", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE,
+        ),
+        ("CsvWorkerFunction", files("parts") | TELL | KEEP_FAILURES),
+        ("ImageWorkerFunction", files("thumbnails") | TELL | KEEP_FAILURES),
+    ],
+)
+def test_each_function_may_do_what_it_does_and_no_more(
+    deployed: Deployed, function: str, allowed: set[tuple[str, str]]
+) -> None:
+    assert deployed.rights(function) == allowed
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+
+def test_workers_find_the_connections_and_the_api(tmp_path: Path) -> None:
+    environment = read(tmp_path, **SECRET).functions["CsvWorkerFunction"].environment
+    assert environment == {
+        "CONNECTIONS_TABLE_NAME": "ConnectionsTable",
+        "WEBSOCKET_API_ENDPOINT": "https://tellwire00.execute-api.us-east-1.amazonaws.com/prod",
+    }
+
+
+def test_s3_invokes_each_worker_for_its_files_and_for_no_results(deployed: Deployed) -> None:
+    notifications = deployed.properties("Uploads")["NotificationConfiguration"]["LambdaConfigurations"]
+
+    def invoked_by(key: str) -> set[str]:
+        return {
+            notification["Function"]["Fn::GetAtt"][0]
+            for notification in notifications
+            if all(
+                fnmatchcase(key, f"{rule['Value']}*" if rule["Name"] == "prefix" else f"*{rule['Value']}")
+                for rule in notification["Filter"]["S3Key"]["Rules"]
+            )
+        }
+
+    assert {notification["Event"] for notification in notifications} == {"s3:ObjectCreated:*"}
+    assert invoked_by("uploads/user-1/moc-1/parts.csv") == {"CsvWorkerFunction"}
+    assert invoked_by("uploads/user-1/moc-1/blue.png") == {"ImageWorkerFunction"}
+    assert invoked_by("uploads/user-1/moc-1/red.jpg") == {"ImageWorkerFunction"}
+    # Otherwise they would work on what they made, for ever.
+    for result in ("parts/user-1/moc-1/parts.csv", "thumbnails/user-1/moc-1/blue.png"):
+        assert invoked_by(result) == set()
+
+
+def test_an_upload_whose_worker_keeps_failing_is_kept_in_a_queue(deployed: Deployed) -> None:
+    configurations = deployed.of_type("AWS::Lambda::EventInvokeConfig").values()
+    destinations = [text(each["DestinationConfig"]["OnFailure"]["Destination"]) for each in configurations]
+    assert destinations == ["${FailedUploads.Arn}"] * 2
+
+
+# --- logs and outputs -------------------------------------------------------------------------------------------------
+
+
+def test_no_log_can_hold_a_token(deployed: Deployed) -> None:
+    (stage,) = deployed.of_type("AWS::ApiGatewayV2::Stage").values()
+    fields = json.loads(stage["AccessLogSettings"]["Format"])
+    assert set(fields.values()) == {
+        "$context.requestTime",
+        "$context.requestId",
+        "$context.eventType",
+        "$context.routeKey",
+        "$context.connectionId",
+        "$context.status",
+        "$context.identity.sourceIp",
+        "$context.error.responseType",
+    }
+    assert stage["DefaultRouteSettings"] == {"DataTraceEnabled": False}
+
+
+def test_every_log_group_ends_some_day_and_every_function_writes_to_one(deployed: Deployed) -> None:
+    groups = deployed.of_type("AWS::Logs::LogGroup")
+    assert all(group["RetentionInDays"] <= 30 for group in groups.values())
+    for function in deployed.of_type("AWS::Lambda::Function").values():
+        assert function["LoggingConfig"]["LogGroup"]["Ref"] in groups
+
+
+def test_the_role_that_logs_is_there_before_the_stage(deployed: Deployed) -> None:
+    condition, with_role, without = deployed.properties("WebSocketApi")["Description"]["Fn::If"]
+    assert condition == deployed.resources["ApiGatewayAccount"]["Condition"]
+    assert "${ApiGatewayAccount}" in text(with_role)
+    assert "${" not in text(without)
+
+
+def test_urls_and_names_are_outputs() -> None:
+    outputs = read_source(EXAMPLE).body["Outputs"]
+    host = "${WebSocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod"
+    assert {name: text(output["Value"]) for name, output in outputs.items()} == {
+        "WebSocketUrl": f"wss://{host}",
+        "ManagementEndpoint": f"https://{host}",
+        "ConnectionsTableName": "${ConnectionsTable}",
+        "UploadsBucket": "${Uploads}",
+    }
