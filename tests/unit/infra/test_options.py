@@ -58,9 +58,18 @@ def test_two_ways_to_verify_tokens_are_one_too_many(make_api: MakeApi, layer: st
     assert words.startswith("tokens: got user_pool and jwks_url; allowed: one of ")
 
 
-def test_the_table_is_not_for_the_environment_to_name(make_api: MakeApi, layer: str) -> None:
-    words = refusal(make_api, layer=layer, **cognito(), environment={"CONNECTIONS_TABLE_NAME": "mine"})
-    assert words.startswith("environment: got CONNECTIONS_TABLE_NAME; allowed: ")
+@pytest.mark.parametrize("name", ["CONNECTIONS_TABLE_NAME", "WEBSOCKET_API_ENDPOINT"])
+def test_table_and_endpoint_are_not_for_the_environment_to_name(make_api: MakeApi, layer: str, name: str) -> None:
+    words = refusal(make_api, layer=layer, **cognito(), environment={name: "mine"})
+    assert words.startswith(f"environment: got {name}; allowed: ")
+
+
+def test_workers_share_the_layer_if_there_is_one(make_api: MakeApi, layer: str) -> None:
+    from aws_cdk import aws_lambda as lambda_
+
+    assert make_api(layer=layer, **cognito()).layer.layer_version_arn is not None
+    with pytest.raises(ConfigError, match="got code in place of one"):
+        _ = make_api(code=lambda_.Code.from_inline("#"), **cognito()).layer
 
 
 def cognito() -> dict[str, Any]:

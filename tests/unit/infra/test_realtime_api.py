@@ -37,6 +37,15 @@ def connections(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
     return f"${{{table}.Arn}}", f"${{{table}.Arn}}/index/byConnection", manage
 
 
+def environment(template: Synthesized, handler: str) -> dict[str, str]:
+    return {name: text(value) for name, value in template.function(handler)["Environment"]["Variables"].items()}
+
+
+def host(template: Synthesized) -> str:
+    api, _ = template.only("AWS::ApiGatewayV2::Api")
+    return f"${{{api}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}"
+
+
 # --- rights -----------------------------------------------------------------------------------------------------------
 
 
@@ -99,27 +108,26 @@ def test_connect_and_default_verify_tokens_and_disconnect_need_not(plain: Synthe
     table, _ = plain.only("AWS::DynamoDB::Table")
     pool, _ = plain.only("AWS::Cognito::UserPool")
     client, _ = plain.only("AWS::Cognito::UserPoolClient")
-    where = {"CONNECTIONS_TABLE_NAME": {"Ref": table}}
-    tokens = {"COGNITO_USER_POOL_ID": {"Ref": pool}, "COGNITO_CLIENT_ID": {"Ref": client}}
-    environments = {each: plain.function(each)["Environment"]["Variables"] for each in (CONNECT, DISCONNECT, DEFAULT)}
-    assert environments == {CONNECT: where | tokens, DISCONNECT: where, DEFAULT: where | tokens}
+    where = {"CONNECTIONS_TABLE_NAME": f"${{{table}}}"}
+    tokens = {"COGNITO_USER_POOL_ID": f"${{{pool}}}", "COGNITO_CLIENT_ID": f"${{{client}}}"}
+    endpoint = {"WEBSOCKET_API_ENDPOINT": f"https://{host(plain)}/prod"}
+    assert environment(plain, CONNECT) == where | tokens
+    assert environment(plain, DISCONNECT) == where
+    assert environment(plain, DEFAULT) == where | endpoint | tokens
 
 
 def test_a_worker_gets_what_tellwire_looks_for_beside_what_it_has(worker: Synthesized) -> None:
     table, _ = worker.only("AWS::DynamoDB::Table")
-    api, _ = worker.only("AWS::ApiGatewayV2::Api")
-    environment = worker.function("csv_worker.handler")["Environment"]["Variables"]
-    assert {name: text(value) for name, value in environment.items()} == {
+    assert environment(worker, "csv_worker.handler") == {
         "BUCKET": "parts",
         "CONNECTIONS_TABLE_NAME": f"${{{table}}}",
-        "WEBSOCKET_API_ENDPOINT": f"https://${{{api}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/prod",
+        "WEBSOCKET_API_ENDPOINT": f"https://{host(worker)}/prod",
     }
 
 
 @HANDLERS
 def test_a_secret_reaches_only_who_verifies_with_it(worker: Synthesized, handler: str) -> None:
-    environment = worker.function(handler)["Environment"]["Variables"]
-    assert environment.get("TELLWIRE_JWT_SECRET") == (None if handler == DISCONNECT else SECRET)
+    assert environment(worker, handler).get("TELLWIRE_JWT_SECRET") == (None if handler == DISCONNECT else SECRET)
 
 
 def test_messages_of_your_own_have_a_handler_of_your_own(custom: Synthesized) -> None:
@@ -127,9 +135,9 @@ def test_messages_of_your_own_have_a_handler_of_your_own(custom: Synthesized) ->
     assert handlers == {CONNECT, DISCONNECT, "app.default"}
     assert custom.function("app.default")["Code"].keys() == {"S3Bucket", "S3Key"}
     assert custom.function(CONNECT)["Code"] == {"ZipFile": "# all of it"}
-    environment = custom.function("app.default")["Environment"]["Variables"]
-    assert environment["TELLWIRE_JWKS_URL"] == "https://id.example.com/keys"
-    assert environment["MOCS_TABLE"] == "mocs"
+    variables = environment(custom, "app.default")
+    assert variables["TELLWIRE_JWKS_URL"] == "https://id.example.com/keys"
+    assert variables["MOCS_TABLE"] == "mocs"
 
 
 def test_package_and_processor_go_together(custom: Synthesized) -> None:
@@ -203,10 +211,8 @@ def test_a_stage_deploys_itself_and_has_a_limit(
 
 
 def test_the_outputs_are_both_urls(plain: Synthesized) -> None:
-    api, _ = plain.only("AWS::ApiGatewayV2::Api")
-    host = f"${{{api}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}"
     outputs = {name: text(output["Value"]) for name, output in plain.template["Outputs"].items()}
-    assert outputs == {"WebSocketUrl": f"wss://{host}/prod", "ManagementEndpoint": f"https://{host}/prod"}
+    assert outputs == {"WebSocketUrl": f"wss://{host(plain)}/prod", "ManagementEndpoint": f"https://{host(plain)}/prod"}
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,19 @@
+"""`$default` with a message type of our own: `{"type": "rename_moc", "data": {"mocId": "…", "name": "…"}}`."""
+
+from typing import Any
+
+from tellwire import InvalidMessage, Message, create_message
+from tellwire.aws.connections import ConnectionRow
+from tellwire.aws.handlers import default
+
+__all__ = ["default"]
+
+
+@default.on_message("rename_moc")
+def rename(data: Any, connection: ConnectionRow) -> Message:
+    """Return what the client is told. What it sent is checked here: nobody else knows what it must be."""
+    match data:
+        case {"mocId": str(moc_id), "name": str(name)} if name:
+            return create_message("moc_renamed", {"mocId": moc_id, "name": name, "by": connection.user_id})
+        case _:
+            raise InvalidMessage("data", data, "a mocId and a name")
