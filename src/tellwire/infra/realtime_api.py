@@ -20,6 +20,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
 from constructs import Construct
 
+from tellwire.errors import ConfigError
 from tellwire.infra import access_log, permissions
 from tellwire.infra.alarms import Alarms
 from tellwire.infra.functions import make_function, make_package
@@ -110,12 +111,21 @@ class RealtimeApi(Construct):
             api_name=f"{Stack.of(self).stack_name}-{id}",
             route_selection_expression=ROUTE_SELECTION_EXPRESSION,
         )
+        stage = apigatewayv2.WebSocketStage(
+            self,
+            "Stage",
+            web_socket_api=api,
+            stage_name=stage_name,
+            auto_deploy=True,
+            throttle=throttle or DEFAULT_THROTTLE,
+        )
         where = {TABLE_NAME: table.table_name}
         make = partial(make_function, self, package=package, log_retention=log_retention)
 
-        self.layer = package.layer
+        self._layer = package.layer
         self.connections_table = table
         self.api = api
+        self.stage = stage
         self.connect_function = make(
             "ConnectHandler",
             handler=f"{_HANDLERS}.connect",
@@ -132,25 +142,29 @@ class RealtimeApi(Construct):
             "DefaultHandler",
             handler=message_handler,
             code=message_code,
-            environment=where | tokens,
+            # Its events say it too, but not rightly behind a domain name of your own.
+            environment={**where, MANAGEMENT_ENDPOINT: stage.callback_url, **tokens},
             statements=permissions.of_default(table, api, stage_name),
         )
         for route_key, function in self._functions().items():
             api.add_route(route_key, integration=WebSocketLambdaIntegration(function.node.id, function))
-        self.stage = apigatewayv2.WebSocketStage(
-            self,
-            "Stage",
-            web_socket_api=api,
-            stage_name=stage_name,
-            auto_deploy=True,
-            throttle=throttle or DEFAULT_THROTTLE,
-        )
-        access_log.log_accesses(self, self.stage, log_retention)
+        access_log.log_accesses(self, stage, log_retention)
         if set_account_log_role:
-            access_log.set_account_role(self, self.stage)
-        Alarms(self, "Alarms", functions=self._functions(), stage=self.stage, table=table, topic=alarm_topic)
+            access_log.set_account_role(self, stage)
+        Alarms(self, "Alarms", functions=self._functions(), stage=stage, table=table, topic=alarm_topic)
         CfnOutput(Stack.of(self), "WebSocketUrl", value=self.url)
         CfnOutput(Stack.of(self), "ManagementEndpoint", value=self.management_endpoint)
+
+    @property
+    def layer(self) -> lambda_.ILayerVersion:
+        """The layer with `tellwire[aws]` in it: functions that broadcast need it too.
+
+        Raises:
+            ConfigError: there is none, `code` was given.
+        """
+        if self._layer is None:
+            raise ConfigError("RealtimeApi.layer: got code in place of one; allowed with layer=")
+        return self._layer
 
     @property
     def url(self) -> str:

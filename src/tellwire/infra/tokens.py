@@ -34,8 +34,8 @@ def token_environment(
         ConfigError: no source of keys is given, or more than one, or half of one; or `environment` has a name that
             the construct sets itself.
     """
-    if TABLE_NAME in environment:
-        raise ConfigError(f"environment: got {TABLE_NAME}; allowed: names that RealtimeApi does not set itself")
+    if own_names := {TABLE_NAME, MANAGEMENT_ENDPOINT} & environment.keys():
+        raise ConfigError(f"environment: got {min(own_names)}; allowed: names that RealtimeApi does not set itself")
     given = [name for name in _SOURCES if name in environment]
     own: dict[str, str] = {}
     if (pool := _of_user_pool(user_pool, user_pool_client)) is not None:
