@@ -34,7 +34,7 @@ API_KEY = "key-for-tests"
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a developer's own settings out of the tests."""
     for name in list(os.environ):
-        if name.startswith(("TELLWIRE_", "COGNITO_")):
+        if name.startswith(("TELLWIRE_", "COGNITO_", "AWS_", "CONNECTIONS_TABLE_", "WEBSOCKET_API_")):
             monkeypatch.delenv(name)
 
 

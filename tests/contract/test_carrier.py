@@ -1,4 +1,6 @@
-"""The contract of every `Carrier`: the hub of a node, and the HTTP carrier that publishes to it."""
+"""The contract of every `Carrier`: the hub of a node, the HTTP carrier that publishes to it, and the carrier on AWS,
+whose connections are a local API Gateway's and are stored in moto's DynamoDB and in Amazon's own.
+"""
 
 import asyncio
 import json
@@ -10,26 +12,41 @@ from tellwire.carriers.http import HttpCarrier
 from tellwire.messages import create_message, create_notification_message, encode_message
 from tellwire.model import Delivery, Target, new_connection_id
 from tellwire.ports import Carrier
-from tests.conftest import API_KEY, Gateway, read
+from tests.aws_stack import Stack, running_stack
+from tests.conftest import API_KEY, Gateway, StartGateway, read
 
 HELLO = encode_message(create_notification_message("Hello", "World", "info"))
 
 
-@pytest.fixture(params=["hub", "http"])
-async def carrier(request: pytest.FixtureRequest, gateway: Gateway) -> AsyncIterator[Carrier]:
-    if request.param == "hub":
+Devices = Gateway | Stack
+"""Where devices connect."""
+
+
+@pytest.fixture(params=["hub", "http", "aws on moto", "aws on DynamoDB Local"])
+async def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway) -> AsyncIterator[Devices]:
+    if request.param in ("hub", "http"):
+        yield await start_gateway()
+        return
+    name = "moto_dynamodb" if request.param == "aws on moto" else "dynamodb_local"
+    with running_stack(request.getfixturevalue(name)) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def carrier(request: pytest.FixtureRequest, gateway: Devices) -> AsyncIterator[Carrier]:
+    if isinstance(gateway, Gateway) and request.node.callspec.params["gateway"] == "hub":
         yield gateway.node.hub
         return
-    http = HttpCarrier(gateway.url, API_KEY)
-    yield http
-    await http.close()
+    over_http = gateway.carrier() if isinstance(gateway, Stack) else HttpCarrier(gateway.url, API_KEY)
+    yield over_http
+    await over_http.close()
 
 
 async def ids(carrier: Carrier, user_id: str) -> list[str]:
     return [info.connection_id for info in await carrier.connections(user_id)]
 
 
-async def test_every_device_of_the_user_gets_the_bytes_and_nobody_else(carrier: Carrier, gateway: Gateway) -> None:
+async def test_every_device_of_the_user_gets_the_bytes_and_nobody_else(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(3) as mine, gateway.device("user-2") as other:
         assert await carrier.deliver(Target(user="user-1"), HELLO) == Delivery(delivered=3)
         assert [await device.recv(decode=False) for device in mine] == [HELLO] * 3
@@ -41,7 +58,7 @@ async def test_a_user_without_connections_is_no_error(carrier: Carrier) -> None:
     assert await carrier.deliver(Target(user="nobody"), HELLO) == Delivery()
 
 
-async def test_one_connection_is_one_device(carrier: Carrier, gateway: Gateway) -> None:
+async def test_one_connection_is_one_device(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(2) as (first, second):
         first_id, second_id = await ids(carrier, "user-1")
         assert await carrier.deliver(Target(connection=first_id), HELLO) == Delivery(delivered=1)
@@ -50,7 +67,7 @@ async def test_one_connection_is_one_device(carrier: Carrier, gateway: Gateway) 
         assert (await read(second))["type"] == "second"
 
 
-async def test_a_list_reaches_each_once_and_counts_the_gone(carrier: Carrier, gateway: Gateway) -> None:
+async def test_a_list_reaches_each_once_and_counts_the_gone(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(2) as devices:
         known = await ids(carrier, "user-1")
         wanted = (*known, known[0], new_connection_id(), "made-up")
@@ -66,21 +83,21 @@ async def test_an_unknown_connection_is_gone(carrier: Carrier) -> None:
     assert await carrier.deliver(Target(connections=()), HELLO) == Delivery()
 
 
-async def test_everyone_means_everyone(carrier: Carrier, gateway: Gateway) -> None:
+async def test_everyone_means_everyone(carrier: Carrier, gateway: Devices) -> None:
     assert await carrier.deliver(Target(all=True), HELLO) == Delivery()
     async with gateway.device("user-1") as one, gateway.device("user-2") as two:
         assert await carrier.deliver(Target(all=True), HELLO) == Delivery(delivered=2)
         assert await one.recv(decode=False) == await two.recv(decode=False) == HELLO
 
 
-async def test_messages_arrive_in_the_order_they_were_sent(carrier: Carrier, gateway: Gateway) -> None:
+async def test_messages_arrive_in_the_order_they_were_sent(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.device() as device:
         for number in range(200):
             await carrier.deliver(Target(user="user-1"), encode_message(create_message("n", number)))
         assert [(await read(device))["data"] for _ in range(200)] == list(range(200))
 
 
-async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gateway: Gateway) -> None:
+async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(3) as (first, dead, last):
         dead.transport.abort()
         delivery = await carrier.deliver(Target(user="user-1"), HELLO)
@@ -92,14 +109,14 @@ async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gatewa
         assert await carrier.deliver(Target(user="user-1"), HELLO) == Delivery(delivered=2)
 
 
-async def test_a_long_message_arrives_whole(carrier: Carrier, gateway: Gateway) -> None:
+async def test_a_long_message_arrives_whole(carrier: Carrier, gateway: Devices) -> None:
     payload = encode_message(create_message("blob", "ü" * 60_000))
     async with gateway.device(max_size=None) as device:
         assert await carrier.deliver(Target(user="user-1"), payload) == Delivery(delivered=1)
         assert await device.recv(decode=False) == payload
 
 
-async def test_connections_are_listed_oldest_first_with_their_times(carrier: Carrier, gateway: Gateway) -> None:
+async def test_connections_are_listed_oldest_first_with_their_times(carrier: Carrier, gateway: Devices) -> None:
     assert await carrier.connections("user-1") == []
     async with gateway.device(), gateway.device():
         first, second = await carrier.connections("user-1")
@@ -108,7 +125,7 @@ async def test_connections_are_listed_oldest_first_with_their_times(carrier: Car
         assert first.connected_at <= second.connected_at < first.expires_at
 
 
-async def test_user_ids_may_hold_anything(carrier: Carrier, gateway: Gateway) -> None:
+async def test_user_ids_may_hold_anything(carrier: Carrier, gateway: Devices) -> None:
     for user_id in ("a/b", "auth0|5?x=1#y", "ü ñ", "%2F"):
         async with gateway.device(user_id) as device:
             assert [info.user_id for info in await carrier.connections(user_id)] == [user_id]
@@ -116,7 +133,7 @@ async def test_user_ids_may_hold_anything(carrier: Carrier, gateway: Gateway) ->
             assert await device.recv(decode=False) == HELLO
 
 
-async def test_disconnect_closes_with_1000_as_api_gateway_does(carrier: Carrier, gateway: Gateway) -> None:
+async def test_disconnect_closes_with_1000_as_api_gateway_does(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.device() as device:
         (connection_id,) = await ids(carrier, "user-1")
         assert await carrier.disconnect(connection_id) is True

@@ -37,7 +37,10 @@ async def publish(gateway: Gateway, target: Any, message: Any = HELLO) -> tuple[
 
 async def test_publish_reaches_the_user_and_answers_with_the_delivery(gateway: Gateway) -> None:
     async with gateway.device() as device:
-        assert await publish(gateway, {"user": "user-1"}) == (200, {"delivered": 1, "gone": 0, "failed": 0})
+        assert await publish(gateway, {"user": "user-1"}) == (
+            200,
+            {"delivered": 1, "gone": 0, "failed": 0, "unsent": 0},
+        )
         message = await read(device)
         assert message["data"] == HELLO["data"]
         assert list(message) == ["type", "data", "timestamp", "id"]

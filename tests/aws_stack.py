@@ -1,0 +1,99 @@
+"""A WebSocket API on this machine with tellwire's own Lambda functions on it, its table, and devices that connect."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from tellwire.auth import mint_token
+from tellwire.aws.client import Retries
+from tellwire.aws.environment import open_management, open_table
+from tellwire.aws.handlers import Connect, Default, Deployment, Disconnect
+from tellwire.carriers.aws import AwsCarrier
+from tellwire.testing import FakeClock
+from tellwire.testing.api_gateway import ApiGateway, run_api_gateway
+from tests.conftest import SECRET
+from tests.dynamodb import create_connections_table
+
+REGION = "us-east-1"
+QUICK = Retries(first_wait_seconds=0.001, longest_wait_seconds=0.01)
+
+
+@dataclass
+class Stack:
+    """An API that runs. `environ` is what its functions and its workers have for an environment."""
+
+    api: ApiGateway
+    environ: dict[str, str]
+    deployment: Deployment
+    clock: FakeClock
+    default: Default
+    carriers: list[AwsCarrier] = field(default_factory=list)
+
+    def token(self, user_id: str = "user-1", ttl_seconds: float = 3600) -> str:
+        return mint_token(SECRET, user_id, ttl_seconds)
+
+    @asynccontextmanager
+    async def device(
+        self, user_id: str = "user-1", ttl_seconds: float = 3600, **options: Any
+    ) -> AsyncIterator[ClientConnection]:
+        """Connect as a device of a user, the way the guide does."""
+        uri = f"{self.api.url}?{urlencode({'token': self.token(user_id, ttl_seconds)})}"
+        async with connect(uri, proxy=None, compression=None, **options) as socket:
+            yield socket
+
+    @asynccontextmanager
+    async def devices(self, count: int, user_id: str = "user-1") -> AsyncIterator[list[ClientConnection]]:
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(self.device(user_id)) for _ in range(count)]
+
+    def carrier(self, **environ: str) -> AwsCarrier:
+        """Return a carrier as a worker has it, with some of its environment changed, that does not wait long."""
+        changed = self.environ | environ
+        carrier = AwsCarrier(
+            open_table(changed, self.clock, QUICK), open_management(changed, retries=QUICK), self.clock
+        )
+        self.carriers.append(carrier)
+        return carrier
+
+    async def user_ids(self) -> list[str]:
+        """Return whose connections are in the table, by their rows."""
+        return sorted([row.user_id async for page in self.deployment.table.everyone() for row in page])
+
+
+@contextmanager
+def running_stack(dynamodb: str, environ: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """Run the API on a table of its own. It goes by the real time until somebody moves its clock."""
+    table_name = f"connections-{time.monotonic_ns()}"
+    create_connections_table(dynamodb, table_name)
+    clock = FakeClock(time.time())
+    settings = {
+        "CONNECTIONS_TABLE_NAME": table_name,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+        "AWS_REGION": REGION,
+        "TELLWIRE_JWT_SECRET": SECRET,
+        **(environ or {}),
+    }
+    deployment = Deployment(settings, clock)
+    default = Default(deployment)
+    routes: dict[str, Callable[[Any, Any], Any]] = {
+        "$connect": Connect(deployment),
+        "$disconnect": Disconnect(deployment),
+        "$default": default,
+    }
+    with run_api_gateway(routes, clock=clock, route_selection_expression="$request.body.type") as api:
+        here = api.environment | {"WEBSOCKET_API_ENDPOINT": api.management_url}
+        del here["AWS_CA_BUNDLE"]
+        for name, value in here.items():
+            settings.setdefault(name, value)
+        yield Stack(api, settings, deployment, clock, default)
+
+
+async def read(socket: ClientConnection) -> dict[str, Any]:
+    """Receive one message."""
+    return dict(json.loads(await socket.recv()))

@@ -1,0 +1,266 @@
+"""The three functions on a local API Gateway, with their table in DynamoDB: who gets in, what is kept, what is said."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from tellwire.aws.connections import ConnectionRow
+from tellwire.aws.handlers import Connect, Default, Deployment
+from tellwire.errors import InvalidMessage
+from tellwire.messages import CustomMessage, create_message
+from tests.aws_stack import Stack, read
+from tests.conftest import offered
+from tests.faults import NONE, Fault, Proxy, Request
+
+CONTEXT = None
+
+
+async def refusal_of(url: str, **options: Any) -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(url, proxy=None, **options):
+            pass
+    response = caught.value.response
+    return response.status_code, json.loads(response.body or b"{}")["code"]
+
+
+async def rows(stack: Stack) -> list[ConnectionRow]:
+    return [row async for page in stack.deployment.table.everyone() for row in page]
+
+
+async def until_rows(stack: Stack, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(await rows(stack)) != count:
+            await asyncio.sleep(0.01)
+
+
+async def ask(device: ClientConnection, message: Any) -> dict[str, Any]:
+    await device.send(message if isinstance(message, str) else json.dumps(message))
+    return await read(device)
+
+
+async def last_words(device: ClientConnection) -> list[str]:
+    """Return the codes of the errors a device hears before it is closed with 1000."""
+    codes = [json.loads(message)["data"]["code"] async for message in device]
+    assert device.close_code == 1000
+    return codes
+
+
+# --- $connect ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_is_stored_with_its_user_and_its_times(stack: Stack) -> None:
+    async with stack.device("user-1", ttl_seconds=600):
+        (row,) = await rows(stack)
+        now = stack.clock.now()
+        assert row.user_id == "user-1"
+        assert row.connected_at == pytest.approx(now, abs=1)
+        assert row.expires_at == pytest.approx(now + 7200, abs=2)
+        assert row.token_expires_at == pytest.approx(now + 600, abs=5)
+
+
+async def test_missing_invalid_and_expired_tokens_are_told_apart(stack: Stack) -> None:
+    url = stack.api.url
+    assert await refusal_of(url) == (401, "TOKEN_MISSING")
+    assert await refusal_of(f"{url}?token=") == (401, "TOKEN_MISSING")
+    assert await refusal_of(f"{url}?token=nonsense") == (401, "TOKEN_INVALID")
+    assert await refusal_of(f"{url}?token={stack.token(ttl_seconds=-60)}") == (401, "TOKEN_EXPIRED")
+    assert await rows(stack) == []
+
+
+async def test_a_token_may_come_as_a_subprotocol(stack: Stack) -> None:
+    async with connect(stack.api.url, proxy=None, subprotocols=offered(stack.token("user-2"))) as device:
+        assert device.subprotocol == "tellwire.v1"
+        assert await stack.user_ids() == ["user-2"]
+
+
+async def test_a_store_that_fails_is_500_and_a_secret_to_the_client(
+    stack: Stack, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    dynamodb_proxy.fault = lambda _: Fault(
+        status=400, body=b'{"__type": "x#AccessDeniedException", "Message": "arn:aws:iam::1:role/secret may not"}'
+    )
+    token = stack.token()
+    with caplog.at_level(logging.ERROR, "tellwire.aws"):
+        assert await refusal_of(f"{stack.api.url}?token={token}") == (500, "INTERNAL_ERROR")
+    assert "AccessDeniedException" in caplog.text
+    assert token not in caplog.text
+
+
+async def test_keys_that_cannot_be_had_are_503_and_no_judgement_of_the_token(stack: Stack) -> None:
+    environ = {name: value for name, value in stack.environ.items() if name != "TELLWIRE_JWT_SECRET"}
+    function = Connect(Deployment(environ | {"TELLWIRE_JWKS_URL": "http://127.0.0.1:1/jwks"}, stack.clock))
+    # A header that names a key, and nothing that could be checked without it.
+    token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1In0.c2ln"
+    event = {"requestContext": {"connectionId": "c1", "connectedAt": 0}, "queryStringParameters": {"token": token}}
+    answer = await asyncio.to_thread(function, event, CONTEXT)
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["code"] == "KEYS_UNAVAILABLE"
+
+
+async def test_without_a_way_to_verify_tokens_nobody_gets_in(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
+    environ = {name: value for name, value in stack.environ.items() if name != "TELLWIRE_JWT_SECRET"}
+    function = Connect(Deployment(environ, stack.clock))
+    event = {"requestContext": {"connectionId": "c1", "connectedAt": 0}, "queryStringParameters": {"token": "t"}}
+    assert (await asyncio.to_thread(function, event, CONTEXT))["statusCode"] == 500
+    assert "COGNITO_USER_POOL_ID" in caplog.text
+
+
+# --- $disconnect ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_leaves_is_forgotten(stack: Stack) -> None:
+    async with stack.device("user-1"), stack.device("user-2"):
+        assert await stack.user_ids() == ["user-1", "user-2"]
+    await until_rows(stack, 0)
+
+
+async def test_a_client_that_leaves_at_once_is_forgotten_although_the_index_is_behind(
+    stack: Stack, dynamodb_proxy: Proxy
+) -> None:
+    lagging = iter([True, True, True])
+
+    def index_is_behind(request: Request) -> Fault:
+        if request.action == "Query" and "IndexName" in request.parameters and next(lagging, False):
+            return Fault(status=200, body=b'{"Items": [], "Count": 0}')
+        return NONE
+
+    dynamodb_proxy.fault = index_is_behind
+    async with stack.device():
+        await until_rows(stack, 1)
+    await until_rows(stack, 0)
+    assert next(lagging, False) is False
+
+
+# --- $default ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_conversation_is_the_gateways(stack: Stack) -> None:
+    async with stack.device() as device:
+        assert (await ask(device, {"type": "ping"}))["type"] == "pong"
+        assert (await ask(device, {"type": "dance"}))["data"]["code"] == "UNKNOWN_TYPE"
+        assert (await ask(device, "not json"))["data"]["code"] == "INVALID_JSON"
+        assert (await ask(device, {"type": "auth"}))["data"]["code"] == "INVALID_MESSAGE"
+        assert (await ask(device, {"type": "ping"}))["type"] == "pong"
+
+
+async def test_a_new_token_moves_the_expiry(stack: Stack) -> None:
+    async with stack.device(ttl_seconds=60) as device:
+        answer = await ask(device, {"type": "auth", "token": stack.token(ttl_seconds=3600)})
+        assert answer["type"] == "auth_ok"
+        (row,) = await rows(stack)
+        assert row.token_expires_at == pytest.approx(stack.clock.now() + 3600, abs=5)
+        stack.api.advance(120)
+        assert (await ask(device, {"type": "ping"}))["type"] == "pong"
+
+
+@pytest.mark.parametrize(
+    ("user_id", "ttl_seconds", "code"),
+    [("user-2", 3600, "TOKEN_OF_ANOTHER_USER"), ("user-1", -60, "TOKEN_EXPIRED"), (None, 0, "TOKEN_INVALID")],
+)
+async def test_a_token_that_is_refused_ends_the_connection_with_the_reason(
+    stack: Stack, user_id: str | None, ttl_seconds: float, code: str
+) -> None:
+    async with stack.device("user-1") as device:
+        token = "nonsense" if user_id is None else stack.token(user_id, ttl_seconds)
+        await device.send(json.dumps({"type": "auth", "token": token}))
+        assert await last_words(device) == [code]
+    await until_rows(stack, 0)
+
+
+async def test_after_its_token_expired_a_connection_gets_the_reason_and_nothing_more(stack: Stack) -> None:
+    async with stack.device(ttl_seconds=60) as device:
+        stack.api.advance(61)
+        await device.send('{"type": "ping"}')
+        assert await last_words(device) == ["TOKEN_EXPIRED"]
+    await until_rows(stack, 0)
+
+
+async def test_a_new_token_is_welcome_even_after_the_old_one_expired(stack: Stack) -> None:
+    async with stack.device(ttl_seconds=60) as device:
+        stack.api.advance(61)
+        assert (await ask(device, {"type": "auth", "token": stack.token(ttl_seconds=3600)}))["type"] == "auth_ok"
+
+
+async def test_a_connection_nobody_knows_any_more_is_sent_to_connect_again(stack: Stack) -> None:
+    async with stack.device() as device:
+        for row in await rows(stack):
+            await stack.deployment.table.forget(row)
+        stack.api.advance(31)
+        await device.send('{"type": "ping"}')
+        assert await last_words(device) == ["CONNECTION_UNKNOWN"]
+
+
+async def test_a_new_connection_that_the_index_has_not_yet_stays(stack: Stack, dynamodb_proxy: Proxy) -> None:
+    async with stack.device() as device:
+        dynamodb_proxy.fault = lambda request: (
+            Fault(status=200, body=b'{"Items": []}') if "IndexName" in request.parameters else NONE
+        )
+        assert (await ask(device, {"type": "ping"}))["type"] == "pong"
+        answer = await ask(device, {"type": "auth", "token": stack.token()})
+        assert answer["data"]["code"] == "CONNECTION_UNKNOWN"
+        dynamodb_proxy.fault = lambda _: NONE
+        assert (await ask(device, {"type": "auth", "token": stack.token()}))["type"] == "auth_ok"
+
+
+# --- types of your own ------------------------------------------------------------------------------------------------
+
+
+async def test_a_function_answers_messages_of_its_type(stack: Stack) -> None:
+    @stack.default.on_message("rename")
+    def rename(data: Any, connection: ConnectionRow) -> CustomMessage:
+        return create_message("renamed", {"to": data["name"], "by": connection.user_id})
+
+    @stack.default.on_message("slow")
+    async def slow(data: Any, connection: ConnectionRow) -> CustomMessage | None:
+        await asyncio.sleep(0.01)
+        return create_message("slept", data)
+
+    @stack.default.on_message("silent")
+    def silent(data: Any, connection: ConnectionRow) -> None:
+        assert data is None
+
+    async with stack.device("user-7") as device:
+        renamed = await ask(device, {"type": "rename", "data": {"name": "Falcon"}})
+        assert (renamed["type"], renamed["data"]) == ("renamed", {"to": "Falcon", "by": "user-7"})
+        assert (await ask(device, {"type": "slow", "data": [1]}))["data"] == [1]
+        await device.send('{"type": "silent"}')
+        unknown = await ask(device, {"type": "other"})
+        assert "ping, auth, rename, slow, silent" in unknown["data"]["message"]
+
+
+async def test_what_a_function_refuses_the_client_is_told(stack: Stack) -> None:
+    @stack.default.on_message("rename")
+    def rename(data: Any, connection: ConnectionRow) -> None:
+        raise InvalidMessage("data.name", data, "a name")
+
+    async with stack.device() as device:
+        error = await ask(device, {"type": "rename", "data": 5})
+        assert error["data"] == {"code": "INVALID_MESSAGE", "message": "data.name: got 5; allowed: a name"}
+
+
+async def test_a_function_that_breaks_breaks_the_invocation_and_tells_the_client_no_details(stack: Stack) -> None:
+    @stack.default.on_message("rename")
+    def rename(data: Any, connection: ConnectionRow) -> None:
+        raise ZeroDivisionError("/srv/secret")
+
+    async with stack.device() as device:
+        await device.send('{"type": "rename"}')
+        messages = [await read(device), await read(device)]
+    ours = next(message for message in messages if "type" in message)
+    theirs = next(message for message in messages if "type" not in message)
+    assert ours["data"]["code"] == "INTERNAL_ERROR"
+    assert theirs["message"] == "Internal server error"
+    assert "secret" not in str(messages)
+
+
+def test_a_type_is_a_name_of_ones_own_and_has_one_function() -> None:
+    default = Default(Deployment({}))
+    default.on_message("rename")(lambda data, connection: None)
+    for name in ("ping", "notification", "no spaces", "", "rename"):
+        with pytest.raises(InvalidMessage):
+            default.on_message(name)
