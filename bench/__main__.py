@@ -1,11 +1,12 @@
-"""Run the benchmarks: `python -m bench [--quick] [fanout|users|idle|handshakes|progress …]`."""
+"""Run the benchmarks: `python -m bench [--quick] [fanout|users|idle|handshakes|progress|aws …]`."""
 
 import argparse
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
-from bench import fanout, handshakes, idle, machine, progress, report, users
+from bench import aws, fanout, handshakes, idle, machine, progress, report, users
 from bench.figures import Figure
 
 MEASUREMENTS = {
@@ -14,12 +15,13 @@ MEASUREMENTS = {
     "idle": idle.measure,
     "handshakes": handshakes.measure,
     "progress": progress.measure,
+    "aws": aws.measure,
 }
 
 
-def main() -> None:
-    """Measure, print as it goes, and keep the results of a complete run."""
-    wanted = _arguments()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print as it goes, and keep the results of a complete run. `arguments` are the command line's if None."""
+    wanted = _arguments(arguments)
     # Ended from outside, the servers are still ended by their context managers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cores = machine.Cores.of_this_process()
@@ -37,11 +39,11 @@ def main() -> None:
         print(f"\n{seconds:.0f} s; kept as {report.save(figures, described, seconds).name}, and in latest.md")
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure tellwire; see bench/README.md.")
     parser.add_argument("names", nargs="*", metavar="measurement", help=f"{', '.join(MEASUREMENTS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, not a result")
-    wanted = parser.parse_args()
+    wanted = parser.parse_args(arguments)
     unknown = sorted(set(wanted.names) - set(MEASUREMENTS))
     if unknown:
         parser.error(f"got {', '.join(unknown)}; allowed: {', '.join(MEASUREMENTS)}")

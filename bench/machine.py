@@ -20,6 +20,12 @@ _LIBRARIES = (
     "msgspec",
     "pyjwt",
     "cryptography",
+    "pyreqwest",
+    "boto3",
+    "botocore",
+    "urllib3",
+    "aiobotocore",
+    "aiohttp",
 )
 _HERE = Path(__file__).parent
 
@@ -84,6 +90,18 @@ def describe(cores: Cores) -> dict[str, Any]:
         "libraries": {name: version(name) for name in _LIBRARIES},
         "load_average": os.getloadavg()[0],
     }
+
+
+def cpu_seconds(process_id: int) -> float:
+    """Return the CPU time of a process so far: all threads, user and system."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_bytes(process_id: int) -> int:
+    """Return the memory a process has in RAM. The kernel's socket buffers are not in it."""
+    pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def commit() -> str:

@@ -80,14 +80,12 @@ class Server:
     @property
     def rss_bytes(self) -> int:
         """Memory the process has in RAM. The kernel's socket buffers are not in it."""
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return machine.rss_bytes(self._process.pid)
 
     @property
     def cpu_seconds(self) -> float:
         """CPU time of the process, all threads, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return machine.cpu_seconds(self._process.pid)
 
     def connections(self) -> int:
         """Return how many connections it counts."""
