@@ -56,6 +56,15 @@ async def test_a_table_that_is_throttled_for_a_moment_delays_and_loses_nothing(
         assert [await device.recv(decode=False) for device in devices] == [HELLO] * 2
 
 
+async def test_the_connections_of_a_user_are_read_consistently(
+    stack: Stack, carrier: AwsCarrier, dynamodb_proxy: Proxy
+) -> None:
+    async with stack.device():
+        dynamodb_proxy.requests.clear()
+        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1)
+        assert [request.parameters["ConsistentRead"] for request in dynamodb_proxy.requests] == [True]
+
+
 async def test_a_table_that_stays_throttled_is_an_error_that_says_so(
     stack: Stack, carrier: AwsCarrier, dynamodb_proxy: Proxy
 ) -> None:
