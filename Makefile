@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CLIENTS := tests/integration/apigateway/clients
-CLIENTS_STAMP := $(CLIENTS)/node_modules/.synced
+DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
+NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit-3.13 check format bench spec clean
+.PHONY: help setup demo demo-aws lambda-layers test test-unit-3.13 check format bench spec clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -25,15 +26,23 @@ $(STAMP): pyproject.toml uv.lock scripts/setup
 demo: $(STAMP) ## Run the main job: two devices watch an upload. ONCE=1 ends by itself, FILE=mine.csv takes your file
 	@$(BIN)/python -m examples.parts_upload.demo $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
 
-test: $(STAMP) $(CLIENTS_STAMP) ## Run every test
+demo-aws: $(STAMP) ## The same on AWS's parts, run on this machine. ONCE=1 ends by itself, FILE=mine.csv takes your file
+	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws-parts-upload/demo.py $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
+
+lambda-layers: $(STAMP) ## Pack the layers of examples/aws-parts-upload, for `sam deploy`
+	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws-parts-upload/build/tellwire.zip
+	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws-parts-upload/build/workers.zip \
+	  --add examples/parts_upload pillow
+
+test: $(STAMP) $(NPM_STAMPS) ## Run every test
 	$(BIN)/pytest
 
-# The clients that come from npm. Without npm their tests are skipped, and fail in CI.
-$(CLIENTS_STAMP): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+# What tests need from npm. Without npm these tests are skipped, and fail in CI.
+$(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 	@if command -v npm >/dev/null; then \
-	  (cd $(CLIENTS) && npm ci --loglevel=error --ignore-scripts --no-fund --no-audit >/dev/null) && touch $@; \
+	  (cd $* && npm ci --loglevel=error --ignore-scripts --no-fund --no-audit >/dev/null) && touch $@; \
 	else \
-	  echo "make: there is no npm, so the tests with clients from npm cannot run" >&2; \
+	  echo "make: there is no npm, so the tests that need $* cannot run" >&2; \
 	fi
 
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
@@ -58,4 +67,4 @@ spec: $(STAMP) ## Write spec/ anew from the code
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  $(CLIENTS)/node_modules
+	  examples/aws-parts-upload/build $(dir $(NPM_STAMPS))

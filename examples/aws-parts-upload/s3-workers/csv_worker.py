@@ -22,6 +22,7 @@ from examples.parts_upload.csv_rows import CsvRows
 from examples.parts_upload.csv_worker import BATCH_ROWS, ROWS, keep_parts, read_header
 from examples.parts_upload.parts import Part
 from examples.parts_upload.report import Report
+from tellwire.aws import deadline
 from tellwire.sync import track_upload
 
 FOLDER: Final = "parts"
@@ -32,7 +33,8 @@ MAX_FILE_BYTES: Final = 100 * 1024 * 1024
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
     """Import what an event of S3 tells of, and return by key what became of it."""
-    return work_on(event, FOLDER, import_parts)
+    with deadline(context):
+        return work_on(event, FOLDER, import_parts)
 
 
 def import_parts(upload: Upload) -> str:

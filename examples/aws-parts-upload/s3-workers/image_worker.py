@@ -15,6 +15,7 @@ from uploads import Upload, tell, work_on
 from examples.parts_upload.image_worker import IMAGES, MAX_FILE_BYTES, BadImage, make_thumbnail
 from examples.parts_upload.report import Report
 from tellwire import UploadFailed
+from tellwire.aws import deadline
 from tellwire.sync import track_upload
 
 FOLDER: Final = "thumbnails"
@@ -24,7 +25,8 @@ _CHUNK_BYTES: Final = 64 * 1024
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
     """Make thumbnails of what an event of S3 tells of, and return by key what became of it."""
-    return work_on(event, FOLDER, make_thumbnail_of)
+    with deadline(context):
+        return work_on(event, FOLDER, make_thumbnail_of)
 
 
 def make_thumbnail_of(upload: Upload) -> str:

@@ -1,0 +1,191 @@
+"""The application of template.yaml on this machine: `make demo-aws [ONCE=1] [FILE=mine.csv]`.
+
+A phone and a laptop connect through `$connect`; a parts list goes to S3; the CSV worker is invoked with S3's event, and
+what it sends travels by the table of connections and `@connections` to both. Shown is what they received.
+
+`--once` ends by itself: exit code 0 if both devices saw everything, 1 if not. Otherwise everything stays until Ctrl-C.
+Wrong usage is 2.
+"""
+
+import argparse
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from local_stack import CREDENTIALS, CSV_WORKER, LocalStack, running_stack
+from websockets.exceptions import InvalidHandshake
+
+from examples.parts_upload.demo import summary_of
+from examples.parts_upload.devices import Device, connected
+from examples.parts_upload.make_samples import make_samples
+from examples.parts_upload.screen import Screen, make_screen
+from examples.parts_upload.tell import shown_name
+from tellwire import TellwireError, create_message
+from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.auth import mint_token
+from tellwire.broadcast import Broadcaster
+from tellwire.cli.common import development_secret
+
+USER: Final = "demo-user"
+UPLOAD: Final = "moc-123"
+
+# The worker never waits, so that there is something to watch takes a list of some size.
+SAMPLE_ROWS: Final = 300_000
+
+_LAST_MESSAGE: Final = "demo_finished"
+_LAST_MESSAGE_SECONDS: Final = 15.0
+_CLI_SECONDS: Final = 60.0
+_DAY_SECONDS: Final = 86_400
+
+
+async def demo(parts_list: Path, file_name: str, *, once: bool, screen: Screen) -> int:
+    """Run the demo and return its exit code. The user knows the parts list by `file_name`.
+
+    Raises:
+        TellwireError, OSError, InvalidHandshake, TimeoutError, BotoCoreError, ClientError: it cannot be run at all.
+    """
+    secret = os.environ.get("TELLWIRE_JWT_SECRET") or development_secret()
+    screen.say("Starting what template.yaml deploys…")
+    async with AsyncExitStack() as resources:
+        stack = await resources.enter_async_context(running_stack(secret))
+        token = mint_token(secret, USER, _DAY_SECONDS)
+        devices = [
+            await resources.enter_async_context(connected(name, stack.api.websocket_url, token, screen.received))
+            for name in ("phone", "laptop")
+        ]
+        with screen:
+            screen.watch(devices)
+            for line in _places(stack):
+                screen.say(line)
+            problems = [*await upload(stack, parts_list, file_name, screen), *await missed(stack, devices)]
+        for line in (*map(summary_of, devices), *problems):
+            print(line)
+        if not problems:
+            await show_connection(stack)
+        if not once:
+            await stay(stack)
+    return 1 if problems else 0
+
+
+def _places(stack: LocalStack) -> list[str]:
+    return [
+        f"  websocket     {stack.api.websocket_url}",
+        f"  @connections  {stack.api.management_url}/@connections/<connectionId>",
+        f"  dynamodb, s3  {stack.aws_url}",
+    ]
+
+
+async def upload(stack: LocalStack, parts_list: Path, file_name: str, screen: Screen) -> list[str]:
+    """Put the file into S3, invoke the worker as S3 would, and return what failed."""
+    key = f"uploads/{USER}/{UPLOAD}/{file_name}"
+    event = await asyncio.to_thread(stack.put, parts_list, key)
+    screen.say(f"{key} is in S3. Its event invokes the worker.")
+    try:
+        outcome = (await stack.invoke(CSV_WORKER, event))[key]
+    except HandlerFailed as failed:
+        return [f"the worker failed: {failed}"]
+    screen.say(f"The worker returned: {outcome}")
+    return []
+
+
+async def missed(stack: LocalStack, devices: Sequence[Device]) -> list[str]:
+    """Wait until the devices have received everything, and return what they missed.
+
+    What the worker sent was posted before the last message, so it has either arrived before it or not at all.
+    """
+    await Broadcaster(stack.carrier()).broadcast_to_user(USER, create_message(_LAST_MESSAGE, {}))
+    problems = []
+    for device in devices:
+        try:
+            async with asyncio.timeout(_LAST_MESSAGE_SECONDS):
+                await device.arrival_of(_LAST_MESSAGE)
+        except TimeoutError:
+            problems.append(f"{device.name}: the last message did not arrive within {_LAST_MESSAGE_SECONDS:g} s")
+        problems += device.missed((UPLOAD,))
+    return problems
+
+
+async def show_connection(stack: LocalStack) -> None:
+    """Ask API Gateway for the first connection, by the AWS CLI, if it is there."""
+    carrier = stack.carrier()
+    connections = await carrier.connections(USER)
+    await carrier.close()
+    if not connections:
+        return
+    aws = shutil.which("aws", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    command = (
+        *(aws or "aws", "apigatewaymanagementapi", "get-connection"),
+        *("--endpoint-url", stack.api.management_url, "--connection-id", connections[0].connection_id),
+    )
+    settings = {**CREDENTIALS, "AWS_DEFAULT_REGION": stack.api.api.region}
+    print("\n" + " ".join(f"{name}={value}" for name, value in settings.items()), "\\\n " + shlex.join(command))
+    if aws is None:
+        return
+    environment = {**os.environ, **settings, "AWS_PAGER": "", "NO_PROXY": "127.0.0.1"}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE)
+    try:
+        async with asyncio.timeout(_CLI_SECONDS):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    print(output.decode().rstrip())
+
+
+async def stay(stack: LocalStack) -> None:
+    """Keep everything running until Ctrl-C, which is how this is meant to end."""
+    tellwire, url = Path(sys.executable).with_name("tellwire"), stack.api.websocket_url
+    print("\nEverything stays. Try, in another terminal (Ctrl-C here ends it):")
+    print(f"  {tellwire} listen --user {USER} --url {url}")
+    print(f'  {sys.executable} -m websockets "{url}?token=$({tellwire} token --user {USER})"')
+    print('  > {"type": "ping"}')
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="demo", description="The example's template on this machine.")
+    parser.add_argument("--once", action="store_true", help="end with a summary instead of staying for more")
+    parser.add_argument("--file", type=Path, metavar="CSV", help="upload this parts list instead of the sample")
+    options = parser.parse_args(arguments)
+    if options.file is not None:
+        try:
+            options.file.open("rb").close()
+        except OSError as error:
+            parser.exit(2, f"demo: --file: {error}\n")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _options(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    # What ends us should end the functions too: asyncio turns this signal into an orderly end.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        parts_list = options.file or make_samples(rows=SAMPLE_ROWS).parts_list
+        file_name = shown_name(parts_list) if options.file else "parts-list.csv"
+        return asyncio.run(demo(parts_list, file_name, once=options.once, screen=make_screen()))
+    except KeyboardInterrupt:
+        return 130
+    except (TellwireError, OSError, InvalidHandshake, BotoCoreError, ClientError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

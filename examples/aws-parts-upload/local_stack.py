@@ -1,0 +1,99 @@
+"""The template of this example on this machine: API and functions in a local API Gateway, table and bucket in moto.
+
+What `tellwire local --template` does, and two things more: there is an S3, and the workers that S3 invokes on AWS are
+invoked here, with the events that S3 sends.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import quote_plus
+
+import boto3
+
+from tellwire.apigateway.definition import Function
+from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
+from tellwire.apigateway.local import LocalApi
+from tellwire.apigateway.template import read_project
+from tellwire.carriers.aws import AwsCarrier
+
+EXAMPLE: Final = Path(__file__).resolve().parent
+CSV_WORKER: Final = "CsvWorkerFunction"
+IMAGE_WORKER: Final = "ImageWorkerFunction"
+BUCKET: Final = "uploads"
+CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStack:
+    """The stack while it runs. `aws_url` is where S3 is, and DynamoDB unless it is elsewhere."""
+
+    api: LocalApi
+    workers: Mapping[str, Function]
+    aws_url: str
+    s3: Any
+
+    def carrier(self) -> AwsCarrier:
+        """Return what workers send by."""
+        return AwsCarrier.from_environment(self.api.environment_of(next(iter(self.workers.values()))))
+
+    def put(self, path: Path, key: str) -> dict[str, Any]:
+        """Upload a file, and return the event that S3 would send."""
+        self.s3.upload_file(str(path), BUCKET, key)
+        # Keys are written as in a form. Of what else is in an event, nothing is needed.
+        written = {"key": quote_plus(key, safe="/"), "size": path.stat().st_size, "sequencer": f"{time.time_ns():018X}"}
+        s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": written}
+        return {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+
+    async def invoke(self, worker: str, event: dict[str, Any]) -> Any:
+        """Invoke a worker as Lambda does, and return what its handler returned.
+
+        Raises:
+            HandlerFailed: it raised, or took too long.
+        """
+        return await self.api.functions.invoke(worker, event, str(uuid.uuid4()))
+
+
+@asynccontextmanager
+async def running_stack(
+    jwt_secret: str, *, workers: Sequence[str] = (CSV_WORKER,), dynamodb: str | None = None
+) -> AsyncIterator[LocalStack]:
+    """Run the template until the block ends.
+
+    Tokens are signed with the secret. `workers` are those that can be invoked, `dynamodb` is the URL of one to use
+    instead of moto's.
+
+    Raises:
+        ConfigError: something cannot be run here.
+    """
+    with _composed(jwt_secret, workers, dynamodb) as stack:
+        async with stack.api.running():
+            yield stack
+
+
+@contextmanager
+def _composed(jwt_secret: str, names: Sequence[str], dynamodb: str | None) -> Iterator[LocalStack]:
+    with TemporaryDirectory(prefix="aws-parts-upload-") as workspace, local_dynamodb() as aws_url:
+        parameters = {"JwtSecret": jwt_secret}
+        project = read_project(EXAMPLE, parameters=parameters, workspace=Path(workspace), functions=names)
+        endpoints = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb or aws_url, "AWS_ENDPOINT_URL_S3": aws_url}
+        create_tables(dynamodb or aws_url, project.tables, project.ttl_attributes, project.api.region)
+        s3 = _s3(aws_url, project.api.region)
+        s3.create_bucket(Bucket=BUCKET)
+        # The layer with examples/parts_upload in it is made for AWS; here the modules are where they are.
+        root = EXAMPLE.parents[1]
+        workers = {name: replace(project.functions[name], layers=(root,)) for name in names}
+        with LocalApi(project.api, {**project.functions, **workers}, environment=endpoints) as api:
+            yield LocalStack(api, workers, aws_url, s3)
+
+
+def _s3(url: str, region: str) -> Any:
+    key_id, secret = CREDENTIALS.values()
+    return boto3.client(
+        "s3", endpoint_url=url, region_name=region, aws_access_key_id=key_id, aws_secret_access_key=secret
+    )
