@@ -54,9 +54,16 @@ def local_stack() -> Iterator[Any]:
         del sys.modules["local_stack"]
 
 
+@pytest.fixture(scope="module", params=["moto", "dynamodb-local"])
+def dynamodb_elsewhere(request: pytest.FixtureRequest) -> str | None:
+    """The URL of DynamoDB Local; None where moto has the table."""
+    return None if request.param == "moto" else str(request.getfixturevalue("dynamodb_local"))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(local_stack: Any) -> AsyncIterator[Any]:
-    async with local_stack.running_stack(SECRET, workers=(CSV_WORKER, IMAGE_WORKER)) as running:
+async def stack(local_stack: Any, dynamodb_elsewhere: str | None) -> AsyncIterator[Any]:
+    workers = (CSV_WORKER, IMAGE_WORKER)
+    async with local_stack.running_stack(SECRET, workers=workers, dynamodb=dynamodb_elsewhere) as running:
         yield running
 
 
