@@ -1,0 +1,107 @@
+"""The pages on the CDK and on SST: their Python runs, and they say what the construct does."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+from tests.unit.infra.conftest import Synthesized
+
+pytestmark = pytest.mark.timeout(180)  # the first test waits for Node
+
+DOCS = Path(__file__).parents[3] / "docs"
+CDK = (DOCS / "cdk.md").read_text()
+SST = (DOCS / "sst.md").read_text()
+SNIPPETS = re.findall(r"```py\n(.*?)```", CDK, re.DOTALL)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory that the snippets take for granted."""
+    for name in ("dist", "worker", "messages"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "nothing.py").touch()
+    with ZipFile(tmp_path / "dist" / "layer.zip", "w") as layer:
+        layer.writestr("python/nothing.py", "")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_snippets_run(node: str, project: Path, code: str) -> None:
+    from aws_cdk import App, Stack
+    from aws_cdk import aws_cognito as cognito
+    from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_lambda as lambda_
+
+    from tellwire.infra import RealtimeApi
+
+    stack = Stack(App(), "Stack")
+    pool = cognito.UserPool(stack, "Pool")
+    key = dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING)
+    names: dict[str, Any] = {
+        "self": stack,
+        "lambda_": lambda_,
+        "pool": pool,
+        "client": pool.add_client("Client"),
+        "mocs": dynamodb.Table(stack, "Mocs", partition_key=key),
+        "csv_worker": lambda_.Function(
+            stack,
+            "Worker",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            handler="worker.handler",
+            code=lambda_.Code.from_inline("#"),
+        ),
+        "RealtimeApi": RealtimeApi,
+    }
+    if "realtime = " not in code:
+        exec(SNIPPETS[0], names)
+    exec(code, names)
+
+
+def test_the_page_on_the_cdk_names_every_option_and_attribute(node: str) -> None:
+    from tellwire.infra import RealtimeApi
+
+    options = list(inspect.signature(RealtimeApi.__init__).parameters)[3:]  # but self, scope and id
+    attributes = [name for name in vars(RealtimeApi) if not name.startswith(("_", "jsii"))]
+    made = re.findall(r"self\.([a-z]\w*) = ", inspect.getsource(RealtimeApi))
+    assert len(options) > 15
+    assert {"url", "grant_broadcast", "connections_table"} <= {*attributes, *made}
+    for name in (*options, *attributes, *made):
+        assert f"`{name}" in CDK, name
+
+
+def test_the_page_on_the_cdk_names_every_field_of_the_access_log(plain: Synthesized) -> None:
+    _, stage = plain.only("AWS::ApiGatewayV2::Stage")
+    for field in json.loads(stage["AccessLogSettings"]["Format"]):
+        assert f"`{field}`" in CDK, field
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "default"])
+def test_the_page_on_sst_gives_a_route_what_the_construct_gives_it(plain: Synthesized, name: str) -> None:
+    rights = {action for action, _ in plain.rights(f"tellwire.aws.handlers.{name}")}
+    route = re.search(rf'websocketApi\.route\("\${name}", {{(.*?)\n    }}\);', SST, re.DOTALL)
+    assert route is not None
+    assert set(re.findall(r'"(dynamodb:\w+)"', route[1])) == {each for each in rights if each.startswith("dynamodb:")}
+    assert ("manageConnections" in route[1]) is ("execute-api:ManageConnections" in rights)
+    assert ("environment: stored" in route[1]) is (name == "disconnect")
+
+
+def test_the_page_on_sst_has_the_table_that_the_construct_makes(plain: Synthesized) -> None:
+    _, table = plain.only("AWS::DynamoDB::Table")
+    partition, sort = (key["AttributeName"] for key in table["KeySchema"])
+    [index] = table["GlobalSecondaryIndexes"]
+    assert f'primaryIndex: {{ hashKey: "{partition}", rangeKey: "{sort}" }}' in SST
+    assert f'{index["IndexName"]}: {{ hashKey: "{index["KeySchema"][0]["AttributeName"]}" }}' in SST
+    assert f'ttl: "{table["TimeToLiveSpecification"]["AttributeName"]}"' in SST
+
+
+def test_the_functions_of_the_page_on_sst_are_there() -> None:
+    [code] = re.findall(r"```py\n(.*?)```", SST, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert all(callable(names[name]) for name in names["__all__"])
