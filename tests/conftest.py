@@ -24,6 +24,8 @@ hypothesis_settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("dev", deadline=None)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+pytest_plugins = ["tests.dynamodb"]
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 SECRET = "a-secret-for-tests-of-forty-characters.."

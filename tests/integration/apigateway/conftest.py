@@ -1,6 +1,6 @@
 """The clients people have, driven from a test: the AWS CLI, the AWS SDK for JavaScript, wscat, and Chromium.
 
-Who has not installed one skips its tests; in CI it must be there. `make test` installs what comes from npm.
+`make test` installs what comes from npm.
 """
 
 import http.client
@@ -9,9 +9,7 @@ import os
 import pty
 import re
 import select
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +17,14 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.tools import require, require_module
+
 CLIENTS = Path(__file__).parent / "clients"
-MODULES = CLIENTS / "node_modules"
 SECONDS = 20.0
 """How long a client may take for one thing: far more than it needs, far less than a test may."""
 
@@ -39,26 +38,6 @@ CHROMIUM_OPTIONS = (
     "--disable-background-networking",
     "--remote-debugging-port=0",
 )
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and CI must run every test", pytrace=False)
-    pytest.skip(what)
-
-
-def require(*names: str) -> str:
-    """Return the path of the first of these programs that is here; without any, skip the test or, in CI, fail it."""
-    beside_python = Path(sys.executable).parent
-    places = f"{beside_python}{os.pathsep}{os.environ.get('PATH', '')}"
-    found = next(filter(None, (shutil.which(name, path=places) for name in names)), None)
-    return found or _missing(f"there is no {names[0]} on this machine")
-
-
-def require_module(name: str) -> Path:
-    """Return the directory of a package from npm, as `require` does."""
-    module = MODULES / name
-    return module if module.is_dir() else _missing(f"{name} is not installed (make test installs it with npm)")
 
 
 def _environment() -> dict[str, str]:
@@ -97,7 +76,7 @@ SdkCall = Callable[..., list[dict[str, Any]]]
 def sdk() -> SdkCall:
     """Make calls at an endpoint, all in one process of Node: see `clients/sdk.mjs`."""
     node = require("node")
-    require_module("@aws-sdk/client-apigatewaymanagementapi")
+    require_module(CLIENTS, "@aws-sdk/client-apigatewaymanagementapi")
 
     def run(endpoint: str, *calls: dict[str, Any]) -> list[dict[str, Any]]:
         done = subprocess.run(
@@ -160,7 +139,7 @@ StartWscat = Callable[..., Wscat]
 @pytest.fixture
 def wscat() -> Iterator[StartWscat]:
     """Start wscat with arguments; it ends with the test."""
-    command = [require("node"), str(require_module("wscat") / "bin" / "wscat"), "--no-color"]
+    command = [require("node"), str(require_module(CLIENTS, "wscat") / "bin" / "wscat"), "--no-color"]
     with ExitStack() as stack:
 
         def start(*arguments: str) -> Wscat:
