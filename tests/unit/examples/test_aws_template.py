@@ -174,6 +174,14 @@ def test_handlers_are_tellwire_s_own_with_30_seconds_and_256_mb(deployed: Deploy
         assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
 
 
+def test_every_function_has_the_layer_of_tellwire_and_workers_another(deployed: Deployed) -> None:
+    layers = {name: properties["Layers"] for name, properties in deployed.of_type("AWS::Lambda::Function").items()}
+    named = {name: [re.sub(r"[0-9a-f]{10}$", "", layer["Ref"]) for layer in found] for name, found in layers.items()}
+    handlers = {f"{name}Function": ["TellwireLayer"] for name in ("Connect", "Disconnect", "Default")}
+    workers = {f"{name}WorkerFunction": ["TellwireLayer", "WorkersLayer"] for name in ("Csv", "Image")}
+    assert named == handlers | workers
+
+
 def test_routes_go_by_the_type_of_a_message(tmp_path: Path) -> None:
     api = read(tmp_path, **SECRET).api
     assert api.route_selection_expression == "$request.body.type"
