@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import aws_cold
+from bench.aws_cold import FreshProcesses, fresh_processes
 from bench.aws_contenders import AT_A_TIME, NAMES, PAYLOAD, THREADS, Contender, Spent, contender
 from bench.aws_server import TABLE, USER, Answers, connection_ids, post_request
 from bench.figures import Figure, Target, figure, ratios
 from bench.machine import Cores
-from bench.native import Fleet, Sockets, open_sockets
+from bench.native import Fleet, LoadError, Sockets, open_sockets
 from bench.traffic import RsaIssuer
 
 CONNECTIONS = 1_000
@@ -28,6 +29,7 @@ DELAY_MS = 20
 CPU_TARGET = Target(0.2, at_most=True)
 BROADCAST_TARGET = Target(5.0)
 COLD_TARGET = Target(0.4, at_most=True)
+BOTO3_CLIENTS = "boto3 and its two clients"
 _MB = 1024 * 1024
 
 
@@ -51,8 +53,9 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
     plan = QUICK if quick else FULL
     yield from _posting(cores, plan)
     yield from _far_away(cores, plan)
-    yield from _cold(cores, plan)
-    yield from _memory(cores, plan)
+    with fresh_processes(cores) as processes:
+        yield from _cold(processes, plan)
+        yield from _memory(cores, processes, plan)
 
 
 # --- posts and broadcasts --------------------------------------------------------------------------------------------
@@ -130,23 +133,23 @@ def _most_posts(server: Answers, plan: Plan) -> Figure:
 # --- fresh processes -------------------------------------------------------------------------------------------------
 
 
-def _cold(cores: Cores, plan: Plan) -> Iterator[Figure]:
-    codes = {"boto3 and two clients": aws_cold.BOTO3, **aws_cold.FUNCTIONS}
+def _cold(processes: FreshProcesses, plan: Plan) -> Iterator[Figure]:
+    codes = {BOTO3_CLIENTS: aws_cold.BOTO3, **aws_cold.FUNCTIONS}
     spent: dict[str, list[Spent]] = {name: [] for name in codes}
     for _ in range(plan.cold + 1):
         for name, code in codes.items():
-            spent[name].append(aws_cold.time_to(code, cores, aws_cold.DEPLOYED))
+            spent[name].append(processes.time_to(code))
+    # The first round compiled what was imported.
     cpu = {name: [1e3 * each.cpu for each in all_[1:]] for name, all_ in spent.items()}
     wall = {name: [1e3 * each.wall for each in all_[1:]] for name, all_ in spent.items()}
-    boto3 = "boto3 and two clients"
     for name in codes:
         yield figure(f"cold: {name}", "ms CPU", cpu[name], wall_ms=wall[name])
     for name in aws_cold.FUNCTIONS:
-        yield figure(f"cold: {name} ÷ boto3", "× CPU", ratios(cpu[name], cpu[boto3]), COLD_TARGET)
-        yield figure(f"cold: {name} ÷ boto3", "× time", ratios(wall[name], wall[boto3]), COLD_TARGET)
+        yield figure(f"cold: {name} ÷ boto3", "× CPU", ratios(cpu[name], cpu[BOTO3_CLIENTS]), COLD_TARGET)
+        yield figure(f"cold: {name} ÷ boto3", "× time", ratios(wall[name], wall[BOTO3_CLIENTS]), COLD_TARGET)
 
 
-def _memory(cores: Cores, plan: Plan) -> Iterator[Figure]:
+def _memory(cores: Cores, processes: FreshProcesses, plan: Plan) -> Iterator[Figure]:
     issuer = RsaIssuer()
     (connection_id,) = connection_ids(1)
     names = {"user": USER, "table": TABLE, "connection_id": connection_id, "token": issuer.token(USER)}
@@ -155,14 +158,15 @@ def _memory(cores: Cores, plan: Plan) -> Iterator[Figure]:
     megabytes: dict[str, list[float]] = {name: [] for name in codes}
     with Answers(cores, 1) as server:
         environment = {**server.environment, "TELLWIRE_JWKS": issuer.jwks}
-        for _ in range(plan.memory):
+        for _ in range(plan.memory + 1):
             for name, code in codes.items():
-                megabytes[name].append(aws_cold.resident_bytes(code, cores, environment) / _MB)
-        if (posts := server.received().posts) != 2 * plan.memory:
-            raise RuntimeError(f"memory: {posts} posts; each of {plan.memory} rounds should make two")
+                megabytes[name].append(processes.resident_bytes(code, environment) / _MB)
+        if (posts := server.received().posts) != 2 * (plan.memory + 1):
+            raise LoadError(f"memory: {posts} posts; each of {plan.memory + 1} rounds makes two")
+    warm = {name: all_[1:] for name, all_ in megabytes.items()}
     for name in codes:
-        yield figure(f"memory, warm: {name}", "MB", megabytes[name])
-    yield figure("memory, warm: handlers ÷ boto3", "×", ratios(megabytes["handlers"], megabytes["boto3"]))
+        yield figure(f"memory, warm: {name}", "MB", warm[name])
+    yield figure("memory, warm: handlers ÷ boto3", "×", ratios(warm["handlers"], warm["boto3"]))
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -1,29 +1,26 @@
 """Fresh processes: what a function has to import and make before its first event, and the memory it then lives in.
 
-What is imported is in the page cache and compiled. A real cold start reads it from a file system that has never seen
-it, so that more modules cost more than here.
+Everything is compiled and in the page cache, and there is one file of certificates (botocore's). A real cold start
+reads from a file system that has never seen the code, so that more modules cost more than here.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench import machine
 from bench.aws_contenders import Spent
-from bench.aws_server import ENVIRONMENT, REGION
+from bench.aws_server import REGION, environment
 
 _ROOT = Path(__file__).parent.parent
 _TIMEOUT_SECONDS = 60.0
-
-# A deployment on AWS, over TLS; nobody is asked anything.
-DEPLOYED = {
-    **ENVIRONMENT,
-    "WEBSOCKET_API_ENDPOINT": f"https://a1b2c3d4e5.execute-api.{REGION}.amazonaws.com/prod",
-    "COGNITO_USER_POOL_ID": f"{REGION}_AbCdEfGhI",
-    "COGNITO_CLIENT_ID": "1example23456789",
-}
+_API = f"a1b2c3d4e5.execute-api.{REGION}.amazonaws.com"
 
 BOTO3 = """
 import os, boto3
@@ -31,8 +28,9 @@ dynamodb = boto3.client("dynamodb")
 management = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["WEBSOCKET_API_ENDPOINT"])
 """
 _DEPLOYMENT = "from tellwire.aws import handlers; deployment = handlers.Deployment(); deployment.table\n"
-_EVENT = {"requestContext": {"domainName": f"a1b2c3d4e5.execute-api.{REGION}.amazonaws.com", "stage": "prod"}}
+_EVENT = {"requestContext": {"domainName": _API, "stage": "prod"}}
 FUNCTIONS = {
+    "tellwire.aws.handlers": "import tellwire.aws.handlers",
     "$connect": _DEPLOYMENT + "deployment.authenticator",
     "$disconnect": _DEPLOYMENT,
     "$default": _DEPLOYMENT + f"deployment.management({_EVENT})",
@@ -76,27 +74,53 @@ print(open("/proc/self/statm").read().split()[1])
 """
 
 
-def time_to(code: str, cores: machine.Cores, environment: Mapping[str, str]) -> Spent:
-    """Run code in a fresh process; the interpreter's own start is not in the figure."""
-    wall, cpu = _run(_TIMED.format(code=code), cores, environment)
-    return Spent(wall, cpu)
+@dataclass(frozen=True, slots=True)
+class FreshProcesses:
+    """Runs code in a new process each time. Made by `fresh_processes`."""
+
+    cores: machine.Cores
+    bytecode: str
+
+    def time_to(self, code: str) -> Spent:
+        """Run code as a function deployed on AWS, where nobody is asked anything.
+
+        The interpreter's own start is not in the figure.
+        """
+        deployed = environment(
+            WEBSOCKET_API_ENDPOINT=f"https://{_API}/prod",
+            COGNITO_USER_POOL_ID=f"{REGION}_AbCdEfGhI",
+            COGNITO_CLIENT_ID="1example23456789",
+        )
+        wall, cpu = self._run(_TIMED.format(code=code), deployed)
+        return Spent(wall, cpu)
+
+    def resident_bytes(self, code: str, environment: Mapping[str, str]) -> int:
+        """Run code, and return how much of the process is in RAM then."""
+        (pages,) = self._run(_RESIDENT.format(code=code), environment)
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def _run(self, code: str, environment: Mapping[str, str]) -> list[float]:
+        machine.require_core(0, self.cores.load)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=_ROOT,
+            env={**environment, "PYTHONPYCACHEPREFIX": self.bytecode, "SSL_CERT_FILE": _certificates()},
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=_TIMEOUT_SECONDS,
+        )
+        return [float(number) for number in done.stdout.split()]
 
 
-def resident_bytes(code: str, cores: machine.Cores, environment: Mapping[str, str]) -> int:
-    """Run code in a fresh process, and return how much of it is in RAM then."""
-    (pages,) = _run(_RESIDENT.format(code=code), cores, environment)
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+@contextmanager
+def fresh_processes(cores: machine.Cores) -> Iterator[FreshProcesses]:
+    """Give processes that find the bytecode of those before them, whatever this machine keeps of it."""
+    with tempfile.TemporaryDirectory() as bytecode:
+        yield FreshProcesses(cores, bytecode)
 
 
-def _run(code: str, cores: machine.Cores, environment: Mapping[str, str]) -> list[float]:
-    machine.require_core(0, cores.load)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TELLWIRE_", "COGNITO_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=_ROOT,
-        env={**kept, **environment},
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=_TIMEOUT_SECONDS,
-    )
-    return [float(number) for number in done.stdout.split()]
+def _certificates() -> str:
+    botocore = find_spec("botocore")
+    assert botocore is not None
+    assert botocore.origin is not None
+    return str(Path(botocore.origin).parent / "cacert.pem")

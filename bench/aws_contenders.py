@@ -109,6 +109,7 @@ class _Client(Protocol):
 
 def _work(orders: Connection, name: str, core: int, environment: Mapping[str, str]) -> None:
     machine.pin(0, core)
+    os.environ.clear()
     os.environ.update(environment)
     clients: dict[str, Callable[[], _Client]] = {"tellwire": _Tellwire, "boto3": _Boto3, "aiobotocore": _Aiobotocore}
     client = clients[name]()

@@ -4,6 +4,7 @@ DynamoDB's answer is one page of rows, whatever is asked; a post to `@connection
 """
 
 import json
+import os
 import subprocess
 import time
 import urllib.request
@@ -20,20 +21,30 @@ TABLE = "connections"
 STAGE = "prod"
 REGION = "eu-central-1"
 # As long as Lambda's are: the session's token is sent and signed with every request.
-CREDENTIALS = {
+_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "ASIAEXAMPLEEXAMPLE00",
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjE" + 800 * "x",
 }
-# None of this machine's own configuration.
-_ALONE = {
+_SETTINGS = {
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
     "AWS_CONFIG_FILE": "/dev/null",
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "CONNECTIONS_TABLE_NAME": TABLE,
 }
-ENVIRONMENT = {**CREDENTIALS, **_ALONE, "CONNECTIONS_TABLE_NAME": TABLE}
+# What a machine may have set that would be measured, too.
+_LEFT_OUT = (
+    "AWS_",
+    "TELLWIRE_",
+    "COGNITO_",
+    "SSL_",
+    "PYTHONDONTWRITEBYTECODE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 _STOP_SECONDS = 10.0
 _CONNECTED_AGO_SECONDS = 60
 _LASTS_SECONDS = 7_000
@@ -84,11 +95,7 @@ class Answers:
     @property
     def environment(self) -> dict[str, str]:
         """What lets a client of AWS take this server for it."""
-        return {
-            **ENVIRONMENT,
-            "AWS_ENDPOINT_URL_DYNAMODB": self.url,
-            "WEBSOCKET_API_ENDPOINT": f"{self.url}/{STAGE}",
-        }
+        return environment(AWS_ENDPOINT_URL_DYNAMODB=self.url, WEBSOCKET_API_ENDPOINT=f"{self.url}/{STAGE}")
 
     @property
     def cpu_seconds(self) -> float:
@@ -115,6 +122,12 @@ class Answers:
         self._process.wait(_STOP_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return the environment of a process of a Lambda function, with nothing of this machine's own configuration."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_LEFT_OUT)}
+    return {**kept, **_CREDENTIALS, **_SETTINGS, **settings}
 
 
 def connection_ids(count: int) -> list[str]:
