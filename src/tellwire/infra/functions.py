@@ -16,7 +16,8 @@ from tellwire.errors import ConfigError
 from tellwire.infra.permissions import of_logging
 from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
 
-_NO_CODE: Final = "# The handlers are in the layer.\n"
+_NO_CODE: Final = Path(__file__).with_name("no_code")
+"""Inline code would do, but CloudFormation wants its handler to be called `index`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def _make_layer(
     return lambda_.LayerVersion(
         scope,
         "Layer",
-        code=lambda_.Code.from_asset(str(path)),
+        code=lambda_.Code.from_asset(str(path.resolve())),
         compatible_runtimes=[runtime],
         compatible_architectures=[architecture],
         description="tellwire[aws]",
@@ -91,7 +92,7 @@ def make_function(
         scope,
         name,
         handler=handler,
-        code=code or package.code or lambda_.Code.from_inline(_NO_CODE),
+        code=code or package.code or lambda_.Code.from_asset(str(_NO_CODE)),
         layers=[] if package.layer is None else [package.layer],
         runtime=package.runtime,
         architecture=package.architecture,

@@ -1,5 +1,6 @@
 """The CDK example: synthesized as a developer does it, then run by `tellwire local`, up to a message on a socket."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,6 +21,12 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tellwire.auth import mint_token
+from tellwire.aws.environment import open_table
+from tellwire.carriers.aws import AwsCarrier
+from tellwire.model import Delivery, Target
+from tests.aws_stack import Stack, read
+from tests.faults import Proxy, Request
+from tests.unit.infra.conftest import Synthesized
 
 pytestmark = pytest.mark.timeout(180)  # Node takes its time to start, and so do three functions
 
@@ -170,3 +177,74 @@ def run_worker(local: Local, cloud_assembly: Path, event: dict[str, str]) -> dic
         check=True,
     )
     return dict(json.loads(done.stdout))
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+STALE = "GkLIUTsjg44fdEI="
+
+
+@pytest.mark.parametrize("dynamodb", ["moto"], indirect=True)
+async def test_what_the_functions_ask_of_aws_is_what_the_construct_grants_them(
+    cloud_assembly: Path, dynamodb: str, stack: Stack, dynamodb_proxy: Proxy, posts_proxy: Proxy, carrier: AwsCarrier
+) -> None:
+    # Nothing here checks rights, so what is asked for is written down. Before any function runs:
+    stack.environ["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] = posts_proxy.url
+    table = open_table(stack.environ | {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb}, stack.clock)
+    template = Synthesized(cloud_assembly / "Parts.template.json")
+
+    def asked() -> set[str]:
+        seen = {_about_the_table(each) for each in dynamodb_proxy.requests} | {e.method for e in posts_proxy.requests}
+        dynamodb_proxy.requests.clear()
+        posts_proxy.requests.clear()
+        return seen
+
+    def granted(handler: str) -> set[str]:
+        return {_in_short(action, on) for action, on in template.rights(handler) if not action.startswith("logs:")}
+
+    async def until_nobody_is_there() -> None:
+        async with asyncio.timeout(SECONDS):
+            while [row async for page in table.of_user("user-1") for row in page]:
+                await asyncio.sleep(0.01)
+
+    asked()  # the table was made
+    async with stack.device():
+        assert asked() == granted("tellwire.aws.handlers.connect")
+    await until_nobody_is_there()
+    assert asked() == granted("tellwire.aws.handlers.disconnect")
+
+    async with stack.device(ttl_seconds=60) as expired, stack.device() as device:
+        asked()
+        stack.api.advance(61)
+        await expired.send('{"type": "ping"}')
+        assert (await read(expired))["data"]["code"] == "TOKEN_EXPIRED"
+        await expired.wait_closed()
+        await device.send(json.dumps({"type": "auth", "token": stack.token()}))
+        assert (await read(device))["type"] == "auth_ok"
+    await until_nobody_is_there()
+    assert asked() == granted("moc_messages.default")
+
+    await table.add("user-1", STALE, stack.clock.now() - 3600, stack.clock.now() + 3600)
+    async with stack.device(ttl_seconds=180):
+        stack.api.advance(181)
+        asked()
+        assert await carrier.deliver(Target(user="user-1"), b"{}") == Delivery(gone=2)
+        assert await carrier.deliver(Target(all=True), b"{}") == Delivery()
+        assert await carrier.deliver(Target(connection=STALE), b"{}") == Delivery(gone=1)
+    cdks_own = {"managed AWSLambdaBasicExecutionRole"}
+    assert asked() == granted("tell_worker.handler") - cdks_own
+    await table.close()
+
+
+def _about_the_table(request: Request) -> str:
+    return f"{request.action} {'index' if 'IndexName' in request.parameters else 'table'}"
+
+
+def _in_short(action: str, resource: str) -> str:
+    """Return a right in the words of `asked`: `Query index`, `POST`."""
+    service, _, operation = action.rpartition(":")
+    if service == "execute-api":
+        return resource.split("/")[2]
+    if service == "dynamodb":
+        return f"{operation} {'index' if resource.endswith('/index/byConnection') else 'table'}"
+    return f"{resource} {action.rpartition('/')[2]}"

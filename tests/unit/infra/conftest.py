@@ -100,12 +100,13 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a layer's zip and a directory of code in it."""
+    """A directory with a layer's zip and two directories of code in it."""
     directory = tmp_path_factory.mktemp("infra")
     with ZipFile(directory / "layer.zip", "w") as layer:
         layer.writestr("python/nothing.py", "")
-    (directory / "code").mkdir()
-    (directory / "code" / "app.py").write_text("def default(event, context): ...\n")
+    for name in ("all", "code"):
+        (directory / name).mkdir()
+        (directory / name / "app.py").write_text(f"# {name}\n")
     return directory
 
 
@@ -164,7 +165,7 @@ def _custom(app: Any, directory: Path) -> None:
     RealtimeApi(
         stack,
         "Realtime",
-        code=lambda_.Code.from_inline("# all of it"),
+        code=lambda_.Code.from_asset(str(directory / "all")),
         jwks_url="https://id.example.com/keys",
         environment={"TELLWIRE_JWT_ISSUER": "https://id.example.com", "MOCS_TABLE": "mocs"},
         message_code=lambda_.Code.from_asset(str(directory / "code")),
@@ -194,7 +195,7 @@ def _worker(app: Any, directory: Path) -> None:
         stack,
         "CsvWorker",
         runtime=lambda_.Runtime.PYTHON_3_13,
-        handler="csv_worker.handler",
+        handler="index.handler",
         code=lambda_.Code.from_inline("# parses"),
         layers=[layer],
         environment={"BUCKET": "parts"},

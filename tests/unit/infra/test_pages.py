@@ -60,7 +60,8 @@ def test_snippets_run(node: str, project: Path, code: str) -> None:
     }
     if "realtime = " not in code:
         exec(SNIPPETS[0], names)
-    exec(code, names)
+    # Node, if it runs already, has another working directory.
+    exec(code.replace('from_asset("', f'from_asset("{project}/'), names)
 
 
 def test_the_page_on_the_cdk_names_every_option_and_attribute(node: str) -> None:

@@ -75,7 +75,7 @@ def test_who_may_broadcast_may_look_up_post_and_clean_up_and_no_more(worker: Syn
         ("dynamodb:DeleteItem", table),
     }
     role_of_the_cdk = {("arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole", "managed")}
-    assert worker.rights("csv_worker.handler") == allowed | manage | role_of_the_cdk
+    assert worker.rights("index.handler") == allowed | manage | role_of_the_cdk
 
 
 def test_only_api_gateway_may_call_the_handlers_and_only_for_their_route(plain: Synthesized) -> None:
@@ -118,7 +118,7 @@ def test_connect_and_default_verify_tokens_and_disconnect_need_not(plain: Synthe
 
 def test_a_worker_gets_what_tellwire_looks_for_beside_what_it_has(worker: Synthesized) -> None:
     table, _ = worker.only("AWS::DynamoDB::Table")
-    assert environment(worker, "csv_worker.handler") == {
+    assert environment(worker, "index.handler") == {
         "BUCKET": "parts",
         "CONNECTIONS_TABLE_NAME": f"${{{table}}}",
         "WEBSOCKET_API_ENDPOINT": f"https://{host(worker)}/prod",
@@ -133,8 +133,8 @@ def test_a_secret_reaches_only_who_verifies_with_it(worker: Synthesized, handler
 def test_messages_of_your_own_have_a_handler_of_your_own(custom: Synthesized) -> None:
     handlers = {each["Handler"] for each in custom.of_type("AWS::Lambda::Function").values()}
     assert handlers == {CONNECT, DISCONNECT, "app.default"}
-    assert custom.function("app.default")["Code"].keys() == {"S3Bucket", "S3Key"}
-    assert custom.function(CONNECT)["Code"] == {"ZipFile": "# all of it"}
+    codes = {each: custom.function(each)["Code"]["S3Key"] for each in handlers}
+    assert codes["app.default"] != codes[CONNECT] == codes[DISCONNECT]
     variables = environment(custom, "app.default")
     assert variables["TELLWIRE_JWKS_URL"] == "https://id.example.com/keys"
     assert variables["MOCS_TABLE"] == "mocs"
@@ -144,6 +144,11 @@ def test_package_and_processor_go_together(custom: Synthesized) -> None:
     for function in custom.of_type("AWS::Lambda::Function").values():
         assert (function["Runtime"], function["Architectures"]) == ("python3.12", ["x86_64"])
         assert "Layers" not in function
+
+
+def test_no_code_is_inline_as_its_handler_would_have_to_be_called_index(plain: Synthesized) -> None:
+    for function in plain.of_type("AWS::Lambda::Function").values():
+        assert function["Code"].keys() == {"S3Bucket", "S3Key"}
 
 
 def test_a_layer_that_is_there_is_not_made_again(worker: Synthesized) -> None:
