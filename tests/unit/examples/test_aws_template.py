@@ -254,7 +254,7 @@ def test_s3_invokes_each_worker_for_its_files_and_for_no_results(deployed: Deplo
     assert invoked_by("uploads/user-1/moc-1/blue.png") == {"ImageWorkerFunction"}
     assert invoked_by("uploads/user-1/moc-1/red.jpg") == {"ImageWorkerFunction"}
     # Otherwise they would work on what they made, for ever.
-    for result in ("parts/user-1/moc-1/parts.csv", "thumbnails/user-1/moc-1/blue.png"):
+    for result in ("parts/u/m/parts.csv", "thumbnails/u/m/blue.png", "thumbnails/u/m/red.jpg"):
         assert invoked_by(result) == set()
 
 
