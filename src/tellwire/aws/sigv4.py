@@ -9,22 +9,28 @@ Source: IAM user guide, "Create a signed AWS API request".
 
 import hashlib
 import hmac
+import re
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
+from msgspec import Struct
+
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/%@-]*")
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+
+class Credentials(Struct, frozen=True):
     """An access key. Its secret, and the token of a session, never show."""
 
     access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
+    secret_access_key: str
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id!r}, …)"
 
 
 def sha256_hex(data: bytes) -> str:
@@ -39,12 +45,32 @@ def canonical_request(
 
     `path` and `query` are as on the wire, undecoded. `headers` are those that are signed: lower-case names, in order.
     """
+    return _canonical(method, path, query, _canonical_headers(list(headers)), payload_hash)
+
+
+def _canonical(method: str, path: str, query: str, canonical_headers: str, payload_hash: str) -> bytes:
+    query = _in_order(query) if query else ""
+    return f"{method}\n{_encoded_again(path)}\n{query}\n{canonical_headers}\n{payload_hash}".encode()
+
+
+def _in_order(query: str) -> str:
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    query = "&".join(f"{name}={value}" for name, value in sorted((name, value) for name, _, value in pairs))
-    kept = list(headers)
-    lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in kept)
-    names = ";".join(name for name, _ in kept)
-    return f"{method}\n{quote(path, safe='/~')}\n{query}\n{lines}\n{names}\n{payload_hash}".encode()
+    return "&".join(f"{name}={value}" for name, value in sorted((name, value) for name, _, value in pairs))
+
+
+def _canonical_headers(headers: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in headers)
+    return f"{lines}\n{_names_of(headers)}"
+
+
+def _names_of(headers: Sequence[tuple[str, str]]) -> str:
+    return ";".join(name for name, _ in headers)
+
+
+def _encoded_again(path: str) -> str:
+    if _PLAIN_PATH.fullmatch(path):  # as ours are: the same in a tenth of the time
+        return path.replace("%", "%25").replace("@", "%40")
+    return quote(path, safe="/~")
 
 
 def scope_of(date: str, region: str, service: str) -> str:
@@ -62,17 +88,38 @@ def signing_key(secret_access_key: str, scope: str) -> bytes:
 
 def signature_of(key: bytes, signed_at: str, scope: str, canonical: bytes) -> str:
     """Return the signature of a canonical request. `signed_at` is `YYYYMMDDTHHMMSSZ`."""
-    to_sign = f"{ALGORITHM}\n{signed_at}\n{scope}\n{sha256_hex(canonical)}"
-    return hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(key, _to_sign(signed_at, scope, canonical), hashlib.sha256).hexdigest()
+
+
+def _to_sign(signed_at: str, scope: str, canonical: bytes) -> bytes:
+    return f"{ALGORITHM}\n{signed_at}\n{scope}\n{sha256_hex(canonical)}".encode()
+
+
+class _Common(Struct, frozen=True):
+    """What requests have in common that are signed in the same second, with the same credentials and headers."""
+
+    second: int
+    credentials: Credentials
+    headers: Mapping[str, str]
+    sent: Mapping[str, str]
+    canonical_headers: str
+    signed_at: str
+    scope: str
+    key: hmac.HMAC
+    authorization: str
 
 
 class Signer:
-    """Signs requests to one service in one region. The day's key is remembered: it is half of the work."""
+    """Signs requests to one service in one region.
+
+    Most of the work is the same for all posts of a broadcast; it is done once a second, and the day's key once a day.
+    """
 
     def __init__(self, service: str, region: str) -> None:
         self._service = service
         self._region = region
-        self._key: tuple[str, str, bytes] = ("", "", b"")
+        self._key: tuple[str, str, hmac.HMAC] | None = None
+        self._common: _Common | None = None
 
     def sign(
         self,
@@ -89,23 +136,42 @@ class Signer:
 
         `headers` have lower-case names and hold `host`; `now` is in epoch seconds, by the clock of AWS.
         """
-        signed_at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        common = self._common
+        if (
+            common is None
+            or common.second != int(now)
+            or common.credentials != credentials
+            or common.headers != headers
+        ):
+            common = self._common = self._prepare(credentials, dict(headers), int(now))
+        canonical = _canonical(method, path, query, common.canonical_headers, payload_hash)
+        signature = common.key.copy()
+        signature.update(_to_sign(common.signed_at, common.scope, canonical))
+        return {**common.sent, "authorization": common.authorization + signature.hexdigest()}
+
+    def _prepare(self, credentials: Credentials, headers: Mapping[str, str], second: int) -> _Common:
+        signed_at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = scope_of(signed_at[:8], self._region, self._service)
         sent = {**headers, "x-amz-date": signed_at}
         if credentials.session_token:
             sent["x-amz-security-token"] = credentials.session_token
         kept = sorted(sent.items())
-        key = self._key_of(credentials.secret_access_key, scope)
-        signature = signature_of(key, signed_at, scope, canonical_request(method, path, query, kept, payload_hash))
-        names = ";".join(name for name, _ in kept)
-        sent["authorization"] = (
-            f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
+        named = f"Credential={credentials.access_key_id}/{scope}, SignedHeaders={_names_of(kept)}"
+        return _Common(
+            second,
+            credentials,
+            headers,
+            sent,
+            _canonical_headers(kept),
+            signed_at,
+            scope,
+            self._key_of(credentials.secret_access_key, scope),
+            f"{ALGORITHM} {named}, Signature=",
         )
-        return sent
 
-    def _key_of(self, secret_access_key: str, scope: str) -> bytes:
-        known_secret, known_scope, key = self._key
-        if known_scope != scope or known_secret != secret_access_key:
-            key = signing_key(secret_access_key, scope)
-            self._key = (secret_access_key, scope, key)
-        return key
+    def _key_of(self, secret_access_key: str, scope: str) -> hmac.HMAC:
+        known = self._key
+        if known is None or known[:2] != (secret_access_key, scope):
+            keyed = hmac.new(signing_key(secret_access_key, scope), digestmod=hashlib.sha256)
+            known = self._key = (secret_access_key, scope, keyed)
+        return known[2]
