@@ -1,0 +1,68 @@
+// The messages a server sends. Made from spec/messages.schema.json by scripts/generate-types.mjs; do not edit.
+
+/** A message of your own type. `data` is any JSON. */
+export interface CustomMessage {
+  readonly data: unknown;
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: string;
+}
+
+/** Something went wrong. `code` is for programs, `message` for people, `details` any JSON. */
+export interface ErrorData {
+  readonly code: string;
+  readonly details?: unknown;
+  readonly message: string;
+}
+
+export interface ErrorMessage {
+  readonly data: ErrorData;
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: "error";
+}
+
+/** Something the user should read. `action_url` is http(s) or a path on the page's own site. */
+export interface NotificationData {
+  readonly actionLabel?: string | null;
+  readonly actionUrl?: string | null;
+  readonly message: string;
+  readonly severity: "error" | "info" | "success" | "warning";
+  readonly title: string;
+}
+
+export interface NotificationMessage {
+  readonly data: NotificationData;
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: "notification";
+}
+
+/**
+ * How far an upload is. `progress` is 0–100; rows are counted from 1.
+ *
+ * `status` is set by `track_upload`: a terminal one (complete, failed) is the last word on this upload.
+ */
+export interface UploadProgressData {
+  readonly currentRow?: number | null;
+  readonly fileName: string;
+  readonly message: string;
+  readonly progress: number;
+  readonly status?: "complete" | "failed" | "running" | null;
+  readonly totalRows?: number | null;
+  readonly uploadId: string;
+}
+
+export interface UploadProgressMessage {
+  readonly data: UploadProgressData;
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: "upload_progress";
+}
+
+/** Which type has which message. Declare your own types by merging into it; see the README. */
+export interface MessageTypes {
+  error: ErrorMessage;
+  notification: NotificationMessage;
+  upload_progress: UploadProgressMessage;
+}
