@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CLIENTS := tests/integration/apigateway/clients
 DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
-NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced
+NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -35,6 +35,7 @@ lambda-layers: $(STAMP) ## Pack the layers of examples/aws-parts-upload, for `sa
 	  --add examples/parts_upload pillow
 
 test: $(STAMP) $(NPM_STAMPS) ## Run every test
+	scripts/clients test
 	$(BIN)/pytest
 
 # What tests need from npm. Without npm these tests are skipped, and fail in CI.
@@ -48,23 +49,26 @@ $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
 	scripts/on-python-3.13
 
-check: $(STAMP) ## Lint, format, types, import layers, and that spec/ is what the code says
+check: $(STAMP) clients/node_modules/.synced ## Lint, format, types, import layers, and that spec/ is what the code says
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.export_spec --check
+	scripts/clients check
 
-format: $(STAMP) ## Put the code in order
+format: $(STAMP) clients/node_modules/.synced ## Put the code in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	scripts/clients format
 
 bench: $(STAMP) ## Measure (about five minutes); see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
 
-spec: $(STAMP) ## Write spec/ anew from the code
+spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from spec/
 	$(BIN)/python -m scripts.export_spec
+	scripts/clients types
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  examples/aws-parts-upload/build $(dir $(NPM_STAMPS))
+	  examples/aws-parts-upload/build $(dir $(NPM_STAMPS)) clients/*/dist
