@@ -56,19 +56,10 @@ def of_logging(group: logs.LogGroup) -> iam.PolicyStatement:
 
 
 def _manage_connections(api: apigatewayv2.WebSocketApi, stage_name: str) -> iam.PolicyStatement:
-    execute_api = f"arn:{_partition(api)}:execute-api:{_place(api)}:{api.api_id}/{stage_name}"
-    return _allow(
-        ["execute-api:ManageConnections"], [f"{execute_api}/{method}/@connections/*" for method in _POST_AND_DELETE]
-    )
-
-
-def _partition(api: apigatewayv2.WebSocketApi) -> str:
-    return Stack.of(api).partition
-
-
-def _place(api: apigatewayv2.WebSocketApi) -> str:
-    stack = Stack.of(api)
-    return f"{stack.region}:{stack.account}"
+    paths = [f"{stage_name}/{method}/@connections/*" for method in _POST_AND_DELETE]
+    format_arn = Stack.of(api).format_arn
+    arns = [format_arn(service="execute-api", resource=api.api_id, resource_name=path) for path in paths]
+    return _allow(["execute-api:ManageConnections"], arns)
 
 
 def _index_arn(table: dynamodb.Table) -> str:
