@@ -11,12 +11,11 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
@@ -66,8 +65,7 @@ def full_jitter(first_seconds: float, longest_seconds: float) -> Iterator[float]
         bound = min(2 * bound, longest_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came back. Header names are in lower case."""
 
     status: int
@@ -166,6 +164,8 @@ class HttpClient:
 
 
 def _certificates(ca_bundle: str) -> list[bytes]:
+    from pathlib import Path  # here, as hardly any cold start needs it
+
     try:
         text = Path(ca_bundle).read_bytes()
     except OSError as error:

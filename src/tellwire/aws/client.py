@@ -12,14 +12,13 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from tellwire.aws.credentials import CredentialsSource
 from tellwire.aws.deadline import remaining_seconds
@@ -57,8 +56,7 @@ _MAY_BE_THE_CLOCK: Final = frozenset(
 _WRONG_CLOCK_SECONDS: Final = 240.0
 
 
-@dataclass(frozen=True, slots=True)
-class Retries:
+class Retries(Struct, frozen=True):
     """How often, and after which waits, a request is made again. Tests make it quick."""
 
     attempts: int = AWS_ATTEMPTS
@@ -69,8 +67,7 @@ class Retries:
 DEFAULT_RETRIES: Final = Retries()
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(Struct, frozen=True):
     """A body and its hash, which is made once however many requests carry it."""
 
     body: bytes | None
@@ -81,8 +78,7 @@ class Payload:
         return cls(body, sha256_hex(body or b""))
 
 
-@dataclass(frozen=True, slots=True)
-class AwsRequest:
+class AwsRequest(Struct, frozen=True):
     """One request. `action` is what errors call it, such as "DynamoDB Query"; `path` is undecoded, after the service's
     URL; names of `headers` are in lower case. `may_repeat`: it does no harm if the service acts on it twice.
     """
@@ -91,7 +87,7 @@ class AwsRequest:
     method: str
     path: str
     payload: Payload
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     may_repeat: bool = True
 
 
@@ -140,16 +136,15 @@ class AwsClient:
         """
         retries = self._retries
         waits = islice(full_jitter(retries.first_wait_seconds, retries.longest_wait_seconds), retries.attempts - 1)
-        reason = ""
-        for wait_seconds in (*waits, math.inf):
+        while True:
             try:
                 return await self._ask(request)
             except _Again as again:
                 reason = again.reason
+            wait_seconds = next(waits, math.inf)
             if wait_seconds >= remaining_seconds():
-                break
+                raise AwsUnreachable(request.action, reason)
             await asyncio.sleep(wait_seconds)
-        raise AwsUnreachable(request.action, reason)
 
     async def close(self) -> None:
         """Let the pooled connections go."""
@@ -189,6 +184,9 @@ class AwsClient:
         """Take the answer's clock for ours if it says that ours is wrong."""
         if answer.status not in (400, 401, 403) or error_type_of(answer) not in _MAY_BE_THE_CLOCK:
             return False
+        # Hardly any process needs it, and it takes a twentieth of a cold start.
+        from email.utils import parsedate_to_datetime
+
         try:
             theirs = parsedate_to_datetime(answer.headers.get("date", "")).replace(tzinfo=UTC).timestamp()
         except ValueError:
