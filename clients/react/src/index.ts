@@ -1,0 +1,2 @@
+// React hooks for tellwire.
+export {};
