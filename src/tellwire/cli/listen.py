@@ -3,30 +3,20 @@
 import asyncio
 import contextlib
 import os
-import random
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from typing import Final
 
 import click
-import msgspec
 from click.core import ParameterSource
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.typing import Subprotocol
 
 from tellwire.cli.common import config_option, current_settings, token_for, url_option
 from tellwire.cli.screen import JsonLines, Output, OutputLost, Screen
-from tellwire.http_client import http_base_url
+from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing, websocket_url
 
-_FIRST_WAIT_SECONDS: Final = 0.5
-_LONGEST_WAIT_SECONDS: Final = 15.0
-_FINAL_CODES: Final = frozenset({4400, 4403})
-_TOKEN_CODE: Final = 4401
+_TIMING: Final = Timing(longest_wait_seconds=15)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -80,78 +70,54 @@ def listen(
     return 130
 
 
-def websocket_url(url: str) -> str:
-    """Return the WebSocket address of a gateway given by either address."""
-    parts = urlsplit(http_base_url(url))
-    return urlunsplit(parts._replace(scheme={"http": "ws", "https": "wss"}[parts.scheme], path=parts.path or "/"))
-
-
 async def _listen(url: str, get_token: Callable[[], str], *, renewable: bool, output: Output) -> int:
-    longest_wait = _FIRST_WAIT_SECONDS
-    said = ""
-    while True:
-        end = _End("the gateway closed the connection")
-        try:
-            async for message in _messages(url, get_token(), output):
-                longest_wait, said = _FIRST_WAIT_SECONDS, ""
-                output.show(message)
-        except InvalidStatus as refused:
-            end = _refused(refused, renewable)
-        except ConnectionClosed as closed:
-            end = _closed(closed, renewable)
-        except (OSError, InvalidHandshake, EOFError) as error:
-            end = _End(f"no gateway at {url}: {_reason(error)}")
-        if end.is_final:
-            output.say(end.why)
-            return 1
-        if end.why != said:
-            said = end.why
-            output.say(f"{said}; trying again")
-        # Full jitter: after a restart, a thousand listeners should not come back in step.
-        await asyncio.sleep(random.uniform(0, longest_wait))  # noqa: S311 - jitter
-        longest_wait = min(2 * longest_wait, _LONGEST_WAIT_SECONDS)
+    def is_final(reason: CloseReason) -> bool:
+        # Somebody watches, and can do something about it.
+        return reason.code in (400, 401, 403, 404) or (reason.kind == "token" and not renewable)
 
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Why a connection ended, and whether trying again is of no use."""
-
-    why: str
-    is_final: bool = False
-
-
-async def _messages(url: str, token: str, output: Output) -> AsyncIterator[bytes]:
-    # In the subprotocol the token stays out of the URL, and so out of proxies' logs.
-    offered = [Subprotocol("tellwire.v1"), Subprotocol(f"token.{token}")]
-    async with connect(url, subprotocols=offered, proxy=None, compression=None) as socket:
-        output.say(f"listening on {url}")
-        while True:
-            yield await socket.recv(decode=False)
-
-
-def _refused(refused: InvalidStatus, renewable: bool) -> _End:
-    status = refused.response.status_code
+    client = Client(url, lambda _: get_token(), gives_up=is_final, timing=_TIMING)
+    client.on_state(_Narrator(url, renewable, output).tell)
     try:
-        answer: Any = msgspec.json.decode(refused.response.body or b"")
-        why = f"refused: {answer['message']} ({status} {answer['code']})"
-    except (msgspec.DecodeError, KeyError, TypeError):
-        why = f"refused: the server answered {status}; is this a tellwire gateway?"
-    if renewable and status == 401:
+        async with client:
+            async for message in client:
+                output.show(message.payload)
+    except ClosedForGood as closed:
+        output.say(_words(closed.reason, url, renewable))
+    return 1
+
+
+class _Narrator:
+    """Says what becomes of the connection, and nothing twice in a row."""
+
+    def __init__(self, url: str, renewable: bool, output: Output) -> None:
+        self._url = url
+        self._renewable = renewable
+        self._output = output
+        self._said = ""
+
+    def tell(self, state: ConnectionState) -> None:
+        if state.status == "open":
+            self._said = ""
+            self._output.say(f"listening on {self._url}")
+        elif state.status == "waiting" and state.reason is not None:
+            why = _words(state.reason, self._url, self._renewable)
+            if why != self._said:
+                self._said = why
+                self._output.say(f"{why}; trying again")
+
+
+def _words(reason: CloseReason, url: str, renewable: bool) -> str:
+    match reason.code:
+        case None if reason.kind == "no_token":
+            return f"no token: {reason.message}"
+        case None:
+            return f"no gateway at {url}: {reason.message}"
+        case int(code) if code >= 1000:
+            return f"connection closed ({f'{code} {reason.message}'.strip()})"
+        case int(status) if reason.error is None:
+            why = f"refused: the server answered {status}; is this a tellwire gateway?"
+        case status:
+            why = f"refused: {reason.message} ({status} {reason.error})"
+    if renewable and reason.code == 401:
         why += ". Tokens made here need the gateway's TELLWIRE_JWT_SECRET; or pass --token"
-    return _End(why, is_final=status in (400, 401, 403, 404))
-
-
-def _closed(closed: ConnectionClosed, renewable: bool) -> _End:
-    code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
-    is_final = code in _FINAL_CODES or (code == _TOKEN_CODE and not renewable)
-    return _End(f"connection closed ({f'{code} {reason}'.strip()})", is_final)
-
-
-def _reason(error: Exception) -> str:
-    # asyncio puts the address into the text, and several addresses into several texts.
-    match error:
-        case ConnectionRefusedError():
-            return "connection refused"
-        case OSError(errno=number) if number:
-            return os.strerror(number).lower()
-    return str(error)
+    return why

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tellwire.cli.listen import websocket_url
 from tellwire.cli.screen import JsonLines, Screen, printable
 
 
@@ -69,16 +68,3 @@ def test_json_lines_are_the_messages_byte_for_byte(capfdbinary: pytest.CaptureFi
 
 def test_printable_keeps_letters_of_every_language() -> None:
     assert printable("Stückliste 部品 🧱\x00\n") == "Stückliste 部品 🧱��"
-
-
-@pytest.mark.parametrize(
-    ("url", "websocket"),
-    [
-        ("http://h:1", "ws://h:1/"),
-        ("ws://h:1", "ws://h:1/"),
-        ("https://h/live", "wss://h/live"),
-        ("wss://h/live/", "wss://h/live"),
-    ],
-)
-def test_either_address_of_a_gateway_will_do(url: str, websocket: str) -> None:
-    assert websocket_url(url) == websocket

@@ -1,0 +1,319 @@
+"""The client: an asyncio shell. The machine decides; this opens sockets, reads them, calls `get_token` and sleeps."""
+
+import asyncio
+import inspect
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from math import inf
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Ping, Send, Why
+from tellwire.client.address import websocket_url
+from tellwire.client.inbox import Inbox
+from tellwire.client.machine import ConnectionState, Machine
+from tellwire.client.reasons import ClosedForGood, CloseReason
+from tellwire.client.received import ReceivedMessage, read_message
+from tellwire.client.socket import (
+    Refused,
+    TokenIn,
+    Unreachable,
+    answers,
+    can_travel,
+    close_of,
+    open_socket,
+    part,
+    send_text,
+)
+from tellwire.client.timing import Timing
+from tellwire.errors import InvalidMessage, MessageTooBig, TellwireError
+from tellwire.limits import MAX_MESSAGE_BYTES
+from tellwire.ports import Clock, SystemClock
+
+logger = logging.getLogger("tellwire.client")
+
+GetToken = Callable[[Why], str | Awaitable[str]]
+"""Returns a token, or an awaitable of one. It is told what for: `connect`, for every attempt; `refused`, when the last
+token was refused or has expired, so that a remembered one will not do; `renew`, shortly before one expires."""
+
+
+class _NoToken(Exception):
+    """There is no token. The text says why, without anything of the token."""
+
+
+class Client:
+    """One device of a user. Iterating gives every message once, as long as there is a connection.
+
+    `url` is the gateway's, http(s):// or ws(s)://, or that of an API Gateway stage. `token_in` says where the token
+    travels: `query` is for servers that know only `?token=`, and lets it end up in logs. `gives_up` is asked about each
+    reason that the client would come back from; True closes it for good.
+
+    It connects when the block is entered and comes back by itself until the block is left. A program that does not
+    keep up has up to 1,024 messages or 1 MiB waiting here; then the server waits, and in the end closes with 1013.
+
+    Raises:
+        ConfigError: `url` is no address of a gateway.
+        ClosedForGood: from the iteration, when the server will not have this client; it ends without after `close`.
+
+    Example:
+        async with Client("https://live.example.com", get_token) as client:
+            async for message in client:
+                match message.type, message.data:
+                    case "upload_progress", {"progress": progress}:
+                        print(progress)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        get_token: GetToken,
+        *,
+        token_in: TokenIn = "subprotocol",  # noqa: S107 - a place
+        gives_up: Callable[[CloseReason], bool] = lambda _: False,
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._url = websocket_url(url)
+        self._get_token = get_token
+        self._token_in: TokenIn = token_in
+        self._timing = timing or Timing()
+        self._clock = clock or SystemClock()
+        self._machine = Machine(self._timing, jitter, gives_up)
+        self._told = self._machine.state
+        self._listeners: list[Callable[[ConnectionState], object]] = []
+        self._inbox = Inbox()
+        self._failure: BaseException | None = None
+        self._sockets: dict[int, ClientConnection] = {}
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = inf
+
+    # --- for the program ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """A snapshot; the same object until something changes."""
+        return self._machine.state
+
+    def on_state(self, listener: Callable[[ConnectionState], object]) -> Callable[[], None]:
+        """Call `listener` with every new state, and return a function that ends it. One that raises is logged."""
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return forget
+
+    async def send(self, message_type: str, data: Any = None) -> bool:
+        """Send a message of your own type, for an application on AWS. False: not open, and nothing was sent.
+
+        True says that it was handed to the connection, not that it arrived. `data` is anything JSON can carry.
+
+        Raises:
+            InvalidMessage: `message_type` is empty, or `data` holds what JSON cannot carry.
+            MessageTooBig: over 128 KiB.
+        """
+        payload = _encoded(message_type, data)
+        number = self._machine.speaks(self._clock.now())
+        socket = None if number is None else self._sockets.get(number)
+        return socket is not None and await send_text(socket, payload)
+
+    async def close(self) -> None:
+        """Close for good. What has been received can still be iterated over."""
+        self._apply(self._machine.stop())
+        for task in self._asking:
+            task.cancel()
+        while tasks := self._tasks.keys() - {asyncio.current_task()}:
+            await asyncio.wait(tasks)
+
+    async def __aenter__(self) -> Self:
+        if self.state.status != "idle":
+            raise RuntimeError("a Client is entered once; make another")
+        self._apply(self._machine.start(self._clock.now()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        if self.state.status == "idle":
+            raise RuntimeError("a Client is iterated over within `async with client:`")
+        return self
+
+    async def __anext__(self) -> ReceivedMessage:
+        message = await self._inbox.get()
+        if message is not None:
+            return message
+        if self._failure is not None:
+            raise self._failure
+        if self.state.reason is not None:
+            raise ClosedForGood(self.state.reason)
+        raise StopAsyncIteration
+
+    # --- what the machine asks for ------------------------------------------------------------------------------------
+
+    def _apply(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._act(action)
+        self._tell()
+        if self.state.status == "closed":
+            self._inbox.end()
+        self._set_timer()
+
+    def _act(self, action: Action) -> None:
+        number = action.number
+        match action:
+            case AskToken(why=why):
+                task = asyncio.create_task(self._ask(number, why))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+                self._own(task, number)
+            case Open(token=token):
+                self._own(asyncio.create_task(self._live(number, token)), number)
+            case Drop():
+                for task in [task for task, owner in self._tasks.items() if owner == number]:
+                    task.cancel()
+            case Ping() | Send() | Close():
+                if (socket := self._sockets.get(number)) is not None:
+                    self._own(asyncio.create_task(self._use(socket, action)), number)
+
+    async def _use(self, socket: ClientConnection, action: Ping | Send | Close) -> None:
+        match action:
+            case Ping(number):
+                if await answers(socket):
+                    self._machine.heard(number, self._clock.now())
+            case Send(payload=payload):
+                await send_text(socket, payload)
+            case Close():
+                await part(socket)
+
+    async def _ask(self, number: int, why: Why) -> None:
+        try:
+            token = await self._token(why)
+        except _NoToken as error:
+            self._apply(self._machine.no_token(number, str(error), self._clock.now()))
+        else:
+            self._apply(self._machine.token(number, token, self._clock.now()))
+
+    async def _token(self, why: Why) -> str:
+        try:
+            async with asyncio.timeout(self._timing.token_seconds):
+                token = self._get_token(why)
+                if inspect.isawaitable(token):
+                    token = await token
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            logger.warning("get_token(%r) failed", why, exc_info=error)
+            raise _NoToken(_words(error)) from error
+        if not can_travel(token, self._token_in):
+            raise _NoToken("get_token: got none that can be sent; allowed: a token as a string")
+        return token
+
+    async def _live(self, number: int, token: str) -> None:
+        try:
+            socket = await open_socket(self._url, token, self._token_in, self._timing.open_seconds)
+        except Refused as error:
+            self._apply(self._machine.refused(number, error.refusal, self._clock.now()))
+            return
+        except Unreachable as error:
+            self._apply(self._machine.unreachable(number, str(error), self._clock.now()))
+            return
+        self._sockets[number] = socket
+        try:
+            self._apply(self._machine.opened(number, self._clock.now()))
+            code, reason = await self._read(number, socket)
+        finally:
+            del self._sockets[number]
+            socket.transport.abort()
+        self._apply(self._machine.closed(number, code, reason, self._clock.now()))
+
+    async def _read(self, number: int, socket: ClientConnection) -> tuple[int, str]:
+        while True:
+            try:
+                message = read_message(await socket.recv(decode=False))
+            except ConnectionClosed as closed:
+                return close_of(closed)
+            if self._machine.received(number, message, self._clock.now()):
+                self._inbox.put(message)
+            if self._inbox.is_full:
+                self._machine.stalled(number)
+                await self._inbox.room()
+                self._machine.heard(number, self._clock.now())
+
+    # --- tasks and time -----------------------------------------------------------------------------------------------
+
+    def _own(self, task: asyncio.Task[None], number: int = 0) -> None:
+        self._tasks[task] = number
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A fault of ours, or of `gives_up`: whoever iterates should hear of it.
+            self._failure = self._failure or error
+            self._apply(self._machine.stop())
+
+    def _set_timer(self) -> None:
+        due = self._machine.due
+        if due is not None and due >= self._timer_at:
+            # The timer that runs is early enough. Setting another for each message would cost more than the message.
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._timer_at = None, inf
+        if due is not None:
+            self._timer_at = due
+            self._timer = asyncio.create_task(self._wait_until(due))
+            self._own(self._timer)
+
+    async def _wait_until(self, due: float) -> None:
+        await self._clock.sleep(due - self._clock.now())
+        self._timer, self._timer_at = None, inf
+        self._apply(self._machine.tick(self._clock.now()))
+
+    def _tell(self) -> None:
+        state = self._machine.state
+        if state is self._told:
+            return
+        self._told = state
+        logger.debug("%s: %s", self._url, state)
+        for listener in tuple(self._listeners):
+            try:
+                listener(state)
+            except Exception:
+                logger.exception("a listener of on_state failed")
+
+
+def _encoded(message_type: str, data: Any) -> bytes:
+    if not isinstance(message_type, str) or not message_type:
+        raise InvalidMessage("type", message_type, "a non-empty string")
+    message = {"type": message_type} if data is None else {"type": message_type, "data": data}
+    try:
+        payload = msgspec.json.encode(message)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidMessage("data", data, "what JSON can carry") from error
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise MessageTooBig(len(payload), MAX_MESSAGE_BYTES)
+    return payload
+
+
+def _words(error: BaseException) -> str:
+    match error:
+        case TellwireError():
+            return str(error)
+        case TimeoutError():
+            return "get_token did not answer in time"
+    # Its text may hold what is nobody's business; the log has it.
+    return f"get_token failed: {type(error).__name__}"

@@ -1,0 +1,303 @@
+"""The client's states, as pure code: what happened and `now` go in, `Action`s come out.
+
+    idle ─start─▶ connecting ─opened─▶ open ─closed, silent─▶ waiting ─retry_at─▶ connecting …
+                       └─no_token, refused, unreachable─▶ waiting
+    any ─stop, or a verdict of never─▶ closed
+
+There is one current link. While it is open and old it gets a successor; as soon as that is open it is the current one,
+and the old one retires a few seconds later. Meanwhile a message may come twice, and is passed on once, by its id.
+
+Waits have full jitter: a random time between 0 and a bound that doubles with every failure. It is the first one again
+after a connection has been open for a while, and not at once, so that a server that lets everybody in and falls over is
+left alone. What calls for coming back at once does so only as the first failure.
+
+A look at the clock (`tick`) that comes much too late says that the computer has slept: then the connection is probed,
+and what was waited for is tried now.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Final, Literal
+
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Why
+from tellwire.client.link import Link
+from tellwire.client.reasons import (
+    CloseReason,
+    ComeBack,
+    Refusal,
+    Verdict,
+    last_words,
+    of_close,
+    of_refusal,
+    of_silence,
+    unreachable,
+    without_token,
+)
+from tellwire.client.received import ReceivedMessage
+from tellwire.client.timing import LATE_SECONDS, TICK_SECONDS, Timing
+
+Status = Literal["idle", "connecting", "open", "waiting", "closed"]
+
+_REMEMBERED_IDS: Final = 8192
+_COUNTED_FAILURES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """A snapshot. `attempt` counts the attempts since the connection was open last.
+
+    `retry_at` is when the next one begins, in epoch seconds, while waiting. `reason` says why there is no connection.
+    """
+
+    status: Status
+    attempt: int = 0
+    retry_at: float | None = None
+    reason: CloseReason | None = None
+
+
+def _never(_: CloseReason) -> bool:
+    return False
+
+
+class Machine:
+    """Says what to do. `jitter` returns a random number from 0 to 1; `gives_up` makes a reason a final one."""
+
+    def __init__(
+        self, timing: Timing, jitter: Callable[[], float], gives_up: Callable[[CloseReason], bool] = _never
+    ) -> None:
+        self.state = ConnectionState("idle")
+        self._timing = timing
+        self._jitter = jitter
+        self._gives_up = gives_up
+        self._number = 0
+        self._why: Why = "connect"
+        self._failures = 0
+        self._ticked_at = 0.0
+        self._current: Link | None = None
+        self._successor: Link | None = None
+        self._retiring: Link | None = None
+        self._retire_at = inf
+        self._seen: dict[str, None] | None = None
+        self._forget_at = inf
+
+    # --- what the program asks ----------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Action]:
+        self._ticked_at = now
+        return self._begin()
+
+    def stop(self) -> list[Action]:
+        return self._close(None)
+
+    def speaks(self, now: float) -> int | None:
+        """Return the number of the connection to send a message on now; None if there is none."""
+        if self._current is None or not self._current.is_open:
+            return None
+        self._current.message(now)
+        return self._current.number
+
+    # --- what the shell did -------------------------------------------------------------------------------------------
+
+    def token(self, number: int, token: str, now: float) -> list[Action]:
+        link = self._find(number)
+        if link is None:
+            return []
+        if link.is_open:
+            return link.renews_with(token, now)
+        link.connects_with(token)
+        return [Open(number, token)]
+
+    def no_token(self, number: int, message: str, now: float) -> list[Action]:
+        link = self._find(number)
+        if link is not None and link.is_open:
+            link.not_renewed(now)
+            return []
+        return self._ended(number, without_token(message), now)
+
+    def opened(self, number: int, now: float) -> list[Action]:
+        link = self._find(number)
+        if link is None:
+            return []
+        link.opened(now)
+        self._why = "connect"
+        self._forget_at = now + self._timing.overlap_seconds + self._timing.settled_seconds
+        if link is self._successor:
+            return self._succeed(link, now)
+        self.state = ConnectionState("open")
+        return []
+
+    def refused(self, number: int, refusal: Refusal, now: float) -> list[Action]:
+        return self._ended(number, of_refusal(refusal), now)
+
+    def unreachable(self, number: int, message: str, now: float) -> list[Action]:
+        return self._ended(number, unreachable(message), now)
+
+    def closed(self, number: int, code: int, text: str, now: float) -> list[Action]:
+        link = self._find(number)
+        words = None if link is None else link.last_words
+        return self._ended(number, of_close(code, text, words, now), now)
+
+    # --- what was heard -----------------------------------------------------------------------------------------------
+
+    def received(self, number: int, message: ReceivedMessage, now: float) -> bool:
+        """Take note of a message; every one passes here. Tell whether the program gets it."""
+        link = self._find(number)
+        if link is None:
+            return False
+        link.heard(now)
+        link.message(now)
+        match message.type:
+            case "pong":
+                return False
+            case "auth_ok":
+                link.renewed(message.data, now)
+                return False
+            case "error":
+                link.last_words = last_words(message.data, now) or link.last_words
+        return self._is_first(message.id)
+
+    def heard(self, number: int, now: float) -> None:
+        """Take note of a sign of life that is no message."""
+        if (link := self._find(number)) is not None:
+            link.heard(now)
+
+    def stalled(self, number: int) -> None:
+        """Take note that nothing is read until `heard`, because the program does not keep up."""
+        if (link := self._find(number)) is not None:
+            link.stalled()
+
+    def _is_first(self, message_id: str | None) -> bool:
+        if self._seen is None or message_id is None:
+            return True
+        if message_id in self._seen:
+            return False
+        self._seen[message_id] = None
+        if len(self._seen) > _REMEMBERED_IDS:
+            del self._seen[next(iter(self._seen))]
+        return True
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> float | None:
+        """When to call `tick` next; None when there is nothing to come."""
+        if self.state.status in ("idle", "closed"):
+            return None
+        link_due = self._current.due if self._current is not None and self._current.is_open else inf
+        retry_at = inf if self.state.retry_at is None else self.state.retry_at
+        return min(self._ticked_at + TICK_SECONDS, retry_at, link_due, self._retire_at)
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what is due."""
+        has_slept = not -LATE_SECONDS < now - self._ticked_at < TICK_SECONDS + LATE_SECONDS
+        self._ticked_at = now
+        actions = self._wake(now) if has_slept else []
+        if self.state.status == "waiting" and now >= (self.state.retry_at or now):
+            actions += self._begin()
+        elif self._current is not None and self._current.is_open:
+            actions += self._tick_link(self._current, now)
+        if now >= self._retire_at:
+            actions += self._retire()
+        if now >= self._forget_at:
+            self._seen, self._forget_at = None, inf
+        return actions
+
+    def _tick_link(self, link: Link, now: float) -> list[Action]:
+        if link.is_silent(now):
+            return [Drop(link.number), *self._ended(link.number, of_silence(), now)]
+        actions = link.tick(now)
+        if now >= link.replace_at and self._successor is None:
+            link.replace_at = inf
+            self._seen = self._seen or {}
+            self._forget_at = inf
+            self._successor = self._new_link()
+            actions.append(AskToken(self._successor.number, self._successor.why))
+        return actions
+
+    def _wake(self, now: float) -> list[Action]:
+        self._failures = 0
+        if self.state.status == "waiting":
+            self._wait(now, self.state.reason)
+        if self._current is None:
+            return []
+        if self._current.is_open:
+            return self._current.probe(now, self._timing.woken_answer_seconds)
+        # What was under way was so on a network that may be gone.
+        return [Drop(self._current.number), *self._begin()]
+
+    # --- from state to state ------------------------------------------------------------------------------------------
+
+    def _find(self, number: int) -> Link | None:
+        for link in (self._current, self._successor, self._retiring):
+            if link is not None and link.number == number:
+                return link
+        return None
+
+    def _new_link(self) -> Link:
+        self._number += 1
+        return Link(self._number, self._why, self._timing, self._jitter)
+
+    def _begin(self) -> list[Action]:
+        self._current = self._new_link()
+        self.state = ConnectionState("connecting", self.state.attempt + 1, None, self.state.reason)
+        return [AskToken(self._current.number, self._current.why)]
+
+    def _ended(self, number: int, verdict: Verdict, now: float) -> list[Action]:
+        link = self._find(number)
+        if link is None:
+            return []
+        if link is self._retiring:
+            self._retiring, self._retire_at = None, inf
+            return []
+        self._learn(verdict)
+        if link is self._successor:
+            self._successor = None
+            if self._current is not None:
+                self._current.replace_at = now + self._delay(verdict)
+            return []
+        return self._current_ended(link, verdict, now)
+
+    def _current_ended(self, link: Link, verdict: Verdict, now: float) -> list[Action]:
+        self._current = None
+        if verdict.come_back is ComeBack.NEVER or self._gives_up(verdict.reason):
+            return self._close(verdict.reason)
+        if link.is_open and now - link.opened_at >= self._timing.settled_seconds:
+            self._failures = 0
+        if self._successor is not None:
+            self._current, self._successor = self._successor, None
+            self.state = ConnectionState("connecting", 1, None, verdict.reason)
+        else:
+            self._wait(now + self._delay(verdict), verdict.reason)
+        return []
+
+    def _learn(self, verdict: Verdict) -> None:
+        if verdict.reason.kind != "no_token":
+            self._why = "refused" if verdict.reason.kind == "token" else "connect"
+
+    def _delay(self, verdict: Verdict) -> float:
+        bound = min(self._timing.first_wait_seconds * 2.0**self._failures, self._timing.longest_wait_seconds)
+        self._failures = min(self._failures + 1, _COUNTED_FAILURES)
+        if self._failures == 1 and verdict.come_back is ComeBack.AT_ONCE:
+            return 0.0
+        return verdict.retry_after_seconds + self._jitter() * bound
+
+    def _wait(self, until: float, reason: CloseReason | None) -> None:
+        self.state = ConnectionState("waiting", self.state.attempt, until, reason)
+
+    def _succeed(self, link: Link, now: float) -> list[Action]:
+        actions = self._retire()
+        self._retiring, self._current, self._successor = self._current, link, None
+        self._retire_at = now + self._timing.overlap_seconds
+        return actions
+
+    def _retire(self) -> list[Action]:
+        link, self._retiring, self._retire_at = self._retiring, None, inf
+        return [] if link is None else [Close(link.number)]
+
+    def _close(self, reason: CloseReason | None) -> list[Action]:
+        links = [link for link in (self._current, self._successor, self._retiring) if link is not None]
+        self._current = self._successor = self._retiring = None
+        if self.state.status != "closed":
+            self.state = ConnectionState("closed", self.state.attempt, None, reason)
+        return [Close(link.number) if link.is_open else Drop(link.number) for link in links]

@@ -1,0 +1,138 @@
+"""The shell over websockets' client: one handshake, and what its failures mean in our terms."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import time
+from typing import Any, Final, Literal
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
+
+from tellwire.client.reasons import Refusal, retry_after
+from tellwire.limits import CLOSE_TIMEOUT_SECONDS, MAX_FRAME_BYTES
+from tellwire.model import is_loopback
+from tellwire.session import SUBPROTOCOL
+
+TokenIn = Literal["subprotocol", "query"]
+
+# At DEBUG, websockets logs a handshake's request line and headers, and so the token.
+_protocol_logger = logging.getLogger("tellwire.client.frames")
+_protocol_logger.setLevel(logging.WARNING)
+
+_SUBPROTOCOL_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Refused(Exception):
+    """The server answered the handshake, and not with 101."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.status} {refusal.error or ''}")
+        self.refusal = refusal
+
+
+class Unreachable(Exception):
+    """There was no answer. The text says why."""
+
+
+class _Connect(connect):
+    def process_redirect(self, exc: Exception) -> Exception:
+        # A token is for the server it was made for, and not for whomever that names.
+        return exc
+
+
+def can_travel(token: object, token_in: TokenIn) -> bool:
+    """Tell whether something is a token that a handshake can carry."""
+    return isinstance(token, str) and bool(token if token_in == "query" else _SUBPROTOCOL_TOKEN.fullmatch(token))  # noqa: S105 - a place
+
+
+async def open_socket(url: str, token: str, token_in: TokenIn, open_seconds: float) -> ClientConnection:
+    """Connect.
+
+    Raises:
+        Refused: the server said no.
+        Unreachable: it said nothing.
+    """
+    offered = [Subprotocol(SUBPROTOCOL), Subprotocol(f"token.{token}")] if token_in == "subprotocol" else None  # noqa: S105 - a place
+    try:
+        return await _Connect(
+            url if offered else f"{url}?{urlencode({'token': token})}",
+            subprotocols=offered,
+            # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
+            proxy=None if is_loopback(urlsplit(url).hostname) else True,
+            # API Gateway says yes to permessage-deflate and does not keep to what it agreed to.
+            compression=None,
+            open_timeout=open_seconds,
+            # The link asks for signs of life itself: it knows when nobody reads.
+            ping_interval=None,
+            close_timeout=CLOSE_TIMEOUT_SECONDS,
+            logger=_protocol_logger,
+        )
+    except InvalidStatus as refused:
+        raise Refused(_refusal(refused)) from refused
+    except (OSError, EOFError, WebSocketException, ImportError) as error:
+        raise Unreachable(_reason(error)) from error
+
+
+async def send_text(socket: ClientConnection, payload: bytes) -> bool:
+    """Send one message in frames as big as API Gateway takes. False if the connection is closed."""
+    frames = [payload[start : start + MAX_FRAME_BYTES] for start in range(0, len(payload), MAX_FRAME_BYTES)]
+    try:
+        await socket.send(frames if len(frames) > 1 else payload, text=True)
+    except ConnectionClosed:
+        return False
+    return True
+
+
+async def answers(socket: ClientConnection) -> bool:
+    """Send a ping and wait for its pong. False if the connection ends first."""
+    try:
+        pong = await socket.ping()
+        await pong
+    except ConnectionClosed:
+        return False
+    return True
+
+
+async def part(socket: ClientConnection) -> None:
+    """Close with 1000, and cut the socket if that does not come about in time."""
+    with contextlib.suppress(TimeoutError):
+        # Beside websockets' own timeout, which does not run while its write buffer is full.
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+            await socket.close()
+    socket.transport.abort()
+
+
+def close_of(closed: ConnectionClosed) -> tuple[int, str]:
+    """Return the server's close code and its reason; 1006 if it sent none."""
+    return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+
+
+def _refusal(refused: InvalidStatus) -> Refusal:
+    response = refused.response
+    wait = 0.0
+    if response.status_code in (429, 503):
+        wait = retry_after(response.headers.get("Retry-After"), time.time())
+    try:
+        answer: Any = msgspec.json.decode(response.body or b"")
+        return Refusal(response.status_code, str(answer["code"]), str(answer["message"]), wait)
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
+        return Refusal(response.status_code, retry_after_seconds=wait)
+
+
+def _reason(error: Exception) -> str:
+    # asyncio puts the address into the text, and several addresses into several texts.
+    match error:
+        case ConnectionRefusedError():
+            return "connection refused"
+        case OSError(errno=number) if number:
+            return os.strerror(number).lower()
+        case InvalidProxy():
+            # Its text has the proxy's address, and maybe a password in it.
+            return "the address of the proxy is not valid"
+    return str(error)
