@@ -239,9 +239,9 @@ async def test_a_row_that_is_another_connections_by_now_is_not_forgotten(
 async def test_a_token_that_expires_mid_run_ends_the_connection_with_the_reason_first(
     stack: Stack, carrier: AwsCarrier
 ) -> None:
-    async with stack.device(ttl_seconds=60) as short, stack.device(ttl_seconds=3600) as long:
+    async with stack.device(ttl_seconds=10) as short, stack.device(ttl_seconds=3600) as long:
         assert await carrier.deliver(USER, HELLO) == Delivery(delivered=2)
-        stack.api.advance(61)
+        stack.api.advance(15)
         assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1, gone=1)
         assert await short.recv(decode=False) == HELLO
         assert (await read(short))["data"]["code"] == "TOKEN_EXPIRED"
@@ -255,9 +255,9 @@ async def test_a_token_that_expires_mid_run_ends_the_connection_with_the_reason_
 async def test_nothing_reaches_a_connection_whose_token_has_expired(
     stack: Stack, carrier: AwsCarrier, *, by_id: bool
 ) -> None:
-    async with stack.device(ttl_seconds=60) as device:
+    async with stack.device(ttl_seconds=10) as device:
         (info,) = await carrier.connections("user-1")
-        stack.api.advance(61)
+        stack.api.advance(15)
         target = Target(connection=info.connection_id) if by_id else Target(all=True)
         assert await carrier.deliver(target, HELLO) == Delivery(gone=1)
         assert [message async for message in device if b"Hello" in message.encode()] == []  # type: ignore[union-attr]
