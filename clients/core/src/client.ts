@@ -1,7 +1,13 @@
-// The client. This is its first form: it connects, passes messages on, and comes back after a while.
+// The client: the shell around the state machine. It has the sockets, one timer and the listeners, and decides nothing.
 
+import { addressWith, gatewayUrl } from "./address.js";
 import { environment } from "./environment.js";
+import { Listeners } from "./listeners.js";
+import { type Action, type Happening, type Model, newModel, nextDue, step } from "./machine.js";
+import { Seen } from "./seen.js";
+import { settingsOf } from "./settings.js";
 import type {
+  AnyMessage,
   Client,
   ClientOptions,
   ConnectionState,
@@ -9,92 +15,180 @@ import type {
   MessageOf,
   MessageType,
   Socket,
+  TokenReason,
   Unsubscribe,
 } from "./types.js";
 
-type Listener = (message: never) => void;
+/** The longest time that the timer is set for: so soon is it noticed that the device slept. */
+const LOOK_MS = 10_000;
 
+/**
+ * A connection that comes back by itself.
+ *
+ *     const client = new TellwireClient({ url: "wss://gateway.example.com", getToken: () => session.idToken() });
+ *     client.on("upload_progress", ({ data }) => bar.set(data.uploadId, data.progress));
+ *     client.connect();
+ *
+ * @throws RangeError if a number of seconds is none.
+ */
 export class TellwireClient implements Client {
-  #options: ClientOptions;
-  #environment: Environment;
-  #state: ConnectionState = { status: "idle", attempt: 0 };
-  #socket: Socket | undefined;
-  #timer: unknown;
-  #stateListeners = new Set<(state: ConnectionState) => void>();
-  #listeners = new Map<string, Set<Listener>>();
+  readonly #options: ClientOptions;
+  readonly #environment: Environment;
+  readonly #listeners: Listeners;
+  readonly #seen = new Seen();
+  readonly #sockets = new Map<number, Socket>();
+  #model: Model;
+  #timer: { handle: unknown; wanted: number } | undefined;
+  #unsubscribe: Unsubscribe | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#environment = environment(options.environment);
+    this.#model = newModel(settingsOf(options));
+    this.#listeners = new Listeners(this.#model.state, this.#environment.reportError);
   }
 
   get state(): ConnectionState {
-    return this.#state;
+    return this.#listeners.state;
   }
 
   onState(listener: (state: ConnectionState) => void): Unsubscribe {
-    this.#stateListeners.add(listener);
-    return () => void this.#stateListeners.delete(listener);
+    return this.#listeners.onState(listener);
   }
 
   on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe {
-    const listeners = this.#listeners.get(type) ?? new Set();
-    this.#listeners.set(type, listeners.add(listener));
-    return () => void listeners.delete(listener);
+    return this.#listeners.on(type, listener);
   }
 
   send(type: string, data?: unknown): boolean {
-    if (this.#state.status !== "open") return false;
-    this.#socket?.send(JSON.stringify({ type, data }));
+    if (this.#model.current === undefined) return false;
+    this.#sendOn(this.#model.current, { type, data });
     return true;
   }
 
+  /** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
   connect(): void {
-    if (this.#state.status === "connecting" || this.#state.status === "open") return;
-    this.#environment.clearTimeout(this.#timer);
-    this.#become({ status: "connecting", attempt: this.#state.attempt + 1 });
-    void this.#open();
+    gatewayUrl(this.#options.url);
+    if (this.#environment.WebSocket === undefined) {
+      throw new TypeError("environment.WebSocket: got undefined; allowed: a WebSocket, as of the package ws");
+    }
+    this.#happen({ is: "connect" });
   }
 
   close(): void {
-    this.#environment.clearTimeout(this.#timer);
-    this.#socket?.close(1000);
-    this.#socket = undefined;
-    this.#become({ status: "closed", attempt: 0 });
+    this.#happen({ is: "close" });
   }
 
-  async #open(): Promise<void> {
-    const { url, tokenIn, getToken } = this.#options;
-    const token = await getToken("connect");
-    if (this.#state.status !== "connecting") return;
-    const address = new URL(url);
-    if (tokenIn === "query") address.searchParams.set("token", token);
-    const protocols = tokenIn === "query" ? [] : ["tellwire.v1", `token.${token}`];
-    const socket = new this.#environment.WebSocket(address.href, protocols);
-    this.#socket = socket;
-    socket.onopen = () => this.#socket === socket && this.#become({ status: "open", attempt: 0 });
-    socket.onmessage = (event: { data: string }) => this.#socket === socket && this.#receive(event.data);
-    socket.onerror = () => {};
-    socket.onclose = () => this.#socket === socket && this.#wait();
+  #happen(happening: Happening): void {
+    const { now, online, random } = this.#environment;
+    const [model, actions] = step(this.#model, happening, { now: now(), online: online(), random });
+    this.#model = model;
+    for (const action of actions) this.#act(action);
+    this.#setTimer();
+    this.#heedThePage();
+    // Last, for a listener may make the next thing happen.
+    this.#listeners.become(model.state);
+    for (const action of actions) if (action.do === "pass") this.#pass(action.message);
   }
 
-  #wait(): void {
-    this.#socket = undefined;
-    const { now, setTimeout } = this.#environment;
-    this.#timer = setTimeout(() => this.connect(), 1000);
-    const reason = { code: 1006, message: "connection lost", kind: "lost" } as const;
-    this.#become({ status: "waiting", attempt: this.#state.attempt, retryAt: now() + 1000, reason });
-  }
-
-  #receive(text: string): void {
-    const message = JSON.parse(text) as { type: string };
-    for (const type of [message.type, "*"]) {
-      for (const listener of [...(this.#listeners.get(type) ?? [])]) listener(message as never);
+  #act(action: Action): void {
+    switch (action.do) {
+      case "get token":
+        void this.#getToken(action.link, action.why);
+        break;
+      case "open":
+        this.#open(action.link, action.token);
+        break;
+      case "send":
+        this.#sendOn(action.link, action.message);
+        break;
+      case "drop":
+        this.#drop(action.link);
     }
   }
 
-  #become(state: ConnectionState): void {
-    this.#state = state;
-    for (const listener of [...this.#stateListeners]) listener(state);
+  async #getToken(link: number, why: TokenReason): Promise<void> {
+    // Not within the present task: getToken may call this client.
+    await undefined;
+    const happening = await tokenOf(() => this.#options.getToken(why), link);
+    this.#happen(happening);
+  }
+
+  #open(link: number, token: string): void {
+    const { url, tokenIn } = this.#options;
+    try {
+      const socket = new this.#environment.WebSocket(...addressWith(gatewayUrl(url), token, tokenIn));
+      this.#sockets.set(link, socket);
+      socket.onopen = () => this.#happen({ is: "opened", link });
+      socket.onmessage = ({ data }: { data: unknown }) => this.#happen({ is: "received", link, data });
+      // `close` follows; but Node ends a process for an error that nobody listens to.
+      socket.onerror = () => {};
+      socket.onclose = ({ code }: { code: number }) => {
+        this.#sockets.delete(link);
+        this.#happen({ is: "ended", link, code });
+      };
+    } catch (error) {
+      // Only its name: browsers put the token into the message.
+      const message = `the token cannot be sent this way (${(error as Error).name})`;
+      queueMicrotask(() => this.#happen({ is: "no token", link, message }));
+    }
+  }
+
+  #sendOn(link: number, message: unknown): void {
+    this.#sockets.get(link)?.send(JSON.stringify(message));
+  }
+
+  #drop(link: number): void {
+    const socket = this.#sockets.get(link);
+    this.#sockets.delete(link);
+    if (socket === undefined) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  #pass(message: AnyMessage): void {
+    if (this.#seen.isNew(message)) this.#listeners.pass(message);
+  }
+
+  /** Set the timer for what is due next, unless it fires before that: then it looks again. */
+  #setTimer(): void {
+    const { now, setTimeout, clearTimeout } = this.#environment;
+    const time = now();
+    const wanted = this.#isActive ? Math.min(nextDue(this.#model), time + LOOK_MS) : Number.POSITIVE_INFINITY;
+    if (this.#timer !== undefined) {
+      if (this.#timer.wanted <= wanted && this.#isActive) return;
+      clearTimeout(this.#timer.handle);
+      this.#timer = undefined;
+    }
+    if (!this.#isActive) return;
+    const tick = (): void => {
+      this.#timer = undefined;
+      this.#happen({ is: "tick", wanted });
+    };
+    this.#timer = { handle: setTimeout(tick, Math.max(0, wanted - time)), wanted };
+  }
+
+  #heedThePage(): void {
+    if (this.#isActive) {
+      this.#unsubscribe ??= this.#environment.onSign((sign) => this.#happen({ is: "sign", sign }));
+    } else {
+      this.#unsubscribe?.();
+      this.#unsubscribe = undefined;
+    }
+  }
+
+  get #isActive(): boolean {
+    const { status } = this.#model.state;
+    return status !== "idle" && status !== "closed";
+  }
+}
+
+async function tokenOf(getToken: () => string | Promise<string>, link: number): Promise<Happening> {
+  try {
+    const token = await getToken();
+    if (typeof token === "string" && token !== "") return { is: "token", link, token };
+    return { is: "no token", link, message: "getToken returned no token" };
+  } catch (error) {
+    return { is: "no token", link, message: `getToken failed: ${error instanceof Error ? error.message : error}` };
   }
 }
