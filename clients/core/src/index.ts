@@ -1,6 +1,7 @@
 // Live messages of a tellwire gateway, or of the same API on AWS. `TellwireClient` is where to begin.
 
 export { TellwireClient } from "./client.js";
+export { CLOSE_CODES, type CloseRule } from "./closing.js";
 export type {
   CustomMessage,
   ErrorData,

@@ -246,7 +246,7 @@ function wait(turn: Turn, reason: CloseReason, milliseconds = nextWait(turn)): v
 
 function nextWait(turn: Turn): number {
   const { firstWait, longestWait } = turn.model.settings;
-  return turn.random() * Math.min(longestWait, firstWait * 2 ** turn.model.waits++);
+  return Math.round(turn.random() * Math.min(longestWait, firstWait * 2 ** turn.model.waits++));
 }
 
 // --- open ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,165 @@
+// The surroundings of a client under test: servers that say what the test says, tokens, a network and a page. Time is
+// vitest's.
+
+import { vi } from "vitest";
+import { TellwireClient } from "../src/index.js";
+import type { AnyMessage, ClientOptions, ConnectionState, Environment, Sign, TokenReason } from "../src/types.js";
+
+/** A socket whose other end is the test. */
+export class FakeSocket {
+  onopen: ((event: object) => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onerror: ((event: object) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  readonly sent: { type: string; [field: string]: unknown }[] = [];
+  /** The code it was closed with on this side. */
+  closedWith: number | undefined;
+  readonly url: string;
+  readonly protocols: string[];
+
+  constructor(url: string, protocols: string[]) {
+    this.url = url;
+    this.protocols = protocols;
+  }
+
+  send(text: string): void {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close(code: number): void {
+    this.closedWith = code;
+  }
+
+  opens(): void {
+    this.onopen?.({});
+  }
+
+  says(message: object | string): void {
+    this.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
+  }
+
+  ends(code = 1006): void {
+    if (code === 1006) this.onerror?.({});
+    this.onclose?.({ code });
+  }
+
+  /** How often it was sent a ping. */
+  get pings(): number {
+    return this.sent.filter(({ type }) => type === "ping").length;
+  }
+}
+
+export class World {
+  readonly sockets: FakeSocket[] = [];
+  /** Why tokens were asked for. */
+  readonly asked: TokenReason[] = [];
+  readonly states: ConnectionState[] = [];
+  readonly messages: AnyMessage[] = [];
+  readonly errors: unknown[] = [];
+  readonly page = new Set<(sign: Sign) => void>();
+  readonly client: TellwireClient;
+  isOnline = true;
+  /** What the next random numbers are. */
+  luck = 0.5;
+  getToken: (why: TokenReason) => string | Promise<string> = () => "a-token";
+
+  constructor(options: Partial<ClientOptions> = {}) {
+    this.client = new TellwireClient({
+      url: "wss://gateway.test/live",
+      getToken: (why) => {
+        this.asked.push(why);
+        return this.getToken(why);
+      },
+      environment: this.environment(),
+      ...options,
+    });
+    this.client.onState((state) => this.states.push(state));
+    this.client.on("*", (message) => this.messages.push(message));
+  }
+
+  environment(): Partial<Environment> {
+    const { sockets } = this;
+    return {
+      WebSocket: class extends FakeSocket {
+        constructor(url: string, protocols: string[] = []) {
+          super(url, protocols);
+          sockets.push(this);
+        }
+      },
+      random: () => this.luck,
+      online: () => this.isOnline,
+      onSign: (listener) => {
+        this.page.add(listener);
+        return () => this.page.delete(listener);
+      },
+      reportError: (error) => this.errors.push(error),
+    };
+  }
+
+  /** The newest socket. */
+  get socket(): FakeSocket {
+    return this.sockets.at(-1) as FakeSocket;
+  }
+
+  get status(): string {
+    return this.client.state.status;
+  }
+
+  /** How long the client waits, in milliseconds. */
+  get wait(): number {
+    return (this.client.state.retryAt ?? Number.NaN) - Date.now();
+  }
+
+  /** Connect, as far as the socket. */
+  async connects(): Promise<FakeSocket> {
+    this.client.connect();
+    await passes(0);
+    return this.socket;
+  }
+
+  /** Connect, and be let in. */
+  async opens(): Promise<FakeSocket> {
+    const socket = await this.connects();
+    socket.opens();
+    return socket;
+  }
+
+  /** Connect, and be open for so long that waits begin anew. */
+  async settles(): Promise<FakeSocket> {
+    const socket = await this.opens();
+    await passes(10_000);
+    return socket;
+  }
+
+  shows(sign: Sign): void {
+    for (const listener of [...this.page]) listener(sign);
+  }
+
+  goesOffline(): void {
+    this.isOnline = false;
+    this.shows("offline");
+  }
+
+  goesOnline(): void {
+    this.isOnline = true;
+    this.shows("online");
+  }
+}
+
+/** Let time pass. */
+export async function passes(milliseconds: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(milliseconds);
+}
+
+/** Let time pass that no timer sees, as while a device sleeps. */
+export function sleeps(milliseconds: number): void {
+  vi.setSystemTime(Date.now() + milliseconds);
+}
+
+/** A token that expires so many seconds from now. */
+export function tokenFor(seconds: number): string {
+  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  return `${encode({ alg: "HS256" })}.${encode({ sub: "Jürgen?>~", exp: Date.now() / 1000 + seconds })}.signature`;
+}
+
+export const MINUTE = 60_000;
