@@ -70,7 +70,7 @@ function generate({ $defs: definitions }) {
   const known = Object.entries(definitions)
     .filter(([, each]) => isMessage(each) && each.properties.type.enum?.length === 1)
     .map(([name, each]) => `  ${each.properties.type.enum[0]}: ${name};\n`);
-  const about = comment("Which type has which message. Declare your own types by merging into it; see the README.");
+  const about = comment("Which type of the specification has which message.");
   return [HEAD, ...interfaces, `${about}export interface MessageTypes {\n${known.join("")}}\n`].join("\n");
 }
 

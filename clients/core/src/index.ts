@@ -19,6 +19,7 @@ export type {
   CloseKind,
   CloseReason,
   ConnectionState,
+  CustomTypes,
   Environment,
   MessageOf,
   MessageType,

@@ -395,7 +395,8 @@ function noticed(turn: Turn, sign: Sign): void {
 
 /** Begin anew: what went on before was on another network, or in another hour. */
 function wake(turn: Turn): void {
-  if (!turn.online) return;
+  const { status } = turn.model.state;
+  if (!turn.online || status === "idle" || status === "closed") return;
   turn.model.waits = 0;
   attempt(turn, turn.model.state.reason);
 }

@@ -60,7 +60,7 @@ export interface UploadProgressMessage {
   readonly type: "upload_progress";
 }
 
-/** Which type has which message. Declare your own types by merging into it; see the README. */
+/** Which type of the specification has which message. */
 export interface MessageTypes {
   error: ErrorMessage;
   notification: NotificationMessage;

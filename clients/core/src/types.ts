@@ -48,17 +48,31 @@ export interface ConnectionState {
   readonly reason?: CloseReason;
 }
 
-/** A type of the specification or one of your own. */
-export type MessageType = keyof MessageTypes | (string & {});
+/**
+ * The data of your own types. Declare what you have, and listeners get it typed:
+ *
+ *     declare module "@tellwire/client" {
+ *       interface CustomTypes {
+ *         comment_added: { mocId: string; text: string };
+ *       }
+ *     }
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: it is for others to add to
+export interface CustomTypes {}
 
-/** The message of a type: that of `MessageTypes`, `CustomMessage` for one not declared, any of them for `"*"`. */
+/** A type of the specification or one of your own. */
+export type MessageType = keyof MessageTypes | keyof CustomTypes | (string & {});
+
+/** The message of a type; its data is unknown if the type was not declared. Any message for `"*"`. */
 export type MessageOf<T extends MessageType> = T extends keyof MessageTypes
   ? MessageTypes[T]
-  : T extends "*"
-    ? AnyMessage
-    : CustomMessage;
+  : T extends keyof CustomTypes
+    ? CustomMessage & { readonly type: T; readonly data: CustomTypes[T] }
+    : T extends "*"
+      ? AnyMessage
+      : CustomMessage;
 
-/** Any message. Those not declared are a `CustomMessage`. */
+/** Any message. */
 export type AnyMessage = MessageTypes[keyof MessageTypes] | CustomMessage;
 
 /** Returns what it takes back: the subscription. */
