@@ -1,0 +1,151 @@
+"""A machine, the time it is told, and what it asked for: the tests' shell."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Ping, Send
+from tellwire.client.machine import ConnectionState, Machine
+from tellwire.client.reasons import CloseReason, Refusal
+from tellwire.client.received import ReceivedMessage
+from tellwire.client.timing import Timing
+
+
+def jwt(expires_at: float, name: str = "t") -> str:
+    """Return what has the form of a JWT and expires then."""
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": expires_at, "jti": name}).encode()).decode().rstrip("=")
+    return f"head.{claims}.signature"
+
+
+def message(message_type: str, data: Any = None, message_id: str | None = None) -> ReceivedMessage:
+    return ReceivedMessage(message_type, data, id=message_id)
+
+
+class Driven:
+    """Plays the shell. Time stands still but for `passes`, in which every tick comes when it is due.
+
+    `asked` are the actions since they were looked at last, `states` all states so far, `jitter` the next random number.
+    The server answers pings while `answers`.
+    """
+
+    def __init__(
+        self, jitter: float = 0.5, gives_up: Callable[[CloseReason], bool] = lambda _: False, **timing: float
+    ) -> None:
+        self.now = 1_000_000.0
+        self.jitter = jitter
+        self.answers = True
+        self.timing = Timing(**timing)
+        self.machine = Machine(self.timing, lambda: self.jitter, gives_up)
+        self.states: list[ConnectionState] = []
+        self._asked: list[Action] = []
+
+    @property
+    def state(self) -> ConnectionState:
+        return self.machine.state
+
+    @property
+    def status(self) -> str:
+        return self.machine.state.status
+
+    @property
+    def statuses(self) -> list[str]:
+        return [state.status for state in self.states]
+
+    @property
+    def wait(self) -> float:
+        """How long it is to the next attempt."""
+        assert self.state.retry_at is not None
+        return round(self.state.retry_at - self.now, 6)
+
+    def asked(self) -> list[Action]:
+        asked, self._asked = self._asked, []
+        return asked
+
+    def does(self, actions: list[Action]) -> "Driven":
+        self._asked += actions
+        for each in actions:
+            if isinstance(each, Ping) and self.answers:
+                self.heard(each.number)
+        if not self.states or self.states[-1] is not self.state:
+            self.states.append(self.state)
+        return self
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> "Driven":
+        return self.does(self.machine.start(self.now))
+
+    def token(self, number: int, token: str = "a.b.c") -> "Driven":
+        return self.does(self.machine.token(number, token, self.now))
+
+    def no_token(self, number: int, why: str = "no") -> "Driven":
+        return self.does(self.machine.no_token(number, why, self.now))
+
+    def opened(self, number: int) -> "Driven":
+        return self.does(self.machine.opened(number, self.now))
+
+    def refused(self, number: int, status: int, error: str | None = None, retry_after: float = 0.0) -> "Driven":
+        refusal = Refusal(status, error, error and f"about {error}", retry_after)
+        return self.does(self.machine.refused(number, refusal, self.now))
+
+    def unreachable(self, number: int) -> "Driven":
+        return self.does(self.machine.unreachable(number, "connection refused", self.now))
+
+    def closed(self, number: int, code: int, text: str = "") -> "Driven":
+        return self.does(self.machine.closed(number, code, text, self.now))
+
+    def received(self, number: int, each: ReceivedMessage) -> bool:
+        return self.machine.received(number, each, self.now)
+
+    def heard(self, number: int) -> None:
+        self.machine.heard(number, self.now)
+
+    def stop(self) -> "Driven":
+        return self.does(self.machine.stop())
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def passes(self, seconds: float) -> "Driven":
+        """Let time pass."""
+        end = self.now + seconds
+        while (due := self.machine.due) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.does(self.machine.tick(self.now))
+        self.now = end
+        return self
+
+    def sleeps(self, seconds: float) -> "Driven":
+        """Let the computer sleep: the next tick comes much too late."""
+        self.now += seconds
+        return self.does(self.machine.tick(self.now))
+
+    # --- shorthands ---------------------------------------------------------------------------------------------------
+
+    def connected(self, token: str = "a.b.c") -> "Driven":
+        """Start and open the connection number 1."""
+        self.start().token(1, token).opened(1)
+        self.asked()
+        return self
+
+    def reconnects(self, token: str = "a.b.c") -> int:
+        """Let the next attempt succeed, and return its number."""
+        if self.status == "waiting":
+            self.passes(max(self.wait, 0.0))
+        number = self.next_number
+        self.token(number, token).opened(number)
+        self.asked()
+        return number
+
+    @property
+    def next_number(self) -> int:
+        """The number of the last attempt that asked for a token."""
+        return next(each.number for each in reversed(self._asked) if isinstance(each, AskToken))
+
+    @property
+    def why(self) -> str:
+        """What the last token was asked for."""
+        return next(each.why for each in reversed(self._asked) if isinstance(each, AskToken))
+
+
+__all__ = ["AskToken", "Close", "Driven", "Drop", "Open", "Ping", "Send", "jwt", "message"]

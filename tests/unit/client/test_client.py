@@ -1,0 +1,478 @@
+"""The client's shell on real sockets, against servers that do what no good server does."""
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing
+from tellwire.client.actions import Why
+from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig
+from tellwire.testing import FakeClock
+from tests.unit.client.servers import SleepyClock, answer, mute, passes, reached, scripted
+
+TOKEN = "head.claims.signature"
+QUICK = Timing(first_wait_seconds=0.001, longest_wait_seconds=0.01)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not wait long for the answer to its close."""
+    monkeypatch.setattr("tellwire.client.socket.CLOSE_TIMEOUT_SECONDS", 0.05)
+
+
+def given(why: Why) -> str:
+    return TOKEN
+
+
+def client_of(url: str, get_token: Any = given, **options: Any) -> Client:
+    return Client(url, get_token, **{"timing": QUICK, **options})
+
+
+def said(message_type: str = "notification", **data: Any) -> str:
+    return json.dumps({"type": message_type, "data": data, "timestamp": "2026-11-23T09:18:54.123Z", "id": "1"})
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_token_travels_in_the_subprotocol() -> None:
+    async with scripted() as server, client_of(server.url) as client:
+        await reached(client, "open")
+        (request,) = server.requests
+        assert request.headers["Sec-WebSocket-Protocol"] == f"tellwire.v1, token.{TOKEN}"
+        assert TOKEN not in request.path
+
+
+async def test_the_token_travels_in_the_query_for_servers_that_know_nothing_else() -> None:
+    async with scripted() as server, client_of(f"{server.url}/prod", lambda _: "a b&c", token_in="query") as client:
+        await reached(client, "open")
+        (request,) = server.requests
+        assert request.path == "/prod?token=a+b%26c"
+        assert "Sec-WebSocket-Protocol" not in request.headers
+
+
+async def test_get_token_may_be_a_coroutine_function() -> None:
+    async def get_token(why: Why) -> str:
+        await asyncio.sleep(0)
+        return f"{TOKEN}-{why}"
+
+    async with scripted() as server, client_of(server.url, get_token) as client:
+        await reached(client, "open")
+        assert server.tokens == [f"{TOKEN}-connect"]
+
+
+async def fails(why: Why) -> str:
+    raise ValueError("the password is hunter2")
+
+
+async def hangs(why: Why) -> str:
+    await asyncio.Event().wait()
+    return TOKEN
+
+
+async def is_cancelled(why: Why) -> str:
+    raise asyncio.CancelledError
+
+
+async def has_no_setting(why: Why) -> str:
+    raise ConfigError("TOKEN_URL is not set")
+
+
+@pytest.mark.parametrize(
+    ("get_token", "words"),
+    [
+        (fails, "get_token failed: ValueError"),
+        (is_cancelled, "get_token failed: CancelledError"),
+        (hangs, "get_token did not answer in time"),
+        (has_no_setting, "TOKEN_URL is not set"),
+        (lambda _: None, "get_token: got none that can be sent; allowed: a token as a string"),
+        (lambda _: "", "get_token: got none that can be sent; allowed: a token as a string"),
+        (lambda _: "s3cret\r\nCookie: x", "get_token: got none that can be sent; allowed: a token as a string"),
+    ],
+)
+async def test_a_token_that_cannot_be_had_is_a_failed_attempt(get_token: Any, words: str) -> None:
+    async with scripted() as server:
+        client = client_of(server.url, get_token, timing=Timing(token_seconds=0.02), clock=FakeClock())
+        async with client:
+            state = await reached(client, "waiting")
+            assert state.reason == CloseReason("no_token", words)
+            assert server.requests == []
+
+
+async def test_a_token_that_was_refused_is_asked_for_anew() -> None:
+    whys: list[Why] = []
+
+    def get_token(why: Why) -> str:
+        whys.append(why)
+        return f"{TOKEN}{len(whys)}"
+
+    expired = answer(401, {"code": "TOKEN_EXPIRED", "message": "The token has expired"})
+    async with scripted() as server:
+        server.answers = [expired]
+        async with client_of(server.url, get_token) as client:
+            await reached(client, "open")
+            assert whys == ["connect", "refused"]
+            assert server.tokens == [f"{TOKEN}1", f"{TOKEN}2"]
+
+
+async def test_a_token_goes_to_no_other_server(caplog: pytest.LogCaptureFixture) -> None:
+    async with scripted() as other, scripted() as server:
+        server.answers = [answer(302, Location=f"ws://127.0.0.1:{other.port}/")]
+        client = client_of(server.url, gives_up=lambda _: True)
+        async with client:
+            state = await reached(client, "closed")
+            assert state.reason == CloseReason("server", "the server answered 302", 302)
+        assert other.requests == []
+
+
+@pytest.mark.parametrize("token_in", ["subprotocol", "query"])
+async def test_tokens_are_never_logged(token_in: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with scripted() as server:
+        server.answers = [answer(401)]
+        async with client_of(server.url, token_in=token_in) as client:
+            await reached(client, "open")
+    assert "tellwire.client" in {record.name for record in caplog.records}
+    # The test's own server, which is websockets', tells everything.
+    assert TOKEN not in "".join(record.getMessage() for record in caplog.records if record.name != "websockets.server")
+
+
+# --- handshakes that fail ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_kept_to(status: int) -> None:
+    clock = FakeClock()
+    async with scripted() as server:
+        server.answers = [answer(status, {"code": "RESTARTING", "message": "come back"}, Retry_After="7")]
+        async with client_of(server.url, clock=clock, jitter=lambda: 1.0) as client:
+            state = await reached(client, "waiting")
+            assert state.reason == CloseReason("server", "come back", status, "RESTARTING")
+            assert state.retry_at == pytest.approx(clock.now() + 7.001)
+            await clock.advance(7)
+            assert client.state.status == "waiting"
+            await clock.advance(0.01)
+            await reached(client, "open")
+
+
+async def test_nobody_there_is_the_network() -> None:
+    async with scripted() as server:
+        gone = server.url
+    async with client_of(gone, clock=FakeClock()) as client:
+        state = await reached(client, "waiting")
+        assert state.reason == CloseReason("network", "connection refused")
+
+
+async def test_a_server_that_does_not_answer_the_handshake_is_given_up() -> None:
+    timing = Timing(open_seconds=0.02)
+    async with mute(greets=False) as url, client_of(url, timing=timing, clock=FakeClock()) as client:
+        state = await reached(client, "waiting")
+        assert state.reason == CloseReason("network", "timed out during opening handshake")
+
+
+async def test_a_server_of_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "ws_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with scripted() as server, client_of(server.url) as client:
+        await reached(client, "open")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("http://user:hunter2@127.0.0.1:9", "connection refused"),
+        ("ftp://user:hunter2@127.0.0.1:9", "the address of the proxy is not valid"),
+        ("socks5://user:hunter2@127.0.0.1:9", "connecting through a SOCKS proxy requires python-socks"),
+    ],
+)
+async def test_others_are_reached_through_the_proxy(proxy: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with client_of("https://live.example.com", clock=FakeClock()) as client:
+        state = await reached(client, "waiting")
+        assert state.reason == CloseReason("network", words)
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+async def test_messages_come_in_their_order_and_what_the_protocol_says_does_not() -> None:
+    async def speak(device: ServerConnection) -> None:
+        for each in (said("a"), said("pong"), "no message", said("auth_ok"), said("b")):
+            await device.send(each)
+        await device.wait_closed()
+
+    async with scripted(speak) as server, client_of(server.url) as client:
+        got = [await anext(client) for _ in range(3)]
+        assert [(each.type, each.payload) for each in got] == [
+            ("a", said("a").encode()),
+            ("", b"no message"),
+            ("b", said("b").encode()),
+        ]
+
+
+async def test_a_program_that_does_not_keep_up_loses_nothing_and_keeps_its_connection() -> None:
+    async def speak(device: ServerConnection) -> None:
+        for number in range(20_000):
+            await device.send(said(number=number, padding="." * 200))
+        await device.wait_closed()
+
+    clock = FakeClock()
+    async with scripted(speak) as server, client_of(server.url, clock=clock) as client:
+        await anext(client)
+        for _ in range(50):
+            await clock.advance(10)
+            await asyncio.sleep(0.002)
+        numbers = [(await anext(client)).data["number"] for _ in range(19_999)]
+        assert numbers == list(range(1, 20_000))
+        assert len(server.requests) == 1
+        await passes(clock, client, 60)
+        assert client.state.status == "open"
+
+
+async def test_what_came_before_the_last_word_is_still_given() -> None:
+    async def speak(device: ServerConnection) -> None:
+        await device.send(said("a"))
+        await device.send(said("b"))
+        await device.close(4403, "TOKEN_OF_ANOTHER_USER")
+
+    async with scripted(speak) as server, client_of(server.url) as client:
+        await reached(client, "closed")
+        got = [(await anext(client)).type, (await anext(client)).type]
+        assert got == ["a", "b"]
+        with pytest.raises(ClosedForGood, match="TOKEN_OF_ANOTHER_USER"):
+            await anext(client)
+        assert len(server.requests) == 1
+
+
+async def test_send_hands_a_message_to_the_connection() -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def speak(device: ServerConnection) -> None:
+        async for each in device.recv_streaming():
+            await heard.put(each)
+
+    async with scripted(speak) as server, client_of(server.url) as client:
+        assert not await client.send("rename_moc", {"name": "x"})
+        await reached(client, "open")
+        assert await client.send("rename_moc", {"name": "x"})
+        assert json.loads(await heard.get()) == {"type": "rename_moc", "data": {"name": "x"}}
+
+
+async def test_a_long_message_goes_out_in_frames_api_gateway_takes() -> None:
+    frames: asyncio.Queue[int] = asyncio.Queue()
+
+    async def speak(device: ServerConnection) -> None:
+        async for each in device.recv_streaming(decode=True):
+            await frames.put(len(each))
+
+    async with scripted(speak) as server, client_of(server.url) as client:
+        await reached(client, "open")
+        assert await client.send("note", "x" * 100_000)
+        sizes = [await frames.get() for _ in range(4)]
+        assert max(sizes) <= 32 * 1024
+        assert sum(sizes) == 100_000 + len('{"type":"note","data":""}')
+
+
+@pytest.mark.parametrize(
+    ("message_type", "data", "error"),
+    [("", None, InvalidMessage), ("a", object(), InvalidMessage), ("a", "x" * 131_072, MessageTooBig)],
+)
+async def test_what_cannot_be_sent_is_an_error_whether_open_or_not(
+    message_type: str, data: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await client_of("http://127.0.0.1:9").send(message_type, data)
+
+
+async def test_send_after_the_server_has_gone_is_false() -> None:
+    async with scripted() as server, client_of(server.url, clock=FakeClock()) as client:
+        await reached(client, "open")
+        (socket,) = client._sockets.values()
+        closing = asyncio.create_task(socket.close())
+        await asyncio.sleep(0)
+        assert client.state.status == "open"
+        assert not await client.send("note")
+        await closing
+
+
+# --- life and sleep ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_has_gone_silent_is_left() -> None:
+    clock = FakeClock()
+    async with mute(greets=True) as url, client_of(url, timing=Timing(), clock=clock) as client:
+        await reached(client, "open")
+        await clock.advance(24.9)
+        assert client.state.status == "open"
+        states: list[ConnectionState] = []
+        client.on_state(states.append)
+        await clock.advance(0.1)
+        assert [state.status for state in states] == ["waiting", "connecting"]
+        assert states[0].reason == CloseReason("network", "no sign of life", 1006)
+        await reached(client, "open")
+
+
+async def test_a_server_that_answers_pings_is_kept() -> None:
+    clock = FakeClock()
+    async with scripted() as server, client_of(server.url, clock=clock) as client:
+        await reached(client, "open")
+        await passes(clock, client, 1800)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_connection_that_did_not_survive_a_sleep_is_replaced_at_once() -> None:
+    clock = SleepyClock()
+    async with mute(greets=True) as url, client_of(url, timing=Timing(), clock=clock) as client:
+        await reached(client, "open")
+        clock.sleep_through(3600)
+        await clock.advance(5)
+        assert client.state.status == "open"
+        states: list[ConnectionState] = []
+        client.on_state(states.append)
+        await clock.advance(2)
+        assert [state.status for state in states] == ["waiting", "connecting"]
+        await reached(client, "open")
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_listener_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    states: list[str] = []
+
+    def broken(state: ConnectionState) -> None:
+        raise ValueError("a fault of the program")
+
+    async with scripted() as server:
+        client = client_of(server.url)
+        client.on_state(broken)
+        forget = client.on_state(lambda state: states.append(state.status))
+        async with client:
+            await reached(client, "open")
+            forget()
+            forget()
+    assert states == ["connecting", "open"]
+    assert "a listener of on_state failed" in caplog.text
+
+
+async def test_leaving_the_block_closes_with_1000() -> None:
+    codes: asyncio.Queue[int | None] = asyncio.Queue()
+
+    async def speak(device: ServerConnection) -> None:
+        await device.wait_closed()
+        await codes.put(device.close_code)
+
+    async with scripted(speak) as server:
+        async with client_of(server.url) as client:
+            await reached(client, "open")
+        assert await codes.get() == 1000
+        assert (client.state.status, client.state.reason) == ("closed", None)
+        assert [each async for each in client] == []
+
+
+async def test_close_ends_an_iteration_after_what_has_come() -> None:
+    async def speak(device: ServerConnection) -> None:
+        for _ in range(3):
+            await device.send(said())
+        await device.wait_closed()
+
+    async with scripted(speak) as server, client_of(server.url) as client:
+        got = []
+        async for each in client:
+            got.append(each)
+            if len(got) == 3:
+                await client.close()
+        assert len(got) == 3
+
+
+@pytest.mark.parametrize("get_token", [given, hangs])
+async def test_a_client_can_be_closed_before_it_is_open(get_token: Any) -> None:
+    async with mute(greets=False) as url:
+        async with asyncio.timeout(1), client_of(url, get_token) as client:
+            await asyncio.sleep(0.01)
+            assert client.state.status == "connecting"
+        await reached(client, "closed")
+
+
+async def test_a_renewal_under_way_does_not_keep_anybody() -> None:
+    asked: asyncio.Queue[Why] = asyncio.Queue()
+    clock = FakeClock(1_000_000)
+
+    async def get_token(why: Why) -> str:
+        await asked.put(why)
+        return "a.eyJleHAiOjEwMDAxMDB9.c" if why == "connect" else await hangs(why)
+
+    async with scripted() as server, asyncio.timeout(5), client_of(server.url, get_token, clock=clock) as client:
+        await reached(client, "open")
+        await passes(clock, client, 80)
+        assert [await asked.get(), await asked.get()] == ["connect", "renew"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_does_not_answer_the_close_keeps_nobody_long() -> None:
+    async with mute(greets=True) as url, asyncio.timeout(2), client_of(url) as client:
+        await reached(client, "open")
+
+
+async def test_a_fault_in_gives_up_reaches_whoever_iterates() -> None:
+    def broken(reason: CloseReason) -> bool:
+        raise ZeroDivisionError
+
+    async with scripted() as server:
+        server.answers = [answer(500)]
+        async with client_of(server.url, gives_up=broken) as client:
+            with pytest.raises(ZeroDivisionError):
+                await anext(client)
+            assert client.state.status == "closed"
+
+
+async def test_a_client_is_used_in_a_block_and_once() -> None:
+    client = client_of("http://127.0.0.1:9")
+    with pytest.raises(RuntimeError, match="within `async with client:`"):
+        aiter(client)
+    async with client:
+        with pytest.raises(RuntimeError, match="entered once"):
+            await client.__aenter__()
+    with pytest.raises(RuntimeError, match="entered once"):
+        await client.__aenter__()
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://user:pass@x", "http://x?token=a", "", "x"])
+def test_an_address_that_is_none_is_an_error(url: str) -> None:
+    with pytest.raises(ConfigError, match="gateway URL"):
+        Client(url, given)
+
+
+async def test_nothing_is_left_behind() -> None:
+    before = asyncio.all_tasks()
+    async with scripted() as server:
+        async with client_of(server.url) as client:
+            await reached(client, "open")
+            for device in server.devices:
+                await device.close(1012)
+            await reached(client, "open")
+        assert (client._tasks, client._sockets, client._asking) == ({}, {}, set())
+    assert asyncio.all_tasks() == before
+
+
+def test_without_websockets_the_import_says_what_to_install() -> None:
+    code = "import sys; sys.modules['websockets'] = None; import tellwire.client"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = result.stderr.strip().splitlines()[-1]
+    assert last == "ModuleNotFoundError: tellwire.client needs websockets: pip install 'tellwire[client]'"
+
+
+def test_the_client_brings_nothing_of_the_server() -> None:
+    code = "import sys, tellwire.client; print(*{'uvicorn', 'starlette', 'jwt', 'click'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "\n"

@@ -1,0 +1,56 @@
+"""What a client receives: the golden messages of spec/, and whatever else a server may say."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tellwire.client.received import ReceivedMessage, read_message
+from tellwire.messages import KNOWN_TYPES
+
+GOLDEN = sorted((Path(__file__).parents[3] / "spec" / "messages").glob("*.json"))
+
+
+def test_there_is_a_golden_message_of_every_type() -> None:
+    types = {read_message(file.read_bytes()).type for file in GOLDEN}
+    assert types > KNOWN_TYPES
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_a_golden_message_is_read_whole(file: Path) -> None:
+    payload = file.read_bytes().rstrip(b"\n")
+    message = read_message(payload)
+    assert {
+        "type": message.type,
+        "data": message.data,
+        "timestamp": message.timestamp,
+        "id": message.id,
+    } == json.loads(payload)
+    assert message.payload == payload
+    written = {"type": message.type, "data": message.data, "timestamp": message.timestamp, "id": message.id}
+    assert msgspec.json.encode(written) == payload
+
+
+def test_fields_of_a_later_version_are_no_trouble() -> None:
+    payload = b'{"type":"upload_progress","data":{"uploadId":"a","eta":5},"id":"1","trace":"x","timestamp":"t"}'
+    assert read_message(payload) == ReceivedMessage(
+        "upload_progress", {"uploadId": "a", "eta": 5}, "t", "1", payload=payload
+    )
+
+
+def test_a_plain_servers_message_needs_neither_id_nor_timestamp_nor_data() -> None:
+    assert read_message(b'{"type": "hello"}') == ReceivedMessage("hello", None, payload=b'{"type": "hello"}')
+    message = read_message(b'{"type":"x","timestamp":1700000000,"id":7}')
+    assert (message.timestamp, message.id) == (None, None)
+
+
+def test_what_is_no_message_keeps_its_json_and_its_bytes() -> None:
+    forbidden = b'{"message":"Forbidden","connectionId":"c","requestId":"r"}'
+    message = read_message(forbidden)
+    assert (message.type, message.data["message"], message.payload) == ("", "Forbidden", forbidden)
+
+
+@pytest.mark.parametrize("payload", [b"", b"hello", b"{", b"\xff\xfe", b"[" * 100_000, b'{"type":"\xff"}'])
+def test_what_is_no_json_is_its_bytes(payload: bytes) -> None:
+    assert read_message(payload) == ReceivedMessage("", None, payload=payload)
