@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -31,6 +31,9 @@ class Credentials(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key_id!r}, …)"
+
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override]  # what rich shows of it, in tracebacks too
+        yield self.access_key_id
 
 
 def sha256_hex(data: bytes) -> str:
