@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -54,6 +54,9 @@ _MAY_BE_THE_CLOCK: Final = frozenset(
 )
 # AWS takes five minutes either way; a clock that is less than this off is not what is wrong.
 _WRONG_CLOCK_SECONDS: Final = 240.0
+
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading an answer raises that is none of AWS's."""
 
 
 class Retries(Struct, frozen=True):
@@ -119,7 +122,7 @@ class AwsClient:
     ) -> None:
         parts = urlsplit(url)
         self._http = HttpClient(f"{parts.scheme}://{parts.netloc}", AWS_ATTEMPT_SECONDS, ca_bundle=ca_bundle)
-        self._host = parts.netloc
+        self._host = _host_header(parts)
         self._path = parts.path
         self._credentials = credentials
         self._signer = Signer(service, region)
@@ -151,9 +154,10 @@ class AwsClient:
         await self._http.close()
 
     async def _ask(self, request: AwsRequest) -> Answer:
+        was_off_by = self._clock_is_off_by
         try:
             answer = await self._attempt(request)
-            if self._corrects_clock(answer):
+            if self._corrects_clock(answer, was_off_by):
                 answer = await self._attempt(request)
         except HttpFailed as failed:
             if failed.not_sent or request.may_repeat:
@@ -164,12 +168,13 @@ class AwsClient:
         return answer
 
     async def _attempt(self, request: AwsRequest) -> Answer:
-        seconds_left = remaining_seconds()
+        credentials = await self._credentials.current()
+        seconds_left = remaining_seconds()  # now, as credentials may be a while in coming
         if seconds_left <= 0:
             raise AwsUnreachable(request.action, "there is no time left to ask")
         path = self._path + request.path
         headers = self._signer.sign(
-            await self._credentials.current(),
+            credentials,
             method=request.method,
             path=path,
             headers={"host": self._host, **request.headers},
@@ -180,8 +185,11 @@ class AwsClient:
         timeout_seconds = seconds_left if seconds_left < AWS_ATTEMPT_SECONDS else None
         return await self._http.send(request.method, path, request.payload.body, headers, timeout_seconds)
 
-    def _corrects_clock(self, answer: Answer) -> bool:
-        """Take the answer's clock for ours if it says that ours is wrong."""
+    def _corrects_clock(self, answer: Answer, was_off_by: float) -> bool:
+        """Take the answer's clock for ours if it says that the one it was asked by is wrong.
+
+        Others that were asked by that one may have set it right in the meantime.
+        """
         if answer.status not in (400, 401, 403) or error_type_of(answer) not in _MAY_BE_THE_CLOCK:
             return False
         # Hardly any process needs it, and it takes a twentieth of a cold start.
@@ -192,7 +200,7 @@ class AwsClient:
         except ValueError:
             return False
         off_by = theirs - self._now()
-        if abs(off_by - self._clock_is_off_by) < _WRONG_CLOCK_SECONDS:
+        if abs(off_by - was_off_by) < _WRONG_CLOCK_SECONDS:
             return False
         self._clock_is_off_by = off_by
         return True
@@ -217,12 +225,17 @@ def refused(action: str, answer: Answer) -> AwsRefused:
     body = _error_body(answer)
     message = str(body.get("message") or body.get("Message") or "no reason given")
     # A wrong signature is explained with all that was signed, the session's token among it, from the second line on.
-    return AwsRefused(action, answer.status, error_type_of(answer), message.partition("\n")[0])
+    return AwsRefused(action, answer.status, error_type_of(answer), message.splitlines()[0])
+
+
+def _host_header(parts: SplitResult) -> str:
+    """Return what the HTTP client says for a host: in lower case, without a port that goes without saying."""
+    return parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
 
 
 def _error_body(answer: Answer) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return {}
     return body if isinstance(body, dict) else {}

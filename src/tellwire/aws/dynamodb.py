@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tellwire.aws.client import AwsClient, AwsRequest, Payload, refused
+from tellwire.aws.client import NOT_JSON, AwsClient, AwsRequest, Payload, refused
 from tellwire.errors import AwsRefused, AwsUnreachable
 
 Item = Mapping[str, Mapping[str, Any]]
@@ -40,7 +40,7 @@ class DynamoDb:
             raise refused(action, answer)
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             raise AwsUnreachable(action, "the answer is not DynamoDB's; is this its address?") from error
 
     async def pages(self, operation: str, **parameters: Any) -> AsyncIterator[list[Item]]:

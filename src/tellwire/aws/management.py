@@ -13,14 +13,14 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from tellwire.aws.client import AwsClient, AwsRequest, Payload, refused
+from tellwire.aws.client import NOT_JSON, AwsClient, AwsRequest, Payload, refused
 from tellwire.http_client import Answer
 
 _NO_BODY: Final = Payload.of(None)
 _GONE: Final = 410
 
 # What is no id nobody has. A path may not hold everything, `..` for one: clients of HTTP take it for a way up.
-_CONNECTION_ID: Final = re.compile(r"[A-Za-z0-9_+/=-]{1,128}")
+_CONNECTION_ID: Final = re.compile(r"[A-Za-z0-9_+=-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Management:
             return None
         try:
             found = _connection.decode(answer.body)
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             raise refused("GET @connections", answer) from error
         return Activity(found.connected_at, found.last_active_at)
 
