@@ -25,8 +25,8 @@ from tellwire.ports import Clock
 TABLE_NAME: Final = "CONNECTIONS_TABLE_NAME"
 MANAGEMENT_ENDPOINT: Final = "WEBSOCKET_API_ENDPOINT"
 
-_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_EXECUTE_API: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$")
+_REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_EXECUTE_API: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.(com|com\.cn|eu)$")
 
 
 def open_table(
@@ -41,7 +41,10 @@ def open_table(
     if not table_name:
         raise ConfigError(f"{TABLE_NAME}: not set; allowed: the name of the table that has the connections")
     region = find_region(environ)
-    url = _endpoint(environ, "DYNAMODB") or f"https://dynamodb.{region}.{_suffix(region)}"
+    url = (
+        _endpoint(environ, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
+        or f"https://dynamodb.{region}.{_suffix(region)}"
+    )
     return ConnectionsTable(DynamoDb(_client("dynamodb", url, region, environ, retries)), table_name, clock)
 
 
@@ -53,12 +56,18 @@ def open_management(
     Raises:
         ConfigError: a setting is missing or not what it must be.
     """
-    url = _endpoint(environ, "APIGATEWAYMANAGEMENTAPI") or environ.get(MANAGEMENT_ENDPOINT, "").strip() or endpoint
+    url = (
+        _endpoint(environ, "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
+        or environ.get(MANAGEMENT_ENDPOINT, "").strip()
+        or _endpoint(environ, "AWS_ENDPOINT_URL")
+        or endpoint
+    )
     if not url:
         raise ConfigError(
             f"{MANAGEMENT_ENDPOINT}: not set; allowed: https://<api>.execute-api.<region>.amazonaws.com/<stage>"
         )
-    base = http_base_url(url, MANAGEMENT_ENDPOINT).removesuffix("/@connections")
+    # The console shows it with `/@connections`.
+    base = http_base_url(url.rstrip("/").removesuffix("/@connections"), MANAGEMENT_ENDPOINT)
     return Management(_client("execute-api", base, find_region(environ, base), environ, retries))
 
 
@@ -79,30 +88,37 @@ def find_region(environ: Mapping[str, str], endpoint: str = "") -> str:
 
 
 def _region_in(endpoint: str) -> str | None:
-    found = _EXECUTE_API.search(urlsplit(endpoint).hostname or "")
+    try:
+        found = _EXECUTE_API.search(urlsplit(endpoint.strip()).hostname or "")
+    except ValueError:
+        return None  # whoever uses it says what is wrong with it
     return found[1] if found else None
 
 
 def _configured_region() -> str | None:
     try:
+        from botocore.exceptions import BotoCoreError
         from botocore.session import Session
     except ModuleNotFoundError:
         return None
-    found = Session().get_config_variable("region")
+    try:
+        found = Session().get_config_variable("region")
+    except BotoCoreError as error:
+        raise ConfigError(f"AWS_REGION: not set, and cannot be had from AWS's configuration: {error}") from error
     return None if found is None else str(found)
 
 
-def _endpoint(environ: Mapping[str, str], service: str) -> str | None:
+def _endpoint(environ: Mapping[str, str], *names: str) -> str | None:
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
-    for name in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
+    for name in names:
         if url := environ.get(name, "").strip():
             return http_base_url(url, name)
     return None
 
 
 def _suffix(region: str) -> str:
-    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}.get(region.partition("-")[0], "amazonaws.com")
 
 
 def _client(service: str, url: str, region: str, environ: Mapping[str, str], retries: Retries) -> AwsClient:
