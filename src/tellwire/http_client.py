@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.exceptions import BuilderError, PyreqwestError
 
 from tellwire.errors import ConfigError, shown
 from tellwire.model import is_loopback
@@ -88,7 +88,7 @@ class HttpClient:
     `ca_bundle` is a PEM file of certificates to trust beside the system's.
 
     Raises:
-        ConfigError: the process was forked after a client was made, or the bundle cannot be read.
+        ConfigError: the process was forked after a client was made, or the bundle is none.
     """
 
     def __init__(
@@ -117,6 +117,8 @@ class HttpClient:
             self._client = (builder.no_proxy() if is_loopback(urlsplit(url).hostname) else builder).build()
         except RuntimeError as error:
             raise ConfigError("this process was forked after a first publish: fork before it, or spawn") from error
+        except BuilderError as error:
+            raise _no_bundle(ca_bundle) from error
         rest_before_exit()
 
     async def send(
@@ -169,8 +171,14 @@ def _certificates(ca_bundle: str) -> list[bytes]:
     try:
         text = Path(ca_bundle).read_bytes()
     except OSError as error:
-        raise ConfigError(f"CA bundle: got {shown(ca_bundle)}, which cannot be read; allowed: a PEM file") from error
-    return _CERTIFICATE.findall(text)
+        raise _no_bundle(ca_bundle) from error
+    if not (found := _CERTIFICATE.findall(text)):
+        raise _no_bundle(ca_bundle)
+    return found
+
+
+def _no_bundle(ca_bundle: str | None) -> ConfigError:
+    return ConfigError(f"CA bundle: got {shown(ca_bundle)}; allowed: a file of certificates, in PEM, that can be read")
 
 
 @functools.cache
