@@ -22,6 +22,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     if loop.is_closed():
         work.close()
         raise RuntimeError("tellwire.sync has stopped: the interpreter is exiting")
+    if _is_running_here(loop):
+        work.close()
+        raise RuntimeError("tellwire.sync waits for the event loop that this runs on: await tellwire's functions here")
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
@@ -29,6 +32,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         # Ctrl-C lands here, in the waiting thread: let the work end too.
         future.cancel()
         raise
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 _starting = threading.Lock()
@@ -45,11 +55,13 @@ def _start_loop(process_id: int) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name=f"tellwire-{process_id}", daemon=True)
     thread.start()
-    atexit.register(_stop_loop, loop, thread)
+    atexit.register(_stop_loop, process_id, loop, thread)
     return loop
 
 
-def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _stop_loop(process_id: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    if process_id != os.getpid():
+        return  # a child has its parent's list of what to do at the end, but not the thread
     # A daemon thread that is in the middle of something when the interpreter goes down can take it down the hard way.
     if thread.is_alive():
         loop.call_soon_threadsafe(loop.stop)
