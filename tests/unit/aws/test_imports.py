@@ -1,0 +1,45 @@
+"""What a Lambda function loads: every module of its cold start is waited for by somebody."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# boto3 alone takes longer to import than all the rest does.
+HEAVY = (
+    "boto3",
+    "botocore",
+    "click",
+    "cryptography",
+    "jwt",
+    "rich",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+)
+PROGRAM = """
+import json, sys
+import {module}
+heavy = set({heavy!r}) & {{name.partition(".")[0] for name in sys.modules}}
+print(json.dumps(sorted(heavy | {{name for name in sys.modules if name.startswith("tellwire.gateway")}})))
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["tellwire.aws.handlers", "tellwire.carriers.aws", "tellwire.sync", "tellwire.aws", "tellwire"]
+)
+def test_a_function_loads_nothing_of_what_it_does_not_need(module: str) -> None:
+    program = PROGRAM.format(module=module, heavy=HEAVY)
+    ran = subprocess.run([sys.executable, "-c", program], env=dict(os.environ), capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout) == []
+
+
+def test_a_function_begins_without_any_setting() -> None:
+    # What is missing is said when it is needed, in the function's own log; SAM and CDK load modules to look at them.
+    program = "from tellwire.aws.handlers import connect, default, disconnect\nassert callable(connect)"
+    ran = subprocess.run([sys.executable, "-c", program], env={}, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
