@@ -13,7 +13,7 @@ Everything under /v1 wants `Authorization: Bearer <api key>`. An error is `{"cod
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from tellwire.errors import TellwireError
 from tellwire.gateway.openapi import openapi_document
@@ -96,8 +96,8 @@ class HttpApi:
         self._key_digest = None if api_key is None else sha256(api_key.encode()).digest()
         self._is_open = is_open
 
-    def application(self) -> Starlette:
-        """Return the ASGI application."""
+    def application(self, routes: Sequence[BaseRoute] = ()) -> Starlette:
+        """Return the ASGI application. `routes` are another program's; they may take any path that is not the API's."""
         return Starlette(
             routes=[
                 Route("/v1/publish", self._guarded(self.publish), methods=["POST"]),
@@ -108,6 +108,7 @@ class HttpApi:
                 Route("/healthz", self.healthy, methods=["GET"]),
                 Route("/readyz", self.ready, methods=["GET"]),
                 Route("/openapi.json", self.openapi, methods=["GET"]),
+                *routes,
                 Route("/", self.upgrade_required, methods=["GET"]),
             ],
             exception_handlers={

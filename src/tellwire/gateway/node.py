@@ -3,8 +3,10 @@
 The only module that knows which clock, which authenticator and which carrier the others work with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+
+from starlette.routing import BaseRoute
 
 from tellwire.auth import make_authenticator
 from tellwire.broadcast import Broadcaster
@@ -24,6 +26,8 @@ class Node:
     """One gateway process.
 
     `broadcaster` sends to this node's own connections without HTTP, for a program that serves and publishes at once.
+    `routes` are what that program serves beside the gateway: `/` and every path that the HTTP API does not use. Their
+    errors are answered as the API's are.
 
     Example:
         async with Node(settings).running() as url:
@@ -34,7 +38,12 @@ class Node:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, authenticator: Authenticator | None = None
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        authenticator: Authenticator | None = None,
+        *,
+        routes: Sequence[BaseRoute] = (),
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
@@ -59,7 +68,7 @@ class Node:
         )
         self._server = Server(
             self.sockets,
-            self._http_api().application(),
+            self._http_api().application(routes),
             host=settings.host,
             port=settings.port,
             drain_seconds=settings.drain_seconds,
