@@ -16,6 +16,7 @@
     │   ├── GatewayRefused
     │   ├── AwsUnreachable   DynamoDB or API Gateway did not answer, or not in time, however often they were asked
     │   └── AwsRefused       they answered, and said no
+    ├── HistoryUnavailable   what was said cannot be kept or read just now
     └── UploadFailed         raise it inside `track_upload` to choose the words the user sees
 
 Each class knows its answer: `code` for the wire, `http_status` for HTTP, `close_code` for a WebSocket, `retryable` for
@@ -203,6 +204,19 @@ class AwsRefused(GatewayError):
         self.action = action
         self.status = status
         self.error_type = error_type
+
+
+class HistoryUnavailable(TellwireError):
+    """What was said cannot be kept, or read, just now. A message that cannot be kept is not delivered either."""
+
+    code = "HISTORY_UNAVAILABLE"
+    http_status = 503
+    close_code = 1013
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The history is out of order: {reason}")
+        self.reason = reason
 
 
 class UploadFailed(TellwireError):

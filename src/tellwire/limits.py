@@ -120,3 +120,18 @@ that function, and answers 410 until then. Nor is it in the index yet, maybe."""
 
 DEADLINE_MARGIN_SECONDS: Final = 0.5
 """What a function keeps of its time to say what was not sent."""
+
+HISTORY_MAX_MESSAGES: Final = 1000
+"""Messages kept of one user's log: more than anybody reads, and 1 MiB at 1 KB each."""
+
+HISTORY_MAX_AGE_SECONDS: Final = 24 * 3600.0
+"""How long a message is kept: a laptop closed in the evening is whole in the morning."""
+
+HISTORY_MAX_STATES: Final = 200
+"""Uploads whose newest state is kept, of one user; those unchanged longest go first."""
+
+HISTORY_CACHED_USERS: Final = 10_000
+"""Users whose stream is kept in memory. Past this those quiet longest are dropped: with a store they are read anew."""
+
+WELCOME_PAGE_BYTES: Final = 96 * 1024
+"""One page of a welcome, so that it fits into API Gateway's 128 KiB with what is around it."""

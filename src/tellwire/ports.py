@@ -5,6 +5,7 @@ import time
 from typing import Protocol
 
 from tellwire.model import ConnectionInfo, Delivery, Identity, Target
+from tellwire.stream import Entry, Replay, Said
 
 
 class Carrier(Protocol):
@@ -30,6 +31,33 @@ class Carrier(Protocol):
 
     async def disconnect(self, connection_id: str) -> bool:
         """Close a connection with 1000, as `DELETE @connections` does. False if nobody has that id."""
+        ...
+
+
+class History(Protocol):
+    """What was said to users, each in a stream of their own. See `stream`."""
+
+    async def append(self, user_id: str, said: Said) -> Entry | None:
+        """Keep a message, and return it in its place. None: it is kept already, or older than what is known of its key.
+
+        When it returns, the message is safe. Appends that were begun one after the other get their places in that
+        order, and return in it.
+
+        Raises:
+            HistoryUnavailable: it is not kept.
+        """
+        ...
+
+    async def read(self, user_id: str, cursor: str | None) -> Replay:
+        """Return what a client with this cursor has missed. Everything in it is safe.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Appends that have returned stay."""
         ...
 
 

@@ -1,0 +1,42 @@
+"""A history in this process. It is gone when the process is, which clients notice by the epoch."""
+
+import os
+from collections import OrderedDict
+
+from tellwire.limits import HISTORY_CACHED_USERS
+from tellwire.ports import Clock, SystemClock
+from tellwire.stream import Entry, Replay, Said, Stream
+
+
+def new_epoch() -> str:
+    """Return an epoch nobody had before."""
+    return os.urandom(6).hex()
+
+
+class MemoryHistory:
+    """A `History` of the users that were spoken to most recently."""
+
+    def __init__(self, clock: Clock | None = None, max_users: int = HISTORY_CACHED_USERS) -> None:
+        self._clock = clock or SystemClock()
+        self._max_users = max_users
+        self._streams: OrderedDict[str, Stream] = OrderedDict()
+
+    async def append(self, user_id: str, said: Said) -> Entry | None:
+        return self._stream(user_id).append(said, self._clock.now())
+
+    async def read(self, user_id: str, cursor: str | None) -> Replay:
+        return self._stream(user_id).read(cursor, self._clock.now())
+
+    async def close(self) -> None:
+        """Forget everything."""
+        self._streams.clear()
+
+    def _stream(self, user_id: str) -> Stream:
+        stream = self._streams.get(user_id)
+        if stream is None:
+            stream = self._streams[user_id] = Stream(new_epoch())
+            if len(self._streams) > self._max_users:
+                self._streams.popitem(last=False)
+        else:
+            self._streams.move_to_end(user_id)
+        return stream

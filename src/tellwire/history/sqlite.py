@@ -1,0 +1,265 @@
+"""A history in one SQLite file: the store of a gateway that is one process.
+
+    append ─▶ the user's stream gives it its place ─▶ waits for the commit ─▶ and only then is it delivered
+                                                        └ everything that came during the last one goes with the next
+
+What has its place but is not committed nobody has seen: after `kill -9` the same place is given to another message, and
+no client can tell. Commits are to the operating system (`synchronous=NORMAL` with a write-ahead log): a process that is
+killed loses nothing, a machine that loses power may lose the last moments.
+"""
+
+import asyncio
+import itertools
+import logging
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from tellwire.errors import ConfigError, HistoryUnavailable
+from tellwire.history.memory import new_epoch
+from tellwire.limits import HISTORY_CACHED_USERS, HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES
+from tellwire.ports import Clock, SystemClock
+from tellwire.stream import Entry, Replay, Said, Stream
+
+logger = logging.getLogger("tellwire.history")
+
+T = TypeVar("T")
+
+SCHEMA_VERSION: Final = 1
+
+# Numbers never begin anew while the file lasts, so `users` outlives what was said.
+_SCHEMA: Final = """
+CREATE TABLE store (epoch TEXT NOT NULL);
+CREATE TABLE users (user_id TEXT PRIMARY KEY, offset INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE log (
+    user_id TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, said_at REAL NOT NULL,
+    payload BLOB NOT NULL, PRIMARY KEY (user_id, number)
+) WITHOUT ROWID;
+CREATE TABLE states (
+    user_id TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
+    said_at REAL NOT NULL, is_final INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
+) WITHOUT ROWID;
+CREATE INDEX log_by_age ON log (at);
+CREATE INDEX states_by_age ON states (at);
+"""
+_PRUNE_SECONDS: Final = 60.0
+_BUSY_SECONDS: Final = 5.0
+
+# "tell", so that nobody else's database is taken for ours.
+_APPLICATION_ID: Final = 0x74656C6C
+
+
+class _Write(NamedTuple):
+    """An entry on its way into the file; `done` when it is there."""
+
+    user_id: str
+    entry: Entry
+    done: "asyncio.Future[None]"
+
+
+class SqliteHistory:
+    """A `History` in a file, which belongs to one process at a time.
+
+    Raises:
+        ConfigError: the file cannot be opened, is another program's, or of a newer version of this one, or in use.
+    """
+
+    def __init__(self, path: Path, clock: Clock | None = None, max_cached_users: int = HISTORY_CACHED_USERS) -> None:
+        self._clock = clock or SystemClock()
+        self._max_cached_users = max_cached_users
+        self._streams: OrderedDict[str, Stream] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Stream]] = {}
+        self._waiting: list[_Write] = []
+        self._last_of: dict[str, asyncio.Future[None]] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._pruned_at = 0.0
+        # One thread: SQLite writes one after the other anyway.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tellwire-history")
+        self._database, self._epoch = _open(path)
+
+    async def append(self, user_id: str, said: Said) -> Entry | None:
+        stream = await self._stream(user_id)
+        entry = stream.append(said, self._clock.now())
+        if entry is None:
+            # The first one to bring it may be waiting still; what it waits for, we do.
+            await self._committed(user_id)
+            return None
+        await self._write(user_id, entry)
+        return entry
+
+    async def read(self, user_id: str, cursor: str | None) -> Replay:
+        stream = await self._stream(user_id)
+        replay = stream.read(cursor, self._clock.now())
+        # What a client has been told must not be forgotten.
+        await self._committed(user_id)
+        return replay
+
+    async def close(self) -> None:
+        """Commit what waits, and close the file."""
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
+        await self._run(self._database.close)
+        self._thread.shutdown()
+
+    # --- streams ------------------------------------------------------------------------------------------------------
+
+    async def _stream(self, user_id: str) -> Stream:
+        stream = self._streams.get(user_id)
+        if stream is not None:
+            self._streams.move_to_end(user_id)
+            return stream
+        loading = self._loading.get(user_id)
+        if loading is None:
+            loading = self._loading[user_id] = asyncio.create_task(self._load(user_id))
+            loading.add_done_callback(lambda _: self._loading.pop(user_id, None))
+        # Shielded: whoever asked first may give up while others wait for the same.
+        return await asyncio.shield(loading)
+
+    async def _load(self, user_id: str) -> Stream:
+        try:
+            stream = await self._run(partial(_read_stream, self._database, self._epoch, user_id))
+        except sqlite3.Error as error:
+            raise HistoryUnavailable(str(error)) from error
+        self._streams[user_id] = stream
+        for other in list(itertools.islice(self._streams, max(0, len(self._streams) - self._max_cached_users))):
+            if other not in self._last_of:
+                del self._streams[other]
+        return stream
+
+    # --- commits ------------------------------------------------------------------------------------------------------
+
+    async def _write(self, user_id: str, entry: Entry) -> None:
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(user_id, entry, done))
+        self._last_of[user_id] = done
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
+        await asyncio.shield(done)
+
+    async def _committed(self, user_id: str) -> None:
+        """Wait until everything that has its place in a user's stream is in the file."""
+        last = self._last_of.get(user_id)
+        if last is not None:
+            await asyncio.shield(last)
+
+    async def _commit_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            now = self._clock.now()
+            prunes = now - self._pruned_at >= _PRUNE_SECONDS
+            try:
+                await self._run(partial(_commit, self._database, batch, now if prunes else None))
+            except sqlite3.Error as error:
+                logger.error("the history cannot be written: %s", error)  # noqa: TRY400 - the publishers raise it
+                self._take_back([*batch, *self._waiting], error)
+                self._waiting = []
+                continue
+            if prunes:
+                self._pruned_at = now
+            for write in batch:
+                self._end(write)
+                write.done.set_result(None)
+        self._committing = None
+
+    def _take_back(self, writes: Sequence[_Write], error: sqlite3.Error) -> None:
+        """Let streams forget what is not in the file: they are read from it anew."""
+        for write in writes:
+            self._end(write)
+            self._streams.pop(write.user_id, None)
+            write.done.set_exception(HistoryUnavailable(str(error)))
+            write.done.exception()  # the publisher may have given up
+
+    def _end(self, write: _Write) -> None:
+        if self._last_of.get(write.user_id) is write.done:
+            del self._last_of[write.user_id]
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, str]:
+    try:
+        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            return database, _prepare(database, path)
+        except BaseException:
+            database.close()
+            raise
+    except sqlite3.Error as error:
+        raise ConfigError(f"history {str(path)!r}: cannot be opened: {error}; is another gateway using it?") from error
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> str:
+    # Exclusive: a second process would give out the same numbers.
+    database.execute("PRAGMA locking_mode=EXCLUSIVE")
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")
+    database.execute("BEGIN IMMEDIATE")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (owner,) = database.execute("PRAGMA application_id").fetchone()
+    if version == 0 and owner == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        for statement in _SCHEMA.split(";"):
+            database.execute(statement)
+        database.execute("INSERT INTO store VALUES (?)", (new_epoch(),))
+        database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+    elif owner != _APPLICATION_ID:
+        raise ConfigError(f"history {str(path)!r}: got another program's database; allowed: tellwire's, or a new file")
+    elif version != SCHEMA_VERSION:
+        raise ConfigError(f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION}")
+    database.execute("COMMIT")
+    return str(database.execute("SELECT epoch FROM store").fetchone()[0])
+
+
+def _read_stream(database: sqlite3.Connection, epoch: str, user_id: str) -> Stream:
+    user = database.execute("SELECT offset, version FROM users WHERE user_id = ?", (user_id,)).fetchone()
+    offset, version = user or (0, 0)
+    log = database.execute(
+        "SELECT id, number, payload, at, said_at FROM log WHERE user_id = ? ORDER BY number", (user_id,)
+    )
+    states = database.execute(
+        "SELECT id, number, payload, at, said_at, key, is_final FROM states WHERE user_id = ? ORDER BY number",
+        (user_id,),
+    )
+    entries = [Entry(*row) for row in log]
+    entries += [Entry(*row[:5], key=row[5], is_final=bool(row[6])) for row in states]
+    return Stream(epoch, offset, version, entries)
+
+
+def _commit(database: sqlite3.Connection, batch: Sequence[_Write], prune_at: float | None) -> None:
+    log = [(user_id, entry) for user_id, entry, _ in batch if entry.key is None]
+    states = [(user_id, entry) for user_id, entry, _ in batch if entry.key is not None]
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        database.executemany(
+            "INSERT INTO users VALUES (?, ?, 0) ON CONFLICT DO UPDATE SET offset = excluded.offset",
+            [(user_id, entry.number) for user_id, entry in log],
+        )
+        database.executemany(
+            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
+            [(user_id, e.number, e.id, e.at, e.said_at, e.payload) for user_id, e in log],
+        )
+        database.executemany(
+            "DELETE FROM log WHERE user_id = ? AND number <= ?",
+            [(user_id, entry.number - HISTORY_MAX_MESSAGES) for user_id, entry in log],
+        )
+        database.executemany(
+            "INSERT INTO users VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET version = excluded.version",
+            [(user_id, entry.number) for user_id, entry in states],
+        )
+        database.executemany(
+            "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(user_id, e.key, e.number, e.id, e.at, e.said_at, e.is_final, e.payload) for user_id, e in states],
+        )
+        if prune_at is not None:
+            oldest = prune_at - HISTORY_MAX_AGE_SECONDS
+            database.execute("DELETE FROM log WHERE at < ?", (oldest,))
+            database.execute("DELETE FROM states WHERE at < ?", (oldest,))
+        database.execute("COMMIT")
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise

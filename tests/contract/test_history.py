@@ -1,0 +1,201 @@
+"""The contract of every `History`: in memory, and in an SQLite file."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tellwire.history.memory import MemoryHistory
+from tellwire.history.sqlite import SqliteHistory
+from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
+from tellwire.messages import create_message, encode_message
+from tellwire.ports import History
+from tellwire.stream import Replay, Said
+from tellwire.testing import FakeClock
+
+ANNA, BEN = "anna", "ben"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def history(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[History]:
+    kinds: dict[str, Callable[[], History]] = {
+        "memory": lambda: MemoryHistory(clock),
+        "sqlite": lambda: SqliteHistory(tmp_path / "history.sqlite3", clock),
+    }
+    history = kinds[request.param]()
+    yield history
+    await history.close()
+
+
+def said(number: int) -> Said:
+    return Said.read(encode_message(create_message("said", number)))
+
+
+def progress(value: float, status: str | None = None, second: int = 0, upload_id: str = "u1") -> Said:
+    data: dict[str, Any] = {"uploadId": upload_id, "fileName": "f.csv", "progress": value, "message": ""}
+    if status is not None:
+        data["status"] = status
+    message = {"type": "upload_progress", "data": data, "timestamp": f"2026-11-25T10:00:{second:02}.000Z"}
+    return Said.read(json.dumps({**message, "id": f"{upload_id}-{value}-{status}-{second}"}).encode())
+
+
+def numbers(replay: Replay) -> list[int]:
+    return [json.loads(message)["data"] for message in replay.messages]
+
+
+def shown(replay: Replay) -> dict[str, tuple[float, int]]:
+    states = [json.loads(state) for state in replay.states]
+    return {state["key"]: (state["data"]["progress"], state["version"]) for state in states}
+
+
+async def cursor_of(history: History, user_id: str = ANNA) -> str:
+    return (await history.read(user_id, None)).cursor
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_each_message_gets_the_next_place_and_carries_it(history: History) -> None:
+    begin = await cursor_of(history)
+    entries = [await history.append(ANNA, said(number)) for number in range(3)]
+    epoch, _, offset = begin.rpartition(":")
+    assert offset == "0"
+    assert [json.loads(entry.payload)["cursor"] for entry in entries if entry] == [f"{epoch}:{n}" for n in (1, 2, 3)]
+
+
+async def test_a_client_is_told_what_it_missed_and_nothing_else(history: History) -> None:
+    cursors = [await cursor_of(history)]
+    for number in range(4):
+        await history.append(ANNA, said(number))
+        cursors.append(await cursor_of(history))
+    for seen, cursor in enumerate(cursors):
+        replay = await history.read(ANNA, cursor)
+        assert replay.recovered
+        assert numbers(replay) == list(range(seen, 4))
+        assert replay.cursor == cursors[-1]
+
+
+async def test_a_client_that_has_nothing_missed_nothing(history: History) -> None:
+    await history.append(ANNA, said(1))
+    replay = await history.read(ANNA, None)
+    assert (replay.recovered, replay.messages) == (True, [])
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "x:1", "{epoch}:3", "{epoch}:-1", "{epoch}:²", "{epoch}:", "9" * 5000])
+async def test_a_cursor_that_is_not_ours_is_told_so_and_gets_all_there_is(history: History, cursor: str) -> None:
+    epoch = (await cursor_of(history)).rpartition(":")[0]
+    for number in range(2):
+        await history.append(ANNA, said(number))
+    replay = await history.read(ANNA, cursor.format(epoch=epoch) if "{" in cursor else cursor)
+    assert not replay.recovered
+    assert numbers(replay) == [0, 1]
+
+
+async def test_the_same_message_again_is_kept_once(history: History) -> None:
+    message = said(1)
+    assert await history.append(ANNA, message) is not None
+    assert await history.append(ANNA, message) is None
+    assert await history.append(BEN, message) is not None
+
+
+async def test_users_have_streams_of_their_own(history: History) -> None:
+    anna, ben = await cursor_of(history, ANNA), await cursor_of(history, BEN)
+    await history.append(ANNA, said(1))
+    assert numbers(await history.read(ANNA, anna)) == [1]
+    assert numbers(await history.read(BEN, ben)) == []
+
+
+async def test_appends_begun_together_keep_their_order(history: History) -> None:
+    begin = await cursor_of(history)
+    returned: list[int] = []
+
+    async def append(number: int) -> None:
+        await history.append(ANNA, said(number))
+        returned.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(200):
+            group.create_task(append(number))
+    assert returned == list(range(200))
+    assert numbers(await history.read(ANNA, begin)) == list(range(200))
+
+
+async def test_what_is_too_old_is_forgotten_and_its_cursor_told_so(history: History, clock: FakeClock) -> None:
+    begin = await cursor_of(history)
+    await history.append(ANNA, said(1))
+    await history.append(ANNA, progress(10))
+    middle = await cursor_of(history)
+    await clock.advance(HISTORY_MAX_AGE_SECONDS - 10)
+    await history.append(ANNA, said(2))
+    await clock.advance(11)
+    late = await history.read(ANNA, begin)
+    assert (late.recovered, numbers(late), late.states) == (False, [2], [])
+    in_time = await history.read(ANNA, middle)
+    assert (in_time.recovered, numbers(in_time)) == (True, [2])
+
+
+async def test_only_so_many_are_kept(history: History) -> None:
+    begin = await cursor_of(history)
+    await history.append(ANNA, said(0))
+    first = await cursor_of(history)
+    async with asyncio.TaskGroup() as group:
+        for number in range(1, HISTORY_MAX_MESSAGES + 1):
+            group.create_task(history.append(ANNA, said(number)))
+    assert not (await history.read(ANNA, begin)).recovered
+    replay = await history.read(ANNA, first)
+    assert replay.recovered
+    assert numbers(replay) == list(range(1, HISTORY_MAX_MESSAGES + 1))
+
+
+async def test_numbers_rise_although_everything_was_forgotten(history: History, clock: FakeClock) -> None:
+    await history.append(ANNA, said(1))
+    await history.append(ANNA, progress(10))
+    before = await cursor_of(history)
+    await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
+    await history.append(ANNA, said(2))
+    await history.append(ANNA, progress(10, second=1))
+    replay = await history.read(ANNA, before)
+    assert (replay.recovered, numbers(replay), shown(replay)) == (True, [2], {"upload:u1": (10, 2)})
+
+
+# --- states -----------------------------------------------------------------------------------------------------------
+
+
+async def test_of_a_state_only_the_newest_is_kept(history: History) -> None:
+    for value in (0, 10, 20):
+        await history.append(ANNA, progress(value))
+    await history.append(ANNA, progress(5, upload_id="u2"))
+    replay = await history.read(ANNA, None)
+    assert shown(replay) == {"upload:u1": (20, 3), "upload:u2": (5, 4)}
+
+
+async def test_an_older_state_never_replaces_a_newer_one(history: History) -> None:
+    await history.append(ANNA, progress(50, second=5))
+    assert await history.append(ANNA, progress(40, second=4)) is None
+    assert shown(await history.read(ANNA, None)) == {"upload:u1": (50, 1)}
+
+
+@pytest.mark.parametrize("last", [progress(100), progress(40, "failed", 1), progress(100, "complete", 1)])
+async def test_after_the_last_word_comes_nothing_but_a_new_beginning(history: History, last: Said) -> None:
+    await history.append(ANNA, last)
+    assert await history.append(ANNA, progress(60, "running", second=30)) is None
+    assert await history.append(ANNA, progress(50, second=31)) is None
+    assert await history.append(ANNA, progress(0, "running", second=32)) is not None
+    assert await history.append(ANNA, progress(10, "running", second=33)) is not None
+
+
+async def test_the_states_unchanged_longest_go_first(history: History) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number in range(HISTORY_MAX_STATES + 1):
+            group.create_task(history.append(ANNA, progress(1, upload_id=f"u{number}")))
+    kept = shown(await history.read(ANNA, None))
+    assert len(kept) == HISTORY_MAX_STATES
+    assert "upload:u0" not in kept

@@ -1,0 +1,165 @@
+"""The SQLite file: what survives, what is refused, and that it is never half of the truth."""
+
+import asyncio
+import itertools
+import json
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from tellwire.errors import ConfigError, HistoryUnavailable
+from tellwire.history.sqlite import SqliteHistory
+from tellwire.messages import create_message, encode_message
+from tellwire.stream import Replay, Said
+
+PUBLISHER = """
+import asyncio, sys
+from pathlib import Path
+from tellwire.history.sqlite import SqliteHistory
+from tellwire.messages import create_message, encode_message
+from tellwire.stream import Said
+
+async def publish(history, user_id, first):
+    for number in range(first, 1_000_000):
+        await history.append(user_id, Said.read(encode_message(create_message("said", number))))
+        print(user_id, number, flush=True)
+
+async def main():
+    history = SqliteHistory(Path(sys.argv[1]))
+    first = int(sys.argv[2])
+    await asyncio.gather(*(publish(history, f"user-{user}", first) for user in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.sqlite3"
+
+
+def said(number: int) -> Said:
+    return Said.read(encode_message(create_message("said", number)))
+
+
+def numbers(replay: Replay) -> list[int]:
+    return [json.loads(message)["data"] for message in replay.messages]
+
+
+async def test_what_was_said_and_where_clients_are_survives_a_restart(path: Path) -> None:
+    history = SqliteHistory(path)
+    begin = (await history.read("anna", None)).cursor
+    for number in range(3):
+        await history.append("anna", said(number))
+    await history.close()
+    history = SqliteHistory(path)
+    await history.append("anna", said(3))
+    replay = await history.read("anna", begin)
+    assert (replay.recovered, numbers(replay)) == (True, [0, 1, 2, 3])
+    assert replay.cursor.endswith(":4")
+    await history.close()
+
+
+async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twice(path: Path) -> None:
+    acknowledged: dict[str, list[int]] = {f"user-{user}": [] for user in range(8)}
+    for round_number in range(3):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PUBLISHER, str(path), str(round_number * 1_000), stdout=-1
+        )
+        assert process.stdout is not None
+        lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(300 + 37 * round_number)]
+        process.send_signal(signal.SIGKILL)
+        rest = await process.stdout.read()
+        await process.wait()
+        for line in (*lines, *rest.splitlines(keepends=True)):
+            if line.endswith(b"\n"):
+                user_id, number = line.split()
+                acknowledged[user_id.decode()].append(int(number))
+    history = SqliteHistory(path)
+    for user_id, expected in acknowledged.items():
+        epoch = (await history.read(user_id, None)).cursor.rpartition(":")[0]
+        kept = await history.read(user_id, f"{epoch}:0")
+        assert kept.recovered
+        # The last of each round may be in the file without anybody having heard.
+        assert set(expected) <= set(numbers(kept))
+        cursors = [json.loads(message)["cursor"] for message in kept.messages]
+        assert cursors == [f"{epoch}:{place}" for place in range(1, len(cursors) + 1)]
+    await history.close()
+
+
+async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> None:
+    history = SqliteHistory(path)
+    begin = (await history.read("anna", None)).cursor
+    await history.append("anna", said(0))
+    history._database.execute("PRAGMA max_page_count=1")
+    outcomes = await asyncio.gather(
+        *(history.append("anna", Said.read(encode_message(create_message("big", "x" * 100_000)))) for _ in range(3)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [HistoryUnavailable] * 3
+    history._database.execute("PRAGMA max_page_count=1000000")
+    await history.append("anna", said(1))
+    replay = await history.read("anna", begin)
+    assert (replay.recovered, numbers(replay)) == (True, [0, 1])
+    assert replay.cursor.endswith(":2")
+    await history.close()
+
+
+async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) -> None:
+    history = SqliteHistory(path, max_cached_users=2)
+    begins = [(await history.read(f"user-{user}", None)).cursor for user in range(5)]
+    for number, user in itertools.product(range(3), range(5)):
+        await history.append(f"user-{user}", said(number))
+    assert len(history._streams) == 2
+    for user, begin in enumerate(begins):
+        assert numbers(await history.read(f"user-{user}", begin)) == [0, 1, 2]
+    await history.close()
+
+
+async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> None:
+    history = SqliteHistory(path)
+    begin = (await history.read("anna", None)).cursor
+    tasks = [asyncio.create_task(history.append("anna", said(number))) for number in range(10)]
+    await asyncio.sleep(0)
+    tasks[3].cancel()
+    await asyncio.wait(tasks)
+    replay = await history.read("anna", begin)
+    assert replay.recovered
+    assert {*range(10)} - {3} <= {*numbers(replay)}
+    await history.close()
+
+
+async def test_a_second_process_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tellwire.history.sqlite._BUSY_SECONDS", 0.05)
+    history = SqliteHistory(path)
+    await history.append("anna", said(1))
+    with pytest.raises(ConfigError, match="is another gateway using it"):
+        SqliteHistory(path)
+    await history.close()
+
+
+def test_what_is_not_ours_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
+    theirs = sqlite3.connect(path)
+    theirs.execute("CREATE TABLE theirs (x)")
+    theirs.close()
+    with pytest.raises(ConfigError, match="another program's database"):
+        SqliteHistory(path)
+    text = tmp_path / "text"
+    text.write_text("no database, and longer than the header of one would be" * 10)
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        SqliteHistory(text)
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        SqliteHistory(tmp_path / "no" / "directory")
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    history = SqliteHistory(path)
+    await history.close()
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version=99")
+    newer.close()
+    with pytest.raises(ConfigError, match="got schema 99; allowed: 1"):
+        SqliteHistory(path)

@@ -1,0 +1,95 @@
+"""Streams against a simple reference: whatever happens, a client that keeps to the rules has everything, once, in order."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tellwire.messages import create_message, create_upload_progress_message, encode_message
+from tellwire.stream import Said, Stream
+
+
+@dataclass
+class Client:
+    """What a client keeps, and how it reads what it hears."""
+
+    cursor: str | None = None
+    log: list[int] = field(default_factory=list)
+    states: dict[str, tuple[int, float]] = field(default_factory=dict)
+    is_online: bool = False
+    joined_at: int = 0
+
+    def hear(self, payload: bytes) -> None:
+        message: dict[str, Any] = json.loads(payload)
+        if "cursor" in message:
+            before = int((self.cursor or ":0").rpartition(":")[2])
+            offset = int(message["cursor"].rpartition(":")[2])
+            if offset > before:
+                assert offset == before + 1, "a gap"
+                self.log.append(message["data"])
+                self.cursor = message["cursor"]
+        elif message["version"] > self.states.get(message["key"], (0, 0.0))[0]:
+            self.states[message["key"]] = (message["version"], message["data"]["progress"])
+
+
+class Streams(RuleBasedStateMachine):
+    """Publishers, and clients that come, go, and hear some things twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream = Stream("epoch")
+        self.said: list[int] = []
+        self.newest: dict[str, float] = {}
+        self.clients = [Client() for _ in range(3)]
+        self.now = 0.0
+
+    @rule()
+    def publish(self) -> None:
+        number = len(self.said)
+        self.said.append(number)
+        self._deliver(encode_message(create_message("said", number)))
+
+    @rule(upload=st.integers(0, 2), value=st.integers(0, 99))
+    def progress(self, upload: int, value: int) -> None:
+        self.newest[f"upload:u{upload}"] = value
+        self._deliver(encode_message(create_upload_progress_message(f"u{upload}", "f", value, "")))
+
+    def _deliver(self, payload: bytes) -> None:
+        entry = self.stream.append(Said.read(payload), self.now)
+        assert entry is not None
+        for client in self.clients:
+            if client.is_online:
+                client.hear(entry.payload)
+
+    @rule(who=st.integers(0, 2), twice=st.booleans())
+    def connect(self, who: int, *, twice: bool) -> None:
+        client = self.clients[who]
+        client.is_online = True
+        replay = self.stream.read(client.cursor, self.now)
+        assert replay.recovered
+        if client.cursor is None:
+            client.joined_at = len(self.said)
+        for payload in (*replay.messages, *replay.states) * (2 if twice else 1):
+            client.hear(payload)
+        client.cursor = replay.cursor
+
+    @rule(who=st.integers(0, 2))
+    def disconnect(self, who: int) -> None:
+        self.clients[who].is_online = False
+
+    @rule()
+    def restart(self) -> None:
+        entries = [*self.stream._log, *self.stream._states.values()]
+        self.stream = Stream("epoch", self.stream.offset, self.stream.version, entries)
+
+    @invariant()
+    def whoever_is_online_has_everything_once_in_order(self) -> None:
+        for client in self.clients:
+            if client.is_online:
+                assert client.log == self.said[client.joined_at :]
+                assert {key: value for key, (_, value) in client.states.items()} == self.newest
+
+
+TestStreams = Streams.TestCase
