@@ -31,18 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.monotonic()
     figures = {name: _measure(name, cores, wanted.quick) for name in wanted.names or MEASUREMENTS}
     seconds = time.monotonic() - began
-    if wanted.quick or len(figures) < len(MEASUREMENTS):
-        print(f"\n{seconds:.0f} s; only a complete run at full length is kept")
+    is_part = len(figures) < len(MEASUREMENTS)
+    if wanted.quick or (is_part and not wanted.keep):
+        print(f"\n{seconds:.0f} s; only a complete run at full length is kept, or one with --keep")
     elif machine.commit() != described["commit"]:
         print(f"\n{seconds:.0f} s; not kept: the code changed meanwhile, and the figures are of both")
     else:
-        print(f"\n{seconds:.0f} s; kept as {report.save(figures, described, seconds).name}, and in latest.md")
+        path = report.save(figures, described, seconds, "-".join(figures) if is_part else None)
+        print(f"\n{seconds:.0f} s; kept as {path.name}, and for reading beside it")
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure tellwire; see bench/README.md.")
     parser.add_argument("names", nargs="*", metavar="measurement", help=f"{', '.join(MEASUREMENTS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, not a result")
+    parser.add_argument("--keep", action="store_true", help="keep the results although it is not everything")
     wanted = parser.parse_args(arguments)
     unknown = sorted(set(wanted.names) - set(MEASUREMENTS))
     if unknown:

@@ -26,10 +26,13 @@ def line(each: Figure) -> str:
     return f"{name:<46} {value:>20}  {spread:>21}  {target:>10}  {verdict}".rstrip()
 
 
-def save(figures: Mapping[str, Sequence[Figure]], machine: Mapping[str, Any], seconds: float) -> Path:
-    """Write the JSON file and `latest.md`, and return the path of the first."""
+def save(
+    figures: Mapping[str, Sequence[Figure]], machine: Mapping[str, Any], seconds: float, part: str | None = None
+) -> Path:
+    """Write the JSON file and `latest.md`, and return the path of the first. A `part` has files of its own."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{machine['date'][:10]}-{machine['commit']}.json"
+    end = "" if part is None else f"-{part}"
+    path = RESULTS / f"{machine['date'][:10]}-{machine['commit']}{end}.json"
     content = {
         "machine": machine,
         "seconds": round(seconds),
@@ -38,7 +41,7 @@ def save(figures: Mapping[str, Sequence[Figure]], machine: Mapping[str, Any], se
         },
     }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    (RESULTS / "latest.md").write_text(_page(figures, machine, path.name))
+    (RESULTS / f"latest{end}.md").write_text(_page(figures, machine, path.name))
     return path
 
 

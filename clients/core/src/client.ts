@@ -68,10 +68,7 @@ export class TellwireClient implements Client {
 
   /** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
   connect(): void {
-    gatewayUrl(this.#options.url);
-    if (this.#environment.WebSocket === undefined) {
-      throw new TypeError("environment.WebSocket: got undefined; allowed: a WebSocket, as of the package ws");
-    }
+    assertConnectable(this.#options.url, this.#environment);
     this.#happen({ is: "connect" });
   }
 
@@ -180,6 +177,14 @@ export class TellwireClient implements Client {
   get #isActive(): boolean {
     const { status } = this.#model.state;
     return status !== "idle" && status !== "closed";
+  }
+}
+
+/** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
+export function assertConnectable(url: string, { WebSocket }: Partial<Environment>): void {
+  gatewayUrl(url);
+  if (WebSocket === undefined) {
+    throw new TypeError("environment.WebSocket: got undefined; allowed: a WebSocket, as of the package ws");
   }
 }
 

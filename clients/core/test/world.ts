@@ -3,7 +3,15 @@
 
 import { vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
-import type { AnyMessage, ClientOptions, ConnectionState, Environment, Sign, TokenReason } from "../src/types.js";
+import type {
+  AnyMessage,
+  Client,
+  ClientOptions,
+  ConnectionState,
+  Environment,
+  Sign,
+  TokenReason,
+} from "../src/types.js";
 
 /** A socket whose other end is the test. */
 export class FakeSocket {
@@ -57,21 +65,21 @@ export class World {
   readonly messages: AnyMessage[] = [];
   readonly errors: unknown[] = [];
   readonly page = new Set<(sign: Sign) => void>();
-  readonly client: TellwireClient;
+  readonly client: Client;
   isOnline = true;
   /** What the next random numbers are. */
   luck = 0.5;
   getToken: (why: TokenReason) => string | Promise<string> = () => "a-token";
 
-  constructor(options: Partial<ClientOptions> = {}) {
-    this.client = new TellwireClient({
+  constructor(options: Partial<ClientOptions> = {}, make = (made: ClientOptions): Client => new TellwireClient(made)) {
+    this.client = make({
       url: "wss://gateway.test/live",
       getToken: (why) => {
         this.asked.push(why);
         return this.getToken(why);
       },
-      environment: this.environment(),
       ...options,
+      environment: { ...this.environment(), ...options.environment },
     });
     this.client.onState((state) => this.states.push(state));
     this.client.on("*", (message) => this.messages.push(message));

@@ -1,0 +1,208 @@
+// A browser with tabs: its locks and channels, and tabs that freeze and die. Time is vitest's.
+
+import type { Channel, Locks, SharedEnvironment } from "../src/shared.js";
+import { sharedClient } from "../src/shared.js";
+import type { ClientOptions } from "../src/types.js";
+import { MINUTE, World } from "./world.js";
+
+interface Request {
+  tab: BrowserTab;
+  run(): Promise<void>;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+const abortError = (): Error => new DOMException("The request was aborted", "AbortError");
+
+class FakeLocks {
+  readonly #held = new Map<string, Request>();
+  readonly #queue = new Map<string, Request[]>();
+
+  of(tab: BrowserTab): Locks {
+    return {
+      request: (name, { signal, steal }, run) =>
+        new Promise((resolve, reject) => {
+          const request = { tab, run, resolve: () => resolve(undefined), reject };
+          if (steal) {
+            this.#held.get(name)?.reject(abortError());
+            this.#grant(name, request);
+            return;
+          }
+          this.#queue.set(name, [...(this.#queue.get(name) ?? []), request]);
+          signal?.addEventListener("abort", () => {
+            if (this.#forget(name, request)) reject(abortError());
+          });
+          this.#next(name);
+        }),
+    };
+  }
+
+  /** Take everything from a tab, as the browser does when it dies. */
+  takeFrom(tab: BrowserTab): void {
+    for (const [name, queue] of this.#queue)
+      this.#queue.set(
+        name,
+        queue.filter((request) => request.tab !== tab),
+      );
+    for (const [name, request] of this.#held) if (request.tab === tab) this.#release(name, request);
+  }
+
+  /** Which tab leads. */
+  get holders(): BrowserTab[] {
+    return [...this.#held.values()].map(({ tab }) => tab);
+  }
+
+  #forget(name: string, request: Request): boolean {
+    const queue = this.#queue.get(name) ?? [];
+    this.#queue.set(
+      name,
+      queue.filter((each) => each !== request),
+    );
+    return queue.includes(request);
+  }
+
+  #next(name: string): void {
+    if (this.#held.has(name)) return;
+    const request = this.#queue.get(name)?.shift();
+    if (request !== undefined) this.#grant(name, request);
+  }
+
+  #grant(name: string, request: Request): void {
+    this.#held.set(name, request);
+    request.tab.run(async () => {
+      await request.run();
+      this.#release(name, request);
+      request.resolve();
+    });
+  }
+
+  #release(name: string, request: Request): void {
+    if (this.#held.get(name) !== request) return;
+    this.#held.delete(name);
+    this.#next(name);
+  }
+}
+
+class FakeChannel implements Channel {
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  readonly tab: BrowserTab;
+  readonly name: string;
+  readonly #all: Set<FakeChannel>;
+
+  constructor(tab: BrowserTab, name: string, all: Set<FakeChannel>) {
+    this.tab = tab;
+    this.name = name;
+    this.#all = all.add(this);
+  }
+
+  postMessage(message: unknown): void {
+    if (!this.#all.has(this)) throw new DOMException("The channel is closed", "InvalidStateError");
+    const text = JSON.stringify(message);
+    for (const other of this.#all) {
+      if (other === this || other.name !== this.name) continue;
+      other.tab.run(() => this.#all.has(other) && other.onmessage?.({ data: JSON.parse(text) }));
+    }
+  }
+
+  close(): void {
+    this.#all.delete(this);
+  }
+}
+
+export class Browser {
+  readonly locks = new FakeLocks();
+  readonly channels = new Set<FakeChannel>();
+  readonly tabs: BrowserTab[] = [];
+
+  /** Say something to the tabs of user-1. */
+  hears(saying: object): void {
+    const name = "tellwire:1:wss://gateway.test/live:user-1";
+    const channel = new FakeChannel(this.tab(), name, this.channels);
+    channel.postMessage(saying);
+    channel.close();
+  }
+
+  tab(user = "user-1", options: Partial<ClientOptions> = {}): BrowserTab {
+    const tab = new BrowserTab(this, user, options);
+    this.tabs.push(tab);
+    return tab;
+  }
+}
+
+export class BrowserTab {
+  readonly world: World;
+  readonly #browser: Browser;
+  readonly #leavers = new Set<() => void>();
+  #backlog: (() => void)[] | undefined;
+  #isHidden = false;
+
+  constructor(browser: Browser, user: string, options: Partial<ClientOptions>) {
+    this.#browser = browser;
+    const environment = { ...this.#environment(), ...options.environment };
+    this.world = new World({ ...options, environment }, (made) => sharedClient({ user, ...made }));
+  }
+
+  /** Let a task of this tab run soon; if it is frozen, when it is no longer. */
+  run(task: () => unknown): void {
+    queueMicrotask(() => {
+      if (this.#backlog === undefined) task();
+      else this.#backlog.push(task as () => void);
+    });
+  }
+
+  /** Be hidden, and have timers that are late by a minute. */
+  hides(): void {
+    this.#isHidden = true;
+  }
+
+  /** Stop, without being told. */
+  hangs(): void {
+    this.#backlog = [];
+  }
+
+  /** Be told to be frozen, and then be so. */
+  freezes(): void {
+    for (const listener of [...this.#leavers]) listener();
+    this.hangs();
+  }
+
+  wakes(): void {
+    const backlog = this.#backlog ?? [];
+    this.#backlog = undefined;
+    for (const task of backlog) this.run(task);
+    this.world.shows("wake");
+  }
+
+  dies(): void {
+    this.hangs();
+    this.#browser.locks.takeFrom(this);
+    for (const channel of this.#browser.channels) if (channel.tab === this) channel.close();
+  }
+
+  get leads(): boolean {
+    return this.#browser.locks.holders.includes(this);
+  }
+
+  get listens(): number {
+    return this.#leavers.size + this.world.page.size;
+  }
+
+  #environment(): Partial<SharedEnvironment> {
+    const { channels, locks } = this.#browser;
+    const tab = this;
+    return {
+      locks: locks.of(this),
+      BroadcastChannel: class extends FakeChannel {
+        constructor(name: string) {
+          super(tab, name, channels);
+        }
+      },
+      onLeave: (listener) => {
+        this.#leavers.add(listener);
+        return () => this.#leavers.delete(listener);
+      },
+      setTimeout: (task, milliseconds) =>
+        setTimeout(() => this.run(task), milliseconds + (this.#isHidden ? MINUTE : 0)),
+    };
+  }
+}

@@ -1,0 +1,388 @@
+// One connection for all tabs: who leads, what the others hear, and who takes over when.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { TellwireClient } from "../src/index.js";
+import { sharedClient } from "../src/shared.js";
+import { Browser, type BrowserTab } from "./browser.js";
+import { MINUTE, passes, World } from "./world.js";
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 9, 18, 54) });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const PROGRESS = { type: "upload_progress", data: { uploadId: "moc-1", progress: 1 }, timestamp: "", id: "1" };
+
+/** Connect so many tabs of a user; the first one leads, and its connection is open. */
+async function connected(count: number, browser = new Browser(), options = {}): Promise<BrowserTab[]> {
+  const tabs = Array.from({ length: count }, () => browser.tab("user-1", options));
+  for (const tab of tabs) tab.world.client.connect();
+  await passes(0);
+  tabs[0]?.world.socket.opens();
+  await passes(0);
+  return tabs;
+}
+
+const sockets = (tabs: BrowserTab[]): number[] => tabs.map(({ world }) => world.sockets.length);
+const statuses = (tabs: BrowserTab[]): string[] => tabs.map(({ world }) => world.status);
+const leaders = (tabs: BrowserTab[]): boolean[] => tabs.map(({ leads }) => leads);
+
+describe("sharing", () => {
+  test("tabs have one connection among them, and all are open", async () => {
+    const tabs = await connected(3);
+    expect(leaders(tabs)).toEqual([true, false, false]);
+    expect(sockets(tabs)).toEqual([1, 0, 0]);
+    expect(statuses(tabs)).toEqual(["open", "open", "open"]);
+    expect(tabs.map(({ world }) => world.asked.length)).toEqual([1, 0, 0]);
+  });
+
+  test("a new client is idle, and connecting at once when told to", () => {
+    const { world, listens } = new Browser().tab();
+    expect([world.client.state, listens, vi.getTimerCount()]).toEqual([{ status: "idle", attempt: 0 }, 0, 0]);
+    world.client.connect();
+    expect(world.client.state).toEqual({ status: "connecting", attempt: 1 });
+  });
+
+  test("a tab that comes later learns the state", async () => {
+    const browser = new Browser();
+    await connected(1, browser);
+    const late = browser.tab();
+    late.world.client.connect();
+    await passes(0);
+    expect(late.world.client.state).toEqual({ status: "open", attempt: 0 });
+    expect(late.world.states.map(({ status }) => status)).toEqual(["connecting", "open"]);
+  });
+
+  test("messages reach every tab, once", async () => {
+    const tabs = await connected(3);
+    tabs[0]?.world.socket.says(PROGRESS);
+    tabs[0]?.world.socket.says(PROGRESS);
+    await passes(0);
+    for (const { world } of tabs) expect(world.messages).toEqual([PROGRESS]);
+  });
+
+  test("states reach every tab, and stay the same object until they change", async () => {
+    const tabs = await connected(2);
+    const follower = tabs[1]?.world as World;
+    const { state } = follower.client;
+    tabs[0]?.world.shows("wake");
+    follower.shows("wake");
+    await passes(100);
+    expect(follower.client.state).toBe(state);
+    tabs[0]?.world.socket.ends(1012);
+    await passes(0);
+    expect(follower.client.state).toEqual(tabs[0]?.world.client.state);
+    expect(follower.client.state).toMatchObject({ status: "waiting", reason: { code: 1012 } });
+  });
+
+  test("any tab may send, while the connection is open", async () => {
+    const tabs = await connected(2);
+    const [leader, follower] = tabs.map(({ world }) => world) as [World, World];
+    expect(leader.client.send("hey")).toBe(true);
+    expect(follower.client.send("rename_moc", { name: "Ü", at: undefined })).toBe(true);
+    await passes(0);
+    expect(leader.socket.sent).toEqual([{ type: "hey" }, { type: "rename_moc", data: { name: "Ü" } }]);
+    leader.socket.ends(1012);
+    await passes(0);
+    expect([leader.client.send("hey"), follower.client.send("hey")]).toEqual([false, false]);
+  });
+
+  test("connect() of any tab ends the wait", async () => {
+    for (const index of [0, 1]) {
+      const tabs = await connected(2);
+      tabs[0]?.world.socket.ends(1012);
+      await passes(0);
+      tabs[index]?.world.client.connect();
+      await passes(0);
+      expect(statuses(tabs)).toEqual(["connecting", "connecting"]);
+    }
+  });
+
+  test.each(["wake", "online"] as const)("%s in any tab makes the leader look", async (sign) => {
+    for (const index of [0, 1]) {
+      const tabs = await connected(2);
+      tabs[index]?.world.shows(sign);
+      await passes(0);
+      expect(tabs[0]?.world.socket.pings).toBe(1);
+    }
+  });
+
+  test("a follower reminds a leader whose timers are late", async () => {
+    const tabs = await connected(2);
+    tabs[0]?.hides();
+    tabs[0]?.world.socket.ends(1012);
+    await passes(1_249);
+    expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
+    await passes(1);
+    expect(statuses(tabs)).toEqual(["connecting", "connecting"]);
+  });
+
+  test("a reminder of a wait that is over is too late", async () => {
+    const browser = new Browser();
+    const [leader] = (await connected(1, browser)) as [BrowserTab];
+    leader.world.socket.ends(1012);
+    const { state } = leader.world.client;
+    browser.hears({ is: "connect", retryAt: 1 });
+    await passes(0);
+    expect(leader.world.client.state).toBe(state);
+    browser.hears({ is: "connect", retryAt: state.retryAt });
+    await passes(0);
+    expect(leader.world.status).toBe("connecting");
+  });
+
+  test("users, and gateways, have connections of their own", async () => {
+    const browser = new Browser();
+    const tabs = [browser.tab("user-1"), browser.tab("user-2"), browser.tab("user-1", { url: "wss://other.test" })];
+    for (const { world } of tabs) world.client.connect();
+    await passes(0);
+    expect(sockets(tabs)).toEqual([1, 1, 1]);
+  });
+
+  test("what is no gateway's address is refused at once", () => {
+    const { world } = new Browser().tab("user-1", { url: "ftp://gateway.test" });
+    expect(() => world.client.connect()).toThrow("url: got");
+    expect(world.status).toBe("idle");
+  });
+});
+
+describe("handing over", () => {
+  async function takesOver(tabs: BrowserTab[]): Promise<void> {
+    await passes(0);
+    tabs[1]?.world.socket.opens();
+    await passes(0);
+  }
+
+  test("when the leader closes, the next tab connects, and the others follow it", async () => {
+    const tabs = await connected(3);
+    tabs[0]?.world.client.close();
+    await passes(0);
+    expect(statuses(tabs)).toEqual(["closed", "connecting", "connecting"]);
+    await takesOver(tabs);
+    expect(statuses(tabs)).toEqual(["closed", "open", "open"]);
+    expect(sockets(tabs)).toEqual([1, 1, 0]);
+    expect(tabs[0]?.world.socket.closedWith).toBe(1000);
+    tabs[1]?.world.socket.says(PROGRESS);
+    await passes(0);
+    expect(tabs.map(({ world }) => world.messages.length)).toEqual([0, 1, 1]);
+  });
+
+  test("when the leader dies, too", async () => {
+    const tabs = await connected(3);
+    tabs[0]?.dies();
+    await takesOver(tabs);
+    expect(statuses(tabs).slice(1)).toEqual(["open", "open"]);
+  });
+
+  test("a follower that closes is not heard of again, and never leads", async () => {
+    const tabs = await connected(3);
+    tabs[1]?.world.client.close();
+    tabs[0]?.world.client.close();
+    await passes(MINUTE);
+    expect(statuses(tabs)).toEqual(["closed", "closed", "connecting"]);
+    expect(sockets(tabs)).toEqual([1, 0, 4]);
+    expect(tabs[1]?.listens).toBe(0);
+  });
+
+  test("when all have closed, nothing is left running", async () => {
+    const browser = new Browser();
+    const tabs = await connected(3, browser);
+    for (const { world } of tabs) world.client.close();
+    await passes(0);
+    expect([vi.getTimerCount(), browser.channels.size, browser.locks.holders.length]).toEqual([0, 0, 0]);
+    expect(tabs.map(({ listens }) => listens)).toEqual([0, 0, 0]);
+  });
+
+  test("a tab that closed may connect again", async () => {
+    const tabs = await connected(2);
+    tabs[0]?.world.client.close();
+    tabs[0]?.world.client.connect();
+    await takesOver(tabs);
+    expect(statuses(tabs)).toEqual(["open", "open"]);
+    expect(leaders(tabs)).toEqual([false, true]);
+  });
+
+  test("close() and connect() in one task leave one connection", async () => {
+    const { world } = new Browser().tab();
+    world.client.connect();
+    world.client.close();
+    world.client.connect();
+    await passes(0);
+    world.socket.opens();
+    expect([world.status, world.sockets.length]).toEqual(["open", 1]);
+  });
+
+  test("a leader that freezes hands over, and follows when it wakes up", async () => {
+    const tabs = await connected(2);
+    tabs[0]?.freezes();
+    await takesOver(tabs);
+    expect([statuses(tabs)[1], leaders(tabs)]).toEqual(["open", [false, true]]);
+    tabs[0]?.wakes();
+    await passes(0);
+    tabs[1]?.world.socket.says(PROGRESS);
+    await passes(0);
+    expect(tabs.map(({ world }) => world.messages.length)).toEqual([1, 1]);
+    expect(sockets(tabs)).toEqual([1, 1]);
+  });
+
+  test("a follower that is frozen is not given the lead", async () => {
+    const tabs = await connected(3);
+    tabs[1]?.freezes();
+    tabs[0]?.world.client.close();
+    await passes(0);
+    expect(leaders(tabs)).toEqual([false, false, true]);
+  });
+
+  test("a leader that hangs loses the lead to a tab that woke up, within four seconds", async () => {
+    const tabs = await connected(3);
+    tabs[0]?.hangs();
+    tabs[1]?.world.shows("wake");
+    await passes(2_999);
+    expect(leaders(tabs)).toEqual([true, false, false]);
+    await passes(1);
+    await takesOver(tabs);
+    expect(leaders(tabs)).toEqual([false, true, false]);
+    expect(statuses(tabs).slice(1)).toEqual(["open", "open"]);
+  });
+
+  test("a leader that hangs loses the lead after a minute of silence, to one tab", async () => {
+    const tabs = await connected(3);
+    tabs.forEach(({ world }, index) => {
+      world.luck = index / 3;
+    });
+    tabs[0]?.hangs();
+    await passes(MINUTE + 2_600);
+    expect(leaders(tabs)).toEqual([true, false, false]);
+    await passes(MINUTE);
+    expect(leaders(tabs)).toEqual([false, true, false]);
+    expect(sockets(tabs)[2]).toBe(0);
+  });
+
+  test("a leader that was only silent keeps the lead", async () => {
+    const tabs = await connected(3, new Browser(), { heartbeatSeconds: 0 });
+    await passes(10 * MINUTE);
+    expect([sockets(tabs), leaders(tabs)]).toEqual([
+      [1, 0, 0],
+      [true, false, false],
+    ]);
+  });
+
+  test("a leader that lost the lead closes its connection and follows", async () => {
+    const tabs = await connected(2);
+    tabs[0]?.hangs();
+    tabs[1]?.world.shows("wake");
+    await passes(3_000);
+    await takesOver(tabs);
+    tabs[0]?.wakes();
+    await passes(0);
+    expect(tabs[0]?.world.socket.closedWith).toBe(1000);
+    expect([statuses(tabs), leaders(tabs)]).toEqual([
+      ["open", "open"],
+      [false, true],
+    ]);
+    tabs[1]?.world.client.close();
+    await passes(0);
+    expect(leaders(tabs)).toEqual([true, false]);
+  });
+
+  test("a new tab does not wait for a leader that hangs", async () => {
+    const browser = new Browser();
+    const [leader] = await connected(1, browser);
+    leader?.hangs();
+    const tab = browser.tab();
+    tab.world.client.connect();
+    await passes(4_000);
+    expect(tab.leads).toBe(true);
+  });
+
+  test("a connection closed for good is so in every tab, and any may begin anew", async () => {
+    const browser = new Browser();
+    const tabs = await connected(3, browser);
+    tabs[0]?.world.socket.ends(4403);
+    await passes(MINUTE);
+    for (const { world } of tabs)
+      expect(world.client.state).toMatchObject({ status: "closed", reason: { code: 4403 } });
+    expect([sockets(tabs), vi.getTimerCount(), browser.channels.size]).toEqual([[1, 0, 0], 0, 0]);
+    tabs[1]?.world.client.connect();
+    await passes(0);
+    expect(sockets(tabs)).toEqual([1, 1, 0]);
+  });
+});
+
+test("real channels carry what tabs say", async () => {
+  vi.useRealTimers();
+  const browser = new Browser();
+  const environment = { BroadcastChannel } as object;
+  const tabs = [browser.tab("user-1", { environment }), browser.tab("user-1", { environment })];
+  const [leader, follower] = tabs.map(({ world }) => world) as [World, World];
+  leader.client.connect();
+  await vi.waitFor(() => leader.socket.opens());
+  follower.client.connect();
+  await vi.waitFor(() => expect(follower.client.state).toEqual({ status: "open", attempt: 0 }));
+  leader.socket.says(PROGRESS);
+  follower.client.send("hey", { name: "Ü" });
+  await vi.waitFor(() => expect(follower.messages).toEqual([PROGRESS]));
+  await vi.waitFor(() => expect(leader.socket.sent).toEqual([{ type: "hey", data: { name: "Ü" } }]));
+  leader.client.close();
+  await vi.waitFor(() => follower.socket.opens());
+  expect(statuses(tabs)).toEqual(["closed", "open"]);
+  follower.client.close();
+});
+
+describe("without what it takes", () => {
+  test.each(["locks", "BroadcastChannel"])("a browser without %s has a connection for each tab", (missing) => {
+    const world = new World({}, (options) =>
+      sharedClient({ ...options, user: "user-1", environment: { ...options.environment, [missing]: undefined } }),
+    );
+    expect(world.client).toBeInstanceOf(TellwireClient);
+  });
+
+  test("locks and channels are the browser's, if none are given", () => {
+    const options = { url: "wss://gateway.test", user: "user-1", getToken: () => "a-token" };
+    vi.stubGlobal("navigator", { locks: {} });
+    expect(sharedClient(options)).not.toBeInstanceOf(TellwireClient);
+    vi.stubGlobal("navigator", {});
+    expect(sharedClient(options)).toBeInstanceOf(TellwireClient);
+  });
+
+  test("a page that is denied locks has a connection of its own", async () => {
+    const request = (): Promise<never> => Promise.reject(new DOMException("denied", "SecurityError"));
+    const BroadcastChannel = class {
+      onmessage = null;
+      postMessage(): void {}
+      close(): void {}
+    };
+    const environment = { locks: { request }, BroadcastChannel } as object;
+    const world = new World({ environment }, (options) => sharedClient({ ...options, user: "user-1" }));
+    await world.opens();
+    await passes(MINUTE);
+    expect([world.status, world.sockets.length]).toEqual(["open", 1]);
+  });
+
+  test.each(["pagehide", "freeze"])("a page gives the lead back on %s", async (name) => {
+    const page = new EventTarget();
+    vi.stubGlobal("window", page);
+    vi.stubGlobal("document", page);
+    let isLeading = false;
+    const request = async (_name: string, _options: object, lead: () => Promise<void>): Promise<void> => {
+      isLeading = true;
+      await lead();
+      isLeading = false;
+    };
+    const { onSign: _, ...environment } = { ...new World().environment(), locks: { request } };
+    const client = sharedClient({ url: "wss://gateway.test", user: "user-1", getToken: () => "a-token", environment });
+    client.connect();
+    page.dispatchEvent(new Event(name));
+    await passes(0);
+    expect(isLeading).toBe(false);
+    page.dispatchEvent(new Event("pageshow"));
+    expect(isLeading).toBe(true);
+    client.close();
+    await passes(0);
+    page.dispatchEvent(new Event("pageshow"));
+    expect(isLeading).toBe(false);
+  });
+});

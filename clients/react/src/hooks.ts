@@ -1,0 +1,58 @@
+// The hooks for what arrives. Each renders its component again only for what it reads.
+
+"use client";
+
+import type { Client, ConnectionState, MessageOf, MessageType } from "@tellwire/client";
+import { useEffect, useSyncExternalStore } from "react";
+import type { NotificationsState } from "./notifications.js";
+import { useSession } from "./provider.js";
+import type { Upload } from "./uploads.js";
+import { useLatest, useSelected, useTracked } from "./use-source.js";
+
+const CONNECTION_FIELDS = ["status", "attempt", "retryAt", "reason"] as const;
+const NOTIFICATIONS_FIELDS = ["notifications", "unread", "dismiss", "markAllRead"] as const;
+
+const all = (uploads: readonly Upload[]): readonly Upload[] => uploads;
+const nothing = (): undefined => undefined;
+
+/** Return the state of the connection. */
+export function useConnection(): ConnectionState {
+  return useTracked(useSession("useConnection").connection, CONNECTION_FIELDS);
+}
+
+/**
+ * Return all uploads, in the order in which they were first heard of, or what a function selects from them:
+ *
+ *     const running = useUploads((uploads) => uploads.filter((each) => each.status === "running").length);
+ */
+export function useUploads(): readonly Upload[];
+export function useUploads<T>(select: (uploads: readonly Upload[]) => T): T;
+export function useUploads(select: (uploads: readonly Upload[]) => unknown = all): unknown {
+  return useSelected(useSession("useUploads").uploads, select);
+}
+
+/** Return one upload, or undefined while nothing was heard of it. */
+export function useUpload(uploadId: string): Upload | undefined {
+  const { uploads } = useSession("useUpload");
+  return useSyncExternalStore(uploads.subscribe, () => uploads.find(uploadId), nothing);
+}
+
+/** Return the notifications, newest first, how many are unread, and what is done with them. */
+export function useNotifications(): NotificationsState {
+  return useTracked(useSession("useNotifications").notifications, NOTIFICATIONS_FIELDS);
+}
+
+/**
+ * Call with every message of a type, or of any type for `"*"`, while the component is mounted. The component does not
+ * render again for it. The handler may be another one with every render.
+ */
+export function useMessages<T extends MessageType>(type: T, handler: (message: MessageOf<T>) => void): void {
+  const { client } = useSession("useMessages");
+  const latest = useLatest(handler);
+  useEffect(() => client.on(type, (message) => latest.current(message)), [client, type, latest]);
+}
+
+/** Return the client, to send messages of your own or to connect at once while it waits. */
+export function useClient(): Client {
+  return useSession("useClient").client;
+}

@@ -1,0 +1,48 @@
+// A client and what is remembered of its messages: what a provider gives to its components.
+
+import type { Client, ConnectionState } from "@tellwire/client";
+import { Notifications } from "./notifications.js";
+import type { Source } from "./source.js";
+import { Uploads } from "./uploads.js";
+
+const IDLE: ConnectionState = { status: "idle", attempt: 0 };
+
+export class Session {
+  readonly client: Client;
+  readonly connection: Source<ConnectionState>;
+  readonly uploads = new Uploads();
+  readonly notifications = new Notifications();
+
+  constructor(client: Client) {
+    this.client = client;
+    this.connection = {
+      subscribe: (listener) => client.onState(listener),
+      get: () => client.state,
+      initial: IDLE,
+    };
+  }
+
+  /**
+   * Listen, and connect unless the client already is; return what ends both.
+   *
+   * A component that is mounted, unmounted and mounted in one go, as in React's StrictMode, connects once.
+   */
+  start(): () => void {
+    const { client } = this;
+    const stops = [
+      client.on("upload_progress", (message) => this.uploads.receive(message)),
+      client.on("notification", (message) => this.notifications.receive(message)),
+    ];
+    let isStarted = true;
+    let isOurs = false;
+    queueMicrotask(() => {
+      isOurs = isStarted && (client.state.status === "idle" || client.state.status === "closed");
+      if (isOurs) client.connect();
+    });
+    return () => {
+      isStarted = false;
+      for (const stop of stops) stop();
+      if (isOurs) client.close();
+    };
+  }
+}

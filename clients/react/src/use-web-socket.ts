@@ -1,0 +1,79 @@
+// The guide's hook, with a connection that comes back. See the README for what is different below its surface.
+
+/// <reference types="vite/client" />
+
+"use client";
+
+import type { ClientOptions } from "@tellwire/client";
+import { useEffect, useState, useSyncExternalStore } from "react";
+import { LiveSocket } from "./live-socket.js";
+import { Received } from "./received.js";
+import { userOf } from "./token.js";
+import { useLatest } from "./use-source.js";
+
+/** What a client takes, but for the token. The options of the render in which the connection is made count. */
+export interface UseWebSocketOptions extends Partial<Omit<ClientOptions, "getToken">> {
+  /** Default: VITE_WEBSOCKET_URL in the environment that Vite builds with. */
+  url?: string;
+  /** Default: `query`, which is where the guide's server looks. Prefer `subprotocol`: addresses end up in logs. */
+  tokenIn?: "subprotocol" | "query";
+}
+
+/** What the guide's hook returns. */
+export interface WebSocketAndMessages {
+  /** Null in the first render and without a token. */
+  ws: WebSocket | null;
+  /** All messages, oldest first; of more than 10,000 the newest. */
+  // biome-ignore lint/suspicious/noExplicitAny: the guide's own type, whose components read `message.data.progress` as it is
+  messages: any[];
+}
+
+/**
+ * Connect with a token while mounted. Returns a socket, null in the first render, and all messages that have arrived.
+ *
+ * `ws` can be used like any WebSocket and comes back by itself: each time, `open` follows `close`. A new token of the same
+ * user is used from the next attempt on, or to renew the connection before the old one expires; a token of another user,
+ * or one that does not say whose it is, makes a new connection. Without a token there is none. Throws if it knows no url.
+ */
+export function useWebSocket(
+  token: string | null | undefined,
+  options: UseWebSocketOptions = {},
+): WebSocketAndMessages {
+  const [received] = useState(() => new Received());
+  const [socket, setSocket] = useState<LiveSocket | null>(null);
+  const latest = useLatest({ token, options });
+  const { url } = options;
+  const user = token ? userOf(token) : undefined;
+
+  useEffect(() => {
+    if (user === undefined) return;
+    const { options } = latest.current;
+    const getToken = (): string => latest.current.token ?? "";
+    const next = new LiveSocket({ tokenIn: "query", ...options, url: url ?? defaultUrl(), getToken });
+    next.client.on("*", (message) => received.add(message));
+    setSocket(next);
+    let isWanted = true;
+    // What is mounted twice in one go, as in React's StrictMode, connects once.
+    queueMicrotask(() => isWanted && next.client.connect());
+    return () => {
+      isWanted = false;
+      next.close();
+      setSocket(null);
+    };
+  }, [url, user, latest, received]);
+
+  useEffect(() => {
+    // The old token may be why there is no connection.
+    if (token && socket?.client.state.status === "waiting") socket.client.connect();
+  }, [token, socket]);
+
+  const messages = useSyncExternalStore(received.subscribe, received.get, () => received.initial);
+  return { ws: socket, messages: messages as WebSocketAndMessages["messages"] };
+}
+
+function defaultUrl(): string {
+  // Vite puts the value in place of these very words. Elsewhere there is no `env`.
+  const url: string | undefined = import.meta.env?.VITE_WEBSOCKET_URL;
+  if (!url) throw new Error("useWebSocket: got no url; allowed: VITE_WEBSOCKET_URL, or useWebSocket(token, { url })");
+  return url;
+}

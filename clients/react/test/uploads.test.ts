@@ -1,0 +1,158 @@
+import type { UploadProgressMessage } from "@tellwire/client";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { MAX_UPLOADS, Uploads } from "../src/uploads.js";
+import { golden } from "./golden.js";
+import { progress } from "./messages.js";
+
+let uploads: Uploads;
+
+beforeEach(() => {
+  uploads = new Uploads();
+});
+
+test("an upload is what its newest message says", () => {
+  uploads.receive(progress({ progress: 10, message: "Row 10" }));
+  uploads.receive(progress({ progress: 20, message: "Row 20", currentRow: 20, totalRows: 100 }));
+
+  expect(uploads.find("moc-1")).toMatchObject({
+    progress: 20,
+    message: "Row 20",
+    currentRow: 20,
+    totalRows: 100,
+    status: "running",
+  });
+});
+
+test("what a later message leaves out is not kept", () => {
+  uploads.receive(progress({ currentRow: 20, totalRows: 100 }));
+  uploads.receive(progress());
+
+  expect(uploads.find("moc-1")).not.toHaveProperty("currentRow");
+});
+
+test("a message that was overtaken is ignored", () => {
+  uploads.receive(progress({ progress: 20 }, "2026-11-23T09:18:54.200Z"));
+  uploads.receive(progress({ progress: 10 }, "2026-11-23T09:18:54.100Z"));
+
+  expect(uploads.find("moc-1")?.progress).toBe(20);
+});
+
+test("progress may go back, and without timestamps the last message counts", () => {
+  uploads.receive(progress({ progress: 20 }));
+  uploads.receive(progress({ progress: 10 }));
+  expect(uploads.find("moc-1")?.progress).toBe(10);
+
+  uploads.receive({ ...progress({ progress: 5 }), timestamp: undefined as unknown as string });
+  uploads.receive({ ...progress({ progress: 6 }), timestamp: undefined as unknown as string });
+  expect(uploads.find("moc-1")?.progress).toBe(6);
+});
+
+describe.each(["complete", "failed"] as const)("that an upload is %s", (status) => {
+  test("is heard from a worker whose clock is slow", () => {
+    uploads.receive(progress({ progress: 20 }, "2026-11-23T09:18:54.200Z"));
+    uploads.receive(progress({ progress: 30, status }, "2026-11-23T09:18:53.000Z"));
+
+    expect(uploads.find("moc-1")?.status).toBe(status);
+  });
+
+  test("is the last word", () => {
+    uploads.receive(progress({ progress: 90, status }));
+    uploads.receive(progress({ progress: 95, status: "running" }));
+    uploads.receive(progress({ progress: 95 }));
+    uploads.receive(progress({ progress: 100, status: "complete" }));
+    uploads.receive(progress({ progress: 100, status: "failed" }));
+
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 90, status });
+  });
+
+  test("is over when the upload begins anew with a progress of 0", () => {
+    uploads.receive(progress({ progress: 90, status }));
+    uploads.receive(progress({ progress: 0, status: "running" }));
+    uploads.receive(progress({ progress: 1 }));
+
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 1, status: "running" });
+  });
+
+  test("is not over for the beginning of the run that ended", () => {
+    uploads.receive(progress({ progress: 90, status }, "2026-11-23T09:18:54.200Z"));
+    uploads.receive(progress({ progress: 0 }, "2026-11-23T09:18:54.100Z"));
+
+    expect(uploads.find("moc-1")?.status).toBe(status);
+  });
+});
+
+test("an upload of a server that gives no status is complete at 100, and may go on", () => {
+  uploads.receive(progress({ progress: 99.9 }));
+  expect(uploads.find("moc-1")?.status).toBe("running");
+
+  uploads.receive(progress({ progress: 100 }));
+  expect(uploads.find("moc-1")?.status).toBe("complete");
+
+  uploads.receive(progress({ progress: 10, message: "Now the images" }));
+  expect(uploads.find("moc-1")?.status).toBe("running");
+});
+
+test("a status of null is none", () => {
+  uploads.receive(progress({ progress: 10, status: null }));
+
+  expect(uploads.find("moc-1")?.status).toBe("running");
+});
+
+test("uploads are listed in the order in which they were first heard of", () => {
+  uploads.receive(progress({ uploadId: "b" }));
+  uploads.receive(progress({ uploadId: "a" }));
+  uploads.receive(progress({ uploadId: "b", progress: 60 }));
+
+  expect(uploads.get().map((each) => each.uploadId)).toEqual(["b", "a"]);
+});
+
+test("the list and an upload are the same objects until they change", () => {
+  expect(uploads.get()).toBe(uploads.initial);
+  uploads.receive(progress({ uploadId: "a" }));
+  uploads.receive(progress({ uploadId: "b" }));
+  const list = uploads.get();
+  const a = uploads.find("a");
+
+  expect(uploads.get()).toBe(list);
+  uploads.receive(progress({ uploadId: "b", progress: 60 }));
+  expect(uploads.get()).not.toBe(list);
+  expect(uploads.find("a")).toBe(a);
+});
+
+test("listeners are told of what changed something, and only of that", () => {
+  vi.useFakeTimers();
+  const listener = vi.fn();
+  uploads.subscribe(listener);
+
+  uploads.receive(progress({ progress: 100, status: "complete" }));
+  uploads.receive(progress({ progress: 50 }));
+  vi.runAllTimers();
+  vi.useRealTimers();
+
+  expect(listener).toHaveBeenCalledTimes(1);
+});
+
+test("of too many uploads the oldest that has ended makes place, or else the oldest", () => {
+  for (let count = 0; count < MAX_UPLOADS; count += 1) {
+    uploads.receive(progress({ uploadId: `${count}`, ...(count === 7 ? { status: "failed" } : {}) }));
+  }
+
+  uploads.receive(progress({ uploadId: "one more" }));
+  expect(uploads.find("7")).toBeUndefined();
+  expect(uploads.find("0")).toBeDefined();
+
+  uploads.receive(progress({ uploadId: "and another" }));
+  expect(uploads.find("0")).toBeUndefined();
+  expect(uploads.get()).toHaveLength(MAX_UPLOADS);
+});
+
+test.each(["upload_progress", "upload_progress_complete", "upload_progress_failed", "upload_progress_minimal"])(
+  "the message of spec/messages/%s.json is understood",
+  (name) => {
+    const message = golden<UploadProgressMessage>(name);
+
+    uploads.receive(message);
+
+    expect(uploads.get()).toMatchObject([{ ...message.data, timestamp: message.timestamp }]);
+  },
+);
