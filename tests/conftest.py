@@ -86,7 +86,13 @@ async def start_gateway() -> AsyncIterator[StartGateway]:
     async with AsyncExitStack() as stack:
 
         async def start(clock: Clock | None = None, **settings: Any) -> Gateway:
-            defaults: dict[str, Any] = {"port": 0, "jwt_secret": SECRET, "api_key": API_KEY, "drain_seconds": 1}
+            defaults: dict[str, Any] = {
+                "port": 0,
+                "jwt_secret": SECRET,
+                "api_key": API_KEY,
+                "drain_seconds": 1,
+                "engine": "memory",
+            }
             if settings.get("jwks_url"):
                 del defaults["jwt_secret"]
             node = Node(Settings(**defaults | settings), clock)

@@ -44,7 +44,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8787
-    engine: Literal["memory"] = "memory"
+    engine: Literal["memory", "sqlite"] | None = None
+    database: str = "tellwire.sqlite3"
     dev: bool = False
 
     api_key: str | None = None
@@ -81,6 +82,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigError(
                 f"--dev opens the HTTP API without a key, so it listens on loopback only; got host {self.host!r}"
             )
+
+    @property
+    def chosen_engine(self) -> Literal["memory", "sqlite"]:
+        """Where history is kept: what is set, otherwise a file, or nothing that outlives a gateway in development."""
+        return self.engine or ("memory" if self.dev else "sqlite")
 
     @property
     def key_sources(self) -> list[str]:
@@ -177,7 +183,7 @@ def _unknown(from_file: Mapping[str, Any], config_file: Path | None) -> ConfigEr
 def _allowed(setting: str, reason: str) -> str:
     """Put the decoder's reason, such as "Expected `int` <= 65535", into words."""
     if setting == "engine":
-        return "memory"
+        return "memory or sqlite"
     match = _EXPECTED.match(reason)
     if match is None:
         return reason

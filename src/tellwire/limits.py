@@ -133,5 +133,11 @@ HISTORY_MAX_STATES: Final = 200
 HISTORY_CACHED_USERS: Final = 10_000
 """Users whose stream is kept in memory. Past this those quiet longest are dropped: with a store they are read anew."""
 
+HEARTBEAT_SECONDS: Final = 240
+"""After this long without a word a client should say `ping`: less than half of the idle limit."""
+
+ROTATE_AFTER_SECONDS: Final = 6600
+"""When a client should move to a new connection, before the two hours end this one."""
+
 WELCOME_PAGE_BYTES: Final = 96 * 1024
 """One page of a welcome, so that it fits into API Gateway's 128 KiB with what is around it."""

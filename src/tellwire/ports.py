@@ -37,6 +37,14 @@ class Carrier(Protocol):
 class History(Protocol):
     """What was said to users, each in a stream of their own. See `stream`."""
 
+    def open(self) -> None:
+        """Begin. Nothing else may be called before.
+
+        Raises:
+            ConfigError: the place where it is kept cannot be used.
+        """
+        ...
+
     async def append(self, user_id: str, said: Said) -> Entry | None:
         """Keep a message, and return it in its place. None: it is kept already, or older than what is known of its key.
 

@@ -5,13 +5,14 @@ Then a client need not say anything. What it may say is JSON with a `type`:
 
     ping            Reply(pong)
     auth {token}    Reauthenticate(token); the shell answers with `auth_ok` or `refusal`
+    hello {cursor}  Recover(cursor); the shell answers with `welcome`: what was missed since, and where things stand
     your own types  Custom(type, data), where there are any
     anything else   Reply(error UNKNOWN_TYPE); not JSON: Reply(error INVALID_JSON). The connection stays open.
 
 The gateway runs this on its sockets; on AWS the `$connect` and `$default` handlers run the same code.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ import msgspec
 from msgspec import Struct
 
 from tellwire.errors import TellwireError, TokenOfAnotherUser
+from tellwire.limits import WELCOME_PAGE_BYTES
 from tellwire.messages import create_error_message, encode_message
 from tellwire.model import Identity, timestamp
+from tellwire.stream import Replay
 
-CLIENT_TYPES = ("ping", "auth")
+CLIENT_TYPES = ("ping", "auth", "hello")
 
 SUBPROTOCOL: Final = "tellwire.v1"
 """What the server answers when a client offers it."""
@@ -48,6 +51,13 @@ class Reauthenticate:
 
 
 @dataclass(frozen=True, slots=True)
+class Recover:
+    """Say what was missed since this cursor; None: the client has nothing yet."""
+
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Custom:
     """A message of a type of your own. `data` is its JSON; None if it brought none."""
 
@@ -55,11 +65,15 @@ class Custom:
     data: Any
 
 
-Action = Reply | Reauthenticate | Custom
+Action = Reply | Reauthenticate | Recover | Custom
 
 
 class _Incoming(Struct):
     type: str
+
+
+class _Hello(Struct):
+    cursor: str | None = None
 
 
 class _Custom(Struct):
@@ -78,6 +92,7 @@ class _Outgoing(Struct, frozen=True):
 
 _incoming = msgspec.json.Decoder(_Incoming)
 _auth = msgspec.json.Decoder(_Auth)
+_hello = msgspec.json.Decoder(_Hello)
 _custom = msgspec.json.Decoder(_Custom)
 _encode = msgspec.json.Encoder().encode
 
@@ -109,6 +124,8 @@ def receive(text: str, custom_types: Collection[str] = ()) -> Action:
             return Reply(_encode(_Outgoing("pong", {}, timestamp())))
         case "auth":
             return _receive_auth(text)
+        case "hello":
+            return _receive_hello(text)
         case other if other in custom_types:
             return _receive_custom(other, text)
         case unknown:
@@ -131,6 +148,56 @@ def renewed(identity: Identity, user_id: str) -> bytes:
     return auth_ok(identity)
 
 
+class Welcome(Struct, frozen=True, rename="camel"):
+    """What every page of a welcome begins with. Times are RFC 3339; the seconds are how long a client may be silent,
+    and when it should move to a new connection.
+    """
+
+    connection_id: str
+    user_id: str
+    cursor: str
+    recovered: bool
+    expires_at: str
+    heartbeat_seconds: int
+    rotate_after_seconds: int
+
+
+def welcome(head: Welcome, replay: Replay) -> Iterator[bytes]:
+    """Yield the pages that tell a client what it missed, oldest first, and then the newest states.
+
+    A message that fits into no page goes out by itself, before the page that comes after it.
+    """
+    page: list[bytes] = []
+    size = 0
+    for message in replay.messages:
+        if page and size + len(message) > WELCOME_PAGE_BYTES:
+            yield _page(head, page)
+            page, size = [], 0
+        if len(message) > WELCOME_PAGE_BYTES:
+            yield message
+        else:
+            page.append(message)
+            size += len(message) + 1
+    states: list[bytes] = []
+    for state in replay.states:
+        if size + len(state) > WELCOME_PAGE_BYTES:
+            yield _page(head, page, states)
+            page, states, size = [], [], 0
+        states.append(state)
+        size += len(state) + 1
+    yield _page(head, page, states, is_last=True)
+
+
+def _page(head: Welcome, messages: Sequence[bytes], states: Sequence[bytes] = (), *, is_last: bool = False) -> bytes:
+    return b'{"type":"welcome","data":%b,"messages":[%b],"state":[%b],"last":%b},"timestamp":"%b"}' % (
+        _encode(head)[:-1],
+        b",".join(messages),
+        b",".join(states),
+        b"true" if is_last else b"false",
+        timestamp().encode(),
+    )
+
+
 def refusal(error: TellwireError) -> bytes:
     """Return an error frame that says why, without anything from inside."""
     return encode_message(create_error_message(error.code, str(error)))
@@ -141,6 +208,13 @@ def _receive_auth(text: str) -> Action:
         return Reauthenticate(_auth.decode(text).token)
     except msgspec.DecodeError:
         return _error("INVALID_MESSAGE", 'auth needs a token: {"type": "auth", "token": "<jwt>"}')
+
+
+def _receive_hello(text: str) -> Action:
+    try:
+        return Recover(_hello.decode(text).cursor)
+    except msgspec.DecodeError:
+        return _error("INVALID_MESSAGE", 'the cursor of a hello is a text: {"type": "hello", "cursor": "…"}')
 
 
 def _receive_custom(message_type: str, text: str) -> Action:

@@ -17,6 +17,7 @@ from typing import Final
 
 from msgspec import Struct, field, json
 
+from tellwire.errors import InvalidMessage
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 
 # More than a client could have counted to, and less than Python takes a while to read.
@@ -61,9 +62,16 @@ class Said(Struct, frozen=True):
 
     @classmethod
     def read(cls, payload: bytes) -> "Said":
-        """Read an encoded message."""
+        """Read an encoded message.
+
+        Raises:
+            InvalidMessage: its timestamp names a day there is not.
+        """
         envelope = _envelope.decode(payload)
-        said_at = datetime.fromisoformat(envelope.timestamp).timestamp()
+        try:
+            said_at = datetime.fromisoformat(envelope.timestamp).timestamp()
+        except ValueError as error:
+            raise InvalidMessage("timestamp", envelope.timestamp, "a time that exists") from error
         if envelope.type != "upload_progress":
             return cls(envelope.id, payload, said_at)
         data = _upload.decode(payload).data

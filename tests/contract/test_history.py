@@ -31,6 +31,7 @@ async def history(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Pa
         "sqlite": lambda: SqliteHistory(tmp_path / "history.sqlite3", clock),
     }
     history = kinds[request.param]()
+    history.open()
     yield history
     await history.close()
 

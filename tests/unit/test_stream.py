@@ -1,4 +1,4 @@
-"""Streams against a simple reference: whatever happens, a client that keeps to the rules has everything, once, in order."""
+"""Streams against a simple reference: a client that keeps to the rules has everything, once, and in order."""
 
 import json
 from dataclasses import dataclass, field

@@ -3,8 +3,8 @@
 The only module that knows which clock, which authenticator and which carrier the others work with.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from starlette.routing import BaseRoute
 
@@ -19,6 +19,8 @@ from tellwire.gateway.outbox import OutboxBounds
 from tellwire.gateway.server import Server
 from tellwire.gateway.sessions import Sessions
 from tellwire.gateway.socket import SocketLimits, Sockets
+from tellwire.gateway.streams import Streams
+from tellwire.history import make_history
 from tellwire.ports import Authenticator, Clock, SystemClock
 
 
@@ -48,9 +50,12 @@ class Node:
         self.settings = settings
         self._clock = clock or SystemClock()
         self.hub = Hub(self._clock, text_frames)
-        self.broadcaster = Broadcaster(self.hub)
+        self._history = make_history(settings, self._clock)
+        self.carrier = Streams(self._history, self.hub)
+        self.broadcaster = Broadcaster(self.carrier)
         sessions = Sessions(
             self.hub,
+            self._history,
             authenticator or make_authenticator(settings, self._clock),
             self._clock,
             origins=Origins(settings.allowed_origins),
@@ -90,19 +95,29 @@ class Node:
         Raises:
             ConfigError: the address cannot be listened on.
         """
-        await self._server.serve(None if started is None else lambda: started(self))
+        self._history.open()
+        try:
+            await self._server.serve(None if started is None else lambda: started(self))
+        finally:
+            await self._history.close()
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
         self._server.stop()
 
-    def running(self) -> AbstractAsyncContextManager[str]:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, for tests and for programs of their own; gives the HTTP address."""
-        return self._server.running()
+        self._history.open()
+        try:
+            async with self._server.running() as url:
+                yield url
+        finally:
+            await self._history.close()
 
     def _http_api(self) -> HttpApi:
         return HttpApi(
-            self.hub,
+            self.carrier,
             lambda: Stats(len(self.hub), self.sockets.slow_closed),
             lambda: not self._server.is_stopping,
             api_key=self.settings.api_key,

@@ -1,4 +1,7 @@
-"""What waits to be written to one client, bounded in messages and in bytes. Pure: it holds frames and counts them."""
+"""What waits to be written to one client, bounded in messages and in bytes. Pure: it holds frames and counts them.
+
+Of a state (an upload's progress) only the newest waits: it takes the place of the one before it.
+"""
 
 from dataclasses import dataclass
 
@@ -20,29 +23,50 @@ class Outbox:
     tenth of a deque when there is nothing in it.
     """
 
-    __slots__ = ("_bounds", "_frames", "size_bytes")
+    __slots__ = ("_bounds", "_frames", "_states", "_taken", "size_bytes")
 
     def __init__(self, bounds: OutboxBounds) -> None:
         self._bounds = bounds
         self._frames: list[bytes] = []
+        # By key, which of all frames ever its newest state is; there is none unless one waits.
+        self._states: dict[str, int] | None = None
+        self._taken = 0
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def offer(self, frames: bytes) -> bool:
-        """Add one message's frames if they keep within the bounds; False if not. An empty outbox takes any message."""
+    def offer(self, frames: bytes, key: str | None = None) -> bool:
+        """Add one message's frames if they keep within the bounds; False if not. An empty outbox takes any message.
+
+        With a `key` it is a state, and replaces the one of this key that waits.
+        """
+        if key is not None and self._replace(key, frames):
+            return True
         size_bytes = self.size_bytes + len(frames)
         if self._frames and not self._has_room(size_bytes):
             return False
         self._frames.append(frames)
         self.size_bytes = size_bytes
+        if key is not None:
+            self._states = self._states or {}
+            self._states[key] = self._taken + len(self._frames) - 1
+        return True
+
+    def _replace(self, key: str, frames: bytes) -> bool:
+        place = (self._states or {}).get(key, -1) - self._taken
+        if place < 0:
+            return False
+        self.size_bytes += len(frames) - len(self._frames[place])
+        self._frames[place] = frames
         return True
 
     def take(self, about_bytes: int = WRITE_CHUNK_BYTES) -> list[bytes]:
         """Remove and return the oldest frames: all of them, or as many as reach `about_bytes`."""
         if self.size_bytes <= about_bytes:
             taken, self._frames = self._frames, []
+            self._taken += len(taken)
+            self._states = None
             self.size_bytes = 0
             return taken
         taken_bytes = count = 0
@@ -51,6 +75,7 @@ class Outbox:
             count += 1
         taken = self._frames[:count]
         del self._frames[:count]
+        self._taken += count
         self.size_bytes -= taken_bytes
         return taken
 
@@ -60,4 +85,5 @@ class Outbox:
     def clear(self) -> None:
         """Forget what waits."""
         self._frames.clear()
+        self._states = None
         self.size_bytes = 0

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from tellwire import session
 from tellwire.carriers.hub import Hub
@@ -11,7 +12,9 @@ from tellwire.gateway.admission import HandshakeLimiter, Network, Origins, clien
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.handshake import Refusal, UpgradeRequest
 from tellwire.gateway.socket import Connection
-from tellwire.ports import Authenticator, Clock
+from tellwire.limits import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS
+from tellwire.model import timestamp
+from tellwire.ports import Authenticator, Clock, History
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -22,6 +25,7 @@ class Sessions:
     def __init__(
         self,
         hub: Hub,
+        history: History,
         authenticator: Authenticator,
         clock: Clock,
         *,
@@ -35,7 +39,9 @@ class Sessions:
         self._origins = origins
         self._limiter = limiter
         self._trusted_proxies = trusted_proxies
+        self._history = history
         self._renewals: dict[str, asyncio.Task[None]] = {}
+        self._welcomes: dict[str, asyncio.Task[None]] = {}
 
     async def authorize(self, connection: Connection, request: UpgradeRequest) -> str | None:
         self._admit(connection, request)
@@ -52,13 +58,16 @@ class Sessions:
             case session.Reply(payload):
                 self._tell(connection, payload)
             case session.Reauthenticate(token):
-                self._renew_soon(connection, token)
+                self._start(self._renewals, connection, self._renew(connection, token))
+            case session.Recover(cursor):
+                self._start(self._welcomes, connection, self._welcome(connection, cursor))
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self._hub.detach(connection.connection_id)
-        renewal = self._renewals.pop(connection.connection_id, None)
-        if renewal is not None:
-            renewal.cancel()
+        for tasks in (self._renewals, self._welcomes):
+            task = tasks.pop(connection.connection_id, None)
+            if task is not None:
+                task.cancel()
 
     def _admit(self, connection: Connection, request: UpgradeRequest) -> None:
         forwarded_for = request.headers.get("x-forwarded-for", "")
@@ -71,19 +80,43 @@ class Sessions:
     def _tell(self, connection: Connection, payload: bytes) -> None:
         connection.send(text_frames(payload), self._clock.now())
 
-    def _renew_soon(self, connection: Connection, token: str) -> None:
+    def _start(
+        self, tasks: dict[str, asyncio.Task[None]], connection: Connection, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Begin what a client asked for. The newer wish is the one that counts, and one at a time is enough."""
         connection_id = connection.connection_id
-        previous = self._renewals.pop(connection_id, None)
+        previous = tasks.pop(connection_id, None)
         if previous is not None:
-            # The newer token is the one that counts, and one check at a time is enough for anybody.
             previous.cancel()
-        task = asyncio.get_running_loop().create_task(self._renew(connection, token))
-        self._renewals[connection_id] = task
-        task.add_done_callback(lambda done: self._forget_renewal(connection_id, done))
+        task = tasks[connection_id] = asyncio.get_running_loop().create_task(work)
 
-    def _forget_renewal(self, connection_id: str, done: asyncio.Task[None]) -> None:
-        if self._renewals.get(connection_id) is done:
-            del self._renewals[connection_id]
+        def forget(done: asyncio.Task[None]) -> None:
+            if tasks.get(connection_id) is done:
+                del tasks[connection_id]
+
+        task.add_done_callback(forget)
+
+    async def _welcome(self, connection: Connection, cursor: str | None) -> None:
+        # The connection hears live messages since before the history is read, so nothing falls between the two.
+        try:
+            replay = await self._history.read(connection.user_id, cursor)
+        except TellwireError as error:
+            logger.error("a client cannot be told what it missed: %s", error)  # noqa: TRY400 - it says what is wrong
+            connection.close(error.close_code, error.code)
+            return
+        head = session.Welcome(
+            connection.connection_id,
+            connection.user_id,
+            replay.cursor,
+            replay.recovered,
+            timestamp(connection.expires_at),
+            HEARTBEAT_SECONDS,
+            ROTATE_AFTER_SECONDS,
+        )
+        for page in session.welcome(head, replay):
+            # One page at a time, however much was missed: the outbox is for what is said now.
+            await connection.drained()
+            self._tell(connection, page)
 
     async def _renew(self, connection: Connection, token: str) -> None:
         try:

@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_close_by",
+        "_drained",
         "_fragments",
         "_outbox",
         "_paused",
@@ -146,6 +147,7 @@ class Connection(asyncio.Protocol):
         self._protocol: ws.Protocol | None = None
         self._outbox = Outbox(sockets.limits.outbox)
         self._paused = False
+        self._drained: asyncio.Future[None] | None = None
         self._fragments: bytearray | None = None
         self._close_by = float("inf")
         self.connection_id = new_connection_id()
@@ -191,7 +193,7 @@ class Connection(asyncio.Protocol):
             timestamp(self.expires_at),
         )
 
-    def send(self, frames: bytes, now: float) -> Sent:
+    def send(self, frames: bytes, now: float, key: str | None = None) -> Sent:
         if not self.is_open:
             return Sent.GONE
         if now >= self.expires_at:
@@ -200,10 +202,12 @@ class Connection(asyncio.Protocol):
         outbox = self._outbox
         # What waits already has its flush to come: at the end of this turn, or when the transport resumes.
         is_first = not outbox.size_bytes
-        if not outbox.offer(frames):
+        if not self._paused:
+            key = None  # it is not behind: every state is on its way
+        if not outbox.offer(frames, key):
             # Full may only mean that much was said within this turn. What the socket does not take now is too much.
             self.flush()
-            if not outbox.offer(frames):
+            if not outbox.offer(frames, key):
                 if self._sockets.limits.closes_slow:
                     self._close_slow()
                 return Sent.FAILED
@@ -211,6 +215,12 @@ class Connection(asyncio.Protocol):
         if is_first and not self._paused:
             self._sockets.flush_soon(self)
         return _DELIVERED
+
+    async def drained(self) -> None:
+        """Wait until nothing waits for this client any more, or it is gone."""
+        while self.is_open and (self._paused or self._outbox.size_bytes):
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake, after what is in the outbox. Does nothing on a connection that is closing."""
@@ -251,6 +261,7 @@ class Connection(asyncio.Protocol):
         self._sockets.deadlines.discard(self)
         self._outbox.clear()
         self.is_open = False
+        self._tell_drained()
         protocol = self._protocol
         if protocol is None:
             return
@@ -364,6 +375,13 @@ class Connection(asyncio.Protocol):
         outbox = self._outbox
         while outbox.size_bytes and not self._paused and self.is_open:
             self._transport.writelines(outbox.take())
+        if self._drained is not None and not (outbox.size_bytes or self._paused):
+            self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
 
     def _after_protocol(self) -> None:
         assert self._protocol is not None  # noqa: S101

@@ -21,6 +21,9 @@ class MemoryHistory:
         self._max_users = max_users
         self._streams: OrderedDict[str, Stream] = OrderedDict()
 
+    def open(self) -> None:
+        """Begin; there is nothing to do."""
+
     async def append(self, user_id: str, said: Said) -> Entry | None:
         return self._stream(user_id).append(said, self._clock.now())
 

@@ -41,7 +41,7 @@ CREATE TABLE log (
 ) WITHOUT ROWID;
 CREATE TABLE states (
     user_id TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
-    said_at REAL NOT NULL, is_final INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
+    said_at REAL NOT NULL, is_final BOOLEAN NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
 ) WITHOUT ROWID;
 CREATE INDEX log_by_age ON log (at);
 CREATE INDEX states_by_age ON states (at);
@@ -62,13 +62,10 @@ class _Write(NamedTuple):
 
 
 class SqliteHistory:
-    """A `History` in a file, which belongs to one process at a time.
-
-    Raises:
-        ConfigError: the file cannot be opened, is another program's, or of a newer version of this one, or in use.
-    """
+    """A `History` in a file, which belongs to one process at a time."""
 
     def __init__(self, path: Path, clock: Clock | None = None, max_cached_users: int = HISTORY_CACHED_USERS) -> None:
+        self._path = path
         self._clock = clock or SystemClock()
         self._max_cached_users = max_cached_users
         self._streams: OrderedDict[str, Stream] = OrderedDict()
@@ -77,9 +74,16 @@ class SqliteHistory:
         self._last_of: dict[str, asyncio.Future[None]] = {}
         self._committing: asyncio.Task[None] | None = None
         self._pruned_at = 0.0
+
+    def open(self) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            ConfigError: it cannot be opened, is another program's, of another version, or in use.
+        """
+        self._database, self._epoch = _open(self._path)
         # One thread: SQLite writes one after the other anyway.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tellwire-history")
-        self._database, self._epoch = _open(path)
 
     async def append(self, user_id: str, said: Said) -> Entry | None:
         stream = await self._stream(user_id)
@@ -226,7 +230,7 @@ def _read_stream(database: sqlite3.Connection, epoch: str, user_id: str) -> Stre
         (user_id,),
     )
     entries = [Entry(*row) for row in log]
-    entries += [Entry(*row[:5], key=row[5], is_final=bool(row[6])) for row in states]
+    entries += [Entry(*row) for row in states]
     return Stream(epoch, offset, version, entries)
 
 

@@ -1,4 +1,4 @@
-"""Workers as Lambda runs them: a synchronous `def handler(event, context)`, in a process that stays warm and freezes."""
+"""Workers as Lambda runs them: a synchronous `def handler(event, context)` in a process that stays warm, or freezes."""
 
 import asyncio
 import json

@@ -43,7 +43,7 @@ async def test_publish_reaches_the_user_and_answers_with_the_delivery(gateway: G
         )
         message = await read(device)
         assert message["data"] == HELLO["data"]
-        assert list(message) == ["type", "data", "timestamp", "id"]
+        assert list(message) == ["type", "data", "timestamp", "id", "cursor"]
     assert await publish(gateway, {"connection": new_connection_id()}) == (
         200,
         {"delivered": 0, "gone": 1, "failed": 0},

@@ -27,7 +27,7 @@ async def fails(request: Request) -> Response:
 async def embedded() -> AsyncIterator[Gateway]:
     """A gateway with a page at `/` and everywhere else that it may be."""
     routes = [Route("/fails/{how}", fails), Route("/{path:path}", page)]
-    node = Node(Settings(port=0, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1), routes=routes)
+    node = Node(Settings(port=0, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, engine="memory"), routes=routes)
     async with node.running() as url:
         yield Gateway(node, url)
 

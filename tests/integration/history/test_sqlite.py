@@ -29,6 +29,7 @@ async def publish(history, user_id, first):
 
 async def main():
     history = SqliteHistory(Path(sys.argv[1]))
+    history.open()
     first = int(sys.argv[2])
     await asyncio.gather(*(publish(history, f"user-{user}", first) for user in range(8)))
 
@@ -41,6 +42,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "history.sqlite3"
 
 
+def opened(path: Path, **options: int) -> SqliteHistory:
+    history = SqliteHistory(path, **options)
+    history.open()
+    return history
+
+
 def said(number: int) -> Said:
     return Said.read(encode_message(create_message("said", number)))
 
@@ -50,12 +57,12 @@ def numbers(replay: Replay) -> list[int]:
 
 
 async def test_what_was_said_and_where_clients_are_survives_a_restart(path: Path) -> None:
-    history = SqliteHistory(path)
+    history = opened(path)
     begin = (await history.read("anna", None)).cursor
     for number in range(3):
         await history.append("anna", said(number))
     await history.close()
-    history = SqliteHistory(path)
+    history = opened(path)
     await history.append("anna", said(3))
     replay = await history.read("anna", begin)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1, 2, 3])
@@ -78,7 +85,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twi
             if line.endswith(b"\n"):
                 user_id, number = line.split()
                 acknowledged[user_id.decode()].append(int(number))
-    history = SqliteHistory(path)
+    history = opened(path)
     for user_id, expected in acknowledged.items():
         epoch = (await history.read(user_id, None)).cursor.rpartition(":")[0]
         kept = await history.read(user_id, f"{epoch}:0")
@@ -91,7 +98,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twi
 
 
 async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> None:
-    history = SqliteHistory(path)
+    history = opened(path)
     begin = (await history.read("anna", None)).cursor
     await history.append("anna", said(0))
     history._database.execute("PRAGMA max_page_count=1")
@@ -109,7 +116,7 @@ async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> Non
 
 
 async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) -> None:
-    history = SqliteHistory(path, max_cached_users=2)
+    history = opened(path, max_cached_users=2)
     begins = [(await history.read(f"user-{user}", None)).cursor for user in range(5)]
     for number, user in itertools.product(range(3), range(5)):
         await history.append(f"user-{user}", said(number))
@@ -120,7 +127,7 @@ async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) ->
 
 
 async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> None:
-    history = SqliteHistory(path)
+    history = opened(path)
     begin = (await history.read("anna", None)).cursor
     tasks = [asyncio.create_task(history.append("anna", said(number))) for number in range(10)]
     await asyncio.sleep(0)
@@ -134,10 +141,10 @@ async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> 
 
 async def test_a_second_process_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tellwire.history.sqlite._BUSY_SECONDS", 0.05)
-    history = SqliteHistory(path)
+    history = opened(path)
     await history.append("anna", said(1))
     with pytest.raises(ConfigError, match="is another gateway using it"):
-        SqliteHistory(path)
+        opened(path)
     await history.close()
 
 
@@ -146,20 +153,20 @@ def test_what_is_not_ours_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
     theirs.execute("CREATE TABLE theirs (x)")
     theirs.close()
     with pytest.raises(ConfigError, match="another program's database"):
-        SqliteHistory(path)
+        opened(path)
     text = tmp_path / "text"
     text.write_text("no database, and longer than the header of one would be" * 10)
     with pytest.raises(ConfigError, match="cannot be opened"):
-        SqliteHistory(text)
+        opened(text)
     with pytest.raises(ConfigError, match="cannot be opened"):
-        SqliteHistory(tmp_path / "no" / "directory")
+        opened(tmp_path / "no" / "directory")
 
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
-    history = SqliteHistory(path)
+    history = opened(path)
     await history.close()
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version=99")
     newer.close()
     with pytest.raises(ConfigError, match="got schema 99; allowed: 1"):
-        SqliteHistory(path)
+        opened(path)

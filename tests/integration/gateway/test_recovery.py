@@ -1,0 +1,167 @@
+"""`hello` and `welcome`: what a client that comes back is told, and that nothing falls between the two."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from tellwire.config import Settings
+from tellwire.gateway import Node
+from tellwire.messages import Message, create_message, create_upload_progress_message
+from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
+
+
+async def publish(gateway: Gateway, *messages: Message, user_id: str = "user-1") -> None:
+    for message in messages:
+        await gateway.node.broadcaster.broadcast_to_user(user_id, message)
+
+
+async def hello(device: ClientConnection, cursor: str | None = None) -> dict[str, Any]:
+    """Say hello, and return the whole welcome as if it had one page. What goes out by itself is among its messages."""
+    await device.send(json.dumps({"type": "hello"} if cursor is None else {"type": "hello", "cursor": cursor}))
+    messages, state = [], []
+    while True:
+        frame = await read(device)
+        if frame["type"] != "welcome":
+            messages.append(frame)
+            continue
+        page = frame["data"]
+        messages += page["messages"]
+        state += page["state"]
+        if page["last"]:
+            return {**page, "messages": messages, "state": state}
+
+
+def said(number: int, filling: str = "") -> Message:
+    return create_message("said", {"number": number, "filling": filling})
+
+
+def numbers(welcome: dict[str, Any]) -> list[int]:
+    return [message["data"]["number"] for message in welcome["messages"]]
+
+
+async def test_a_first_welcome_says_who_one_is_and_how_things_stand(gateway: Gateway) -> None:
+    await publish(gateway, said(0), create_upload_progress_message("u1", "f.csv", 40, "Row 40"))
+    async with gateway.device() as device:
+        welcome = await hello(device)
+    (info,) = [welcome["connectionId"]]
+    assert len(info) == 16
+    assert (welcome["userId"], welcome["recovered"], welcome["messages"]) == ("user-1", True, [])
+    assert [state["data"]["progress"] for state in welcome["state"]] == [40]
+    assert (welcome["state"][0]["key"], welcome["state"][0]["version"]) == ("upload:u1", 1)
+    assert welcome["cursor"].endswith(":1")
+    assert (welcome["heartbeatSeconds"], welcome["rotateAfterSeconds"]) == (240, 6600)
+    assert welcome["expiresAt"].endswith("Z")
+
+
+async def test_a_device_that_was_away_is_told_all_it_missed_once_and_in_order(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        cursor = (await hello(device))["cursor"]
+    await publish(gateway, *map(said, range(5)))
+    async with gateway.device() as device:
+        welcome = await hello(device, cursor)
+        assert (welcome["recovered"], numbers(welcome)) == (True, list(range(5)))
+        await publish(gateway, said(5))
+        live = await read(device)
+        assert live["cursor"] == welcome["cursor"].replace(":5", ":6")
+
+
+async def test_a_cursor_of_another_gateway_is_not_recovered(gateway: Gateway) -> None:
+    await publish(gateway, said(0))
+    async with gateway.device() as device:
+        welcome = await hello(device, "elsewhere:7")
+        assert (welcome["recovered"], numbers(welcome)) == (False, [0])
+        await device.send('{"type": "hello", "cursor": 5}')
+        assert (await read(device))["data"]["code"] == "INVALID_MESSAGE"
+
+
+async def test_what_is_said_while_a_welcome_is_on_its_way_is_heard(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        cursor = (await hello(device))["cursor"]
+    await publish(gateway, *(said(number, "x" * 3000) for number in range(300)))
+    async with gateway.device(max_size=None) as device:
+        talking = asyncio.create_task(publish(gateway, *map(said, range(300, 400))))
+        await device.send(json.dumps({"type": "hello", "cursor": cursor}))
+        seen: set[str] = set()
+        async with asyncio.timeout(20):
+            while len(seen) < 400:
+                frame = await read(device)
+                for message in frame["data"]["messages"] if frame["type"] == "welcome" else [frame]:
+                    seen.add(message["cursor"])
+        await talking
+    assert len(seen) == 400
+
+
+async def test_a_welcome_far_over_what_may_wait_for_a_client_arrives_whole(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        cursor = (await hello(device))["cursor"]
+    await publish(gateway, *(said(number, "x" * 20_000) for number in range(200)))
+    async with gateway.device(max_size=None) as device:
+        assert numbers(await hello(device, cursor)) == list(range(200))
+
+
+@pytest.mark.parametrize("size", [90_000, 100_000, 130_000])
+async def test_a_message_as_big_as_a_page_arrives_in_its_place(gateway: Gateway, size: int) -> None:
+    async with gateway.device() as device:
+        cursor = (await hello(device))["cursor"]
+    await publish(gateway, said(0), said(1, "x" * size), said(2))
+    async with gateway.device(max_size=None) as device:
+        welcome = await hello(device, cursor)
+        assert sorted(numbers(welcome)) == [0, 1, 2]
+
+
+async def test_a_second_hello_takes_the_place_of_the_first(gateway: Gateway) -> None:
+    await publish(gateway, *map(said, range(3)))
+    async with gateway.device() as device:
+        await device.send('{"type": "hello"}')
+        assert numbers(await hello(device, "elsewhere:1"))[-3:] == [0, 1, 2]
+
+
+async def test_a_message_published_twice_is_delivered_once(gateway: Gateway) -> None:
+    message = said(0)
+    async with gateway.device() as device:
+        await publish(gateway, message, message, said(1))
+        assert [(await read(device))["data"]["number"] for _ in range(2)] == [0, 1]
+
+
+async def test_a_client_that_does_not_read_finds_only_the_newest_of_an_upload(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    async with gateway.device(max_queue=1) as device:
+        device.transport.pause_reading()
+        (connection,) = gateway.node.hub._by_user["user-1"].values()
+        while not connection._paused:
+            await publish(gateway, said(0, "x" * 60_000))
+            await asyncio.sleep(0)
+        before = len(connection._outbox)
+        for value in range(100):
+            await publish(gateway, create_upload_progress_message("u1", "f.csv", value / 2, ""))
+        await publish(gateway, create_upload_progress_message("u1", "f.csv", 100, "done"))
+        assert len(connection._outbox) - before == 1
+        device.transport.resume_reading()
+        async with asyncio.timeout(10):
+            while (frame := await read(device))["type"] != "upload_progress":
+                pass
+        assert frame["data"]["progress"] == 100
+
+
+async def test_everything_survives_a_restart_with_a_file(tmp_path: Path) -> None:
+    settings = Settings(
+        port=0, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, database=str(tmp_path / "live.sqlite3")
+    )
+    node = Node(settings)
+    async with node.running() as url:
+        gateway = Gateway(node, url)
+        async with gateway.device() as device:
+            cursor = (await hello(device))["cursor"]
+        await publish(gateway, said(0), create_upload_progress_message("u1", "f.csv", 40, ""))
+    node = Node(settings)
+    async with node.running() as url:
+        gateway = Gateway(node, url)
+        await publish(gateway, said(1))
+        async with gateway.device() as device:
+            welcome = await hello(device, cursor)
+    assert (welcome["recovered"], numbers(welcome)) == (True, [0, 1])
+    assert [state["data"]["progress"] for state in welcome["state"]] == [40]
