@@ -1,0 +1,51 @@
+// Says whether the built packages can be published: small enough, and found by every resolver (publint, attw).
+
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+
+/** What an entry may weigh, in bytes, minified and compressed. What it needs of React is not counted. */
+const BUDGETS = {
+  "core/dist/index.js": 6_000,
+  "core/dist/shared.js": 7_500,
+};
+
+const CLIENTS = fileURLToPath(new URL("..", import.meta.url));
+
+async function weightOf(entry) {
+  const { outputFiles } = await build({
+    absWorkingDir: CLIENTS,
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    write: false,
+  });
+  return gzipSync(outputFiles[0].contents, { level: 9 }).length;
+}
+
+function fail(message) {
+  console.error(message);
+  process.exitCode = 1;
+}
+
+for (const [entry, budget] of Object.entries(BUDGETS)) {
+  const bytes = await weightOf(entry);
+  console.log(`${entry}: ${bytes} bytes, minified and compressed`);
+  if (bytes > budget) fail(`${entry}: got ${bytes} bytes; allowed: ${budget}`);
+}
+
+for (const name of ["core", "react"].filter((name) => existsSync(`${CLIENTS}${name}/package.json`))) {
+  const { messages, pkg } = await publint({ pkgDir: `${CLIENTS}${name}`, strict: true });
+  for (const message of messages) fail(`publint: ${pkg.name}: ${formatMessage(message, pkg)}`);
+  try {
+    const options = ["--pack", name, "--profile", "esm-only", "--format", "ascii", "--no-color", "--no-emoji"];
+    execFileSync("node_modules/.bin/attw", options, { cwd: CLIENTS, encoding: "utf8" });
+  } catch (error) {
+    fail(`attw: ${pkg.name}:\n${error.stdout}`);
+  }
+}
