@@ -49,13 +49,14 @@ $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
 	scripts/on-python-3.13
 
-check: $(STAMP) clients/node_modules/.synced ## Lint, format, types, import layers, and that spec/ is what the code says
+check: $(STAMP) clients/node_modules/.synced ## Lint, format, types, import layers, that spec/ is what the code says, packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.export_spec --check
 	scripts/clients check
+	scripts/clients packages
 
 format: $(STAMP) clients/node_modules/.synced ## Put the code in order
 	$(BIN)/ruff check --fix

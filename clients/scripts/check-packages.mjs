@@ -1,7 +1,8 @@
 // Says whether the built packages can be published: small enough, and found by every resolver (publint, attw).
 
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -39,13 +40,17 @@ for (const [entry, budget] of Object.entries(BUDGETS)) {
   if (bytes > budget) fail(`${entry}: got ${bytes} bytes; allowed: ${budget}`);
 }
 
-for (const name of ["core", "react"].filter((name) => existsSync(`${CLIENTS}${name}/package.json`))) {
-  const { messages, pkg } = await publint({ pkgDir: `${CLIENTS}${name}`, strict: true });
+const packed = mkdtempSync(`${tmpdir()}/packages-`);
+const pack = ["pack", "--workspaces", "--ignore-scripts", "--silent", "--pack-destination", packed];
+execFileSync("npm", pack, { cwd: CLIENTS, stdio: "ignore" });
+for (const file of readdirSync(packed)) {
+  const { messages, pkg } = await publint({ pack: { tarball: readFileSync(`${packed}/${file}`) }, strict: true });
   for (const message of messages) fail(`publint: ${pkg.name}: ${formatMessage(message, pkg)}`);
   try {
-    const options = ["--pack", name, "--profile", "esm-only", "--format", "ascii", "--no-color", "--no-emoji"];
-    execFileSync("node_modules/.bin/attw", options, { cwd: CLIENTS, encoding: "utf8" });
+    const options = ["--profile", "esm-only", "--format", "ascii", "--no-color", "--no-emoji"];
+    execFileSync("node_modules/.bin/attw", [`${packed}/${file}`, ...options], { cwd: CLIENTS, encoding: "utf8" });
   } catch (error) {
     fail(`attw: ${pkg.name}:\n${error.stdout}`);
   }
 }
+rmSync(packed, { recursive: true });
