@@ -287,7 +287,6 @@ function probe(turn: Turn, milliseconds: number): void {
   if (settings.heartbeat === 0) return;
   if (due.answer === undefined) send(turn, { type: "ping" });
   due.answer = Math.min(turn.now + milliseconds, due.answer ?? Number.POSITIVE_INFINITY);
-  delete due.ping;
 }
 
 /** Get a new token when the present one has little time left, and then again and again until one was accepted. */
