@@ -319,7 +319,6 @@ function refused(turn: Turn, code: number): void {
   const { model } = turn;
   const hasExpired = (model.nextExpiresAt ?? turn.now) < turn.now;
   model.isRefused = hasExpired || ++model.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
-  model.next = undefined;
   failed(turn, closeReason(code));
 }
 
@@ -329,7 +328,6 @@ function lost(turn: Turn, code: number): void {
   const explained = model.error !== undefined && turn.now - model.error.at <= ERROR_EXPLAINS_MS;
   const meant = code === 1000 && explained ? meantBy((model.error as { code: string }).code) : code;
   const reason = closeReason(meant);
-  model.current = undefined;
   const isSettled = model.due.settle === undefined;
   model.isRefused ||= reason.kind === "token";
   forgetCurrent(turn);
