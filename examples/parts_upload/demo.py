@@ -59,8 +59,8 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
         with screen:
             screen.watch(devices)
             screen.say(f"Gateway: {gateway.http_url}. {_pacing(pace_seconds)}")
-            if not once:
-                screen.say(_page_of(gateway))
+            if not once and (PAGE / "index.html").is_file():
+                screen.say(f"Page:    {gateway.http_url}/  Sign in as {USER}: these two devices see what you upload.")
             problems = [*await upload_everything(samples, pace_seconds), *await missed(devices)]
             if not once:
                 _say_all(screen, devices, problems)
@@ -72,12 +72,6 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
 
 def _pacing(pace_seconds: float) -> str:
     return f"After each batch: {pace_seconds:g} s of rest, so that you can watch." if pace_seconds else "No rests."
-
-
-def _page_of(gateway: Gateway) -> str:
-    if not (PAGE / "index.html").is_file():
-        return "No page: it was not built. `make demo` does that, where there is npm."
-    return f"Page:    {gateway.http_url}/  Sign in as {USER}, and these two devices see what you upload."
 
 
 def _say_all(screen: Screen, devices: Iterable[Device], problems: Iterable[str]) -> None:
