@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CLIENTS := tests/integration/apigateway/clients
 DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
-NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced
+PAGE := examples/parts_upload/web
+PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/*))
+NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced \
+  $(PAGE)/node_modules/.synced
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -23,8 +26,11 @@ $(STAMP): pyproject.toml uv.lock scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup
 	@touch $@
 
-demo: $(STAMP) ## Run the main job: two devices watch an upload. ONCE=1 ends by itself, FILE=mine.csv takes your file
+demo: $(STAMP) $(if $(ONCE),,$(PAGE)/dist/.built) ## Run the main job, with a page. ONCE=1 ends by itself, FILE=mine.csv takes your file
 	@$(BIN)/python -m examples.parts_upload.demo $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
+
+$(PAGE)/dist/.built: $(PAGE_SOURCES) scripts/page
+	@MAKE="$(MAKE)" scripts/page
 
 demo-aws: $(STAMP) ## The same on AWS's parts, run on this machine. ONCE=1 ends by itself, FILE=mine.csv takes your file
 	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws-parts-upload/demo.py $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
@@ -34,7 +40,7 @@ lambda-layers: $(STAMP) ## Pack the layers of examples/aws-parts-upload, for `sa
 	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws-parts-upload/build/workers.zip \
 	  --add examples/parts_upload pillow
 
-test: $(STAMP) $(NPM_STAMPS) ## Run every test
+test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test
 	scripts/clients test
 	$(BIN)/pytest
 
@@ -49,18 +55,21 @@ $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
 	scripts/on-python-3.13
 
-check: $(STAMP) clients/node_modules/.synced ## Lint, format, types, import layers, and that spec/ is what the code says
+check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lint, format, types, import layers, that spec/ is what the code says, packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.export_spec --check
 	scripts/clients check
+	scripts/clients packages
+	scripts/clients check $(PAGE)
 
-format: $(STAMP) clients/node_modules/.synced ## Put the code in order
+format: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Put the code in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	scripts/clients format
+	scripts/clients format $(PAGE)
 
 bench: $(STAMP) ## Measure (about five minutes); see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
@@ -71,4 +80,4 @@ spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from sp
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  examples/aws-parts-upload/build $(dir $(NPM_STAMPS)) clients/*/dist
+	  examples/aws-parts-upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist

@@ -2,7 +2,7 @@
 
 Starts a real gateway, connects two devices of one user, runs the CSV and the image worker, and shows what the devices
 receive. `--once` ends with a summary: exit code 0 if both devices saw everything, 1 if not. Otherwise gateway and
-devices stay for more until Ctrl-C. Wrong usage is 2.
+devices stay for more until Ctrl-C, and the gateway's process serves a page to upload from. Wrong usage is 2.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from examples.parts_upload.gateway_process import Gateway, GatewayDown, running_
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.screen import Screen, make_screen
+from examples.parts_upload.web_app import PAGE
 from tellwire import TellwireError, UploadFailed, broadcast_to_user, create_message
 from tellwire.auth import mint_token
 from tellwire.cli.common import development_secret
@@ -49,7 +50,7 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
     """
     token = mint_token(os.environ.get("TELLWIRE_JWT_SECRET") or development_secret(), USER, _DAY_SECONDS)
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(running_gateway())
+        gateway = await stack.enter_async_context(running_gateway(pace_seconds or PACE_SECONDS))
         _publish_to(gateway)
         devices = [
             await stack.enter_async_context(connected(name, gateway.ws_url, token, screen.received))
@@ -58,6 +59,8 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
         with screen:
             screen.watch(devices)
             screen.say(f"Gateway: {gateway.http_url}. {_pacing(pace_seconds)}")
+            if not once and (PAGE / "index.html").is_file():
+                screen.say(f"Page:    {gateway.http_url}/  Sign in as {USER}: these two devices see what you upload.")
             problems = [*await upload_everything(samples, pace_seconds), *await missed(devices)]
             if not once:
                 _say_all(screen, devices, problems)

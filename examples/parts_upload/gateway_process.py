@@ -1,4 +1,4 @@
-"""A real gateway in a process of its own: `tellwire serve --dev` on a free port.
+"""A real gateway in a process of its own, on a free port, with the page beside it: `web_server`.
 
 It ends with the block, and also when this process is killed: it reads our end of a pipe, and stops when that closes.
 """
@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _START_SECONDS: Final = 20.0
@@ -26,9 +27,10 @@ def end_with_parent():
 
 threading.Thread(target=end_with_parent, daemon=True).start()
 
-from tellwire.cli import main
+from examples.parts_upload.web_server import main
 main()
 """
+_REPOSITORY: Final = Path(__file__).parents[2]
 
 
 class GatewayDown(Exception):
@@ -52,18 +54,17 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway() -> AsyncIterator[Gateway]:
-    """Start a gateway, and end it with the block.
+async def running_gateway(pace_seconds: float) -> AsyncIterator[Gateway]:
+    """Start a gateway, and end it with the block. `pace_seconds` is for uploads from the page.
 
     Raises:
         GatewayDown: it does not start. It has said why on standard error.
     """
-    arguments = ("serve", "--dev", "--port", "0", "--log-level", "warning", "--config", os.devnull)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _PROGRAM, *arguments),
+        *(sys.executable, "-c", _PROGRAM, "--port", "0", "--pace", str(pace_seconds)),
         stdin=PIPE,
         stdout=PIPE,
-        env=_without_settings(os.environ.copy()),
+        env=_environment(os.environ.copy()),
         # Ctrl-C is for us; the gateway should outlive the devices.
         start_new_session=True,
     )
@@ -73,13 +74,10 @@ async def running_gateway() -> AsyncIterator[Gateway]:
         await _end(process)
 
 
-def _without_settings(environ: dict[str, str]) -> dict[str, str]:
-    # The secret stays: where there is no home directory to keep one in, it is the way to have one.
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(("TELLWIRE_", "COGNITO_")) or name == "TELLWIRE_JWT_SECRET"
-    }
+def _environment(environ: dict[str, str]) -> dict[str, str]:
+    # Wherever the demo was started, the process finds the example's modules.
+    path = os.pathsep.join(filter(None, (str(_REPOSITORY), environ.get("PYTHONPATH"))))
+    return environ | {"PYTHONPATH": path}
 
 
 async def _announced_address(process: Process) -> str:

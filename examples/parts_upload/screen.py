@@ -23,6 +23,7 @@ from tellwire.cli.screen import printable, unechoed_keys
 
 _COLOURS: Final = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
 _BAR_COLOURS: Final = {"running": "cyan", "complete": "green", "failed": "red"}
+_BARS_SHOWN: Final = 4
 _NEWS_SHOWN: Final = 5
 _ITEMS_SHOWN: Final = 5
 _REDRAW_SECONDS: Final = 0.04
@@ -152,7 +153,7 @@ class Panels:
 
 def panel_of(device: Device) -> Panel:
     """Draw what a device received so far."""
-    bars = [bar_of(states[-1]) for states in device.uploads().values()]
+    bars = [bar_of(states[-1]) for states in list(device.uploads().values())[-_BARS_SHOWN:]]
     news = [news_of(message) for message in device.messages if message["type"] in ("notification", "error")]
     return Panel(Group(*bars, *news[-_NEWS_SHOWN:]), title=printable(device.name), title_align="left")
 

@@ -129,6 +129,27 @@ assert run(who()) == os.getpid()
 print(os.waitstatus_to_exitcode(status))
 """
 
+FIRST_CALLS = """
+import asyncio, sys, threading
+from tellwire.background import run
+
+async def where():
+    return asyncio.get_running_loop()
+
+def call():
+    at_once.wait()
+    loops.add(run(where()))
+
+sys.setswitchinterval(1e-6)
+at_once, loops = threading.Barrier(16), set()
+threads = [threading.Thread(target=call) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(loops))
+"""
+
 ENDING = """
 import asyncio, atexit
 from tellwire.background import run
@@ -170,6 +191,10 @@ def ended(program: str) -> tuple[int, str, str]:
 
 def test_a_child_has_a_loop_of_its_own_and_ends_quietly() -> None:
     assert ended(FORKING) == (0, "7", "")
+
+
+def test_first_calls_at_once_make_one_loop() -> None:
+    assert ended(FIRST_CALLS) == (0, "1", "")
 
 
 def test_what_comes_too_late_is_told_so() -> None:

@@ -287,7 +287,6 @@ function probe(turn: Turn, milliseconds: number): void {
   if (settings.heartbeat === 0) return;
   if (due.answer === undefined) send(turn, { type: "ping" });
   due.answer = Math.min(turn.now + milliseconds, due.answer ?? Number.POSITIVE_INFINITY);
-  delete due.ping;
 }
 
 /** Get a new token when the present one has little time left, and then again and again until one was accepted. */
@@ -320,7 +319,6 @@ function refused(turn: Turn, code: number): void {
   const { model } = turn;
   const hasExpired = (model.nextExpiresAt ?? turn.now) < turn.now;
   model.isRefused = hasExpired || ++model.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
-  model.next = undefined;
   failed(turn, closeReason(code));
 }
 
@@ -330,7 +328,6 @@ function lost(turn: Turn, code: number): void {
   const explained = model.error !== undefined && turn.now - model.error.at <= ERROR_EXPLAINS_MS;
   const meant = code === 1000 && explained ? meantBy((model.error as { code: string }).code) : code;
   const reason = closeReason(meant);
-  model.current = undefined;
   const isSettled = model.due.settle === undefined;
   model.isRefused ||= reason.kind === "token";
   forgetCurrent(turn);

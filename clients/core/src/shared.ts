@@ -241,8 +241,7 @@ class Tab implements Client {
 
   #announce(state: ConnectionState): void {
     this.#say({ is: "state", state });
-    if (state.status === "closed") this.#end(state);
-    else this.#listeners.become(state);
+    this.#become(state);
   }
 
   #serve(client: TellwireClient, saying: Saying): void {
@@ -290,9 +289,8 @@ class Tab implements Client {
   }
 
   #adopt(state: ConnectionState): void {
-    if (JSON.stringify(state) !== JSON.stringify(this.state)) this.#listeners.become(state);
     this.#remindAt(state.retryAt);
-    if (state.status === "closed") this.#end(state);
+    this.#become(state);
   }
 
   /** Ask who leads. If nobody says so, take the lead. */
@@ -319,6 +317,12 @@ class Tab implements Client {
   }
 
   // --- all tabs ----------------------------------------------------------------------------------------------------
+
+  #become(state: ConnectionState): void {
+    if (state.status === "closed") this.#end(state);
+    // The channel brings a new object each time.
+    else if (JSON.stringify(state) !== JSON.stringify(this.state)) this.#listeners.become(state);
+  }
 
   #pass(message: AnyMessage): void {
     if (this.#seen.isNew(message)) this.#listeners.pass(message);

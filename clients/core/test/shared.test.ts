@@ -36,7 +36,7 @@ describe("sharing", () => {
     const tabs = await connected(3);
     expect(leaders(tabs)).toEqual([true, false, false]);
     expect(sockets(tabs)).toEqual([1, 0, 0]);
-    expect(statuses(tabs)).toEqual(["open", "open", "open"]);
+    for (const { world } of tabs) expect(world.states.map(({ status }) => status)).toEqual(["connecting", "open"]);
     expect(tabs.map(({ world }) => world.asked.length)).toEqual([1, 0, 0]);
   });
 

@@ -90,7 +90,7 @@ export class LiveSocket extends EventTarget implements WebSocket {
         "InvalidStateError",
       );
     }
-    this.#connection?.send(data);
+    if (this.#readyState === OPEN) this.#connection?.send(data);
   }
 
   /** Close for good. The event follows, as that of a plain WebSocket does. */

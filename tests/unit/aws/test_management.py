@@ -144,7 +144,15 @@ async def test_to_close_and_to_look_twice_does_no_harm(start_management: Any) ->
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"{}", b'{"connectedAt":"yesterday","lastActiveAt":"today"}', b'{"connectedAt":"\xff"}']
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"{}",
+        b'{"connectedAt":"yesterday","lastActiveAt":"today"}',
+        b'{"\xff":1}',
+        b'{"a":' + b"[" * 50_000,
+    ],
 )
 async def test_an_answer_that_is_none_of_api_gateways_is_an_error(body: bytes, start_management: Any) -> None:
     _, management = await start_management(Says(200, body))

@@ -1,0 +1,40 @@
+// What a screen reader hears without being asked: that the connection went or came, and, every few seconds, how far the
+// uploads are. That they are done it hears from the toasts.
+
+import { useConnection, useUploads } from "@tellwire/react";
+import { type ReactElement, useEffect, useRef, useState } from "react";
+import { spokenOf } from "./words.ts";
+
+const PAUSE_MS = 5_000;
+
+export function Announcer(): ReactElement {
+  const connection = spokenOf(useConnection());
+  const progress = useUploads((uploads) =>
+    uploads
+      .filter(({ status }) => status === "running")
+      .map(({ fileName, progress }) => `${fileName}: ${Math.round(progress)} percent.`)
+      .join(" "),
+  );
+  const said = usePaused(progress, PAUSE_MS);
+  return (
+    <div className="visually-hidden">
+      <p role="status">{connection}</p>
+      <p role="status">{said}</p>
+    </div>
+  );
+}
+
+/** Return a text that changes at most once in a while. */
+function usePaused(text: string, pauseMs: number): string {
+  const [said, setSaid] = useState(text);
+  const saidAt = useRef(0);
+  useEffect(() => {
+    const say = (): void => {
+      saidAt.current = Date.now();
+      setSaid(text);
+    };
+    const timer = setTimeout(say, Math.max(0, saidAt.current + pauseMs - Date.now()));
+    return () => clearTimeout(timer);
+  }, [text, pauseMs]);
+  return said;
+}

@@ -1,0 +1,74 @@
+// What the page asks of its server, beside the WebSocket: tokens, files, and what it missed.
+
+import type { AnyMessage, TokenReason } from "@tellwire/client";
+import type { Network } from "./network.ts";
+
+/** What an upload consists of. Each kind has its worker. */
+export type Kind = "parts" | "images";
+
+/** A token is not used again if it has less time left than this. */
+const ALMOST_EXPIRED_MS = 5_000;
+
+export class Api {
+  readonly user: string;
+  #network: Network;
+  #token: { readonly text: string; readonly expiresAt: number } | undefined;
+
+  constructor(network: Network, user: string) {
+    this.#network = network;
+    this.user = user;
+  }
+
+  /** Return a token for the gateway: the one there is, unless it was refused or is about to expire. */
+  readonly token = async (why: TokenReason = "connect"): Promise<string> => {
+    const isGood = this.#token !== undefined && this.#token.expiresAt - Date.now() > ALMOST_EXPIRED_MS;
+    if (why === "connect" && isGood) return (this.#token as { text: string }).text;
+    const response = await this.#ask("POST", "token", JSON.stringify({ name: this.user }));
+    const { token } = (await response.json()) as { token: string };
+    this.#token = { text: token, expiresAt: expiryOf(token) };
+    return token;
+  };
+
+  /** Return the messages of this user that the server remembers. */
+  async messages(): Promise<AnyMessage[]> {
+    const response = await this.#askAsUser("GET", "messages");
+    return ((await response.json()) as { messages: AnyMessage[] }).messages;
+  }
+
+  /** Send the files of an upload, and begin it. */
+  async upload(id: string, kind: Kind, files: readonly File[], paced: boolean): Promise<void> {
+    for (const [index, file] of files.entries()) {
+      await this.#askAsUser("PUT", `uploads/${id}/files/${index + 1}?name=${encodeURIComponent(file.name)}`, file);
+    }
+    await this.#askAsUser("POST", `uploads/${id}`, JSON.stringify({ kind, paced }));
+  }
+
+  /** Begin with the server's sample files. */
+  async samples(paced: boolean): Promise<void> {
+    await this.#askAsUser("POST", "samples", JSON.stringify({ paced }));
+  }
+
+  /** Return the thumbnails of an upload, as files. */
+  async thumbnails(id: string): Promise<Blob[]> {
+    const response = await this.#askAsUser("GET", `uploads/${id}/thumbnails`);
+    const { thumbnails } = (await response.json()) as { thumbnails: string[] };
+    const load = async (name: string) => (await this.#askAsUser("GET", `uploads/${id}/thumbnails/${name}`)).blob();
+    return Promise.all(thumbnails.map(load));
+  }
+
+  async #askAsUser(method: string, path: string, body?: BodyInit): Promise<Response> {
+    return this.#ask(method, path, body, { authorization: `Bearer ${await this.token()}` });
+  }
+
+  async #ask(method: string, path: string, body?: BodyInit, headers: HeadersInit = {}): Promise<Response> {
+    const response = await this.#network.fetch(`/demo/${path}`, { method, headers, body: body ?? null });
+    if (response.ok) return response;
+    const problem = (await response.json().catch(() => ({}))) as { message?: string };
+    throw new Error(problem.message ?? `the server answered with ${response.status}`);
+  }
+}
+
+function expiryOf(token: string): number {
+  const claims = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+  return (JSON.parse(atob(claims)) as { exp: number }).exp * 1000;
+}

@@ -1,0 +1,109 @@
+// The uploads, newest first, each with its bar and with what was left out of it.
+
+import { type Upload, useConnection, useUploads } from "@tellwire/react";
+import { memo, type ReactElement } from "react";
+import type { Api } from "./api.ts";
+import { Icon } from "./icons.tsx";
+import { LeftOut } from "./left-out.tsx";
+import { Thumbnails } from "./thumbnails.tsx";
+import { nameOf, type Parcel, type Sending } from "./use-sending.ts";
+import type { Problem } from "./words.ts";
+
+const STATUS = { running: "Running", complete: "Complete", failed: "Failed" };
+
+interface Props {
+  api: Api;
+  problems: ReadonlyMap<string, Problem>;
+  sending: Sending;
+}
+
+export function Uploads({ api, problems, sending }: Props): ReactElement {
+  const uploads = useUploads();
+  const isStale = useConnection().status !== "open" && uploads.some(({ status }) => status === "running");
+  const known = new Set(uploads.map(({ uploadId }) => uploadId));
+  const parcels = sending.parcels.filter(({ id }) => !known.has(id));
+  if (uploads.length === 0 && parcels.length === 0) return <NoUploads />;
+  return (
+    <>
+      {isStale && (
+        <p className="stale">
+          <Icon name="alert" /> Not connected. The bars show how far the uploads were; they go on meanwhile.
+        </p>
+      )}
+      <ol className="uploads" aria-label="Uploads, newest first" data-stale={isStale}>
+        {parcels.map((parcel) => (
+          <ParcelCard key={parcel.id} parcel={parcel} />
+        ))}
+        {[...uploads].reverse().map((upload) => (
+          <UploadCard key={upload.uploadId} api={api} upload={upload} problem={problems.get(upload.uploadId)} />
+        ))}
+      </ol>
+    </>
+  );
+}
+
+const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; problem: Problem | undefined }) {
+  const { api, upload, problem } = props;
+  const { uploadId, fileName, progress, status, message } = upload;
+  const isImages = /\bimages?\b|\.(jpe?g|png|webp|gif)$/i.test(fileName);
+  return (
+    <li className="card upload" data-status={status}>
+      <div className="upload-head">
+        <Icon name={isImages ? "images" : "parts"} />
+        <h2 className="upload-name">{fileName}</h2>
+        <span className="chip" data-status={status}>
+          {status === "complete" && <Icon name="check" />}
+          {status === "failed" && <Icon name="alert" />}
+          {STATUS[status]}
+        </span>
+      </div>
+      <div className="upload-bar">
+        <div
+          className="track"
+          role="progressbar"
+          aria-label={fileName}
+          aria-valuenow={Math.round(progress)}
+          aria-valuetext={`${Math.round(progress)} percent. ${message}`}
+        >
+          <div className="fill" style={{ inlineSize: `${progress}%` }} />
+        </div>
+        <span className="percent" aria-hidden="true">
+          {Math.floor(progress)} %
+        </span>
+      </div>
+      <p className="quiet upload-words">{message}</p>
+      {problem !== undefined && <LeftOut problem={problem} />}
+      {isImages && status === "complete" && <Thumbnails api={api} uploadId={uploadId} />}
+    </li>
+  );
+});
+
+function ParcelCard({ parcel }: { parcel: Parcel }): ReactElement {
+  return (
+    <li className="card upload" data-status="sending">
+      <div className="upload-head">
+        <Icon name={parcel.kind} />
+        <h2 className="upload-name">{nameOf(parcel)}</h2>
+        <span className="chip">Sending</span>
+      </div>
+      <div className="upload-bar">
+        <div className="track" role="progressbar" aria-label={nameOf(parcel)}>
+          <div className="fill" />
+        </div>
+      </div>
+      <p className="quiet upload-words">On its way to the server</p>
+    </li>
+  );
+}
+
+function NoUploads(): ReactElement {
+  return (
+    <div className="empty">
+      <div className="studs" aria-hidden="true" />
+      <p>
+        <b>Nothing here yet.</b>
+      </p>
+      <p className="quiet">Use the sample files to see 10,000 parts and six pictures go in.</p>
+    </div>
+  );
+}

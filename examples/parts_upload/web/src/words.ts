@@ -1,0 +1,100 @@
+// What the page says of a connection and of numbers. Pure.
+
+import type { ConnectionState, MessageOf } from "@tellwire/client";
+
+/** How a thing is, for its colour. The words say it, too. */
+export type Tone = "good" | "busy" | "bad";
+
+export interface Words {
+  readonly tone: Tone;
+  /** A word or two, for a corner. */
+  readonly label: string;
+  /** A word or two, above the detail. */
+  readonly headline: string;
+  /** A sentence or two. */
+  readonly detail: string;
+}
+
+const DETAILS = {
+  connecting: "Finding the server.",
+  open: "You see everything as it happens.",
+  offline: "This device says that it has no network. It connects as soon as there is one.",
+  closed: "Nothing arrives until you connect again.",
+};
+
+/** Put the state of a connection into words. */
+export function wordsOf({ status, attempt, retryAt, reason }: ConnectionState, now: number): Words {
+  const why = reason === undefined ? "" : sentence(reason.message);
+  switch (status) {
+    case "open":
+      return words("good", "Live", DETAILS.open);
+    case "waiting": {
+      if (retryAt === undefined) return words("bad", "Offline", DETAILS.offline);
+      const wait = `in ${secondsUntil(retryAt, now)} s`;
+      return words("bad", `Retry ${wait}`, `${why} Next try ${wait}.`, "Not connected");
+    }
+    case "closed":
+      return words("bad", "Disconnected", `${why} ${DETAILS.closed}`.trim());
+    default:
+      if (attempt <= 1 && reason === undefined) return words("busy", "Connecting…", DETAILS.connecting);
+      return words("busy", "Reconnecting…", why);
+  }
+}
+
+function words(tone: Tone, label: string, detail: string, headline = label): Words {
+  return { tone, label, headline, detail };
+}
+
+/** What a screen reader hears: the same for as long as nothing of importance happens. */
+export function spokenOf({ status, retryAt }: ConnectionState): string {
+  if (status === "open") return "Connected.";
+  if (status === "waiting" && retryAt === undefined) return "Offline.";
+  if (status === "waiting") return "Connection lost. Reconnecting.";
+  return status === "closed" ? "Disconnected." : "";
+}
+
+export function secondsUntil(then: number, now: number): number {
+  return Math.max(0, Math.ceil((then - now) / 1000));
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+/** Items left out of an upload for one reason, as examples/parts_upload/report.py says it. */
+export interface Cause {
+  readonly reason: string;
+  readonly count: number;
+  /** The first of them: numbers of rows, or names of images. */
+  readonly items: readonly (string | number)[];
+  readonly more: boolean;
+}
+
+/** What went wrong with an upload. */
+export interface Problem {
+  readonly uploadId: string;
+  readonly message: string;
+  /** Empty if the upload failed as a whole. */
+  readonly causes: readonly Cause[];
+}
+
+/** Return what an `error` says of an upload; undefined if it is about something else. */
+export function problemIn({ data }: MessageOf<"error">): Problem | undefined {
+  const details = data.details as { uploadId?: unknown; causes?: RawCause[] } | undefined;
+  if (typeof details?.uploadId !== "string") return undefined;
+  const causes = (details.causes ?? []).map(({ reason, count, more, rows, images }) => ({
+    reason,
+    count,
+    more,
+    items: rows ?? images ?? [],
+  }));
+  return { uploadId: details.uploadId, message: data.message, causes };
+}
+
+interface RawCause {
+  readonly reason: string;
+  readonly count: number;
+  readonly more: boolean;
+  readonly rows?: readonly number[];
+  readonly images?: readonly string[];
+}

@@ -1,0 +1,227 @@
+"""The page and what it asks for, served beside a gateway in the gateway's process. For development, on loopback.
+
+    GET  /  /assets/…                         the page, if it was built
+    POST /demo/token                          {"name": "ada"} → {"token": …}: signing in, without a password
+    PUT  /demo/uploads/{id}/files/{number}?name=parts.csv     a file of an upload
+    POST /demo/uploads/{id}                   {"kind": "parts" | "images", "paced": true}: that was all, begin
+    POST /demo/samples                        {"paced": true}: begin with the sample files
+    GET  /demo/messages                       {"messages": […]}: what this user was sent, for a page that was away
+    GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
+
+Rules:
+- Whoever reaches this may be anybody they like, so it is reached from this machine only: the gateway listens on
+  loopback, the name it is called by must be one of loopback, and other sites' pages are refused.
+- All but the token wants `Authorization: Bearer <token>`, the same token that opens the WebSocket.
+- Everything that happens to an upload is told over the WebSocket; nothing is polled.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from examples.parts_upload.make_samples import Samples
+from examples.parts_upload.web_history import Remembering
+from examples.parts_upload.web_uploads import Kind, Uploads
+from tellwire import Broadcaster
+from tellwire.auth import make_authenticator, mint_token
+from tellwire.config import Settings
+from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig, TellwireError, TokenMissing
+from tellwire.gateway import Node
+from tellwire.model import is_loopback
+from tellwire.ports import SystemClock
+
+PAGE: Final = Path(__file__).parent / "web" / "dist"
+TOKEN_SECONDS: Final = 3600.0
+_MAX_NAME_CHARACTERS: Final = 64
+_MAX_JSON_BYTES: Final = 4096
+
+_PAGE_HEADERS: Final = {
+    "cache-control": "no-cache",
+    "content-security-policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+T = TypeVar("T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+UserEndpoint = Callable[[Request, str], Awaitable[Response]]
+
+
+class NotFromHere(TellwireError):
+    """The request comes from another machine's name, or from another site's page."""
+
+    code = "NOT_FROM_HERE"
+    http_status = 403
+
+
+class SignIn(msgspec.Struct):
+    """Who somebody says they are."""
+
+    name: str
+
+
+class Begin(msgspec.Struct):
+    """How an upload is to be done. `paced`: with rests, so that there is something to watch."""
+
+    kind: Kind = "parts"
+    paced: bool = False
+
+
+class WebApp:
+    """A gateway with the page beside it; `node` is the gateway.
+
+    `page` is the folder that Vite built; without one, `/` says that it was not. `root` is where files go.
+
+    Raises:
+        ConfigError: the settings are not those of development with a secret.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        samples: Samples,
+        *,
+        page: Path = PAGE,
+        pace_seconds: float = 0.0,
+        token_seconds: float = TOKEN_SECONDS,
+    ) -> None:
+        if not settings.dev or settings.jwt_secret is None:
+            raise ConfigError("the page signs anybody in, so it is served by a gateway in development mode only")
+        self._secret = settings.jwt_secret
+        self._token_seconds = token_seconds
+        self._samples = samples
+        self._page = page
+        self._authenticator = make_authenticator(settings, SystemClock())
+        self.node = Node(settings, routes=self._routes())
+        self._history = Remembering(self.node.hub)
+        self.uploads = Uploads(root, Broadcaster(self._history), pace_seconds)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve inside this event loop; gives the HTTP address."""
+        async with self.node.running() as url:
+            try:
+                yield url
+            finally:
+                await self.uploads.close()
+
+    async def serve(self, started: Callable[[Node], None]) -> None:
+        """Serve until SIGTERM or SIGINT, as the node does."""
+        try:
+            await self.node.serve(started)
+        finally:
+            await self.uploads.close()
+
+    def _routes(self) -> list[BaseRoute]:
+        user = self._for_user
+        return [
+            Route("/", _from_here(self._index), methods=["GET"]),
+            Route("/assets/{name}", _from_here(self._asset), methods=["GET"]),
+            Route("/demo/token", _from_here(self._sign_in), methods=["POST"]),
+            Route("/demo/messages", user(self._messages), methods=["GET"]),
+            Route("/demo/samples", user(self._begin_samples), methods=["POST"]),
+            Route("/demo/uploads/{upload_id}", user(self._begin), methods=["POST"]),
+            Route("/demo/uploads/{upload_id}/files/{number:int}", user(self._put_file), methods=["PUT"]),
+            Route("/demo/uploads/{upload_id}/thumbnails", user(self._thumbnails), methods=["GET"]),
+            Route("/demo/uploads/{upload_id}/thumbnails/{number:int}", user(self._thumbnail), methods=["GET"]),
+        ]
+
+    # --- the page -----------------------------------------------------------------------------------------------------
+
+    async def _index(self, request: Request) -> Response:
+        index = self._page / "index.html"
+        if not index.is_file():
+            raise HTTPException(404, "The page was not built: `make demo` does, where there is npm")
+        return FileResponse(index, headers=_PAGE_HEADERS)
+
+    async def _asset(self, request: Request) -> Response:
+        file = self._page / "assets" / request.path_params["name"]
+        if not file.is_file():
+            raise HTTPException(404, "There is no such file")
+        # Vite puts a digest of the content into the name.
+        return FileResponse(file, headers={"cache-control": "public, max-age=31536000, immutable"})
+
+    async def _sign_in(self, request: Request) -> Response:
+        name = (await _read(request, SignIn)).name.strip()
+        if not name.isprintable() or not 1 <= len(name) <= _MAX_NAME_CHARACTERS:
+            raise InvalidMessage("name", name, f"1 to {_MAX_NAME_CHARACTERS} characters")
+        return _json({"token": mint_token(self._secret, name, self._token_seconds)})
+
+    # --- uploads ------------------------------------------------------------------------------------------------------
+
+    async def _messages(self, request: Request, user_id: str) -> Response:
+        return _json({"messages": self._history.messages_of(user_id)})
+
+    async def _begin_samples(self, request: Request, user_id: str) -> Response:
+        self.uploads.start_samples(user_id, self._samples, is_paced=(await _read(request, Begin)).paced)
+        return Response(status_code=202)
+
+    async def _begin(self, request: Request, user_id: str) -> Response:
+        begin = await _read(request, Begin)
+        self.uploads.start(user_id, request.path_params["upload_id"], begin.kind, is_paced=begin.paced)
+        return Response(status_code=202)
+
+    async def _put_file(self, request: Request, user_id: str) -> Response:
+        folder = self.uploads.folder(user_id, request.path_params["upload_id"])
+        file = folder.file(request.path_params["number"], request.query_params.get("name", ""))
+        await self.uploads.put(file, request.stream())
+        return Response(status_code=201)
+
+    async def _thumbnails(self, request: Request, user_id: str) -> Response:
+        folder = self.uploads.folder(user_id, request.path_params["upload_id"])
+        numbers = sorted((file.stem for file in folder.thumbnails.glob("*.jpg")), key=int)
+        return _json({"thumbnails": numbers})
+
+    async def _thumbnail(self, request: Request, user_id: str) -> Response:
+        folder = self.uploads.folder(user_id, request.path_params["upload_id"])
+        file = folder.thumbnails / f"{request.path_params['number']}.jpg"
+        if not file.is_file():
+            raise HTTPException(404, "There is no such thumbnail")
+        return FileResponse(file, headers={"cache-control": "private, no-cache"})
+
+    # --- who may ------------------------------------------------------------------------------------------------------
+
+    def _for_user(self, endpoint: UserEndpoint) -> Endpoint:
+        async def for_user(request: Request) -> Response:
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer":
+                raise TokenMissing
+            identity = await self._authenticator.authenticate(token.strip())
+            return await endpoint(request, identity.user_id)
+
+        return _from_here(for_user)
+
+
+def _from_here(endpoint: Endpoint) -> Endpoint:
+    async def from_here(request: Request) -> Response:
+        # A name that resolves to loopback only while it is asked for is how other sites get at such servers.
+        origin = request.headers.get("origin")
+        if not is_loopback(request.url.hostname) or origin not in (None, f"http://{request.headers['host']}"):
+            raise NotFromHere("Only pages of this server may ask, by a name of this machine such as 127.0.0.1")
+        return await endpoint(request)
+
+    return from_here
+
+
+async def _read(request: Request, kind: type[T]) -> T:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_JSON_BYTES:
+            raise MessageTooBig(len(body), _MAX_JSON_BYTES)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidMessage("body", bytes(body), f"JSON with other content ({error})") from error
+
+
+def _json(content: object) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json", headers={"cache-control": "no-store"})

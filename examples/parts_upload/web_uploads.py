@@ -1,0 +1,168 @@
+"""The uploads that a page starts: its files go to disk, and the two workers run on them in this process.
+
+    put(file) … put(file) ─▶ start(kind) ─▶ import_parts | make_thumbnails ─▶ the user's devices
+
+Rules:
+- A user reaches their own uploads only: each has a folder of its own, named by user and upload.
+- At most `RUNNING` workers run at once; the others wait their turn. A file has at most `MAX_FILE_BYTES`.
+- The files go when the worker is done. Thumbnails stay until this process ends.
+"""
+
+import asyncio
+import logging
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, TypeAlias
+
+from examples.parts_upload.csv_worker import give_way, import_parts
+from examples.parts_upload.image_worker import make_thumbnails
+from examples.parts_upload.make_samples import Samples
+from tellwire import Broadcaster, UploadFailed, use_broadcaster
+from tellwire.errors import InvalidMessage, MessageTooBig
+from tellwire.model import new_message_id
+
+logger = logging.getLogger("parts_upload")
+
+RUNNING: Final = 4
+MAX_FILES: Final = 200
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+_UPLOAD_ID: Final = re.compile(r"[a-z0-9-]{1,64}")
+_MAX_NAME_BYTES: Final = 200
+
+Kind: TypeAlias = Literal["parts", "images"]
+Worker: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFolder:
+    """Where the files of one upload are."""
+
+    path: Path
+
+    @property
+    def files(self) -> Path:
+        return self.path / "files"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.path / "thumbnails"
+
+    def file(self, number: int, name: str) -> Path:
+        """Return the place of the file with this number. Two may have the same name.
+
+        Raises:
+            InvalidMessage: the number or the name cannot be one of a file.
+        """
+        if not 1 <= number <= MAX_FILES:
+            raise InvalidMessage("number", number, f"a number from 1 to {MAX_FILES}")
+        is_name = 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES and name.isprintable()
+        if not is_name or "/" in name or name in (".", ".."):
+            raise InvalidMessage("name", name, f"a file's name of at most {_MAX_NAME_BYTES} bytes, without a path")
+        return self.files / f"{number:04}" / name
+
+    def all_files(self) -> list[Path]:
+        """Return the files that came so far, in the order of their numbers."""
+        return sorted(self.files.glob("*/*"))
+
+
+class Uploads:
+    """Takes files and runs the workers. `pace_seconds` is how long a paced worker rests after each batch."""
+
+    def __init__(self, root: Path, broadcaster: Broadcaster, pace_seconds: float) -> None:
+        self._root = root
+        self._broadcaster = broadcaster
+        self._pace_seconds = pace_seconds
+        self._places = asyncio.Semaphore(RUNNING)
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    def folder(self, user_id: str, upload_id: str) -> UploadFolder:
+        """Return where an upload's files are, whether there are any or not.
+
+        Raises:
+            InvalidMessage: the id cannot be one of an upload.
+        """
+        if not _UPLOAD_ID.fullmatch(upload_id):
+            raise InvalidMessage("upload id", upload_id, "1 to 64 of a-z, 0-9 and -")
+        return UploadFolder(self._root / sha256(user_id.encode()).hexdigest()[:32] / upload_id)
+
+    async def put(self, file: Path, content: AsyncIterator[bytes]) -> None:
+        """Write a file as it arrives.
+
+        Raises:
+            MessageTooBig: it is too big. Nothing of it stays.
+        """
+        size = 0
+        with _written(file) as opened:
+            async for chunk in content:
+                size += len(chunk)
+                if size > MAX_FILE_BYTES:
+                    raise MessageTooBig(size, MAX_FILE_BYTES)
+                opened.write(chunk)
+
+    def start(self, user_id: str, upload_id: str, kind: Kind, *, is_paced: bool) -> None:
+        """Begin with the files that were put.
+
+        Raises:
+            InvalidMessage: there are none, or several parts lists at once.
+        """
+        folder = self.folder(user_id, upload_id)
+        files = folder.all_files()
+        if not files or (kind == "parts" and len(files) > 1):
+            raise InvalidMessage("files", len(files), "one parts list" if kind == "parts" else "at least one image")
+        self._start(user_id, upload_id, kind, files, is_paced)
+
+    def start_samples(self, user_id: str, samples: Samples, *, is_paced: bool) -> None:
+        """Begin with the sample files."""
+        self._start(user_id, f"sample-{new_message_id()}", "parts", [samples.parts_list], is_paced)
+        self._start(user_id, f"sample-{new_message_id()}", "images", samples.images, is_paced)
+
+    async def close(self) -> None:
+        """Stop all workers; their users are told that they were interrupted."""
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+
+    def _start(self, user_id: str, upload_id: str, kind: Kind, files: Sequence[Path], is_paced: bool) -> None:
+        folder = self.folder(user_id, upload_id)
+        pause = partial(asyncio.sleep, self._pace_seconds) if is_paced else give_way
+        folder.path.mkdir(parents=True, exist_ok=True)
+        worker: Worker
+        if kind == "parts":
+            database = folder.path / "parts.sqlite3"
+            worker = partial(import_parts, files[0], database, user_id, upload_id, pause=pause)
+        else:
+            title = files[0].name if len(files) == 1 else f"{len(files)} images"
+            worker = partial(make_thumbnails, files, folder.thumbnails, user_id, upload_id, title, pause=pause)
+        job = asyncio.create_task(self._run(worker, folder), name=f"upload-{upload_id}")
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _run(self, worker: Worker, folder: UploadFolder) -> None:
+        try:
+            async with self._places:
+                with use_broadcaster(self._broadcaster), suppress(UploadFailed):
+                    await worker()
+        except Exception:
+            # The user was told that it failed; why is for whoever runs this.
+            logger.exception("an upload failed")
+        finally:
+            shutil.rmtree(folder.files, ignore_errors=True)
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing; nothing of it stays if the block fails."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with file.open("wb") as opened:
+            yield opened
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,108 @@
+"""The TypeScript client as a process of Node, driven from a test."""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools import require, require_module
+
+HERE = Path(__file__).parent
+CLIENTS = Path(__file__).parents[3] / "clients"
+SECONDS = 20.0
+"""How long a client may take for one thing: far more than it needs, far less than a test may."""
+
+
+@pytest.fixture(scope="session")
+def device_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`device.mjs` and all it needs, from the client's sources, in one file."""
+    require("node")
+    require_module(CLIENTS, "ws")
+    bundle = tmp_path_factory.mktemp("client") / "device.cjs"
+    options = ("--bundle", "--platform=node", "--format=cjs", "--log-level=error", f"--outfile={bundle}")
+    source = f"--alias:@tellwire/client={CLIENTS / 'core' / 'src' / 'index.ts'}"
+    subprocess.run(
+        [CLIENTS / "node_modules" / ".bin" / "esbuild", HERE / "device.mjs", source, *options],
+        env=os.environ | {"NODE_PATH": str(CLIENTS / "node_modules")},
+        check=True,
+        timeout=SECONDS,
+    )
+    return bundle
+
+
+class Device:
+    """A client of its own process. What it says is read in its order."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._input, self._output = process.stdin, process.stdout
+
+    def tell(self, **said: Any) -> None:
+        self._input.write(json.dumps(said).encode() + b"\n")
+
+    async def says_anything(self) -> dict[str, Any]:
+        """Return the next thing it says: what is `asked`, a `state` or a `message`."""
+        async with asyncio.timeout(SECONDS):
+            return dict(json.loads(await self._output.readline()))
+
+    async def says(self, kind: str) -> Any:
+        """Return the next thing it says, which has to be of this kind."""
+        said = await self.says_anything()
+        assert list(said) == [kind], f"got {said}; expected {kind}"
+        return said[kind]
+
+    async def becomes(self, status: str) -> dict[str, Any]:
+        """Return its next state, which has to be this one."""
+        state: dict[str, Any] = await self.says("state")
+        assert state["status"] == status, state
+        return state
+
+    async def connects(self, token: str) -> None:
+        """Begin, as far as open."""
+        await self.becomes("connecting")
+        assert await self.says("asked") == "connect"
+        self.tell(token=token)
+        await self.becomes("open")
+
+    async def ends(self) -> int:
+        """Close the client, and return what its process ends with."""
+        self.tell(close=True)
+        await self.becomes("closed")
+        async with asyncio.timeout(SECONDS):
+            return await self._process.wait()
+
+
+StartDevice = Callable[..., Any]
+
+
+@asynccontextmanager
+async def _running(script: Path, options: dict[str, Any]) -> AsyncIterator[Device]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        require("node"), script, json.dumps(options), stdin=pipe, stdout=pipe, limit=2**20
+    )
+    try:
+        yield Device(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.fixture
+async def start_device(device_script: Path) -> AsyncIterator[StartDevice]:
+    """Start devices with options of the client; they end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> Device:
+            return await stack.enter_async_context(_running(device_script, options))
+
+        yield start

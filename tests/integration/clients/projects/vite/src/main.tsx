@@ -1,0 +1,16 @@
+// App.tsx is what the README says. Panel.tsx is a component of the usage guide.
+
+import { useWebSocket } from "@tellwire/react";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import App from "./App";
+import { panelOf } from "./Panel";
+
+const Panel = panelOf(useWebSocket);
+
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <App />
+    <Panel token="token-1" toast={console.log} />
+  </StrictMode>,
+);

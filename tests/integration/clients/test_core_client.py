@@ -1,0 +1,158 @@
+"""The TypeScript client in Node, and a real gateway."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tellwire import create_message, create_notification_message
+from tellwire.auth import mint_token
+from tellwire.config import Settings
+from tellwire.gateway import Node
+from tellwire.model import Delivery
+from tellwire.testing import FakeClock
+from tests.conftest import API_KEY, SECRET, Gateway, StartGateway
+from tests.integration.clients.conftest import SECONDS, StartDevice
+
+HELLO = create_notification_message("Hello", "Wörld 🧱", "info")
+
+
+async def test_messages_arrive_and_the_process_ends_when_the_client_closes(
+    gateway: Gateway, start_device: StartDevice
+) -> None:
+    device = await start_device(url=gateway.url)
+    await device.connects(gateway.token())
+    assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
+    message = await device.says("message")
+    assert (message["type"], message["id"], message["data"]["message"]) == ("notification", HELLO.id, "Wörld 🧱")
+    assert await device.ends() == 0
+
+
+async def test_a_browsers_token_may_be_in_the_query(gateway: Gateway, start_device: StartDevice) -> None:
+    device = await start_device(url=gateway.ws_url, tokenIn="query")
+    await device.connects(gateway.token())
+    await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
+    assert (await device.says("message"))["id"] == HELLO.id
+
+
+@asynccontextmanager
+async def gateway_on(port: int) -> AsyncIterator[Gateway]:
+    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1))
+    async with node.running() as url:
+        yield Gateway(node, url)
+
+
+async def test_it_comes_back_when_the_gateway_restarts(start_device: StartDevice) -> None:
+    async with gateway_on(0) as first:
+        device = await start_device(url=first.url)
+        await device.connects(first.token())
+        port = int(first.url.rsplit(":", 1)[1])
+    waiting = await device.becomes("waiting")
+    assert waiting["reason"] == {"code": 1012, "message": "the server restarts", "kind": "server"}
+    async with gateway_on(port) as second:
+        # Attempts may have failed before this gateway was there.
+        while (said := await device.says_anything()).get("state", {}).get("status") != "open":
+            if "asked" in said:
+                device.tell(token=second.token())
+        assert await second.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
+        assert (await device.says("message"))["id"] == HELLO.id
+
+
+async def test_a_token_that_expires_is_followed_by_a_new_one(
+    start_gateway: StartGateway, start_device: StartDevice
+) -> None:
+    clock = FakeClock(time.time())
+    gateway = await start_gateway(clock)
+    device = await start_device(url=gateway.url, settledSeconds=0)
+    await device.connects(gateway.token(ttl_seconds=300))
+    await clock.advance(301)
+    connecting = await device.becomes("connecting")
+    assert (connecting["reason"]["code"], connecting["reason"]["kind"]) == (4401, "token")
+    assert await device.says("asked") == "refused"
+    device.tell(token=gateway.token())
+    await device.becomes("open")
+    await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
+    assert (await device.says("message"))["id"] == HELLO.id
+
+
+async def test_a_handshake_with_an_expired_token_is_followed_by_one_with_a_new_one(
+    gateway: Gateway, start_device: StartDevice
+) -> None:
+    device = await start_device(url=gateway.url)
+    await device.becomes("connecting")
+    assert await device.says("asked") == "connect"
+    device.tell(token=gateway.token(ttl_seconds=-10))
+    assert (await device.becomes("waiting"))["reason"]["code"] == 1006
+    await device.becomes("connecting")
+    assert await device.says("asked") == "refused"
+    device.tell(token=gateway.token())
+    await device.becomes("open")
+
+
+async def test_a_token_is_renewed_on_the_open_connection(
+    start_gateway: StartGateway, start_device: StartDevice
+) -> None:
+    clock = FakeClock(time.time())
+    gateway = await start_gateway(clock)
+    device = await start_device(url=gateway.url)
+    await device.connects(mint_token(SECRET, "user-1", 3))
+    assert await device.says("asked") == "renew"
+    device.tell(token=gateway.token(ttl_seconds=3600))
+    await renewed(gateway, clock.now() + 60)
+    await clock.advance(60)
+    assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
+    # The next thing it says is the message: nothing happened to the connection.
+    assert (await device.says("message"))["id"] == HELLO.id
+
+
+async def renewed(gateway: Gateway, until: float) -> None:
+    """Wait until the only connection lives at least until then. The client does not say when that is so."""
+    connection: Any
+    (connection,) = gateway.node.hub._by_id.values()
+    async with asyncio.timeout(SECONDS):
+        while connection.expires_at < until:
+            await asyncio.sleep(0.01)
+
+
+async def test_another_users_token_ends_it(gateway: Gateway, start_device: StartDevice) -> None:
+    device = await start_device(url=gateway.url)
+    await device.connects(mint_token(SECRET, "user-1", 3))
+    assert await device.says("asked") == "renew"
+    device.tell(token=gateway.token("user-2"))
+    assert (await device.says("message"))["data"]["code"] == "TOKEN_OF_ANOTHER_USER"
+    assert (await device.becomes("closed"))["reason"]["code"] == 4403
+
+
+async def test_a_gateway_that_answers_pings_is_alive(gateway: Gateway, start_device: StartDevice) -> None:
+    device = await start_device(url=gateway.url, heartbeatSeconds=0.1, answerSeconds=1)
+    await device.connects(gateway.token())
+    await asyncio.sleep(1.5)
+    await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
+    assert (await device.says("message"))["id"] == HELLO.id
+
+
+async def test_no_message_is_lost_or_comes_twice_while_connections_are_replaced(
+    gateway: Gateway, start_device: StartDevice
+) -> None:
+    device = await start_device(url=gateway.url, replaceSeconds=0.2)
+    await device.connects(gateway.token())
+    replaced = 0
+    received: list[int] = []
+    sending = asyncio.create_task(send_numbers(gateway, 600))
+    while len(received) < 600:
+        said = await device.says_anything()
+        if "asked" in said:
+            replaced += 1
+            device.tell(token=gateway.token())
+        else:
+            received.append(said["message"]["data"])
+    await sending
+    assert received == list(range(600))
+    assert replaced >= 5
+
+
+async def send_numbers(gateway: Gateway, count: int) -> None:
+    for number in range(count):
+        await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("number", number))
+        await asyncio.sleep(0.004)

@@ -1,0 +1,248 @@
+"""The server side of the page: signing in, bringing files, what the workers tell, and who may not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from examples.parts_upload.make_samples import Samples, make_samples
+from examples.parts_upload.web_app import WebApp
+from examples.parts_upload.web_history import MESSAGES_PER_USER, USERS, Remembering
+from examples.parts_upload.web_uploads import Uploads
+from tellwire import Broadcaster, create_message, create_notification_message, create_upload_progress_message
+from tellwire.config import Settings
+from tellwire.errors import ConfigError
+from tellwire.testing import MemoryCarrier
+from tests.conftest import SECRET, Gateway, offered
+from tests.integration.gateway.test_http_api import call
+
+PARTS = b"Part;Qty\n3001;4\n;5\n"
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    return make_samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture
+async def app(tmp_path: Path, samples: Samples) -> AsyncIterator[Gateway]:
+    """A gateway with a page beside it."""
+    page = tmp_path / "dist"
+    (page / "assets").mkdir(parents=True)
+    (page / "index.html").write_text("<!doctype html><title>Parts</title>")
+    (page / "assets" / "app-1.js").write_text("run()")
+    settings = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1)
+    web = WebApp(settings, tmp_path / "root", samples, page=page)
+    async with web.running() as url:
+        yield Gateway(web.node, url)
+
+
+async def ask(
+    app: Gateway, method: str, path: str, body: Any = None, user: str | None = "ada", **headers: str
+) -> tuple[int, Any]:
+    if user is not None:
+        headers["Authorization"] = f"Bearer {app.token(user)}"
+    status, answer, _ = await call(app, method, path, body, key=None, **headers)
+    return status, answer
+
+
+async def told(device: ClientConnection, notifications: int = 1) -> list[dict[str, Any]]:
+    """Receive until as many notifications have come."""
+    messages: list[dict[str, Any]] = []
+    async with asyncio.timeout(20):
+        while sum(message["type"] == "notification" for message in messages) < notifications:
+            messages.append(json.loads(await device.recv()))
+    return messages
+
+
+def last_states(messages: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {m["data"]["fileName"]: m["data"] for m in messages if m["type"] == "upload_progress"}
+
+
+async def test_who_signs_in_gets_a_token_that_opens_a_connection(app: Gateway) -> None:
+    status, answer = await ask(app, "POST", "/demo/token", {"name": " ada "}, user=None)
+    assert status == 200
+    async with connect(app.ws_url, subprotocols=offered(answer["token"]), proxy=None):
+        [device] = await app.node.hub.connections("ada")
+    assert device.user_id == "ada"
+
+
+async def test_a_parts_list_is_put_and_begun_and_its_user_told(app: Gateway) -> None:
+    async with app.device("ada") as device:
+        assert (await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=my%20parts.csv", PARTS))[0] == 201
+        assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "parts"}))[0] == 202
+        messages = await told(device)
+    assert messages[0]["data"]["progress"] == 0
+    state = last_states(messages)["my parts.csv"]
+    assert (state["uploadId"], state["progress"], state["status"]) == ("u-1", 100, "complete")
+    [error] = [m["data"] for m in messages if m["type"] == "error"]
+    assert [(cause["cause"], cause["rows"]) for cause in error["details"]["causes"]] == [("MISSING_PART_NUMBER", [3])]
+
+
+async def test_images_become_thumbnails_that_their_user_alone_can_see(app: Gateway, samples: Samples) -> None:
+    async with app.device("ada") as device:
+        for number, image in enumerate(samples.images[:2], 1):
+            path = f"/demo/uploads/u-2/files/{number}?name={image.name}"
+            assert (await ask(app, "PUT", path, image.read_bytes()))[0] == 201
+        await ask(app, "POST", "/demo/uploads/u-2", {"kind": "images"})
+        messages = await told(device)
+    assert last_states(messages)["2 images"]["status"] == "complete"
+    assert await ask(app, "GET", "/demo/uploads/u-2/thumbnails") == (200, {"thumbnails": ["1", "2"]})
+    status, jpeg = await ask(app, "GET", "/demo/uploads/u-2/thumbnails/1")
+    assert (status, jpeg[:2]) == (200, b"\xff\xd8")
+    assert await ask(app, "GET", "/demo/uploads/u-2/thumbnails", user="bob") == (200, {"thumbnails": []})
+    assert (await ask(app, "GET", "/demo/uploads/u-2/thumbnails/1", user="bob"))[0] == 404
+
+
+async def test_the_samples_are_two_uploads(app: Gateway) -> None:
+    async with app.device("ada") as device:
+        assert (await ask(app, "POST", "/demo/samples", {"paced": False}))[0] == 202
+        states = last_states(await told(device, notifications=2))
+    assert {name: state["status"] for name, state in states.items()} == {
+        "parts-list.csv": "complete",
+        "6 images": "complete",
+    }
+
+
+async def test_a_page_that_was_away_gets_the_newest_state_of_each_upload_and_the_rest(app: Gateway) -> None:
+    async with app.device("ada") as device:
+        await ask(app, "POST", "/demo/samples", {"paced": False})
+        messages = await told(device, notifications=2)
+    status, answer = await ask(app, "GET", "/demo/messages")
+    states = last_states(messages).values()
+    assert status == 200
+    assert [m["data"] for m in answer["messages"] if m["type"] == "upload_progress"] == list(states)
+    others = [m for m in messages if m["type"] != "upload_progress"]
+    assert [m for m in answer["messages"] if m["type"] != "upload_progress"] == others
+    assert await ask(app, "GET", "/demo/messages", user="bob") == (200, {"messages": []})
+
+
+async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path: Path, samples: Samples) -> None:
+    carrier = MemoryCarrier()
+    uploads = Uploads(tmp_path, Broadcaster(carrier), pace_seconds=30)
+    uploads.start_samples("ada", samples, is_paced=True)
+    async with asyncio.timeout(10):
+        # Each has begun, and is now at its first rest.
+        while len(carrier.sent) < 4:
+            await asyncio.sleep(0.01)
+    await uploads.close()
+    codes = [message["data"].get("code") for message in carrier.sent_to("ada")]
+    assert codes.count("UPLOAD_INTERRUPTED") == 2
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/demo/messages"])
+@pytest.mark.parametrize(
+    "headers", [{"Host": "parts.example:80"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+)
+async def test_other_names_and_other_sites_pages_are_refused(app: Gateway, path: str, headers: dict[str, str]) -> None:
+    status, answer = await ask(app, "GET", path, **headers)
+    assert (status, answer["code"]) == (403, "NOT_FROM_HERE")
+    status, answer = await ask(app, "POST", "/demo/token", {"name": "ada"}, None, **headers)
+    assert (status, answer["code"]) == (403, "NOT_FROM_HERE")
+
+
+async def test_its_own_page_may_ask(app: Gateway) -> None:
+    assert (await ask(app, "GET", "/demo/messages", Origin=app.url))[0] == 200
+
+
+async def test_without_a_good_token_nothing_is_had(app: Gateway) -> None:
+    for method, path in [("GET", "/demo/messages"), ("POST", "/demo/samples"), ("PUT", "/demo/uploads/u/files/1")]:
+        status, answer = await ask(app, method, path, user=None)
+        assert (status, answer["code"]) == (401, "TOKEN_MISSING")
+        status, answer = await ask(app, method, path, user=None, Authorization="Bearer nonsense")
+        assert (status, answer["code"]) == (401, "TOKEN_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("POST", "/demo/token", {"name": "  "}, "name: got ''; allowed: 1 to 64 characters"),
+        ("POST", "/demo/token", {"name": "x" * 65}, "allowed: 1 to 64 characters"),
+        ("POST", "/demo/token", b"{", "body: got b'{'; allowed: JSON"),
+        ("POST", "/demo/uploads/U_1", {}, "upload id: got 'U_1'; allowed: 1 to 64 of a-z, 0-9 and -"),
+        ("POST", "/demo/uploads/u-1", {"kind": "songs"}, "body: got"),
+        ("POST", "/demo/uploads/u-1", {"kind": "parts"}, "files: got 0; allowed: one parts list"),
+        ("POST", "/demo/uploads/u-1", {"kind": "images"}, "files: got 0; allowed: at least one image"),
+        ("PUT", "/demo/uploads/u-1/files/1", b"x", "name: got ''"),
+        ("PUT", "/demo/uploads/u-1/files/1?name=..", b"x", "name: got '..'"),
+        ("PUT", "/demo/uploads/u-1/files/1?name=a%2Fb.csv", b"x", "name: got 'a/b.csv'"),
+        ("PUT", "/demo/uploads/u-1/files/201?name=a.csv", b"x", "number: got 201; allowed: a number from 1 to 200"),
+    ],
+)
+async def test_what_cannot_be_is_refused_with_a_reason(
+    app: Gateway, method: str, path: str, body: Any, words: str
+) -> None:
+    status, answer = await ask(app, method, path, body)
+    assert status == 400
+    assert words in answer["message"]
+
+
+async def test_a_file_that_is_too_big_is_refused_and_does_not_stay(
+    app: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("examples.parts_upload.web_uploads.MAX_FILE_BYTES", 10)
+    status, answer = await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", b"x" * 11)
+    assert (status, answer["code"]) == (413, "MESSAGE_TOO_BIG")
+    assert not [file for file in (tmp_path / "root").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("settings", [{"dev": False, "api_key": "k"}, {"dev": True, "jwks": "{}"}])
+def test_only_a_gateway_in_development_mode_signs_anybody_in(
+    tmp_path: Path, samples: Samples, settings: dict[str, Any]
+) -> None:
+    secret = None if "jwks" in settings else SECRET
+    with pytest.raises(ConfigError, match="development mode"):
+        WebApp(Settings(port=0, jwt_secret=secret, **settings), tmp_path, samples)
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_page_and_its_assets_are_served(app: Gateway) -> None:
+    status, body, headers = await call(app, "GET", "/", key=None)
+    assert (status, body[:9]) == (200, b"<!doctype")
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-cache"
+    status, body, headers = await call(app, "GET", "/assets/app-1.js", key=None)
+    assert (status, body) == (200, b"run()")
+    assert "immutable" in headers["cache-control"]
+
+
+async def test_a_page_that_was_not_built_is_a_404_that_says_so(tmp_path: Path, samples: Samples) -> None:
+    web = WebApp(Settings(port=0, dev=True, jwt_secret=SECRET), tmp_path, samples, page=tmp_path / "none")
+    async with web.running() as url:
+        app = Gateway(web.node, url)
+        status, answer = await ask(app, "GET", "/", user=None)
+        assert (status, "was not built" in answer["message"]) == (404, True)
+        assert (await ask(app, "GET", "/assets/app.js", user=None))[0] == 404
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+
+def remembered(history: Remembering, user_id: str) -> list[Any]:
+    return [json.loads(bytes(message))["data"] for message in history.messages_of(user_id)]
+
+
+async def test_what_is_remembered_is_bounded_and_the_longest_unchanged_goes_first() -> None:
+    history = Remembering(MemoryCarrier())
+    sender = Broadcaster(history)
+    await sender.broadcast_to_user("ada", create_upload_progress_message("u-1", "a.csv", 0, "Starting…"))
+    for number in range(MESSAGES_PER_USER):
+        if number == 5:
+            await sender.broadcast_to_user("ada", create_upload_progress_message("u-1", "a.csv", 50, "Half"))
+        await sender.broadcast_to_user("ada", create_notification_message("Hello", str(number), "info"))
+    found = remembered(history, "ada")
+    assert len(found) == MESSAGES_PER_USER
+    assert [found[0]["message"], found[4]["message"], found[5]["message"]] == ["1", "Half", "5"]
+    for number in range(USERS):
+        await sender.broadcast_to_user(f"user-{number}", create_message("custom", [1, 2]))
+    assert remembered(history, "ada") == []
+    assert remembered(history, "user-0") == [[1, 2]]
