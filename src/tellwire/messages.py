@@ -7,6 +7,7 @@ In: the `create_*_message` functions, or JSON somebody published. Out: a frozen 
 
 Rules:
 - A message is checked when it is made, whichever way, so one that exists is one that can be sent.
+- It gets its `id` when it is sent, so one that is sent twice is two. With an `id` of its own it is one, however often.
 - It is encoded once, however many devices it goes to, and refused over 128 KiB before anything is sent.
 - The names on the wire are camelCase, as browsers read them; Python's are snake_case.
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.explain import explain
@@ -121,7 +122,7 @@ class Error(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
 class UploadProgressMessage(Struct, frozen=True, tag_field="type", tag="upload_progress", forbid_unknown_fields=True):
     data: UploadProgress
     timestamp: Timestamp = field(default_factory=timestamp)
-    id: Text = field(default_factory=new_message_id)
+    id: Text | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         _require_envelope(self.timestamp, self.id)
@@ -130,7 +131,7 @@ class UploadProgressMessage(Struct, frozen=True, tag_field="type", tag="upload_p
 class NotificationMessage(Struct, frozen=True, tag_field="type", tag="notification", forbid_unknown_fields=True):
     data: Notification
     timestamp: Timestamp = field(default_factory=timestamp)
-    id: Text = field(default_factory=new_message_id)
+    id: Text | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         _require_envelope(self.timestamp, self.id)
@@ -139,7 +140,7 @@ class NotificationMessage(Struct, frozen=True, tag_field="type", tag="notificati
 class ErrorMessage(Struct, frozen=True, tag_field="type", tag="error", forbid_unknown_fields=True):
     data: Error
     timestamp: Timestamp = field(default_factory=timestamp)
-    id: Text = field(default_factory=new_message_id)
+    id: Text | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         _require_envelope(self.timestamp, self.id)
@@ -151,7 +152,7 @@ class CustomMessage(Struct, frozen=True, forbid_unknown_fields=True):
     type: CustomType
     data: Any
     timestamp: Timestamp = field(default_factory=timestamp)
-    id: Text = field(default_factory=new_message_id)
+    id: Text | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if not isinstance(self.type, str) or not _TYPE.fullmatch(self.type):
@@ -263,6 +264,8 @@ def encode_message(message: Message) -> bytes:
         payload = _encoder.encode(message)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidMessage("data", message.data, f"what JSON can carry ({error})") from error
+    if message.id is UNSET:
+        payload = b'%b,"id":"%b"}' % (payload[:-1], new_message_id().encode())
     if len(payload) > MAX_MESSAGE_BYTES:
         raise MessageTooBig(len(payload), MAX_MESSAGE_BYTES)
     return payload
@@ -283,7 +286,7 @@ class MessageDecoder(Generic[Known, Custom]):
         self._custom: msgspec.json.Decoder[Custom] = msgspec.json.Decoder(custom)
 
     def decode(self, payload: bytes) -> Known | Custom:
-        """Read it. A missing `timestamp` or `id` is filled in.
+        """Read it. A missing `timestamp` is filled in.
 
         Raises:
             InvalidMessage: it is not what it must be.
@@ -303,7 +306,7 @@ _messages: Final = MessageDecoder[KnownMessage, CustomMessage](KnownMessage, Cus
 
 
 def decode_message(payload: bytes) -> Message:
-    """Read a message somebody published. A missing `timestamp` or `id` is filled in.
+    """Read a message somebody published. A missing `timestamp` is filled in.
 
     Raises:
         InvalidMessage: it is not a message.
@@ -323,7 +326,8 @@ def require_count(name: str, value: object) -> None:
 def _require_envelope(sent_at: object, message_id: object) -> None:
     if not isinstance(sent_at, str) or not _TIMESTAMP.fullmatch(sent_at):
         raise InvalidMessage("timestamp", sent_at, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
-    _require_text("id", message_id)
+    if message_id is not UNSET:
+        _require_text("id", message_id)
 
 
 def _require_string(name: str, value: object) -> None:

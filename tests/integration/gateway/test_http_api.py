@@ -46,7 +46,7 @@ async def test_publish_reaches_the_user_and_answers_with_the_delivery(gateway: G
         assert list(message) == ["type", "data", "timestamp", "id", "cursor"]
     assert await publish(gateway, {"connection": new_connection_id()}) == (
         200,
-        {"delivered": 0, "gone": 1, "failed": 0},
+        {"delivered": 0, "gone": 1, "failed": 0, "unsent": 0},
     )
 
 
@@ -182,10 +182,10 @@ async def test_in_development_a_web_page_cannot_publish(start_gateway: StartGate
 async def test_a_fault_of_ours_costs_one_line_of_a_batch(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = gateway.node.hub.deliver
 
-    async def faulty(target: Any, payload: bytes) -> Any:
+    async def faulty(target: Any, payload: bytes, key: str | None = None) -> Any:
         if target.user == "crash":
             raise RuntimeError("internal detail")
-        return await deliver(target, payload)
+        return await deliver(target, payload, key)
 
     monkeypatch.setattr(gateway.node.hub, "deliver", faulty)
     users = ("a", "crash", "b")

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection
 
@@ -122,9 +123,10 @@ async def test_a_second_hello_takes_the_place_of_the_first(gateway: Gateway) -> 
 
 async def test_a_message_published_twice_is_delivered_once(gateway: Gateway) -> None:
     message = said(0)
+    once = msgspec.structs.replace(message, id="import-17")
     async with gateway.device() as device:
-        await publish(gateway, message, message, said(1))
-        assert [(await read(device))["data"]["number"] for _ in range(2)] == [0, 1]
+        await publish(gateway, once, once, message, message)
+        assert [(await read(device))["id"] == "import-17" for _ in range(3)] == [True, False, False]
 
 
 async def test_a_client_that_does_not_read_finds_only_the_newest_of_an_upload(start_gateway: StartGateway) -> None:

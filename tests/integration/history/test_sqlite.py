@@ -42,8 +42,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "history.sqlite3"
 
 
-def opened(path: Path, **options: int) -> SqliteHistory:
-    history = SqliteHistory(path, **options)
+def opened(path: Path, max_cached_users: int = 10) -> SqliteHistory:
+    history = SqliteHistory(path, max_cached_users=max_cached_users)
     history.open()
     return history
 
@@ -83,8 +83,8 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twi
         await process.wait()
         for line in (*lines, *rest.splitlines(keepends=True)):
             if line.endswith(b"\n"):
-                user_id, number = line.split()
-                acknowledged[user_id.decode()].append(int(number))
+                whose, number = line.split()
+                acknowledged[whose.decode()].append(int(number))
     history = opened(path)
     for user_id, expected in acknowledged.items():
         epoch = (await history.read(user_id, None)).cursor.rpartition(":")[0]
