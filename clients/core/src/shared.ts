@@ -183,7 +183,7 @@ class Tab implements Client {
     // A lock cannot be both waited for and taken.
     const how = steal ? { steal } : { signal: stay.abort.signal };
     locks.request(name, how, () => this.#lead(stay)).catch(() => this.#loseTheLock(stay));
-    if (!steal) this.#ask();
+    this.#ask();
   }
 
   #leave(): void {
@@ -221,7 +221,6 @@ class Tab implements Client {
   #lead(stay: Stay): Promise<void> {
     if (this.#stay !== stay) return Promise.resolve();
     this.#setSilence();
-    this.#remindAt(undefined);
     const onSign = (listener: (sign: Sign) => void): Unsubscribe => {
       this.#signs.add(listener);
       return () => this.#signs.delete(listener);

@@ -196,10 +196,21 @@ describe("handing over", () => {
     expect(tabs.map(({ listens }) => listens)).toEqual([0, 0, 0]);
   });
 
-  test("a tab that closed may connect again", async () => {
+  test("also not when they were waiting", async () => {
+    const tabs = await connected(2);
+    tabs[0]?.world.socket.ends(1012);
+    await passes(0);
+    tabs[1]?.world.client.close();
+    tabs[0]?.world.client.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("a tab that closed may connect again, and heeds its page again, once", async () => {
     const tabs = await connected(2);
     tabs[0]?.world.client.close();
     tabs[0]?.world.client.connect();
+    tabs[0]?.world.client.connect();
+    expect(tabs[0]?.listens).toBe(2);
     await takesOver(tabs);
     expect(statuses(tabs)).toEqual(["open", "open"]);
     expect(leaders(tabs)).toEqual([false, true]);
@@ -364,6 +375,8 @@ describe("without what it takes", () => {
 
   test.each(["pagehide", "freeze"])("a page gives the lead back on %s", async (name) => {
     const page = new EventTarget();
+    const added = vi.spyOn(page, "addEventListener");
+    const removed = vi.spyOn(page, "removeEventListener");
     vi.stubGlobal("window", page);
     vi.stubGlobal("document", page);
     let isLeading = false;
@@ -384,5 +397,6 @@ describe("without what it takes", () => {
     await passes(0);
     page.dispatchEvent(new Event("pageshow"));
     expect(isLeading).toBe(false);
+    expect(removed.mock.calls).toEqual(added.mock.calls);
   });
 });

@@ -133,7 +133,7 @@ export class LiveSocket extends EventTarget implements WebSocket {
   }
 
   #becomeClosed(code: number, reason: string): void {
-    const wasClean = this.#readyState !== CONNECTING && code !== ABNORMAL;
+    const wasClean = code !== ABNORMAL;
     this.#readyState = CLOSED;
     if (!wasClean) this.dispatchEvent(new Event("error"));
     this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean }));

@@ -52,11 +52,8 @@ export function useWebSocket(
     const next = new LiveSocket({ tokenIn: "query", ...options, url: url ?? defaultUrl(), getToken });
     next.client.on("*", (message) => received.add(message));
     setSocket(next);
-    let isWanted = true;
-    // What is mounted twice in one go, as in React's StrictMode, connects once.
-    queueMicrotask(() => isWanted && next.client.connect());
+    next.client.connect();
     return () => {
-      isWanted = false;
       next.close();
       setSocket(null);
     };

@@ -108,7 +108,7 @@ class _Narrator:
 
 def _words(reason: CloseReason, url: str, renewable: bool) -> str:
     match reason.code:
-        case None if reason.kind == "no_token":
+        case None if reason.kind == "token":
             return f"no token: {reason.message}"
         case None:
             return f"no gateway at {url}: {reason.message}"

@@ -207,7 +207,7 @@ class Client:
 
     async def _token(self, why: Why) -> str:
         try:
-            async with asyncio.timeout(self._timing.token_seconds):
+            async with asyncio.timeout(self._timing.connect_seconds):
                 token = self._get_token(why)
                 if inspect.isawaitable(token):
                     token = await token
@@ -223,7 +223,7 @@ class Client:
 
     async def _live(self, number: int, token: str) -> None:
         try:
-            socket = await open_socket(self._url, token, self._token_in, self._timing.open_seconds)
+            socket = await open_socket(self._url, token, self._token_in, self._timing.connect_seconds)
         except Refused as error:
             self._apply(self._machine.refused(number, error.refusal, self._clock.now()))
             return

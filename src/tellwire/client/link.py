@@ -15,11 +15,12 @@ import msgspec
 
 from tellwire.client.actions import Action, AskToken, Ping, Send, Why
 from tellwire.client.reasons import LastWords
+from tellwire.client.received import ReceivedMessage
 from tellwire.client.timing import Timing
-from tellwire.client.token import expiry_in, expiry_of
+from tellwire.client.token import expiry_of, expiry_told
 
 _PING: Final = b'{"type":"ping"}'
-_TOO_LATE_SECONDS: Final = 1.0
+_RENEW_AGAIN_SECONDS: Final = 1.0
 
 
 class Link:
@@ -51,7 +52,7 @@ class Link:
     def opened(self, now: float) -> None:
         self.is_open = True
         self.opened_at = self._heard_at = self._message_at = now
-        self.replace_at = now + self._timing.replace_seconds * (0.95 + 0.1 * self._jitter())
+        self.replace_at = now + self._timing.replace_seconds * (0.96 + 0.08 * self._jitter())
         self._schedule_renewal(now)
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -98,17 +99,17 @@ class Link:
         """Take note that there is no token to offer."""
         self._schedule_renewal(now)
 
-    def renewed(self, data: object, now: float) -> None:
+    def renewed(self, answer: ReceivedMessage, now: float) -> None:
         """Take note of an `auth_ok`: the connection lives as long as the token that was offered."""
         self._token = self._offered
-        self._expires_at = expiry_in(data) or expiry_of(self._token)
+        self._expires_at = expiry_told(answer, now) or expiry_of(self._token)
         self._schedule_renewal(now)
 
     def _schedule_renewal(self, now: float) -> None:
-        # A token that has expired by our clock, and was accepted all the same, says that our clock is wrong.
         left = (self._expires_at or now) - now
-        margin = min(self._timing.renewal_margin_seconds, left / 2) * (0.5 + 0.5 * self._jitter())
-        self._renew_at = now + left - margin if left > _TOO_LATE_SECONDS else inf
+        early = left - self._timing.renew_seconds * (1 + self._jitter())
+        # A token that has expired by our clock, and was accepted all the same, says that our clock is wrong.
+        self._renew_at = now + max(early, left / 2, _RENEW_AGAIN_SECONDS) if left > 0 else inf
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@
                        └─no_token, refused, unreachable─▶ waiting
     any ─stop, or a verdict of never─▶ closed
 
-There is one current link. While it is open and old it gets a successor; as soon as that is open it is the current one,
-and the old one retires a few seconds later. Meanwhile a message may come twice, and is passed on once, by its id.
+There is one current link. When it has grown old it gets a successor; as soon as that is open it is the current one, and
+the old one retires a few seconds later. A link that gives no sign of life retires at once. What a retiring link still
+brings is passed on; a message may come twice meanwhile, and is passed on once, by its id.
 
 Waits have full jitter: a random time between 0 and a bound that doubles with every failure. It is the first one again
 after a connection has been open for a while, and not at once, so that a server that lets everybody in and falls over is
@@ -151,7 +152,7 @@ class Machine:
             case "pong":
                 return False
             case "auth_ok":
-                link.renewed(message.data, now)
+                link.renewed(message, now)
                 return False
             case "error":
                 link.last_words = last_words(message.data, now) or link.last_words
@@ -205,15 +206,27 @@ class Machine:
 
     def _tick_link(self, link: Link, now: float) -> list[Action]:
         if link.is_silent(now):
-            return [Drop(link.number), *self._ended(link.number, of_silence(), now)]
+            return self._abandon(link, now)
         actions = link.tick(now)
         if now >= link.replace_at and self._successor is None:
             link.replace_at = inf
-            self._seen = self._seen or {}
-            self._forget_at = inf
+            self._watch_for_twins()
             self._successor = self._new_link()
             actions.append(AskToken(self._successor.number, self._successor.why))
         return actions
+
+    def _abandon(self, link: Link, now: float) -> list[Action]:
+        # It may only have been slow. What still comes until the new one is open, and a little later, is not lost.
+        self._watch_for_twins()
+        actions = self._retire() + self._ended(link.number, of_silence(), now)
+        if self.state.status == "closed":
+            return [*actions, Drop(link.number)]
+        self._retiring, self._retire_at = link, now + self._timing.overlap_seconds
+        return actions
+
+    def _watch_for_twins(self) -> None:
+        self._seen = self._seen or {}
+        self._forget_at = inf
 
     def _wake(self, now: float) -> list[Action]:
         self._failures = 0
@@ -222,7 +235,7 @@ class Machine:
         if self._current is None:
             return []
         if self._current.is_open:
-            return self._current.probe(now, self._timing.woken_answer_seconds)
+            return self._current.probe(now, self._timing.wake_seconds)
         # What was under way was so on a network that may be gone.
         return [Drop(self._current.number), *self._begin()]
 
@@ -272,7 +285,7 @@ class Machine:
         return []
 
     def _learn(self, verdict: Verdict) -> None:
-        if verdict.reason.kind != "no_token":
+        if verdict.reason.kind != "token" or verdict.reason.code is not None:
             self._why = "refused" if verdict.reason.kind == "token" else "connect"
 
     def _delay(self, verdict: Verdict) -> float:
@@ -296,8 +309,9 @@ class Machine:
         return [] if link is None else [Close(link.number)]
 
     def _close(self, reason: CloseReason | None) -> list[Action]:
-        links = [link for link in (self._current, self._successor, self._retiring) if link is not None]
+        actions: list[Action] = [] if self._retiring is None else [Drop(self._retiring.number)]
+        links = [link for link in (self._current, self._successor) if link is not None]
         self._current = self._successor = self._retiring = None
         if self.state.status != "closed":
             self.state = ConnectionState("closed", self.state.attempt, None, reason)
-        return [Close(link.number) if link.is_open else Drop(link.number) for link in links]
+        return actions + [Close(link.number) if link.is_open else Drop(link.number) for link in links]

@@ -22,12 +22,11 @@ from tellwire.errors import (
     TokenOfAnotherUser,
 )
 
-Kind = Literal["token", "no_token", "forbidden", "server", "network"]
+Kind = Literal["lost", "server", "token", "final"]
 """What sort of reason it is.
 
-token: the token was refused or has expired. no_token: `get_token` failed. forbidden: the server will not have us, now
-or later. server: it closed, or asked to come back later. network: it could not be reached, or was not heard of any
-more.
+lost: the network or the server did not answer. server: it closed, or refused the handshake, and takes us back. token:
+there was no token, or it was refused. final: coming back is of no use.
 """
 
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
@@ -39,8 +38,9 @@ _CODE: Final = re.compile(r"[A-Z][A-Z_]*")
 class CloseReason:
     """Why there is no connection.
 
-    `code` is the WebSocket close code, or the HTTP status of a handshake that was refused; None when nothing was heard.
-    `error` is the server's name for it, such as `TOKEN_EXPIRED`, if it gave one; `message` is for people.
+    `code` is the WebSocket close code, or the HTTP status of a handshake that was refused; None when there was no
+    connection to close. `error` is the server's name for it, such as `TOKEN_EXPIRED`, if it gave one; `message` is for
+    people.
     """
 
     kind: Kind
@@ -77,11 +77,12 @@ class Rule:
 
 
 _TOKEN: Final = Rule("token", ComeBack.AT_ONCE)
-_FORBIDDEN: Final = Rule("forbidden", ComeBack.NEVER)
+_NO_TOKEN: Final = Rule("token", ComeBack.WITH_BACKOFF)
+_FINAL: Final = Rule("final", ComeBack.NEVER)
 _AT_ONCE: Final = Rule("server", ComeBack.AT_ONCE)
 _LATER: Final = Rule("server", ComeBack.WITH_BACKOFF)
-_LOST: Final = Rule("network", ComeBack.WITH_BACKOFF)
-_SILENT: Final = Rule("network", ComeBack.AT_ONCE)
+_LOST: Final = Rule("lost", ComeBack.WITH_BACKOFF)
+_SILENT: Final = Rule("lost", ComeBack.AT_ONCE)
 
 CLOSE_CODES: Final[Mapping[int, Rule]] = MappingProxyType(
     {
@@ -94,26 +95,27 @@ CLOSE_CODES: Final[Mapping[int, Rule]] = MappingProxyType(
         1009: _LATER,
         1012: _LATER,
         1013: _LATER,
-        4400: _FORBIDDEN,
+        4400: _FINAL,
         4401: _TOKEN,
-        4403: _FORBIDDEN,
+        4403: _FINAL,
     }
 )
 """What a close code means. Any other: come back with backoff."""
 
-_ERRORS: Final[Mapping[str, Rule]] = {
-    TokenMissing.code: _TOKEN,
-    TokenInvalid.code: _TOKEN,
-    TokenExpired.code: _TOKEN,
-    TokenOfAnotherUser.code: _FORBIDDEN,
-    ConnectionUnknown.code: _AT_ONCE,
+# What an `error` before a close with 1000 stands for.
+_MEANT: Final[Mapping[str, int]] = {
+    TokenMissing.code: 4401,
+    TokenInvalid.code: 4401,
+    TokenExpired.code: 4401,
+    TokenOfAnotherUser.code: 4403,
+    ConnectionUnknown.code: 1001,
 }
 
 _REFUSALS: Final[Mapping[str, Rule]] = {
-    **_ERRORS,
-    "BAD_HANDSHAKE": _FORBIDDEN,
-    "ORIGIN_NOT_ALLOWED": _FORBIDDEN,
-    "UPGRADE_REQUIRED": _FORBIDDEN,
+    **{error: CLOSE_CODES[code] for error, code in _MEANT.items()},
+    "BAD_HANDSHAKE": _FINAL,
+    "ORIGIN_NOT_ALLOWED": _FINAL,
+    "UPGRADE_REQUIRED": _FINAL,
 }
 
 # Of servers that give no code: a Lambda authorizer's answers, for one.
@@ -151,15 +153,16 @@ class Refusal:
 def last_words(data: object, now: float) -> LastWords | None:
     """Return what an `error` message says of its connection's end, if it does."""
     match data:
-        case {"code": str(code), "message": str(message)} if code in _ERRORS:
+        case {"code": str(code), "message": str(message)} if code in _MEANT:
             return LastWords(code, message, now)
     return None
 
 
 def of_close(code: int, text: str, words: LastWords | None, now: float) -> Verdict:
-    """Judge a close. `words` are the last that may be the reason, as on AWS."""
+    """Judge a close. `words` are the last that may be its reason, as on AWS: then it counts as what they stand for."""
     if code == 1000 and words is not None and now - words.said_at <= _LAST_WORDS_SECONDS:
-        return _verdict(_ERRORS[words.error], words.message, code, words.error)
+        meant = _MEANT[words.error]
+        return _verdict(CLOSE_CODES[meant], words.message, meant, words.error)
     return _verdict(CLOSE_CODES.get(code, _LATER), text, code, text if _CODE.fullmatch(text) else None)
 
 
@@ -182,7 +185,7 @@ def unreachable(message: str) -> Verdict:
 
 def without_token(message: str) -> Verdict:
     """Judge a `get_token` that failed."""
-    return _verdict(Rule("no_token", ComeBack.WITH_BACKOFF), message)
+    return _verdict(_NO_TOKEN, message)
 
 
 def retry_after(header: str | None, now: float) -> float:

@@ -51,7 +51,7 @@ def can_travel(token: object, token_in: TokenIn) -> bool:
     return isinstance(token, str) and bool(token if token_in == "query" else _SUBPROTOCOL_TOKEN.fullmatch(token))  # noqa: S105 - a place
 
 
-async def open_socket(url: str, token: str, token_in: TokenIn, open_seconds: float) -> ClientConnection:
+async def open_socket(url: str, token: str, token_in: TokenIn, connect_seconds: float) -> ClientConnection:
     """Connect.
 
     Raises:
@@ -67,7 +67,7 @@ async def open_socket(url: str, token: str, token_in: TokenIn, open_seconds: flo
             proxy=None if is_loopback(urlsplit(url).hostname) else True,
             # API Gateway says yes to permessage-deflate and does not keep to what it agreed to.
             compression=None,
-            open_timeout=open_seconds,
+            open_timeout=connect_seconds,
             # The link asks for signs of life itself: it knows when nobody reads.
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_SECONDS,

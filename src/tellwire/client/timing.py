@@ -29,11 +29,8 @@ class Timing:
     settled_seconds: float = 10.0
     """A connection this old was a success: the bound is the first again."""
 
-    token_seconds: float = 30.0
-    """How long `get_token` may take."""
-
-    open_seconds: float = 10.0
-    """How long the handshake may take, TCP and TLS included."""
+    connect_seconds: float = 15.0
+    """How long `get_token` may take, and then how long it may take to connect."""
 
     ping_seconds: float = 20.0
     """A server this quiet is asked for a sign of life, by a WebSocket ping, which costs nothing on AWS."""
@@ -44,14 +41,14 @@ class Timing:
     answer_seconds: float = 5.0
     """A server that gives no sign of life for this long after it was asked is gone."""
 
-    woken_answer_seconds: float = 2.0
+    wake_seconds: float = 2.0
     """The same when the machine has just woken up, and the connection most likely has not survived."""
 
-    renewal_margin_seconds: float = 60.0
-    """A token is renewed half to all of this before it expires, or half of what it has left if that is less."""
+    renew_seconds: float = 60.0
+    """How long before it expires a token is renewed; a random part is added, up to as much again."""
 
     replace_seconds: float = 110 * 60.0
-    """A connection this old, give or take 5 %, is replaced: servers close it after two hours."""
+    """A connection this old, give or take 4 %, is replaced: servers close it after two hours."""
 
     overlap_seconds: float = 5.0
     """How long the old connection stays beside the new one: what was on its way to it alone arrives meanwhile."""

@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from tellwire.client.received import ReceivedMessage
+
 
 class _Claims(Struct):
     exp: float
@@ -26,12 +28,20 @@ def expiry_of(token: str) -> float | None:
         return None
 
 
-def expiry_in(data: object) -> float | None:
-    """Return when the token that an `auth_ok` is about expires, in epoch seconds, if it says so."""
-    match data:
+def expiry_told(auth_ok: ReceivedMessage, now: float) -> float | None:
+    """Return when a token expires by the answer to it, in epoch seconds by the clock that shows `now`."""
+    match auth_ok.data:
         case {"expiresAt": str(text)}:
-            try:
-                return datetime.fromisoformat(text).timestamp()
-            except ValueError:
-                return None
+            expires_at, said_at = _seconds(text), _seconds(auth_ok.timestamp or "")
+            if expires_at is None or said_at is None:
+                return expires_at
+            # Both are times of the server, so what is between them is right even if our clock is not.
+            return now + expires_at - said_at
     return None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

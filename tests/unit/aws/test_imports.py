@@ -1,7 +1,6 @@
 """What a Lambda function loads: every module of its cold start is waited for by somebody."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -33,7 +32,7 @@ print(json.dumps(sorted(heavy | {{name for name in sys.modules if name.startswit
 )
 def test_a_function_loads_nothing_of_what_it_does_not_need(module: str) -> None:
     program = PROGRAM.format(module=module, heavy=HEAVY)
-    ran = subprocess.run([sys.executable, "-c", program], env=dict(os.environ), capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert json.loads(ran.stdout) == []
 
@@ -41,5 +40,5 @@ def test_a_function_loads_nothing_of_what_it_does_not_need(module: str) -> None:
 def test_a_function_begins_without_any_setting() -> None:
     # What is missing is said when it is needed, in the function's own log; SAM and CDK load modules to look at them.
     program = "from tellwire.aws.handlers import connect, default, disconnect\nassert callable(connect)"
-    ran = subprocess.run([sys.executable, "-c", program], env={}, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -127,13 +127,12 @@ async def reached(client: Client, status: str) -> ConnectionState:
     return state
 
 
-async def passes(clock: FakeClock, client: Client, seconds: float) -> None:
-    """Let time pass for a client whose server answers what it says before long."""
+async def passes(clock: FakeClock, client: Client, seconds: float, step_seconds: float = 4.0) -> None:
+    """Let time pass for a client whose server answers its pings, within every step."""
     end = clock.now() + seconds
     while (left := end - clock.now()) > 0:
-        await clock.advance(min(left, 4.0))
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await clock.advance(min(left, step_seconds))
         async with asyncio.timeout(5):
             while any(socket.pending_pings for socket in client._sockets.values()):
                 await asyncio.sleep(0)
+        await asyncio.sleep(0.0005)

@@ -98,10 +98,10 @@ async def has_no_setting(why: Why) -> str:
 )
 async def test_a_token_that_cannot_be_had_is_a_failed_attempt(get_token: Any, words: str) -> None:
     async with scripted() as server:
-        client = client_of(server.url, get_token, timing=Timing(token_seconds=0.02), clock=FakeClock())
+        client = client_of(server.url, get_token, timing=Timing(connect_seconds=0.02), clock=FakeClock())
         async with client:
             state = await reached(client, "waiting")
-            assert state.reason == CloseReason("no_token", words)
+            assert state.reason == CloseReason("token", words)
             assert server.requests == []
 
 
@@ -166,14 +166,14 @@ async def test_nobody_there_is_the_network() -> None:
         gone = server.url
     async with client_of(gone, clock=FakeClock()) as client:
         state = await reached(client, "waiting")
-        assert state.reason == CloseReason("network", "connection refused")
+        assert state.reason == CloseReason("lost", "connection refused")
 
 
 async def test_a_server_that_does_not_answer_the_handshake_is_given_up() -> None:
-    timing = Timing(open_seconds=0.02)
+    timing = Timing(connect_seconds=0.02)
     async with mute(greets=False) as url, client_of(url, timing=timing, clock=FakeClock()) as client:
         state = await reached(client, "waiting")
-        assert state.reason == CloseReason("network", "timed out during opening handshake")
+        assert state.reason == CloseReason("lost", "timed out during opening handshake")
 
 
 async def test_a_server_of_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ async def test_others_are_reached_through_the_proxy(proxy: str, words: str, monk
     monkeypatch.delenv("no_proxy", raising=False)
     async with client_of("https://live.example.com", clock=FakeClock()) as client:
         state = await reached(client, "waiting")
-        assert state.reason == CloseReason("network", words)
+        assert state.reason == CloseReason("lost", words)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ async def test_a_server_that_has_gone_silent_is_left() -> None:
         client.on_state(states.append)
         await clock.advance(0.1)
         assert [state.status for state in states] == ["waiting", "connecting"]
-        assert states[0].reason == CloseReason("network", "no sign of life", 1006)
+        assert states[0].reason == CloseReason("lost", "no sign of life", 1006)
         await reached(client, "open")
 
 

@@ -69,7 +69,7 @@ def test_a_wait_is_anything_from_nothing_to_its_bound() -> None:
 def test_the_reason_stays_until_it_is_open_again() -> None:
     driven = Driven().start().unreachable(1)
     assert driven.state.reason is not None
-    assert driven.state.reason.kind == "network"
+    assert driven.state.reason.kind == "lost"
     driven.passes(1)
     assert driven.status == "connecting"
     assert driven.state.reason is not None
@@ -160,9 +160,11 @@ def test_1000_after_an_error_about_the_token_is_how_aws_says_4401(error: str) ->
     driven = Driven().connected().passes(HOUR)
     assert driven.received(1, message("error", {"code": error, "message": "words"}))
     assert driven.received(1, message("notification"))
+    assert driven.received(1, message("error", {"code": "BAD_ROWS", "message": "an upload's"}))
     driven.closed(1, 1000)
     assert driven.state.reason is not None
-    assert (driven.state.reason.kind, driven.state.reason.error) == ("token", error)
+    assert (driven.state.reason.kind, driven.state.reason.code) == ("token", 4401)
+    assert driven.state.reason.error == error
     assert driven.state.reason.message == "words"
     assert driven.passes(0).why == "refused"
 
@@ -195,7 +197,7 @@ def test_a_connection_that_aws_forgot_comes_back_at_once() -> None:
 def test_a_token_that_cannot_be_had_is_a_failed_attempt() -> None:
     driven = Driven(jitter=1.0).start().no_token(1, "the login page is down")
     assert driven.state.reason is not None
-    assert (driven.state.reason.kind, driven.state.reason.message) == ("no_token", "the login page is down")
+    assert (driven.state.reason.kind, driven.state.reason.message) == ("token", "the login page is down")
     assert driven.wait == 0.5
 
 
@@ -210,8 +212,8 @@ def test_a_token_is_still_refused_after_a_failure_to_get_another() -> None:
 # --- renewal ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_renewed_between_a_minute_and_half_a_minute_before_it_expires() -> None:
-    for jitter, before in ((0.0, 30), (1.0, 60)):
+def test_a_token_is_renewed_between_two_minutes_and_one_before_it_expires() -> None:
+    for jitter, before in ((0.0, 60), (1.0, 120)):
         driven = Driven(jitter=jitter)
         driven.connected(jwt(driven.now + HOUR))
         while not any(isinstance(each, AskToken) for each in driven.asked()):
@@ -302,7 +304,7 @@ def test_what_the_server_will_never_have_is_closed_for_good(code: int) -> None:
     driven = Driven().connected().closed(1, code, "TOKEN_OF_ANOTHER_USER")
     assert driven.status == "closed"
     assert driven.state.reason is not None
-    assert (driven.state.reason.kind, driven.state.reason.code) == ("forbidden", code)
+    assert (driven.state.reason.kind, driven.state.reason.code) == ("final", code)
     assert driven.machine.due is None
 
 
@@ -419,9 +421,37 @@ def test_a_server_that_does_not_answer_for_five_seconds_is_left_at_once() -> Non
     driven.asked()
     driven.passes(0.1)
     assert driven.statuses[2:] == ["waiting", "connecting"]
-    assert driven.asked() == [Drop(1), AskToken(2, "connect")]
+    assert driven.asked() == [AskToken(2, "connect")]
     assert driven.state.reason is not None
-    assert (driven.state.reason.kind, driven.state.reason.message) == ("network", "no sign of life")
+    assert (driven.state.reason.kind, driven.state.reason.message) == ("lost", "no sign of life")
+
+
+def test_a_server_that_was_only_slow_is_still_listened_to_for_a_while() -> None:
+    driven = silent(25).token(2)
+    driven.asked()
+    assert driven.received(1, message("notification", message_id="late"))
+    driven.opened(2)
+    assert driven.machine.speaks(driven.now) == 2
+    assert not driven.received(2, message("notification", message_id="late"))
+    assert driven.passes(5).asked() == [Close(1)]
+    assert not driven.received(1, message("notification"))
+    assert driven.status == "open"
+
+
+def test_two_silent_servers_after_another_leave_one_to_listen_to() -> None:
+    driven = silent(25).token(2).opened(2)
+    driven.passes(1).sleeps(600).passes(2)
+    assert Close(1) in driven.asked()
+    assert driven.received(2, message("notification"))
+    assert not driven.received(1, message("notification"))
+
+
+def test_a_silent_server_may_be_given_up() -> None:
+    driven = Driven(gives_up=lambda reason: reason.kind == "lost").connected()
+    driven.answers = False
+    driven.passes(25)
+    assert driven.status == "closed"
+    assert driven.asked()[-1] == Drop(1)
 
 
 def test_a_program_that_does_not_read_says_nothing_of_the_server() -> None:
@@ -473,6 +503,7 @@ def test_what_was_waited_for_is_tried_on_waking() -> None:
     driven.unreachable(10)
     assert driven.wait == 30
     assert driven.sleeps(12).status == "connecting"
+    assert driven.unreachable(11).wait == 0.5
 
 
 def test_an_attempt_that_was_under_way_is_begun_anew_on_waking() -> None:
@@ -506,7 +537,15 @@ def to_replacement(driven: Driven) -> Driven:
     return driven
 
 
-@pytest.mark.parametrize(("jitter", "minutes"), [(0.0, 104.5), (0.5, 110), (1.0, 115.5)])
+def test_a_replacement_asks_for_any_token_even_if_one_was_refused_before() -> None:
+    driven = Driven().start().token(1).refused(1, 401, "TOKEN_EXPIRED").passes(0).token(2).opened(2)
+    assert driven.why == "refused"
+    driven.asked()
+    driven.passes(2 * HOUR)
+    assert driven.why == "connect"
+
+
+@pytest.mark.parametrize(("jitter", "minutes"), [(0.0, 105.6), (0.5, 110), (1.0, 114.4)])
 def test_a_new_connection_is_begun_before_the_two_hours_are_over(jitter: float, minutes: float) -> None:
     driven = Driven(jitter=jitter).connected()
     to_replacement(driven)
@@ -606,14 +645,14 @@ def test_stop_ends_all_three() -> None:
     driven = Driven(replace_seconds=100, overlap_seconds=1000).connected()
     to_replacement(driven).token(2).opened(2)
     assert AskToken(3, "connect") in driven.passes(120).asked()
-    assert driven.stop().asked() == [Close(2), Drop(3), Close(1)]
+    assert driven.stop().asked() == [Drop(1), Close(2), Drop(3)]
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------
 
 EVENTS = st.one_of(
     st.tuples(st.just("token"), st.sampled_from(["a.b.c", jwt(1_000_050), jwt(1_003_600)])),
-    st.tuples(st.just("no_token"), st.none()),
+    st.tuples(st.just("token"), st.none()),
     st.tuples(st.just("opened"), st.none()),
     st.tuples(st.just("refused"), st.sampled_from([400, 401, 429, 503])),
     st.tuples(st.just("unreachable"), st.none()),

@@ -70,7 +70,7 @@ def test_a_lambda_authorizer_that_says_no_is_about_the_token() -> None:
 
 def test_a_close_has_the_servers_words_and_its_name_for_it() -> None:
     assert of_close(4403, "TOKEN_OF_ANOTHER_USER", None, NOW).reason == CloseReason(
-        "forbidden", "TOKEN_OF_ANOTHER_USER", 4403, "TOKEN_OF_ANOTHER_USER"
+        "final", "TOKEN_OF_ANOTHER_USER", 4403, "TOKEN_OF_ANOTHER_USER"
     )
     assert of_close(1012, "Service restart", None, NOW).reason == CloseReason("server", "Service restart", 1012)
 
@@ -96,9 +96,9 @@ def test_last_words_count_with_1000_only() -> None:
 
 
 def test_a_server_that_is_not_there_is_the_network() -> None:
-    assert unreachable("connection refused").reason == CloseReason("network", "connection refused")
-    assert of_silence().reason == CloseReason("network", "no sign of life", 1006)
-    assert without_token("why").reason == CloseReason("no_token", "why")
+    assert unreachable("connection refused").reason == CloseReason("lost", "connection refused")
+    assert of_silence().reason == CloseReason("lost", "no sign of life", 1006)
+    assert without_token("why").reason == CloseReason("token", "why")
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float) ->
 
 
 def test_the_error_says_why_in_one_line() -> None:
-    refused = ClosedForGood(CloseReason("forbidden", "The token is another user's", 1000, "TOKEN_OF_ANOTHER_USER"))
+    refused = ClosedForGood(CloseReason("final", "The token is another user's", 1000, "TOKEN_OF_ANOTHER_USER"))
     assert str(refused) == (
         "The connection is closed for good: The token is another user's (1000 TOKEN_OF_ANOTHER_USER)"
     )
-    assert str(ClosedForGood(CloseReason("no_token", "none"))) == "The connection is closed for good: none (no_token)"
+    assert str(ClosedForGood(CloseReason("token", "none"))) == "The connection is closed for good: none (token)"

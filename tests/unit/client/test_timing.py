@@ -19,4 +19,4 @@ def test_a_duration_is_more_than_zero(name: str, value: float) -> None:
 def test_the_defaults_fit_the_servers() -> None:
     timing = Timing()
     assert timing.heartbeat_seconds + timing.answer_seconds < IDLE_TIMEOUT_SECONDS
-    assert timing.replace_seconds * 1.05 + timing.token_seconds + timing.open_seconds < MAX_CONNECTION_SECONDS
+    assert timing.replace_seconds * 1.04 + 2 * timing.connect_seconds < MAX_CONNECTION_SECONDS

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tellwire.auth import mint_token
-from tellwire.client.token import expiry_in, expiry_of
+from tellwire.client.received import ReceivedMessage
+from tellwire.client.token import expiry_of, expiry_told
 from tellwire.model import timestamp
 from tests.conftest import SECRET
 from tests.unit.client.driven import jwt
@@ -32,10 +33,18 @@ def test_no_token_is_an_error(token: str) -> None:
     expiry_of(f"a.{token}.c")
 
 
-def test_auth_ok_says_until_when() -> None:
-    assert expiry_in({"expiresAt": timestamp(1_700_000_000.25)}) == 1_700_000_000.25
+def test_auth_ok_says_until_when_and_our_clock_may_be_wrong() -> None:
+    answer = ReceivedMessage("auth_ok", {"expiresAt": timestamp(1_700_003_600.25)}, timestamp(1_700_000_000.25))
+    assert expiry_told(answer, 1_700_000_000.25) == 1_700_003_600.25
+    assert expiry_told(answer, 1_600_000_000) == 1_600_003_600
+
+
+@pytest.mark.parametrize("said_at", [None, "", "now"])
+def test_without_a_time_of_its_own_it_is_taken_at_its_word(said_at: str | None) -> None:
+    answer = ReceivedMessage("auth_ok", {"expiresAt": timestamp(1_700_003_600.25)}, said_at)
+    assert expiry_told(answer, 1_600_000_000) == 1_700_003_600.25
 
 
 @pytest.mark.parametrize("data", [None, {}, [], {"expiresAt": 5}, {"expiresAt": "soon"}])
 def test_another_answer_does_not(data: object) -> None:
-    assert expiry_in(data) is None
+    assert expiry_told(ReceivedMessage("auth_ok", data, timestamp(0)), 0) is None
