@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from tellwire.errors import TellwireError, TokenOfAnotherUser
-from tellwire.limits import WELCOME_PAGE_BYTES
+from tellwire.limits import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS, WELCOME_PAGE_BYTES
 from tellwire.messages import create_error_message, encode_message
 from tellwire.model import Identity, timestamp
 from tellwire.stream import Replay
@@ -158,8 +158,8 @@ class Welcome(Struct, frozen=True, rename="camel"):
     cursor: str
     recovered: bool
     expires_at: str
-    heartbeat_seconds: int
-    rotate_after_seconds: int
+    heartbeat_seconds: int = HEARTBEAT_SECONDS
+    rotate_after_seconds: int = ROTATE_AFTER_SECONDS
 
 
 def welcome(head: Welcome, replay: Replay) -> Iterator[bytes]:

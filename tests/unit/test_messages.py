@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,7 +233,18 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_json_survives_the_way_there_and_back(data: Any) -> None:
     message = create_message("anything", data)
-    assert decode_message(encode_message(message)) == message
+    arrived = decode_message(encode_message(message))
+    assert arrived == msgspec.structs.replace(message, id=arrived.id)
+
+
+def test_a_message_gets_its_id_when_it_is_sent_unless_it_has_one() -> None:
+    message = create_message("anything", 1)
+    first, second = (decode_message(encode_message(message)).id for _ in range(2))
+    assert isinstance(first, str)
+    assert len(first) == 24
+    assert first != second
+    own = msgspec.structs.replace(message, id="import-17")
+    assert decode_message(encode_message(own)) == own
 
 
 @given(st.binary(max_size=200))

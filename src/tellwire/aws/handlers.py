@@ -44,7 +44,9 @@ from tellwire.errors import (
 )
 from tellwire.limits import CONNECTION_SETTLES_SECONDS
 from tellwire.messages import Message, create_message, encode_message
+from tellwire.model import timestamp
 from tellwire.ports import Authenticator, Clock, SystemClock
+from tellwire.stream import Replay
 
 logger = logging.getLogger("tellwire.aws")
 
@@ -201,6 +203,8 @@ class Default:
                     run(client.tell(payload))
                 case session.Reauthenticate(token):
                     run(client.renew(row, token))
+                case session.Recover(cursor):
+                    run(client.welcome(row, cursor))
                 case session.Custom(message_type, data):
                     self._call(self._functions[message_type], data, client, row)
         return _OK
@@ -244,6 +248,18 @@ class _Client:
     async def tell(self, payload: bytes) -> None:
         """Send something back. That the client is gone by now is nobody's fault."""
         await self._management.post(self._connection_id, Payload.of(payload))
+
+    async def welcome(self, row: ConnectionRow, cursor: str | None) -> None:
+        """Say how things stand. Nothing is kept on AWS yet, so who has been here before may have missed something."""
+        head = session.Welcome(
+            row.connection_id,
+            row.user_id,
+            cursor="",
+            recovered=cursor is None,
+            expires_at=timestamp(min(row.expires_at, row.token_expires_at)),
+        )
+        for page in session.welcome(head, Replay(head.recovered, head.cursor, [], [])):
+            await self.tell(page)
 
     async def renew(self, row: ConnectionRow, token: str) -> None:
         """Live by another token from now on."""

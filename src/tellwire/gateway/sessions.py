@@ -12,7 +12,6 @@ from tellwire.gateway.admission import HandshakeLimiter, Network, Origins, clien
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.handshake import Refusal, UpgradeRequest
 from tellwire.gateway.socket import Connection
-from tellwire.limits import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS
 from tellwire.model import timestamp
 from tellwire.ports import Authenticator, Clock, History
 
@@ -110,8 +109,6 @@ class Sessions:
             replay.cursor,
             replay.recovered,
             timestamp(connection.expires_at),
-            HEARTBEAT_SECONDS,
-            ROTATE_AFTER_SECONDS,
         )
         for page in session.welcome(head, replay):
             # One page at a time, however much was missed: the outbox is for what is said now.

@@ -148,6 +148,13 @@ async def test_the_conversation_is_the_gateways(stack: Stack) -> None:
         assert (await ask(device, {"type": "ping"}))["type"] == "pong"
 
 
+async def test_hello_is_answered_although_nothing_is_kept(stack: Stack) -> None:
+    async with stack.device() as device:
+        welcome = (await ask(device, {"type": "hello"}))["data"]
+        assert (welcome["userId"], welcome["recovered"], welcome["last"]) == ("user-1", True, True)
+        assert (await ask(device, {"type": "hello", "cursor": "x:1"}))["data"]["recovered"] is False
+
+
 async def test_a_new_token_moves_the_expiry(stack: Stack) -> None:
     async with stack.device(ttl_seconds=10) as device:
         answer = await ask(device, {"type": "auth", "token": stack.token(ttl_seconds=3600)})
@@ -230,7 +237,7 @@ async def test_a_function_answers_messages_of_its_type(stack: Stack) -> None:
         assert (await ask(device, {"type": "slow", "data": [1]}))["data"] == [1]
         await device.send('{"type": "silent"}')
         unknown = await ask(device, {"type": "other"})
-        assert "ping, auth, rename, slow, silent" in unknown["data"]["message"]
+        assert "ping, auth, hello, rename, slow, silent" in unknown["data"]["message"]
 
 
 async def test_what_a_function_refuses_the_client_is_told(stack: Stack) -> None:

@@ -30,7 +30,7 @@ async def until_complete(device: ClientConnection) -> list[dict[str, Any]]:
 async def test_the_environment_names_the_gateway(producer: Gateway) -> None:
     async with producer.device() as device:
         assert await tellwire.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
-        assert (await read(device))["id"] == HELLO.id
+        assert (await read(device))["data"]["title"] == HELLO.data.title
 
 
 async def test_progress_reaches_two_devices_from_0_to_100(producer: Gateway) -> None:
