@@ -24,7 +24,8 @@ class FakeLocks {
         new Promise((resolve, reject) => {
           const request = { tab, run, resolve: () => resolve(undefined), reject };
           if (steal) {
-            this.#held.get(name)?.reject(abortError());
+            const robbed = this.#held.get(name);
+            robbed?.tab.run(() => robbed.reject(abortError()));
             this.#grant(name, request);
             return;
           }
@@ -71,15 +72,16 @@ class FakeLocks {
     this.#held.set(name, request);
     request.tab.run(async () => {
       await request.run();
-      this.#release(name, request);
-      request.resolve();
+      // What was taken from a tab is not its own to give back.
+      if (this.#release(name, request)) request.resolve();
     });
   }
 
-  #release(name: string, request: Request): void {
-    if (this.#held.get(name) !== request) return;
+  #release(name: string, request: Request): boolean {
+    if (this.#held.get(name) !== request) return false;
     this.#held.delete(name);
     this.#next(name);
+    return true;
   }
 }
 
@@ -166,10 +168,16 @@ export class BrowserTab {
     this.hangs();
   }
 
-  wakes(): void {
+  /** Go on after it hung. */
+  goesOn(): void {
     const backlog = this.#backlog ?? [];
     this.#backlog = undefined;
     for (const task of backlog) this.run(task);
+  }
+
+  /** Be told to be no longer frozen. */
+  wakes(): void {
+    this.goesOn();
     this.world.shows("wake");
   }
 

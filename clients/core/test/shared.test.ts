@@ -119,6 +119,17 @@ describe("sharing", () => {
     expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
     await passes(1);
     expect(statuses(tabs)).toEqual(["connecting", "connecting"]);
+    // The leader's timer, and the follower's that watches it.
+    expect(vi.getTimerCount()).toBe(2);
+  });
+
+  test("a follower does not remind a leader that waits for the network", async () => {
+    const tabs = await connected(2);
+    const leader = tabs[0]?.world as World;
+    leader.isOnline = false;
+    leader.socket.ends();
+    await passes(10_000);
+    expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
   });
 
   test("a reminder of a wait that is over is too late", async () => {
@@ -168,6 +179,17 @@ describe("handing over", () => {
     tabs[1]?.world.socket.says(PROGRESS);
     await passes(0);
     expect(tabs.map(({ world }) => world.messages.length)).toEqual([0, 1, 1]);
+  });
+
+  test("a message that both connections bring is passed on once", async () => {
+    const tabs = await connected(3);
+    tabs[0]?.world.socket.says(PROGRESS);
+    await passes(0);
+    tabs[0]?.world.client.close();
+    await takesOver(tabs);
+    tabs[1]?.world.socket.says(PROGRESS);
+    await passes(0);
+    expect(tabs.map(({ world }) => world.messages.length)).toEqual([1, 1, 1]);
   });
 
   test("when the leader dies, too", async () => {
@@ -248,7 +270,8 @@ describe("handing over", () => {
   });
 
   test("a leader that hangs loses the lead to a tab that woke up, within four seconds", async () => {
-    const tabs = await connected(3);
+    const browser = new Browser();
+    const tabs = await connected(3, browser);
     tabs[0]?.hangs();
     tabs[1]?.world.shows("wake");
     await passes(2_999);
@@ -257,6 +280,7 @@ describe("handing over", () => {
     await takesOver(tabs);
     expect(leaders(tabs)).toEqual([false, true, false]);
     expect(statuses(tabs).slice(1)).toEqual(["open", "open"]);
+    expect(browser.channels.size).toBe(3);
   });
 
   test("a leader that hangs loses the lead after a minute of silence, to one tab", async () => {
@@ -287,7 +311,7 @@ describe("handing over", () => {
     tabs[1]?.world.shows("wake");
     await passes(3_000);
     await takesOver(tabs);
-    tabs[0]?.wakes();
+    tabs[0]?.goesOn();
     await passes(0);
     expect(tabs[0]?.world.socket.closedWith).toBe(1000);
     expect([statuses(tabs), leaders(tabs)]).toEqual([
@@ -297,6 +321,18 @@ describe("handing over", () => {
     tabs[1]?.world.client.close();
     await passes(0);
     expect(leaders(tabs)).toEqual([true, false]);
+  });
+
+  test("a tab that closes as it loses the lead stays closed", async () => {
+    const browser = new Browser();
+    const tabs = await connected(2, browser);
+    tabs[0]?.hangs();
+    tabs[1]?.world.shows("wake");
+    await passes(3_000);
+    tabs[0]?.world.client.close();
+    tabs[0]?.goesOn();
+    await takesOver(tabs);
+    expect([statuses(tabs), browser.channels.size]).toEqual([["closed", "open"], 1]);
   });
 
   test("a new tab does not wait for a leader that hangs", async () => {
