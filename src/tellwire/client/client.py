@@ -223,7 +223,7 @@ class Client:
 
     async def _live(self, number: int, token: str) -> None:
         try:
-            socket = await open_socket(self._url, token, self._token_in, self._timing.connect_seconds)
+            socket = await open_socket(self._url, token, self._token_in, self._timing.connect_seconds, self._clock)
         except Refused as error:
             self._apply(self._machine.refused(number, error.refusal, self._clock.now()))
             return

@@ -313,5 +313,5 @@ class Machine:
         links = [link for link in (self._current, self._successor) if link is not None]
         self._current = self._successor = self._retiring = None
         if self.state.status != "closed":
-            self.state = ConnectionState("closed", self.state.attempt, None, reason)
+            self.state = ConnectionState("closed", 0, None, reason)
         return actions + [Close(link.number) if link.is_open else Drop(link.number) for link in links]

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import re
-import time
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -17,6 +16,7 @@ from websockets.typing import Subprotocol
 from tellwire.client.reasons import Refusal, retry_after
 from tellwire.limits import CLOSE_TIMEOUT_SECONDS, MAX_FRAME_BYTES
 from tellwire.model import is_loopback
+from tellwire.ports import Clock
 from tellwire.session import SUBPROTOCOL
 
 TokenIn = Literal["subprotocol", "query"]
@@ -51,7 +51,9 @@ def can_travel(token: object, token_in: TokenIn) -> bool:
     return isinstance(token, str) and bool(token if token_in == "query" else _SUBPROTOCOL_TOKEN.fullmatch(token))  # noqa: S105 - a place
 
 
-async def open_socket(url: str, token: str, token_in: TokenIn, connect_seconds: float) -> ClientConnection:
+async def open_socket(
+    url: str, token: str, token_in: TokenIn, connect_seconds: float, clock: Clock
+) -> ClientConnection:
     """Connect.
 
     Raises:
@@ -74,7 +76,7 @@ async def open_socket(url: str, token: str, token_in: TokenIn, connect_seconds: 
             logger=_protocol_logger,
         )
     except InvalidStatus as refused:
-        raise Refused(_refusal(refused)) from refused
+        raise Refused(_refusal(refused, clock.now())) from refused
     except (OSError, EOFError, WebSocketException, ImportError) as error:
         raise Unreachable(_reason(error)) from error
 
@@ -113,11 +115,11 @@ def close_of(closed: ConnectionClosed) -> tuple[int, str]:
     return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 
 
-def _refusal(refused: InvalidStatus) -> Refusal:
+def _refusal(refused: InvalidStatus, now: float) -> Refusal:
     response = refused.response
     wait = 0.0
     if response.status_code in (429, 503):
-        wait = retry_after(response.headers.get("Retry-After"), time.time())
+        wait = retry_after(response.headers.get("Retry-After"), now)
     try:
         answer: Any = msgspec.json.decode(response.body or b"")
         return Refusal(response.status_code, str(answer["code"]), str(answer["message"]), wait)

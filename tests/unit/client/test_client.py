@@ -146,11 +146,11 @@ async def test_tokens_are_never_logged(token_in: str, caplog: pytest.LogCaptureF
 # --- handshakes that fail ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_is_kept_to(status: int) -> None:
-    clock = FakeClock()
+@pytest.mark.parametrize(("status", "after"), [(429, "7"), (503, "Tue, 14 Nov 2023 22:13:27 GMT")])
+async def test_retry_after_is_kept_to(status: int, after: str) -> None:
+    clock = FakeClock(1_700_000_000.0)
     async with scripted() as server:
-        server.answers = [answer(status, {"code": "RESTARTING", "message": "come back"}, Retry_After="7")]
+        server.answers = [answer(status, {"code": "RESTARTING", "message": "come back"}, Retry_After=after)]
         async with client_of(server.url, clock=clock, jitter=lambda: 1.0) as client:
             state = await reached(client, "waiting")
             assert state.reason == CloseReason("server", "come back", status, "RESTARTING")

@@ -199,6 +199,7 @@ def test_a_token_that_cannot_be_had_is_a_failed_attempt() -> None:
     assert driven.state.reason is not None
     assert (driven.state.reason.kind, driven.state.reason.message) == ("token", "the login page is down")
     assert driven.wait == 0.5
+    assert driven.passes(1).why == "connect"
 
 
 def test_a_token_is_still_refused_after_a_failure_to_get_another() -> None:
@@ -263,6 +264,17 @@ def test_a_renewal_that_fails_is_tried_again_a_few_times_before_the_token_expire
             tries += 1
     assert 3 <= tries <= 10
     assert driven.status == "open"
+
+
+def test_a_renewal_is_tried_at_most_once_a_second() -> None:
+    driven = Driven()
+    driven.connected(jwt(driven.now + 5))
+    tries = 0
+    for _ in range(500):
+        if AskToken(1, "renew") in driven.passes(0.01).asked():
+            driven.no_token(1)
+            tries += 1
+    assert tries == 4
 
 
 def test_keys_that_are_unavailable_change_nothing_and_auth_comes_again() -> None:
@@ -439,9 +451,11 @@ def test_a_server_that_was_only_slow_is_still_listened_to_for_a_while() -> None:
 
 
 def test_two_silent_servers_after_another_leave_one_to_listen_to() -> None:
-    driven = silent(25).token(2).opened(2)
-    driven.passes(1).sleeps(600).passes(2)
-    assert Close(1) in driven.asked()
+    driven = Driven(overlap_seconds=1000).connected()
+    driven.answers = False
+    driven.passes(25).token(2).opened(2)
+    driven.asked()
+    assert driven.passes(25).asked()[-2:] == [Close(1), AskToken(3, "connect")]
     assert driven.received(2, message("notification"))
     assert not driven.received(1, message("notification"))
 
