@@ -28,6 +28,15 @@ def timestamp(seconds: float | None = None) -> str:
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+def is_text(value: str) -> bool:
+    """Tell whether a string can be written down: half a character, as JSON may hold one, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_loopback(host: str | None) -> bool:
     """Tell whether a host name or address is this machine's own."""
     try:
@@ -92,6 +101,8 @@ class Target(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
 def _require_id(name: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise InvalidMessage(name, value, "a non-empty string")
+    if not value.isascii() and not is_text(value):
+        raise InvalidMessage(name, value, "text that UTF-8 can carry")
 
 
 class Delivery(Struct, frozen=True):

@@ -64,6 +64,8 @@ def test_the_four_targets_are_read_and_written_the_same(text: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"user": "half a character: \ud800"},
+        {"connections": ("a", "\ud800")},
         {},
         {"user": "u", "all": True},
         {"user": ""},

@@ -13,7 +13,7 @@ from jwt.types import Options
 
 from tellwire.errors import ConfigError, TokenExpired, TokenInvalid, TokenMissing
 from tellwire.limits import MIN_SECRET_BYTES
-from tellwire.model import Identity
+from tellwire.model import Identity, is_text
 from tellwire.ports import Clock, SystemClock
 
 # The claims are checked here, on our clock and with our errors; PyJWT checks the signature.
@@ -108,8 +108,8 @@ class JwtAuthenticator:
         now = self._clock.now()
         expires_at, not_before = _time(claims, "exp"), _time(claims, "nbf", 0.0)
         subject = claims.get("sub")
-        if not isinstance(subject, str) or not subject:
-            raise TokenInvalid("its sub is missing: it names no user")
+        if not isinstance(subject, str) or not subject or not is_text(subject):
+            raise TokenInvalid("its sub is missing or no text: it names no user")
         self._rules.check(claims)
         if now >= expires_at:
             raise TokenExpired

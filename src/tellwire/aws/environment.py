@@ -3,8 +3,8 @@
 CONNECTIONS_TABLE_NAME                      the table
 WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
 AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
-AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI, AWS_ENDPOINT_URL
-                                            other places than AWS's own, as SDKs have them
+AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another place than AWS's own, as SDKs have it
+AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI    the same for the management API; a URL for all services has no stage in it
 AWS_CA_BUNDLE                               certificates to trust
 """
 
@@ -59,7 +59,6 @@ def open_management(
     url = (
         _endpoint(environ, "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
         or environ.get(MANAGEMENT_ENDPOINT, "").strip()
-        or _endpoint(environ, "AWS_ENDPOINT_URL")
         or endpoint
     )
     if not url:

@@ -111,6 +111,10 @@ class _Common(Struct, frozen=True):
     key: hmac.HMAC
     authorization: str
 
+    def __repr__(self) -> str:
+        # The headers may hold a session's token.
+        return f"_Common({self.signed_at!r}, …)"
+
 
 class Signer:
     """Signs requests to one service in one region.

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from tellwire.errors import GatewayRefused, GatewayUnreachable, InvalidMessage
+from tellwire.errors import GatewayRefused, GatewayUnreachable
 from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, http_base_url
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
 from tellwire.model import ConnectionInfo, Delivery, Target, require_api_key
@@ -63,10 +63,7 @@ class HttpCarrier:
         self._client = HttpClient(self.url, min(_ATTEMPT_SECONDS, timeout_seconds), headers)
 
     async def deliver(self, target: Target, payload: bytes) -> Delivery:
-        try:
-            body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
-        except UnicodeEncodeError as error:
-            raise InvalidMessage("target", target, "text that UTF-8 can carry") from error
+        body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
         return await self._call(_delivery, "POST", "/v1/publish", body)
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:

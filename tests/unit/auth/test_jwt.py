@@ -55,6 +55,7 @@ async def test_an_empty_token_is_missing() -> None:
         {"sub": None},
         {"sub": ""},
         {"sub": 5},
+        {"sub": "half a character: \ud800"},
         {"exp": None},
         {"exp": "tomorrow"},
         {"exp": True},

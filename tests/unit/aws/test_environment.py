@@ -168,25 +168,20 @@ async def test_a_services_own_setting_goes_before_everything(start_service: Star
     assert [asked.target for asked in service.asked] == ["/", "/local/@connections/c"]
 
 
-async def test_the_setting_for_all_services_is_for_both(start_service: StartService) -> None:
+async def test_the_setting_for_all_services_is_for_the_table(start_service: StartService) -> None:
     service = await start_service(FOUND)
-    environ = {**TABLE, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": service.url}
-    await ask_table(environ)
-    await ask_management(environ, "http://127.0.0.1:9/event")
-    assert [asked.target for asked in service.asked] == ["/", "/@connections/c"]
+    await ask_table({**TABLE, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": service.url})
+    assert [asked.target for asked in service.asked] == ["/"]
 
 
-async def test_the_apis_address_goes_before_the_setting_for_all_services(start_service: StartService) -> None:
+async def test_the_setting_for_all_services_has_no_stage_and_leads_to_no_api(start_service: StartService) -> None:
     service = await start_service(FOUND)
-    await ask_management(
-        {
-            **KEYS,
-            "AWS_REGION": "eu-west-1",
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-            "WEBSOCKET_API_ENDPOINT": f"{service.url}/prod",
-        }
-    )
-    assert service.asked[0].target == "/prod/@connections/c"
+    environ = {**KEYS, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    await ask_management({**environ, "WEBSOCKET_API_ENDPOINT": f"{service.url}/prod"})
+    await ask_management(environ, f"{service.url}/event")
+    assert [asked.target for asked in service.asked] == ["/prod/@connections/c", "/event/@connections/c"]
+    with pytest.raises(ConfigError, match="WEBSOCKET_API_ENDPOINT: not set"):
+        await ask_management(environ)
 
 
 @pytest.mark.parametrize(("value", "is_ignored"), [("true", True), ("TRUE", True), ("false", False), ("", False)])
@@ -304,7 +299,8 @@ async def test_where_an_endpoint_names_no_region_the_environment_does(start_serv
 async def test_a_bundle_of_certificates_is_trusted_by_both(start_service: StartService, tmp_path: Path) -> None:
     context, bundle = make_authority(tmp_path)
     service = await start_service(FOUND, tls=context)
-    environ = {**TABLE, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": service.url}
+    names = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
+    environ = {**TABLE, "AWS_REGION": "eu-west-1", **dict.fromkeys(names, service.url)}
     for ask in (ask_table, ask_management):
         await ask({**environ, "AWS_CA_BUNDLE": str(bundle)})
         with pytest.raises(AwsUnreachable, match="certificate"):
