@@ -136,11 +136,8 @@ export class TellwireClient implements Client {
   }
 
   #drop(link: number): void {
-    const socket = this.#sockets.get(link);
+    this.#sockets.get(link)?.close(1000);
     this.#sockets.delete(link);
-    if (socket === undefined) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(1000);
   }
 
   #pass(message: AnyMessage): void {
