@@ -30,7 +30,8 @@ function usePaused(text: string, pauseMs: number): string {
   const saidAt = useRef(0);
   useEffect(() => {
     const say = (): void => {
-      saidAt.current = Date.now();
+      // Silence does not count.
+      if (text !== "") saidAt.current = Date.now();
       setSaid(text);
     };
     const timer = setTimeout(say, Math.max(0, saidAt.current + pauseMs - Date.now()));

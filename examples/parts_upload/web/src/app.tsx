@@ -16,10 +16,10 @@ export function App(): ReactElement {
 }
 
 function SignedIn({ user }: { user: string }): ReactElement {
-  const [{ api, client }] = useState(() => connectionOf(user));
+  const [{ api, client, isOld }] = useState(() => connectionOf(user));
   return (
     <TellwireProvider client={client}>
-      <Desk api={api} />
+      <Desk api={api} isOld={isOld} />
     </TellwireProvider>
   );
 }
@@ -29,5 +29,6 @@ function connectionOf(user: string) {
   const { environment } = network;
   // A gateway answers on every path; this one can be told from the development server's own.
   const shared = sharedClient({ url: "/live", user, getToken: api.token, environment });
-  return { api, client: new CatchingUp(shared, () => api.messages()) };
+  const client = new CatchingUp(shared, () => api.messages());
+  return { api, client, isOld: (id: string) => client.wasThereBefore(id) };
 }

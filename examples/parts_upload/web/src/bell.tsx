@@ -14,14 +14,13 @@ export function Bell(): ReactElement {
     setOpen(false);
     button.current?.focus();
   };
-  useOutsidePress(root, isOpen, () => setOpen(false));
+  useWhileOpen(root, isOpen, close, () => setOpen(false));
   // What comes while the list is open is read there.
   useEffect(() => {
     if (isOpen && unread > 0) markAllRead();
   }, [isOpen, unread, markAllRead]);
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: Escape closes from wherever inside the focus is
-    <div className="bell" ref={root} onKeyDown={({ key }) => key === "Escape" && isOpen && close()}>
+    <div className="bell" ref={root}>
       <button
         ref={button}
         type="button"
@@ -47,11 +46,17 @@ export function Bell(): ReactElement {
 
 function List(): ReactElement {
   const { notifications, dismiss } = useNotifications();
-  if (notifications.length === 0) return <p className="quiet">No notifications.</p>;
+  const list = useRef<HTMLOListElement>(null);
+  const dismissAndStay = (id: string): void => {
+    dismiss(id);
+    // The button that had the focus goes with its line.
+    list.current?.focus();
+  };
   return (
-    <ol>
+    <ol ref={list} tabIndex={-1} aria-label={notifications.length === 0 ? "No notifications" : "Newest first"}>
+      {notifications.length === 0 && <li className="quiet">No notifications.</li>}
       {notifications.map((each) => (
-        <Line key={each.id} notification={each} dismiss={dismiss} />
+        <Line key={each.id} notification={each} dismiss={dismissAndStay} />
       ))}
     </ol>
   );
@@ -86,13 +91,26 @@ function Line({ notification, dismiss }: LineProps): ReactElement {
   );
 }
 
-function useOutsidePress(root: { readonly current: HTMLElement | null }, isOn: boolean, act: () => void): void {
+/** Close on Escape, or when somebody presses elsewhere, which then gets the focus. */
+function useWhileOpen(
+  root: { readonly current: HTMLElement | null },
+  isOpen: boolean,
+  close: () => void,
+  leave: () => void,
+): void {
   useEffect(() => {
-    if (!isOn) return;
+    if (!isOpen) return;
     const press = ({ target }: PointerEvent): void => {
-      if (!root.current?.contains(target as Node)) act();
+      if (!root.current?.contains(target as Node)) leave();
+    };
+    const key = (event: KeyboardEvent): void => {
+      if (event.key === "Escape") close();
     };
     document.addEventListener("pointerdown", press);
-    return () => document.removeEventListener("pointerdown", press);
+    document.addEventListener("keydown", key);
+    return () => {
+      document.removeEventListener("pointerdown", press);
+      document.removeEventListener("keydown", key);
+    };
   });
 }

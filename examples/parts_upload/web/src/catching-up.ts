@@ -9,6 +9,7 @@ export class CatchingUp implements Client {
   #client: Client;
   #load: () => Promise<AnyMessage[]>;
   #listeners = new Map<MessageType, Set<Listener>>();
+  #before: ReadonlySet<string> | undefined;
 
   constructor(client: Client, load: () => Promise<AnyMessage[]>) {
     this.#client = client;
@@ -48,9 +49,16 @@ export class CatchingUp implements Client {
     this.#client.close();
   }
 
+  /** Whether the message with this id was there before this client. */
+  wasThereBefore(id: string): boolean {
+    return this.#before?.has(id) ?? false;
+  }
+
   async #catchUp(): Promise<void> {
     // Without an answer the connection is about to be lost again, and then made again.
-    const messages = await this.#load().catch(() => []);
+    const messages = await this.#load().catch(() => undefined);
+    if (messages === undefined) return;
+    this.#before ??= new Set(messages.map(({ id }) => id ?? ""));
     for (const message of messages) {
       for (const listener of this.#listeners.get(message.type) ?? []) listener(message as never);
     }

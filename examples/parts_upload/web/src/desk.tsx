@@ -16,7 +16,13 @@ import { useTitle } from "./use-title.ts";
 import { setUser } from "./user.ts";
 import { type Problem, problemIn } from "./words.ts";
 
-export function Desk({ api }: { api: Api }): ReactElement {
+interface Props {
+  api: Api;
+  /** Whether a notification is older than the page. */
+  isOld: (id: string) => boolean;
+}
+
+export function Desk({ api, isOld }: Props): ReactElement {
   const problems = useProblems();
   const sending = useSending(api);
   useTitle();
@@ -41,7 +47,7 @@ export function Desk({ api }: { api: Api }): ReactElement {
           <OtherDevices user={api.user} />
         </aside>
       </main>
-      <Toasts />
+      <Toasts isOld={isOld} />
       <Announcer />
     </>
   );

@@ -15,15 +15,13 @@ export const ICONS: Record<ReceivedNotification["severity"], IconName> = {
   error: "alert",
 };
 
-export function Toasts(): ReactElement {
+/** `isOld` tells which notifications were there before the page: those are in the list only. */
+export function Toasts({ isOld }: { isOld: (id: string) => boolean }): ReactElement {
   const { notifications } = useNotifications();
-  const [openedAt] = useState(Date.now);
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const [isHeld, setHeld] = useState(false);
   const close = (id: string): void => setClosed((before) => new Set(before).add(id));
-  // What is older than the page is in the list only.
-  const fresh = notifications.filter(({ timestamp }) => Date.parse(timestamp) > openedAt - 1_000);
-  const open = fresh.filter(({ id, isRead }) => !isRead && !closed.has(id));
+  const open = notifications.filter(({ id, isRead }) => !isRead && !closed.has(id) && !isOld(id));
   const shown = open.slice(0, SHOWN);
   return (
     <section className="toasts" aria-label="New messages">

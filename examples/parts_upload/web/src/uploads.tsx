@@ -65,7 +65,7 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
           aria-valuenow={Math.round(progress)}
           aria-valuetext={`${Math.round(progress)} percent. ${message}`}
         >
-          <div className="fill" style={{ inlineSize: `${progress}%` }} />
+          <div className="fill" style={{ translate: `${progress - 100}%` }} />
         </div>
         <span className="percent" aria-hidden="true">
           {Math.floor(progress)} %
