@@ -1,0 +1,266 @@
+"""The page, as people use it."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from tellwire import create_upload_progress_message
+from tests.browser.conftest import (
+    PHONE,
+    SECONDS,
+    OpenBrowser,
+    Site,
+    StartSite,
+    hello,
+    is_complete,
+    is_live,
+    is_shown,
+    processes_of,
+    signed_in,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PARTS = "Part;Qty\n3001;4\n;5\n3002;x\n3003;y\n"
+
+
+async def texts(page: Page, selector: str) -> list[str]:
+    return [text.strip() for text in await page.locator(selector).all_inner_texts()]
+
+
+# --- uploads ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_samples_go_to_100_with_toasts_row_errors_by_cause_and_thumbnails(
+    site: Site, window: BrowserContext
+) -> None:
+    page = await signed_in(window, site)
+    await page.get_by_role("button", name="Use the sample files").click()
+    bar = page.get_by_role("progressbar", name="parts-list-1000.csv")
+    await bar.wait_for()
+    await is_complete(page, 2)
+    assert await bar.get_attribute("aria-valuenow") == "100"
+    assert sorted(await texts(page, ".percent")) == ["100 %", "100 %"]
+    await is_shown(page, "parts-list-1000.csv: 990 parts imported, 10 rows left out")
+    await is_shown(page, "6 images: 5 thumbnails made, 1 image left out")
+    await page.get_by_text("10 of 1,000 rows were left out").click()
+    causes = await texts(page, ".left-out[open] li")
+    assert len(causes) == 5
+    assert any(cause.startswith("2") and "it has no part number" in cause and "rows" in cause for cause in causes)
+    await page.get_by_role("img", name="Thumbnail 5").wait_for()
+
+
+async def test_files_that_are_chosen_are_uploaded_and_what_is_neither_is_said(
+    site: Site, window: BrowserContext, tmp_path: Path
+) -> None:
+    page = await signed_in(window, site)
+    (tmp_path / "mine.csv").write_text(PARTS)
+    (tmp_path / "letter.csv").write_text("Dear Ada\n")
+    (tmp_path / "song.mp3").write_bytes(b"la")
+    files = [tmp_path / name for name in ("mine.csv", "letter.csv", "song.mp3")]
+    await page.get_by_label("Choose files").set_input_files(files)
+    await page.get_by_role("alert").get_by_text("song.mp3 is neither a CSV file nor an image.").wait_for()
+    mine = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="mine.csv"))
+    await mine.get_by_text("Complete", exact=True).wait_for()
+    await mine.get_by_text("3 of 4 rows were left out").wait_for()
+    letter = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="letter.csv"))
+    await letter.get_by_text("Failed", exact=True).wait_for()
+    await letter.get_by_text("The first row must name the columns").wait_for()
+
+
+async def test_files_can_be_dropped(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    files = await page.evaluate_handle(
+        "text => { const all = new DataTransfer(); all.items.add(new File([text], 'dropped.csv')); return all }", PARTS
+    )
+    await page.dispatch_event(".zone", "drop", {"dataTransfer": files})
+    await is_complete(page)
+    assert await texts(page, ".upload h2") == ["dropped.csv"]
+
+
+async def test_a_file_that_cannot_be_sent_is_said(site: Site, window: BrowserContext, tmp_path: Path) -> None:
+    page = await signed_in(window, site)
+    (tmp_path / "mine.csv").write_text(PARTS)
+    await page.get_by_role("switch", name="Kill the network").click()
+    await page.get_by_label("Choose files").set_input_files(tmp_path / "mine.csv")
+    await page.get_by_text("mine.csv could not be sent: there is no network.").wait_for()
+    assert await page.locator(".upload").count() == 0
+
+
+async def test_notifications_are_counted_listed_read_and_dismissed(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    for title in ("One", "Two"):
+        await site.tell("ada", hello(title))
+    bell = page.get_by_role("button", name="Notifications, 2 unread")
+    await bell.click()
+    assert await texts(page, "#notifications b") == ["Two", "One"]
+    # What is in the list is not also in the corner.
+    await page.locator(".toast").first.wait_for(state="detached")
+    await page.get_by_role("button", name="Dismiss: Two").click()
+    assert await texts(page, "#notifications b") == ["One"]
+    await page.keyboard.press("Escape")
+    bell = page.get_by_role("button", name="Notifications", exact=True)
+    assert await bell.get_attribute("aria-expanded") == "false"
+    assert await bell.evaluate("button => button === document.activeElement")
+
+
+# --- other tabs and devices -------------------------------------------------------------------------------------------
+
+
+async def test_a_phone_sees_the_same(site: Site, window: BrowserContext, open_browser: OpenBrowser) -> None:
+    page = await signed_in(window, site)
+    phone = await signed_in(await open_browser(viewport=PHONE), site)
+    assert len(await site.until_connected("ada", 2)) == 2
+    await page.get_by_role("button", name="Use the sample files").click()
+    for each in (page, phone):
+        await is_complete(each, 2)
+        await is_shown(each, "6 images")
+    assert await texts(page, ".upload-words") == await texts(phone, ".upload-words")
+
+
+async def test_tabs_share_one_socket_and_hand_it_over(site: Site, window: BrowserContext) -> None:
+    first = await signed_in(window, site)
+    [leader] = await site.until_connected("ada")
+    second = await signed_in(window, site)
+    assert await site.connections("ada") == [leader]
+    assert await site.tell("ada", hello()) == 1
+    for page in (first, second):
+        await is_shown(page, "Hello")
+    await first.close()
+    async with asyncio.timeout(5):
+        while await site.connections("ada") in ([leader], []):
+            await asyncio.sleep(0.02)
+    assert await site.tell("ada", hello("Again")) == 1
+    await is_shown(second, "Again")
+
+
+async def test_a_tab_that_is_opened_late_shows_what_there_was(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    await page.get_by_role("button", name="Use the sample files").click()
+    await is_complete(page, 2)
+    await is_shown(page, "6 images")
+    late = await signed_in(window, site)
+    await is_complete(late, 2)
+    assert sorted(await texts(late, ".upload h2")) == ["6 images", "parts-list-1000.csv"]
+    await late.get_by_role("button", name="Notifications, 2 unread").wait_for()
+    assert await late.locator(".toast").count() == 0
+
+
+async def test_signing_out_is_for_all_tabs_of_the_browser(site: Site, window: BrowserContext) -> None:
+    first, second = await signed_in(window, site), await signed_in(window, site)
+    await first.get_by_role("button", name="Sign out").click()
+    await second.get_by_role("button", name="Sign in").wait_for()
+    assert await site.until_connected("ada", 0) == []
+
+
+# --- the connection ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_network_is_killed_for_all_tabs_and_what_was_missed_is_caught_up(
+    start_site: StartSite, window: BrowserContext
+) -> None:
+    site = await start_site(pace_seconds=0.4)
+    page, other = await signed_in(window, site), await signed_in(window, site)
+    await page.get_by_role("button", name="Use the sample files").click()
+    await page.get_by_role("progressbar", name="6 images").wait_for()
+    await other.get_by_role("switch", name="Kill the network").click()
+    await page.get_by_text("Not connected. The bars show how far the uploads were").wait_for()
+    await site.until_connected("ada", 0)
+    await page.locator(".events", has_text="Try 1 failed").wait_for()
+    # The worker goes on meanwhile, and nobody hears of its end.
+    while len(site.app._history.messages_of("ada")) < 6:
+        await asyncio.sleep(0.02)
+    assert await page.locator(".upload[data-status=complete]").count() < 2
+    await page.get_by_role("switch", name="Kill the network").click()
+    await is_complete(page, 2)
+    await is_shown(page, "6 images")
+    await page.locator(".events", has_text="Back after").wait_for()
+    assert len(await site.connections("ada")) == 1
+
+
+async def test_the_page_comes_back_when_the_gateway_restarts(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    await site.stop()
+    await page.locator(".pill", has_text="Live").wait_for(state="detached")
+    await page.locator(".events", has_text="Try 1 failed").wait_for()
+    await site.start()
+    await page.get_by_role("button", name="Connect now").click()
+    await is_live(page)
+    await site.tell("ada", hello())
+    await is_shown(page, "Hello")
+
+
+async def test_a_token_is_renewed_before_it_expires_on_the_same_connection(
+    start_site: StartSite, window: BrowserContext
+) -> None:
+    site = await start_site(token_seconds=3)
+    page = await signed_in(window, site)
+    before = await site.until_connected("ada")
+    await asyncio.sleep(3.5)
+    assert await site.connections("ada") == before
+    await site.tell("ada", hello())
+    await is_shown(page, "Hello")
+
+
+async def test_a_page_that_was_frozen_past_its_token_comes_back_with_a_new_one(
+    start_site: StartSite, window: BrowserContext
+) -> None:
+    site = await start_site(token_seconds=2)
+    page = await signed_in(window, site)
+    [before] = await site.until_connected("ada")
+    await page.evaluate("window.isTheSame = true")
+    await page.goto(f"{site.url}/openapi.json")
+    await site.until_connected("ada", 0)
+    await asyncio.sleep(2.5)
+    await page.evaluate("history.back()")
+    [after] = await site.until_connected("ada")
+    assert after != before
+    await is_live(page)
+    assert await page.evaluate("window.isTheSame")
+    await site.tell("ada", hello())
+    await is_shown(page, "Hello")
+
+
+async def test_a_device_that_slept_past_its_token_comes_back_with_a_new_one(
+    start_site: StartSite, chromium: Browser, window: BrowserContext
+) -> None:
+    site = await start_site(token_seconds=2)
+    page = await signed_in(window, site)
+    [before] = await site.until_connected("ada")
+    processes = await processes_of(chromium)
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(SECONDS):
+            while site.app.node.hub.get(before) is not None:
+                await asyncio.sleep(0.02)
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+    async with asyncio.timeout(SECONDS):
+        while await site.connections("ada") in ([before], []):
+            await asyncio.sleep(0.02)
+    await is_live(page)
+    await site.tell("ada", hello())
+    await is_shown(page, "Hello")
+
+
+async def test_progress_of_anybody_who_publishes_is_shown(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    for progress in (0, 40, 100):
+        words = f"At {progress}"
+        await site.tell("ada", create_upload_progress_message("moc-1", "guide.csv", progress, words))
+        await page.locator(".upload-words", has_text=words).wait_for()
+    assert await texts(page, ".chip") == ["Complete"]
+    assert await page.title() == "Partsbook"
+
+
+async def test_a_page_that_reloads_is_still_signed_in(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    await page.reload()
+    await is_live(page)
+    assert len(await site.until_connected("ada")) == 1
