@@ -1245,6 +1245,26 @@ describe("the planned replacement", () => {
     expect(old?.closedWith).toBe(1000);
   });
 
+  test("if the old one closes first and there has to be a wait, the new one does not come in between", async () => {
+    const world = await ages();
+    const [old, young] = world.sockets;
+    world.luck = 0.5;
+    old?.ends(1012);
+    expect([world.status, young?.closedWith]).toEqual(["waiting", 1000]);
+    young?.opens();
+    expect(world.status).toBe("waiting");
+  });
+
+  test("of three in a row, the first is closed when the third is open", async () => {
+    const world = new World({ replaceSeconds: 1 });
+    await world.opens();
+    for (let count = 0; count < 2; count++) {
+      await passes(1_000);
+      world.socket.opens();
+    }
+    expect(world.sockets.map(({ closedWith }) => closedWith)).toEqual([1000, undefined, undefined]);
+  });
+
   test("close() closes both", async () => {
     const world = await ages();
     world.socket.opens();
