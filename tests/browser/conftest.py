@@ -177,9 +177,9 @@ async def processes_of(chromium: Browser) -> list[int]:
     return [process["id"] for process in answer["processInfo"]]
 
 
-async def signed_in(context: BrowserContext, site: Site, user: str = "ada") -> Page:
-    """Open the page in a new tab, and sign in unless the browser is. It is live then."""
-    page = await context.new_page()
+async def signed_in(context: BrowserContext, site: Site, user: str = "ada", page: Page | None = None) -> Page:
+    """Open the page in a tab, and sign in unless the browser is. It is live then."""
+    page = page or await context.new_page()
     await page.goto(site.url)
     name = page.get_by_label("Your name")
     if await name.is_visible():

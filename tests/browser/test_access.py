@@ -1,6 +1,5 @@
 """The page for everybody: axe on every state, narrow screens, the keyboard alone, little motion, screen readers."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Page
 
+from tellwire import create_notification_message
 from tests.browser.conftest import (
     PACKAGES,
     PHONE,
@@ -161,13 +161,22 @@ async def test_a_screen_reader_hears_of_the_connection_and_now_and_then_of_progr
     assert "parts-list-1000.csv: " in of_progress[0]
 
 
-async def test_toasts_are_a_live_region_and_errors_in_them_stay(site: Site, window: BrowserContext) -> None:
-    page = await signed_in(window, site)
-    await site.tell("ada", hello())
-    await is_shown(page, "Hello")
-    assert await page.locator("[aria-live=polite] .toast").count() == 1
-    toast = page.locator(".toast")
-    await toast.hover()
-    await asyncio.sleep(0.1)
-    await page.get_by_role("button", name="Close: Hello").click()
-    await toast.wait_for(state="detached")
+async def test_toasts_are_a_live_region_and_go_unless_they_are_pointed_at_or_errors(
+    site: Site, window: BrowserContext
+) -> None:
+    page = await window.new_page()
+    await page.clock.install()
+    page = await signed_in(window, site, page=page)
+    await site.tell("ada", hello("First"))
+    await site.tell("ada", create_notification_message("Bad", "from here", "error"))
+    await is_shown(page, "Bad")
+    assert await page.locator("[aria-live=polite] .toast").count() == 2
+    await page.locator(".toast", has_text="First").hover()
+    await page.clock.fast_forward("00:30")
+    assert await page.locator(".toast").count() == 2
+    await page.mouse.move(0, 0)
+    await page.clock.fast_forward("00:30")
+    await page.locator(".toast", has_text="First").wait_for(state="detached")
+    assert await page.locator(".toast", has_text="Bad").count() == 1
+    await page.get_by_role("button", name="Close: Bad").click()
+    await page.locator(".toast").wait_for(state="detached")

@@ -1,4 +1,4 @@
-"""10,000 messages, and the page stays smooth. What it took is printed (`pytest -s`) and kept in docs/page.md.
+"""10,000 messages, and the page stays smooth. What it took is printed (`pytest -s`) and kept in the example's README.
 
 Nothing is asserted of times but that nobody would call the page stuck: where a machine does other things, too, any
 frame may be late.
