@@ -10,8 +10,10 @@ from tests.faults import Proxy, faulty_proxy
 
 
 @pytest.fixture
-def dynamodb_proxy(dynamodb: str) -> Iterator[Proxy]:
-    with faulty_proxy(dynamodb) as proxy:
+def dynamodb_proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    """A proxy before Amazon's own DynamoDB. What is made to go wrong goes wrong with any: moto's serves there."""
+    serves_faults = request.path.name == "test_faults.py"
+    with faulty_proxy(request.getfixturevalue("moto_dynamodb" if serves_faults else "dynamodb_local")) as proxy:
         yield proxy
 
 

@@ -184,13 +184,17 @@ def run_worker(local: Local, cloud_assembly: Path, event: dict[str, str]) -> dic
 STALE = "GkLIUTsjg44fdEI="
 
 
-@pytest.mark.parametrize("dynamodb", ["moto"], indirect=True)
 async def test_what_the_functions_ask_of_aws_is_what_the_construct_grants_them(
-    cloud_assembly: Path, dynamodb: str, stack: Stack, dynamodb_proxy: Proxy, posts_proxy: Proxy, carrier: AwsCarrier
+    cloud_assembly: Path,
+    dynamodb_local: str,
+    stack: Stack,
+    dynamodb_proxy: Proxy,
+    posts_proxy: Proxy,
+    carrier: AwsCarrier,
 ) -> None:
     # Nothing here checks rights, so what is asked for is written down. Before any function runs:
     stack.environ["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] = posts_proxy.url
-    table = open_table(stack.environ | {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb}, stack.clock)
+    table = open_table(stack.environ | {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local}, stack.clock)
     template = Synthesized(cloud_assembly / "Parts.template.json")
 
     def asked() -> set[str]:

@@ -54,16 +54,10 @@ def local_stack() -> Iterator[Any]:
         del sys.modules["local_stack"]
 
 
-@pytest.fixture(scope="module", params=["moto", "dynamodb-local"])
-def dynamodb_elsewhere(request: pytest.FixtureRequest) -> str | None:
-    """The URL of DynamoDB Local; None where moto has the table."""
-    return None if request.param == "moto" else str(request.getfixturevalue("dynamodb_local"))
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(local_stack: Any, dynamodb_elsewhere: str | None) -> AsyncIterator[Any]:
+async def stack(local_stack: Any, dynamodb_local: str) -> AsyncIterator[Any]:
     workers = (CSV_WORKER, IMAGE_WORKER)
-    async with local_stack.running_stack(SECRET, workers=workers, dynamodb=dynamodb_elsewhere) as running:
+    async with local_stack.running_stack(SECRET, workers=workers, dynamodb=dynamodb_local) as running:
         yield running
 
 
