@@ -95,8 +95,9 @@ async def scripted(handler: Handler = stays, *answers: Response) -> AsyncIterato
 
 
 @asynccontextmanager
-async def mute(*, greets: bool) -> AsyncIterator[str]:
+async def mute(*, greets: bool, reads: bool = True) -> AsyncIterator[str]:
     """Run a server that says nothing: after the 101, or, unless it `greets`, nothing at all."""
+    ended = asyncio.Event()
 
     async def neglect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -107,12 +108,13 @@ async def mute(*, greets: bool) -> AsyncIterator[str]:
                     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     + f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()
                 )
-            await reader.read()
-        writer.close()
+            await (reader.read() if reads else ended.wait())
+        writer.transport.abort()
 
     server = await asyncio.start_server(neglect, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ended.set()
 
 
 async def reached(client: Client, status: str) -> ConnectionState:

@@ -230,6 +230,7 @@ async def test_a_program_that_does_not_keep_up_loses_nothing_and_keeps_its_conne
         for _ in range(50):
             await clock.advance(10)
             await asyncio.sleep(0.002)
+        assert len(client._inbox._messages) <= 1024
         numbers = [(await anext(client)).data["number"] for _ in range(19_999)]
         assert numbers == list(range(1, 20_000))
         assert len(server.requests) == 1
@@ -422,6 +423,17 @@ async def test_a_renewal_under_way_does_not_keep_anybody() -> None:
 async def test_a_server_that_does_not_answer_the_close_keeps_nobody_long() -> None:
     async with mute(greets=True) as url, asyncio.timeout(2), client_of(url) as client:
         await reached(client, "open")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_does_not_read_keeps_nobody_long() -> None:
+    async with mute(greets=True, reads=False) as url, asyncio.timeout(10):
+        async with client_of(url) as client:
+            await reached(client, "open")
+            sending = [asyncio.create_task(client.send("note", "x" * 100_000)) for _ in range(200)]
+            await asyncio.sleep(0.05)
+            assert not all(task.done() for task in sending)
+        await asyncio.gather(*sending)
 
 
 async def test_a_fault_in_gives_up_reaches_whoever_iterates() -> None:
