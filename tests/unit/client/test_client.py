@@ -397,12 +397,13 @@ async def test_close_ends_an_iteration_after_what_has_come() -> None:
 
 
 @pytest.mark.parametrize("get_token", [given, hangs])
-async def test_a_client_can_be_closed_before_it_is_open(get_token: Any) -> None:
+async def test_a_client_can_be_closed_before_it_is_open(get_token: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with mute(greets=False) as url:
         async with asyncio.timeout(1), client_of(url, get_token) as client:
             await asyncio.sleep(0.01)
             assert client.state.status == "connecting"
         await reached(client, "closed")
+    assert "get_token" not in caplog.text
 
 
 async def test_a_renewal_under_way_does_not_keep_anybody() -> None:

@@ -51,6 +51,9 @@ def test_what_is_no_message_keeps_its_json_and_its_bytes() -> None:
     assert (message.type, message.data["message"], message.payload) == ("", "Forbidden", forbidden)
 
 
-@pytest.mark.parametrize("payload", [b"", b"hello", b"{", b"\xff\xfe", b"[" * 100_000, b'{"type":"\xff"}'])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"hello", b"{", b"\xff\xfe", b"[" * 100_000, b'{"type":"x","data":' + b"[" * 100_000, b'{"type":"\xff"}'],
+)
 def test_what_is_no_json_is_its_bytes(payload: bytes) -> None:
     assert read_message(payload) == ReceivedMessage("", None, payload=payload)
