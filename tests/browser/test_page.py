@@ -102,6 +102,7 @@ async def test_notifications_are_counted_listed_read_and_dismissed(site: Site, w
     await page.locator(".toast").first.wait_for(state="detached")
     await page.get_by_role("button", name="Dismiss: Two").click()
     assert await texts(page, "#notifications b") == ["One"]
+    assert await page.evaluate("document.activeElement.closest('#notifications') !== null")
     await page.keyboard.press("Escape")
     bell = page.get_by_role("button", name="Notifications", exact=True)
     assert await bell.get_attribute("aria-expanded") == "false"
