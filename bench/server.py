@@ -43,7 +43,7 @@ class Server:
         self._process = subprocess.Popen(
             [*_COMMAND, "--port", "0", "--log-level", "warning"],
             cwd=self._directory.name,
-            env={**inherited, "TELLWIRE_API_KEY": API_KEY, **self._settings},
+            env={**inherited, "TELLWIRE_API_KEY": API_KEY, "TELLWIRE_ENGINE": "memory", **self._settings},
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,

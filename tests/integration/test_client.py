@@ -51,7 +51,7 @@ def statuses(states: list[ConnectionState]) -> list[str]:
 
 @asynccontextmanager
 async def running(port: int = 0) -> AsyncIterator[Node]:
-    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1))
+    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, engine="memory"))
     async with node.running():
         yield node
 

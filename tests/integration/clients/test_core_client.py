@@ -38,7 +38,7 @@ async def test_a_browsers_token_may_be_in_the_query(gateway: Gateway, start_devi
 
 @asynccontextmanager
 async def gateway_on(port: int) -> AsyncIterator[Gateway]:
-    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1))
+    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, engine="memory"))
     async with node.running() as url:
         yield Gateway(node, url)
 
