@@ -197,8 +197,8 @@ class _Boto3:
 
 class _Aiobotocore:
     def __init__(self) -> None:
-        from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
-        from aiobotocore.session import get_session  # type: ignore[import-untyped]
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import get_session
 
         self._loop = asyncio.new_event_loop()
         self._session = get_session()

@@ -17,6 +17,7 @@
     │   ├── AwsUnreachable   DynamoDB or API Gateway did not answer, or not in time, however often they were asked
     │   └── AwsRefused       they answered, and said no
     ├── HistoryUnavailable   what was said cannot be kept or read just now
+    ├── ClosedForGood        the gateway closed a connection and wants nobody back (`tellwire.client`)
     └── UploadFailed         raise it inside `track_upload` to choose the words the user sees
 
 Each class knows its answer: `code` for the wire, `http_status` for HTTP, `close_code` for a WebSocket, `retryable` for
