@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MESSAGES = 10_000
 UPLOADS = 10
-PER_TURN = 20
+PER_TURN = 10
 TURN_SECONDS = 0.01
 FRAME_MS = 1000 / 60
 

@@ -2,7 +2,8 @@
 // uploads are. That they are done it hears from the toasts.
 
 import { useConnection, useUploads } from "@tellwire/react";
-import { type ReactElement, useEffect, useRef, useState } from "react";
+import type { ReactElement } from "react";
+import { usePaused } from "./use-paused.ts";
 import { spokenOf } from "./words.ts";
 
 const PAUSE_MS = 5_000;
@@ -22,20 +23,4 @@ export function Announcer(): ReactElement {
       <p role="status">{said}</p>
     </div>
   );
-}
-
-/** Return a text that changes at most once in a while. */
-function usePaused(text: string, pauseMs: number): string {
-  const [said, setSaid] = useState(text);
-  const saidAt = useRef(0);
-  useEffect(() => {
-    const say = (): void => {
-      // Silence does not count.
-      if (text !== "") saidAt.current = Date.now();
-      setSaid(text);
-    };
-    const timer = setTimeout(say, Math.max(0, saidAt.current + pauseMs - Date.now()));
-    return () => clearTimeout(timer);
-  }, [text, pauseMs]);
-  return said;
 }

@@ -6,8 +6,12 @@ import type { Api } from "./api.ts";
 import { Icon } from "./icons.tsx";
 import { LeftOut } from "./left-out.tsx";
 import { Thumbnails } from "./thumbnails.tsx";
+import { usePaused } from "./use-paused.ts";
 import { nameOf, type Parcel, type Sending } from "./use-sending.ts";
 import type { Problem } from "./words.ts";
+
+/** The bars are smooth all the same: it is half the time in which they slide to where they should be. */
+const PAUSE_MS = 100;
 
 const STATUS = { running: "Running", complete: "Complete", failed: "Failed" };
 
@@ -18,7 +22,7 @@ interface Props {
 }
 
 export function Uploads({ api, problems, sending }: Props): ReactElement {
-  const uploads = useUploads();
+  const uploads = usePaused(useUploads(), PAUSE_MS);
   const isStale = useConnection().status !== "open" && uploads.some(({ status }) => status === "running");
   const known = new Set(uploads.map(({ uploadId }) => uploadId));
   const parcels = sending.parcels.filter(({ id }) => !known.has(id));
