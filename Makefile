@@ -42,7 +42,7 @@ lambda-layers: $(STAMP) ## Pack the layers of examples/aws-parts-upload, for `sa
 
 test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test
 	scripts/clients test
-	$(BIN)/pytest -n 2 --dist loadfile
+	scripts/test
 
 # What tests need from npm. Without npm these tests are skipped, and fail in CI.
 $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json

@@ -271,13 +271,13 @@ async def test_a_slow_gateway_gets_the_newest_state_not_the_backlog() -> None:
 
 
 async def test_a_slow_gateway_does_not_hold_up_the_job() -> None:
-    carrier = SlowCarrier(0.5)
+    carrier = SlowCarrier(2)
     loop = asyncio.get_running_loop()
     async with track(carrier, interval_seconds=0.01) as upload:
         started = loop.time()
         async for _ in upload.count(range(300_000)):
             pass
-        assert loop.time() - started < 0.4
+        assert loop.time() - started < 1.9
 
 
 @pytest.mark.parametrize("update", [{"rows": -1}, {"rows": 1.5}, {"bytes_read": "5"}, {"message": 5}])
