@@ -98,8 +98,13 @@ def test_to_stop_waiting_is_to_stop_the_work() -> None:
         finally:
             stopped.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        run(work())
+    # A program that a shell started with `&` ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(work())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stopped.wait(10)
 
 
