@@ -25,8 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"viewport": PHONE, "has_touch": True},
+    "dark, on a phone": {"color_scheme": "dark", "viewport": PHONE, "has_touch": True},
 }
 
 
@@ -103,10 +102,12 @@ FOCUSED = """() => {
 async def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(site: Site, window: BrowserContext) -> None:
     page = await window.new_page()
     await page.goto(site.url)
+    await page.get_by_label("Your name").wait_for()
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await is_live(page)
-    await site.tell("demo-user", hello())
+    # An error, for it stays until somebody closes it.
+    await site.tell("demo-user", create_notification_message("Hello", "from here", "error"))
     await is_shown(page, "Hello")
     reached = []
     for _ in range(8):
