@@ -101,7 +101,7 @@ class WebApp:
         self._page = page
         self._authenticator = make_authenticator(settings, SystemClock())
         self.node = Node(settings, routes=self._routes())
-        self._history = Remembering(self.node.hub)
+        self._history = Remembering(self.node.carrier)
         self.uploads = Uploads(root, Broadcaster(self._history), pace_seconds)
 
     @asynccontextmanager
