@@ -72,6 +72,8 @@ class Proxy:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # As many as a broadcast opens at once: the system lets what does not fit try again seconds later.
+    request_queue_size = 256
 
     def __init__(self, target: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
