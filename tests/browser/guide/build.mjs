@@ -1,24 +1,26 @@
-// Build this page into a folder: `node build.mjs FOLDER`. Vite and React are those of the example's page.
+// Build this page into a folder: `node build.mjs FOLDER`. Vite and React are those of the example's page, tellwire's packages
+// the sources in clients/.
 
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const packages = fileURLToPath(new URL("../../../examples/parts_upload/web/", import.meta.url));
-const require = createRequire(`${packages}package.json`);
-const { build } = await import(pathToFileURL(require.resolve("vite")).href);
+const at = (path) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+const packages = at("examples/parts_upload/web/node_modules");
+const { build } = await import(pathToFileURL(createRequire(`${packages}/`).resolve("vite")).href);
 
 process.env.VITE_WEBSOCKET_URL = "/live";
 await build({
-  root: here,
+  root: fileURLToPath(new URL(".", import.meta.url)),
   configFile: false,
   logLevel: "error",
   oxc: { jsx: { runtime: "automatic" } },
   resolve: {
-    alias: ["react", "react-dom", "@tellwire/client", "@tellwire/react"].map((name) => ({
-      find: name,
-      replacement: `${packages}node_modules/${name}`,
-    })),
+    alias: {
+      react: `${packages}/react`,
+      "react-dom": `${packages}/react-dom`,
+      "@tellwire/client": at("clients/core/src/index.ts"),
+      "@tellwire/react": at("clients/react/src/index.ts"),
+    },
   },
   build: { outDir: process.argv[2], emptyOutDir: false, assetsInlineLimit: 0, modulePreload: { polyfill: false } },
 });
