@@ -181,7 +181,7 @@ async def test_an_answer_that_is_no_gateways_is_said_to_be_so() -> None:
 
 async def test_a_job_outlives_its_gateway(start_gateway: StartGateway, caplog: pytest.LogCaptureFixture) -> None:
     gateway = await start_gateway()
-    carrier = HttpCarrier(gateway.url, API_KEY, timeout_seconds=0.2)
+    carrier = HttpCarrier(gateway.url, API_KEY, timeout_seconds=0.5)
     async with tellwire.track_upload(
         "user-1", "moc-1", "f.csv", 100, interval_seconds=0.01, broadcaster=tellwire.Broadcaster(carrier)
     ) as upload:
