@@ -1,21 +1,16 @@
 // One connection for all tabs: who leads, what the others hear, and who takes over when.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
 import { sharedClient } from "../src/shared.js";
 import { Browser, type BrowserTab } from "./browser.js";
-import { MINUTE, passes, World } from "./world.js";
+import { MINUTE, PROGRESS, passes, testsItsTime, World } from "./world.js";
 
-beforeEach(() => {
-  vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 9, 18, 54) });
-});
+testsItsTime();
 
 afterEach(() => {
-  vi.useRealTimers();
   vi.unstubAllGlobals();
 });
-
-const PROGRESS = { type: "upload_progress", data: { uploadId: "moc-1", progress: 1 }, timestamp: "", id: "1" };
 
 /** Connect so many tabs of a user; the first one leads, and its connection is open. */
 async function connected(count: number, browser = new Browser(), options = {}): Promise<BrowserTab[]> {

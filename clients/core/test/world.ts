@@ -1,7 +1,7 @@
 // The surroundings of a client under test: servers that say what the test says, tokens, a network and a page. Time is
 // vitest's.
 
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
 import type {
   AnyMessage,
@@ -12,6 +12,21 @@ import type {
   Sign,
   TokenReason,
 } from "../src/types.js";
+
+/** Put the time of every test of a file into its hands. */
+export function testsItsTime(): void {
+  beforeEach(() => {
+    vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 9, 18, 54) });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+}
+
+export const PROGRESS = { type: "upload_progress", data: { uploadId: "moc-1", progress: 1 }, timestamp: "", id: "1" };
+
+/** What a server says before it closes for a reason that 1000 does not tell. */
+export const errorMessage = (code: string): object => ({ type: "error", data: { code, message: "" }, timestamp: "" });
 
 /** A socket whose other end is the test. */
 export class FakeSocket {
