@@ -190,7 +190,7 @@ class Stream:
 
 
 def _is_late(said: Said, known: Entry) -> bool:
-    """Tell whether a state is older than the known one. After the last word comes nothing but a new beginning."""
-    if known.is_final:
+    """Tell whether a state is older than the known one. After the last word comes another, or a new beginning."""
+    if known.is_final and not said.is_final:
         return not said.begins
     return said.said_at < known.said_at

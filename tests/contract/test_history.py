@@ -193,6 +193,13 @@ async def test_after_the_last_word_comes_nothing_but_a_new_beginning(history: Hi
     assert await history.append(ANNA, progress(10, "running", second=33)) is not None
 
 
+async def test_the_last_word_may_be_said_in_other_words_and_never_in_older_ones(history: History) -> None:
+    await history.append(ANNA, progress(100, second=10))
+    assert await history.append(ANNA, progress(40, "failed", second=9)) is None
+    assert await history.append(ANNA, progress(100, "complete", second=11)) is not None
+    assert shown(await history.read(ANNA, None)) == {"upload:u1": (100, 2)}
+
+
 async def test_the_states_unchanged_longest_go_first(history: History) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(HISTORY_MAX_STATES + 1):

@@ -5,7 +5,6 @@ too.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
@@ -23,20 +22,14 @@ _GONE: Final = 410
 _CONNECTION_ID: Final = re.compile(r"[A-Za-z0-9_+=-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(Struct, frozen=True, rename="camel"):
     """When a connection was made and was last active, in UTC."""
 
     connected_at: datetime
     last_active_at: datetime
 
 
-class _Connection(Struct, rename="camel"):
-    connected_at: datetime
-    last_active_at: datetime
-
-
-_connection = msgspec.json.Decoder(_Connection)
+_activity = msgspec.json.Decoder(Activity)
 
 
 class Management:
@@ -69,10 +62,9 @@ class Management:
         if answer is None:
             return None
         try:
-            found = _connection.decode(answer.body)
+            return _activity.decode(answer.body)
         except NOT_JSON as error:
             raise refused("GET @connections", answer) from error
-        return Activity(found.connected_at, found.last_active_at)
 
     async def close(self) -> None:
         """Let the pooled connections go."""

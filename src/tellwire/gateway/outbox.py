@@ -57,7 +57,10 @@ class Outbox:
         place = (self._states or {}).get(key, -1) - self._taken
         if place < 0:
             return False
-        self.size_bytes += len(frames) - len(self._frames[place])
+        size_bytes = self.size_bytes + len(frames) - len(self._frames[place])
+        if len(self._frames) > 1 and size_bytes > self._bounds.max_bytes:
+            return False
+        self.size_bytes = size_bytes
         self._frames[place] = frames
         return True
 

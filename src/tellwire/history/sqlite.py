@@ -69,7 +69,7 @@ class SqliteHistory:
         self._clock = clock or SystemClock()
         self._max_cached_users = max_cached_users
         self._streams: OrderedDict[str, Stream] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[Stream]] = {}
+        self._loading: dict[str, asyncio.Task[None]] = {}
         self._waiting: list[_Write] = []
         self._last_of: dict[str, asyncio.Future[None]] = {}
         self._committing: asyncio.Task[None] | None = None
@@ -112,18 +112,18 @@ class SqliteHistory:
     # --- streams ------------------------------------------------------------------------------------------------------
 
     async def _stream(self, user_id: str) -> Stream:
-        stream = self._streams.get(user_id)
-        if stream is not None:
-            self._streams.move_to_end(user_id)
-            return stream
-        loading = self._loading.get(user_id)
-        if loading is None:
-            loading = self._loading[user_id] = asyncio.create_task(self._load(user_id))
-            loading.add_done_callback(lambda _: self._loading.pop(user_id, None))
-        # Shielded: whoever asked first may give up while others wait for the same.
-        return await asyncio.shield(loading)
+        # There must not be two of one user, which would give out the same places: only one that is kept now is used.
+        while (stream := self._streams.get(user_id)) is None:
+            loading = self._loading.get(user_id)
+            if loading is None:
+                loading = self._loading[user_id] = asyncio.create_task(self._load(user_id))
+                loading.add_done_callback(lambda _: self._loading.pop(user_id, None))
+            # Shielded: whoever asked first may give up while others wait for the same.
+            await asyncio.shield(loading)
+        self._streams.move_to_end(user_id)
+        return stream
 
-    async def _load(self, user_id: str) -> Stream:
+    async def _load(self, user_id: str) -> None:
         try:
             stream = await self._run(partial(_read_stream, self._database, self._epoch, user_id))
         except sqlite3.Error as error:
@@ -132,7 +132,6 @@ class SqliteHistory:
         for other in list(itertools.islice(self._streams, max(0, len(self._streams) - self._max_cached_users))):
             if other not in self._last_of:
                 del self._streams[other]
-        return stream
 
     # --- commits ------------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,31 @@ async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) ->
     await history.close()
 
 
+async def test_users_that_come_together_push_nobody_out_between_reading_and_writing(path: Path) -> None:
+    history = opened(path, max_cached_users=1)
+    users = [f"user-{number}" for number in range(20)]
+    async with asyncio.TaskGroup() as group:
+        for number, user_id in itertools.product(range(5), users):
+            group.create_task(history.append(user_id, said(number)))
+    for user_id in users:
+        epoch = (await history.read(user_id, None)).cursor.rpartition(":")[0]
+        kept = await history.read(user_id, f"{epoch}:0")
+        assert (kept.recovered, numbers(kept)) == (True, [0, 1, 2, 3, 4])
+    await history.close()
+
+
+async def test_a_stream_that_was_pushed_out_before_it_was_used_is_read_anew(path: Path) -> None:
+    history = opened(path)
+    appending = asyncio.create_task(history.append("anna", said(0)))
+    while not history._streams:
+        await asyncio.sleep(0)
+    del history._streams["anna"]  # as another user's stream does that is read in the same moment
+    await appending
+    # Otherwise a second copy would give out the same places.
+    assert history._streams["anna"].offset == 1
+    await history.close()
+
+
 async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> None:
     history = opened(path)
     begin = (await history.read("anna", None)).cursor

@@ -51,6 +51,49 @@ def test_taken_piece_by_piece_nothing_is_lost_or_moved(frames: list[bytes], abou
     assert outbox.size_bytes == 0
 
 
+def test_of_a_state_only_the_newest_waits_and_in_the_place_of_the_first() -> None:
+    outbox = Outbox(SMALL)
+    for frames, key in ((b"1%", "u1"), (b"log", None), (b"5%", "u2"), (b"20%", "u1")):
+        assert outbox.offer(frames, key)
+    assert (len(outbox), outbox.size_bytes) == (3, 8)
+    assert outbox.take(1) == [b"20%"]
+    assert outbox.offer(b"30%", "u1")
+    assert outbox.take() == [b"log", b"5%", b"30%"]
+    assert outbox.offer(b"40%", "u1")
+    assert outbox.take() == [b"40%"]
+
+
+def test_a_newer_state_keeps_within_the_bounds_too() -> None:
+    outbox = Outbox(SMALL)
+    assert outbox.offer(b"1", "u1")
+    assert outbox.offer(b"x" * 60)
+    assert not outbox.offer(b"2" * 41, "u1")
+    assert outbox.offer(b"2" * 40, "u1")
+    assert outbox.size_bytes == 100
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.sampled_from("abc"), st.binary(min_size=1, max_size=9)) | st.integers(1, 30)),
+)
+def test_whatever_waits_and_goes_logs_are_all_there_in_order_and_states_end_with_the_newest(
+    steps: list[tuple[str | None, bytes] | int],
+) -> None:
+    outbox = Outbox(OutboxBounds(1000, 100_000))
+    taken: list[bytes] = []
+    for step in steps:
+        if isinstance(step, int):
+            taken += outbox.take(step)
+        else:
+            key, content = step
+            assert outbox.offer(f"{key}:".encode() + content, key)
+    assert outbox.size_bytes == sum(map(len, outbox._frames))
+    taken += outbox.take(10_000_000)
+    for key in (None, *"abc"):
+        said = [f"{key}:".encode() + step[1] for step in steps if not isinstance(step, int) and step[0] == key]
+        heard = [frames for frames in taken if frames.startswith(f"{key}:".encode())]
+        assert heard == said if key is None else heard[-1:] == said[-1:]
+
+
 def test_clear_forgets_everything() -> None:
     outbox = Outbox(SMALL)
     outbox.offer(b"x")
