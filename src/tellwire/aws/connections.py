@@ -20,6 +20,7 @@ from tellwire.limits import CONNECTION_SETTLES_SECONDS, MAX_CONNECTION_SECONDS
 from tellwire.ports import Clock, SystemClock
 
 BY_CONNECTION: Final = "byConnection"
+"""The index that finds a connection whose user is not known: `$disconnect` and messages bring its id alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
-from tellwire.infra.table import BY_CONNECTION
+from tellwire.aws.connections import BY_CONNECTION
 
 _POST_AND_DELETE: Final = ("POST", "DELETE")
 

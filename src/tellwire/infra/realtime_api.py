@@ -20,12 +20,13 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
 from constructs import Construct
 
+from tellwire.aws.environment import MANAGEMENT_ENDPOINT, TABLE_NAME
 from tellwire.errors import ConfigError
 from tellwire.infra import access_log, permissions
 from tellwire.infra.alarms import Alarms
 from tellwire.infra.functions import make_function, make_package
 from tellwire.infra.table import make_table
-from tellwire.infra.tokens import MANAGEMENT_ENDPOINT, TABLE_NAME, token_environment
+from tellwire.infra.tokens import token_environment
 
 REQUESTS_PER_SECOND: Final = 1000
 """Of each route. The account's APIs share 10,000 in a region: a client gone wild must not take the others' share."""

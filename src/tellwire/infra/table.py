@@ -9,8 +9,7 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-BY_CONNECTION: Final = "byConnection"
-"""The index that finds a connection whose user is not known: `$disconnect` and messages bring its id alone."""
+from tellwire.aws.connections import BY_CONNECTION
 
 TTL_ATTRIBUTE: Final = "expiresAt"
 """Epoch seconds."""

@@ -10,10 +10,9 @@ from typing import Final
 
 from aws_cdk import aws_cognito as cognito
 
+from tellwire.aws.environment import MANAGEMENT_ENDPOINT, TABLE_NAME
 from tellwire.errors import ConfigError
 
-TABLE_NAME: Final = "CONNECTIONS_TABLE_NAME"
-MANAGEMENT_ENDPOINT: Final = "WEBSOCKET_API_ENDPOINT"
 _USER_POOL_ID: Final = "COGNITO_USER_POOL_ID"
 _CLIENT_ID: Final = "COGNITO_CLIENT_ID"
 _JWKS_URL: Final = "TELLWIRE_JWKS_URL"
