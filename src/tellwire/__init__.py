@@ -24,6 +24,7 @@ from tellwire.errors import (
     InvalidMessage,
     MessageTooBig,
     TellwireError,
+    UploadCancelled,
     UploadFailed,
 )
 from tellwire.messages import (
@@ -49,6 +50,7 @@ __all__ = [
     "MessageTooBig",
     "Severity",
     "TellwireError",
+    "UploadCancelled",
     "UploadFailed",
     "__version__",
     "broadcast_to_all",

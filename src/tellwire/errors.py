@@ -234,3 +234,35 @@ class UploadFailed(TellwireError):
         super().__init__(f"{code}: {message}")
         self.upload_code = code
         self.message = message
+
+
+class UploadCancelled(TellwireError):
+    """A device has cancelled the upload: stop. `track_upload` says so in the last state, and lets it go on its way.
+
+    `Upload.count` raises it. A worker may raise it, too: then it is the one who cancels.
+    """
+
+    code = "UPLOAD_CANCELLED"
+
+    def __init__(self) -> None:
+        super().__init__("The upload was cancelled")
+
+
+class UploadUnknown(TellwireError):
+    """There is no upload of this id: it began too long ago, or was never heard of."""
+
+    code = "UPLOAD_UNKNOWN"
+    http_status = 404
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"upload: got {shown(upload_id)}; allowed: one that was heard of in the last 24 hours")
+
+
+class UploadOver(TellwireError):
+    """An upload that has ended cannot be cancelled."""
+
+    code = "UPLOAD_OVER"
+    http_status = 409
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The upload cannot be cancelled: it is {status}")

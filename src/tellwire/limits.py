@@ -133,6 +133,14 @@ HISTORY_MAX_STATES: Final = 200
 HISTORY_CACHED_USERS: Final = 10_000
 """Users whose stream is kept in memory. Past this those quiet longest are dropped: with a store they are read anew."""
 
+UPLOAD_LEASE_SECONDS: Final = 30
+"""How long an upload's worker may be silent before the upload counts as stalled; after as long again it has failed."""
+
+MIN_LEASE_SECONDS: Final = 1
+MAX_LEASE_SECONDS: Final = 24 * 3600
+"""What a lease may be. It is renewed three times in it, so a shorter one would be mostly renewals; past the longest,
+the history has forgotten the upload."""
+
 HEARTBEAT_SECONDS: Final = 240
 """After this long without a word a client should say `ping`: less than half of the idle limit."""
 

@@ -21,14 +21,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.explain import explain
-from tellwire.limits import MAX_MESSAGE_BYTES
+from tellwire.limits import MAX_LEASE_SECONDS, MAX_MESSAGE_BYTES, MIN_LEASE_SECONDS
 from tellwire.model import new_message_id, timestamp
 
 Severity = Literal["info", "success", "warning", "error"]
-UploadStatus = Literal["running", "complete", "failed"]
+UploadStatus = Literal["running", "stalled", "complete", "failed", "cancelled"]
+LAST_WORDS: Final = frozenset({"complete", "failed", "cancelled"})
+"""The statuses after which an upload says no more."""
 
 RESERVED_TYPES: Final = frozenset(
-    {"ping", "pong", "hello", "welcome", "auth", "auth_ok", "subscribe", "subscribed", "unsubscribe", "unsubscribed"}
+    {"ping", "pong", "hello", "welcome", "auth", "auth_ok", "ack", "seen", "cancel"}
+    | {"subscribe", "subscribed", "unsubscribe", "unsubscribed"}
 )
 """What the protocol itself says. A custom message by one of these names would be taken for the server's word."""
 
@@ -53,6 +56,7 @@ ENUMERATED: Final = {"severity": _SEVERITIES, "status": _STATUSES}
 # can say what was given. (msgspec's own would not.)
 Text = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+Lease = Annotated[int | float, Meta(extra_json_schema={"minimum": MIN_LEASE_SECONDS, "maximum": MAX_LEASE_SECONDS})]
 Percent = Annotated[int | float, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
 ActionUrl = Annotated[str, Meta(extra_json_schema={"pattern": _URL_PATTERN})]
 CustomType = Annotated[
@@ -64,7 +68,9 @@ Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
     """How far an upload is. `progress` is 0–100; rows are counted from 1.
 
-    `status` is set by `track_upload`: a terminal one (complete, failed) is the last word on this upload.
+    What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
+    `started_at` (RFC 3339), which tells one run of it from another; and `lease_seconds`, how long it may be silent
+    before it counts as stalled.
     """
 
     upload_id: Text
@@ -74,6 +80,8 @@ class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     current_row: Count | None = None
     total_rows: Count | None = None
     status: UploadStatus | None = None
+    started_at: Timestamp | None = None
+    lease_seconds: Lease | None = None
 
     def __post_init__(self) -> None:
         _require_text("data.uploadId", self.upload_id)
@@ -86,6 +94,10 @@ class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_def
             require_count("data.totalRows", self.total_rows)
         if self.status is not None:
             _require_one_of("data.status", self.status, _STATUSES)
+        if self.started_at is not None:
+            _require_timestamp("data.startedAt", self.started_at)
+        if self.lease_seconds is not None:
+            require_lease("data.leaseSeconds", self.lease_seconds)
 
 
 class Notification(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -323,11 +335,25 @@ def require_count(name: str, value: object) -> None:
         raise InvalidMessage(name, value, "a whole number, 0 or more")
 
 
+def require_lease(name: str, value: object) -> None:
+    """Raise `InvalidMessage` unless `value` is a time that an upload may be silent for."""
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not MIN_LEASE_SECONDS <= value <= MAX_LEASE_SECONDS
+    ):
+        raise InvalidMessage(name, value, f"a number of seconds from {MIN_LEASE_SECONDS} to {MAX_LEASE_SECONDS:,}")
+
+
 def _require_envelope(sent_at: object, message_id: object) -> None:
-    if not isinstance(sent_at, str) or not _TIMESTAMP.fullmatch(sent_at):
-        raise InvalidMessage("timestamp", sent_at, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
+    _require_timestamp("timestamp", sent_at)
     if message_id is not UNSET:
         _require_text("id", message_id)
+
+
+def _require_timestamp(name: str, value: object) -> None:
+    if not isinstance(value, str) or not _TIMESTAMP.fullmatch(value):
+        raise InvalidMessage(name, value, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
 
 
 def _require_string(name: str, value: object) -> None:

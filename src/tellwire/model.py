@@ -113,12 +113,14 @@ class Delivery(Struct, frozen=True):
     `failed`: there, and did not take it (a client too slow to follow, an error on the way).
     `unsent`: not tried, for lack of time (a Lambda function's, see `tellwire.aws.deadline`). At least so many: there
     may have been no time to find them all.
+    `cancelled`: somebody cancelled the upload that the message is about; it was not delivered.
     """
 
     delivered: int = 0
     gone: int = 0
     failed: int = 0
     unsent: int = 0
+    cancelled: bool = False
 
     def __add__(self, other: Self) -> "Delivery":
         return Delivery(
@@ -126,6 +128,7 @@ class Delivery(Struct, frozen=True):
             self.gone + other.gone,
             self.failed + other.failed,
             self.unsent + other.unsent,
+            self.cancelled or other.cancelled,
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tellwire.model import ConnectionInfo, Delivery, Identity, Target
@@ -58,6 +59,32 @@ class History(Protocol):
 
     async def read(self, user_id: str, cursor: str | None) -> Replay:
         """Return what a client with this cursor has missed. Everything in it is safe.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    async def state(self, user_id: str, key: str) -> Entry | None:
+        """Return the newest state of a key.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    async def acknowledge(self, user_id: str, cursor: str) -> Entry | None:
+        """Keep that the user has seen the log up to here, and return it in its place: it is a state.
+
+        None: they had seen that much, or it is no cursor of ours.
+
+        Raises:
+            HistoryUnavailable: it is not kept.
+        """
+        ...
+
+    def leased(self) -> AsyncIterator[tuple[str, Entry]]:
+        """Yield the user and the state of every upload with a lease that has not ended.
 
         Raises:
             HistoryUnavailable: it cannot be read.

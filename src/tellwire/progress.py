@@ -8,20 +8,23 @@ Rules:
 - Progress never goes backwards, and 100 is said once: by leaving the block.
 - Only one message is on its way at a time, and the next one is the newest. A slow gateway makes updates rarer, never
   late, and never the job slower than a hundredth of its time.
+- While the block runs, something is said at least three times in `lease_seconds`, so that silence means that the worker
+  is gone: then the server says so, and nobody watches a bar that never moves again.
+- When a device has cancelled the upload, the answer to the next message says so: after a third of a lease at most.
 - A gateway that cannot be reached is logged once per episode and counted in `failures`. The job goes on.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
 from typing import TypeVar
 
 from tellwire.broadcast import Broadcaster, current_broadcaster
-from tellwire.errors import InvalidMessage, TellwireError, UploadFailed
-from tellwire.limits import PROGRESS_INTERVAL_SECONDS
+from tellwire.errors import InvalidMessage, TellwireError, UploadCancelled, UploadFailed
+from tellwire.limits import PROGRESS_INTERVAL_SECONDS, UPLOAD_LEASE_SECONDS
 from tellwire.messages import (
     Message,
     UploadProgress,
@@ -29,8 +32,9 @@ from tellwire.messages import (
     UploadStatus,
     create_error_message,
     require_count,
+    require_lease,
 )
-from tellwire.model import Target
+from tellwire.model import Target, timestamp
 
 logger = logging.getLogger("tellwire.progress")
 
@@ -39,6 +43,7 @@ T = TypeVar("T")
 _HIGHEST_WHILE_RUNNING = 99.0
 _YIELD_SECONDS = 0.0025
 _LAST_WORDS_SECONDS = 15.0
+_RENEWALS_PER_LEASE = 3
 _LONGEST_REASON = 4096
 
 
@@ -52,13 +57,17 @@ class Tally:
     total_bytes: int | None = None
     rows: int = 0
     bytes_read: int = 0
+    lease_seconds: float | None = None
     message: str | None = None
     summary: str | None = None
+    started_at: str = field(default_factory=timestamp)
 
     def __post_init__(self) -> None:
         for name in ("total_rows", "total_bytes"):
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
+        if self.lease_seconds is not None:
+            require_lease("lease_seconds", self.lease_seconds)
         self.show("running")  # An empty id should be refused here, not after an hour's work.
 
     def update(self, rows: int | None, bytes_read: int | None, message: str | None) -> None:
@@ -85,6 +94,8 @@ class Tally:
             current_row=self.rows,
             total_rows=self.rows if status == "complete" and self.total_rows is not None else self.total_rows,
             status=status,
+            started_at=self.started_at,
+            lease_seconds=self.lease_seconds if status == "running" else None,
         )
 
     def _reached(self) -> float:
@@ -99,8 +110,8 @@ class Tally:
     def _words(self, status: UploadStatus) -> str:
         if status == "complete":
             return self.summary or (f"Complete: {_rows(self.rows)}" if self.rows else "Complete")
-        if status == "failed":
-            return self.summary or f"Failed after {_rows(self.rows)}"
+        if status in ("failed", "cancelled"):
+            return self.summary or f"{status.capitalize()} after {_rows(self.rows)}"
         if self.message is not None:
             return self.message
         if not self.rows:
@@ -122,6 +133,7 @@ class Reporter:
         self._sending: asyncio.Task[None] | None = None
         self._in_trouble = False
         self._finished = False
+        self.is_cancelled = False
         self.sent = 0
         self.failures = 0
 
@@ -164,7 +176,7 @@ class Reporter:
 
     async def _send(self, message: Message) -> None:
         try:
-            await self._broadcaster.broadcast(self._target, message)
+            delivery = await self._broadcaster.broadcast(self._target, message)
         except TellwireError as error:
             self._count_failure(str(error))
         except Exception as error:  # noqa: BLE001 - whatever a carrier does, the job must go on
@@ -172,6 +184,7 @@ class Reporter:
         else:
             self.sent += 1
             self._in_trouble = False
+            self.is_cancelled = self.is_cancelled or delivery.cancelled
 
     def _count_failure(self, reason: str) -> None:
         self.failures += 1
@@ -194,6 +207,8 @@ class Upload:
         self._every_rows = every_rows
         self._next_at = 0.0
         self._next_row = every_rows or 0
+        self._renew_at = float("inf")
+        self._knows_of_cancel = False
         self._shown: UploadProgress | None = None
         self._ticker: asyncio.Task[None] | None = None
 
@@ -211,6 +226,19 @@ class Upload:
     def failures(self) -> int:
         """Messages that did not."""
         return self._reporter.failures
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a device has cancelled it. Who has asked and been told so is taken to stop: the last state says
+        "cancelled", not "complete".
+        """
+        self._knows_of_cancel = self._knows_of_cancel or self._reporter.is_cancelled
+        return self._knows_of_cancel
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `UploadCancelled` if a device has cancelled it."""
+        if self.cancelled:
+            raise UploadCancelled
 
     @property
     def summary(self) -> str | None:
@@ -240,6 +268,9 @@ class Upload:
 
         A plain iterable never gives way to the event loop; this does, whenever an update is due.
 
+        Raises:
+            UploadCancelled: a device has cancelled the upload.
+
         Example:
             async for row in upload.count(csv.DictReader(file)):
                 save(row)
@@ -262,6 +293,7 @@ class Upload:
         if self.take_due():
             self.offer()
             await self._reporter.breathe()
+            self.raise_if_cancelled()
 
     def take_due(self) -> bool:
         """Tell whether an update is due and, if it is, wait for the next from here. From any thread."""
@@ -278,31 +310,43 @@ class Upload:
         return True
 
     def offer(self) -> None:
-        """Send the present state if it looks different from the last."""
+        """Send the present state if it looks different from the last, or the lease has to be renewed."""
         shown = self.tally.show("running")
-        if shown != self._shown:
+        if shown != self._shown or monotonic() >= self._renew_at:
             self._shown = shown
+            self._renew_at = monotonic() + self._renewal_seconds
             self._reporter.offer(UploadProgressMessage(shown))
 
-    async def _tick(self) -> None:
-        # The job may pause just after an update that was too early to send; this sends it.
+    @property
+    def _renewal_seconds(self) -> float:
+        lease_seconds = self.tally.lease_seconds
+        return float("inf") if lease_seconds is None else lease_seconds / _RENEWALS_PER_LEASE
+
+    async def _tick(self, seconds: float) -> None:
+        # The job may pause just after an update that was too early to send, or for longer than its lease.
         while True:
-            await asyncio.sleep(self._interval_seconds)
-            if self.take_due():
+            await asyncio.sleep(seconds)
+            by_time = self._every_rows is None and self.take_due()
+            if by_time or monotonic() >= self._renew_at:
                 self.offer()
 
     async def begin(self) -> None:
         """Send the first state."""
         self._next_at = monotonic() + self._interval_seconds
         self.offer()
-        if self._every_rows is None:
-            self._ticker = asyncio.create_task(self._tick(), name="tellwire-progress-tick")
+        interval_seconds = self._interval_seconds if self._every_rows is None else float("inf")
+        tick_seconds = min(interval_seconds, self._renewal_seconds)
+        if tick_seconds != float("inf"):
+            self._ticker = asyncio.create_task(self._tick(tick_seconds), name="tellwire-progress-tick")
         await self._reporter.breathe()
 
     async def end(self, error: BaseException | None) -> None:
         """Send the last state, and why it failed if it did."""
         if self._ticker is not None:
             self._ticker.cancel()
+        if isinstance(error, UploadCancelled) or self._knows_of_cancel:
+            await self._reporter.finish([UploadProgressMessage(self.tally.show("cancelled"))])
+            return
         if error is None:
             await self._reporter.finish([UploadProgressMessage(self.tally.show("complete"))])
             return
@@ -332,11 +376,14 @@ class track_upload:  # noqa: N801 - used like a function
         total_rows: how many rows there will be; None if nobody knows.
         total_bytes: how big the file is, for a job that knows bytes instead of rows.
         interval_seconds: the shortest time between two updates.
+        lease_seconds: after how long a silence the server takes the worker to be gone, from 1 to 86,400; None: never.
         every_rows: send an update after this many rows, whatever the time (the guide's "every 100 rows").
         broadcaster: who sends; None means the environment's.
 
-    Leaving the block sends 100. An exception sends a failed state and an `error` message, and goes on its way; raise
-    `UploadFailed` to choose the words. A gateway out of reach never disturbs the job.
+    Leaving the block sends 100. When a device cancels the upload, `upload.cancelled` is true and `upload.count` raises
+    `UploadCancelled`, which sends a cancelled state and goes on its way. Any other exception sends a failed state and
+    an `error` message, and goes on its way; raise `UploadFailed` to choose the words. A gateway out of reach never
+    disturbs the job.
 
     Raises:
         InvalidMessage: an id or the file name is empty, or a count is negative.
@@ -358,6 +405,7 @@ class track_upload:  # noqa: N801 - used like a function
         total_bytes: int | None = None,
         interval_seconds: float = PROGRESS_INTERVAL_SECONDS,
         every_rows: int | None = None,
+        lease_seconds: float | None = UPLOAD_LEASE_SECONDS,
         broadcaster: Broadcaster | None = None,
     ) -> None:
         if not interval_seconds > 0:
@@ -365,7 +413,7 @@ class track_upload:  # noqa: N801 - used like a function
         if every_rows is not None and (not isinstance(every_rows, int) or every_rows < 1):
             raise InvalidMessage("every_rows", every_rows, "a whole number, 1 or more")
         reporter = Reporter(broadcaster or current_broadcaster(), user_id)
-        tally = Tally(upload_id, file_name, total_rows, total_bytes)
+        tally = Tally(upload_id, file_name, total_rows, total_bytes, lease_seconds=lease_seconds)
         self.upload = Upload(reporter, tally, interval_seconds, every_rows)
 
     async def __aenter__(self) -> Upload:

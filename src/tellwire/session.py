@@ -6,15 +6,17 @@ Then a client need not say anything. What it may say is JSON with a `type`:
     ping            Reply(pong)
     auth {token}    Reauthenticate(token); the shell answers with `auth_ok` or `refusal`
     hello {cursor}  Recover(cursor); the shell answers with `welcome`: what was missed since, and where things stand
+    ack {cursor}    Acknowledge(cursor); the shell lets all devices know what the user has seen
+    cancel {uploadId}  Cancel(upload_id); the shell lets all devices, and the worker, know; or it answers with `refusal`
     your own types  Custom(type, data), where there are any
     anything else   Reply(error UNKNOWN_TYPE); not JSON: Reply(error INVALID_JSON). The connection stays open.
 
 The gateway runs this on its sockets; on AWS the `$connect` and `$default` handlers run the same code.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,8 +26,6 @@ from tellwire.limits import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS, WELCOME_PAG
 from tellwire.messages import create_error_message, encode_message
 from tellwire.model import Identity, timestamp
 from tellwire.stream import Replay
-
-CLIENT_TYPES = ("ping", "auth", "hello")
 
 SUBPROTOCOL: Final = "tellwire.v1"
 """What the server answers when a client offers it."""
@@ -58,6 +58,20 @@ class Recover:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """The user has seen the log up to this cursor."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """This upload is not wanted any more."""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Custom:
     """A message of a type of your own. `data` is its JSON; None if it brought none."""
 
@@ -65,7 +79,7 @@ class Custom:
     data: Any
 
 
-Action = Reply | Reauthenticate | Recover | Custom
+Action = Reply | Reauthenticate | Recover | Acknowledge | Cancel | Custom
 
 
 class _Incoming(Struct):
@@ -74,6 +88,14 @@ class _Incoming(Struct):
 
 class _Hello(Struct):
     cursor: str | None = None
+
+
+class _Ack(Struct):
+    cursor: str
+
+
+class _Cancel(Struct):
+    upload_id: str = msgspec.field(name="uploadId")
 
 
 class _Custom(Struct):
@@ -91,10 +113,51 @@ class _Outgoing(Struct, frozen=True):
 
 
 _incoming = msgspec.json.Decoder(_Incoming)
-_auth = msgspec.json.Decoder(_Auth)
-_hello = msgspec.json.Decoder(_Hello)
 _custom = msgspec.json.Decoder(_Custom)
 _encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
+
+
+class _Request(Generic[T]):
+    """A type of message that asks for something: what it holds, what follows from it, and how to write it."""
+
+    def __init__(self, holds: type[T], follows: Callable[[T], Action], looks_like: str) -> None:
+        self._decoder = msgspec.json.Decoder(holds)
+        self._follows = follows
+        self._looks_like = looks_like
+
+    def read(self, text: str) -> Action:
+        try:
+            return self._follows(self._decoder.decode(text))
+        except msgspec.DecodeError:
+            return _error("INVALID_MESSAGE", self._looks_like)
+
+
+_REQUESTS: Final[dict[str, _Request[Any]]] = {
+    "auth": _Request(
+        _Auth,
+        lambda asked: Reauthenticate(asked.token),
+        'auth needs a token: {"type": "auth", "token": "<jwt>"}',
+    ),
+    "hello": _Request(
+        _Hello,
+        lambda asked: Recover(asked.cursor),
+        'the cursor of a hello is a text: {"type": "hello", "cursor": "…"}',
+    ),
+    "ack": _Request(
+        _Ack,
+        lambda asked: Acknowledge(asked.cursor),
+        'ack needs a cursor: {"type": "ack", "cursor": "…"}',
+    ),
+    "cancel": _Request(
+        _Cancel,
+        lambda asked: Cancel(asked.upload_id),
+        'cancel needs an upload: {"type": "cancel", "uploadId": "…"}',
+    ),
+}
+
+CLIENT_TYPES: Final = ("ping", *_REQUESTS)
 
 
 def offered_subprotocols(header: str) -> list[str]:
@@ -122,10 +185,8 @@ def receive(text: str, custom_types: Collection[str] = ()) -> Action:
     match incoming.type:
         case "ping":
             return Reply(_encode(_Outgoing("pong", {}, timestamp())))
-        case "auth":
-            return _receive_auth(text)
-        case "hello":
-            return _receive_hello(text)
+        case known if known in _REQUESTS:
+            return _REQUESTS[known].read(text)
         case other if other in custom_types:
             return _receive_custom(other, text)
         case unknown:
@@ -179,7 +240,7 @@ def welcome(head: Welcome, replay: Replay) -> Iterator[bytes]:
             page.append(message)
             size += len(message) + 1
     states: list[bytes] = []
-    for state in replay.states:
+    for state in [entry.payload for entry in replay.states]:
         if size + len(state) > WELCOME_PAGE_BYTES:
             yield _page(head, page, states)
             page, states, size = [], [], 0
@@ -201,20 +262,6 @@ def _page(head: Welcome, messages: Sequence[bytes], states: Sequence[bytes] = ()
 def refusal(error: TellwireError) -> bytes:
     """Return an error frame that says why, without anything from inside."""
     return encode_message(create_error_message(error.code, str(error)))
-
-
-def _receive_auth(text: str) -> Action:
-    try:
-        return Reauthenticate(_auth.decode(text).token)
-    except msgspec.DecodeError:
-        return _error("INVALID_MESSAGE", 'auth needs a token: {"type": "auth", "token": "<jwt>"}')
-
-
-def _receive_hello(text: str) -> Action:
-    try:
-        return Recover(_hello.decode(text).cursor)
-    except msgspec.DecodeError:
-        return _error("INVALID_MESSAGE", 'the cursor of a hello is a text: {"type": "hello", "cursor": "…"}')
 
 
 def _receive_custom(message_type: str, text: str) -> Action:

@@ -1,7 +1,7 @@
 """What was said to one user, in two lanes, and where a client is in it. Pure: no clock, no store, no socket.
 
-    log     notifications, errors, your own types   each gets the next offset; kept by count and age, and replayed
-    state   upload_progress, by upload              each gets the key's next version; only the newest is kept
+    log     notifications, errors, your own types     each gets the next offset; kept by count and age, and replayed
+    state   upload_progress, by upload; what is seen  each gets the key's next version; only the newest is kept
 
 A cursor is `<epoch>:<offset>`: how much of the log a client has. The epoch is another one wherever offsets may have
 begun anew, so that a cursor from before is noticed and never misread.
@@ -19,17 +19,25 @@ from msgspec import Struct, field, json
 
 from tellwire.errors import InvalidMessage
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
+from tellwire.messages import LAST_WORDS
+from tellwire.model import timestamp
+
+START: Final = "0"
+"""The cursor of a client that wants everything that is kept."""
+
+SEEN: Final = "seen"
+"""The key of how much of the log the user has seen."""
 
 # More than a client could have counted to, and less than Python takes a while to read.
 _MOST_DIGITS: Final = 15
-
-_FINAL: Final = frozenset({"complete", "failed", "cancelled"})
 
 
 class _Data(Struct):
     upload_id: str = field(name="uploadId")
     progress: float
     status: str | None = None
+    started_at: str | None = field(name="startedAt", default=None)
+    lease_seconds: float | None = field(name="leaseSeconds", default=None)
 
 
 class _Envelope(Struct):
@@ -47,47 +55,57 @@ _upload = json.Decoder(_Upload)
 
 
 class Said(Struct, frozen=True):
-    """A message as a stream needs to know it.
+    """A message as a stream needs to know it. `key` is None for the log.
 
-    `key` is None for the log. A final state is the last word on its key, until the key begins anew. `said_at` is epoch
-    seconds, by the clock of whoever said it.
+    `said_at` orders the states of a key: epoch seconds by the clock of whoever said it; for what is seen, the offset.
+    `status` is an upload's, `run` when this run of it began (epoch seconds, if anybody says so), `lease_seconds` how
+    long it may be silent. `begins`: where nobody tells runs apart, this looks like the first word of one.
+    `replaces`: it was made of the state with this version, and is of no use in place of another.
     """
 
     id: str
     payload: bytes
     said_at: float
     key: str | None = None
-    is_final: bool = False
+    status: str | None = None
+    run: float | None = None
+    lease_seconds: float | None = None
     begins: bool = False
+    replaces: int | None = None
 
     @classmethod
     def read(cls, payload: bytes) -> "Said":
         """Read an encoded message.
 
         Raises:
-            InvalidMessage: its timestamp names a day there is not.
+            InvalidMessage: one of its times names a day there is not.
         """
         envelope = _envelope.decode(payload)
-        try:
-            said_at = datetime.fromisoformat(envelope.timestamp).timestamp()
-        except ValueError as error:
-            raise InvalidMessage("timestamp", envelope.timestamp, "a time that exists") from error
+        said_at = _seconds("timestamp", envelope.timestamp)
         if envelope.type != "upload_progress":
             return cls(envelope.id, payload, said_at)
         data = _upload.decode(payload).data
+        status = data.status or ("complete" if data.progress >= 100 else "running")
         return cls(
             envelope.id,
             payload,
             said_at,
-            key=f"upload:{data.upload_id}",
-            is_final=data.status in _FINAL or data.progress >= 100,
-            begins=data.progress == 0 and data.status not in _FINAL,
+            key=upload_key(data.upload_id),
+            status=status,
+            run=None if data.started_at is None else _seconds("data.startedAt", data.started_at),
+            lease_seconds=data.lease_seconds,
+            begins=data.progress == 0 and status not in LAST_WORDS,
         )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the last word on its key, until the key begins anew."""
+        return self.status in LAST_WORDS
 
 
 class Entry(Struct, frozen=True):
     """A message in its place. `number` is the log's offset or the state's version; `payload` says it. `at` is when it
-    was taken, in epoch seconds.
+    was taken, in epoch seconds. The others are `Said`'s.
     """
 
     id: str
@@ -96,7 +114,19 @@ class Entry(Struct, frozen=True):
     at: float
     said_at: float
     key: str | None = None
-    is_final: bool = False
+    status: str | None = None
+    run: float | None = None
+    lease_seconds: float | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the last word on its key, until the key begins anew."""
+        return self.status in LAST_WORDS
+
+    @property
+    def lapses_at(self) -> float | None:
+        """When its worker has been silent for too long, in epoch seconds; None if it may be."""
+        return None if self.lease_seconds is None or self.is_final else self.at + self.lease_seconds
 
 
 class Replay(Struct, frozen=True):
@@ -109,7 +139,7 @@ class Replay(Struct, frozen=True):
     recovered: bool
     cursor: str
     messages: list[bytes]
-    states: list[bytes]
+    states: list[Entry]
 
 
 class Stream:
@@ -133,14 +163,12 @@ class Stream:
             return None
         if said.key is None:
             self.offset += 1
-            entry = self._place(said, now, self.offset, f',"cursor":"{self.epoch}:{self.offset}"}}')
+            entry = place_message(said, now, self.epoch, self.offset)
         else:
-            known = self._states.get(said.key)
-            if known is not None and _is_late(said, known):
+            if is_late(said, self._states.get(said.key)):
                 return None
             self.version += 1
-            key = json.encode(said.key).decode()
-            entry = self._place(said, now, self.version, f',"key":{key},"version":{self.version}}}')
+            entry = place_state(said, now, self.version)
         self._keep(entry)
         self._forget(now)
         return entry
@@ -148,25 +176,35 @@ class Stream:
     def read(self, cursor: str | None, now: float) -> Replay:
         """Return what a client with this cursor missed. None is a client that has nothing yet, and missed nothing."""
         self._forget(now)
-        after = self.offset if cursor is None else self._known_offset(cursor)
+        after = self.offset if cursor is None else self._recoverable(cursor)
         return Replay(
             recovered=after is not None,
             cursor=f"{self.epoch}:{self.offset}",
             messages=[entry.payload for entry in self._log if entry.number > (after or 0)],
-            states=[entry.payload for entry in self._states.values()],
+            states=list(self._states.values()),
         )
 
-    def _known_offset(self, cursor: str) -> int | None:
-        """Return the offset of a cursor, if everything after it is here: one from elsewhere or ahead of us is not."""
-        epoch, _, digits = cursor.rpartition(":")
-        if epoch != self.epoch or not digits.isdecimal() or len(digits) > _MOST_DIGITS:
-            return None
-        first_kept = self._log[0].number if self._log else self.offset + 1
-        return offset if first_kept - 1 <= (offset := int(digits)) <= self.offset else None
+    def state(self, key: str, now: float) -> Entry | None:
+        """Return the newest state of a key."""
+        self._forget(now)
+        return self._states.get(key)
 
-    def _place(self, said: Said, now: float, number: int, place: str) -> Entry:
-        payload = said.payload[:-1] + place.encode()
-        return Entry(said.id, number, payload, now, said.said_at, said.key, said.is_final)
+    def leased(self) -> list[Entry]:
+        """Return the states of the uploads that may lapse."""
+        return [entry for entry in self._states.values() if entry.lapses_at is not None]
+
+    def acknowledge(self, cursor: str, now: float) -> Entry | None:
+        """Take note that the user has seen the log up to a cursor. None: they had, or it is not one of ours."""
+        offset = offset_in(cursor, self.epoch)
+        return None if offset is None or offset > self.offset else self.append(seen(cursor, offset, now), now)
+
+    def _recoverable(self, cursor: str) -> int | None:
+        """Return the offset of a cursor, if everything after it is here: one from elsewhere or ahead of us is not."""
+        if cursor == START:
+            return 0
+        offset = offset_in(cursor, self.epoch)
+        first_kept = self._log[0].number if self._log else self.offset + 1
+        return offset if offset is not None and first_kept - 1 <= offset <= self.offset else None
 
     def _keep(self, entry: Entry) -> None:
         self._ids.add(entry.id)
@@ -184,13 +222,67 @@ class Stream:
             self._ids.discard(self._log.popleft().id)
         while self._states:
             key, entry = next(iter(self._states.items()))
-            if len(self._states) <= HISTORY_MAX_STATES and entry.at >= oldest:
+            if entry.at >= oldest and len(self._states) <= HISTORY_MAX_STATES:
                 break
-            self._ids.discard(self._states.pop(key).id)
+            del self._states[key]
+            if entry.at >= oldest and key == SEEN:
+                self._states[key] = entry  # without it, what was seen long ago would be new again
+            else:
+                self._ids.discard(entry.id)
 
 
-def _is_late(said: Said, known: Entry) -> bool:
-    """Tell whether a state is older than the known one. After the last word comes another, or a new beginning."""
+def upload_key(upload_id: str) -> str:
+    """Return the key of an upload's state."""
+    return f"upload:{upload_id}"
+
+
+def offset_in(cursor: str, epoch: str) -> int | None:
+    """Return the offset that a cursor of this epoch names; None if it is none."""
+    its_epoch, _, digits = cursor.rpartition(":")
+    is_ours = its_epoch == epoch and digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS
+    return int(digits) if is_ours else None
+
+
+def seen(cursor: str, offset: int, now: float) -> Said:
+    """Return the message that the user has seen the log up to here. It is the same one however often it is said."""
+    payload = json.encode(
+        {"type": SEEN, "data": {"cursor": cursor}, "timestamp": timestamp(now), "id": f"seen:{cursor}"}
+    )
+    return Said(f"seen:{cursor}", payload, said_at=offset, key=SEEN)
+
+
+def place_message(said: Said, at: float, epoch: str, offset: int) -> Entry:
+    """Return a message of the log in its place."""
+    payload = b'%b,"cursor":"%b:%d"}' % (said.payload[:-1], epoch.encode(), offset)
+    return Entry(said.id, offset, payload, at, said.said_at)
+
+
+def place_state(said: Said, at: float, version: int) -> Entry:
+    """Return a state in its place."""
+    payload = b'%b,"key":%b,"version":%d}' % (said.payload[:-1], json.encode(said.key), version)
+    return Entry(said.id, version, payload, at, said.said_at, said.key, said.status, said.run, said.lease_seconds)
+
+
+def is_late(said: Said, known: Entry | None) -> bool:
+    """Tell whether a state is out of date, by what is known of its key.
+
+    Of two runs the later one counts. In a run, the last word outranks all others, whatever the clocks say, and after it
+    comes only another last word.
+    """
+    if said.replaces is not None:
+        return known is None or said.replaces != known.number
+    if known is None:
+        return False
+    if said.run is not None and known.run is not None and said.run != known.run:
+        return said.run < known.run
     if known.is_final and not said.is_final:
-        return not said.begins
-    return said.said_at < known.said_at
+        begins = said.begins and (said.run is None or known.run is None)
+        return not begins or said.said_at < known.said_at
+    return said.said_at < known.said_at and (known.is_final or not said.is_final)
+
+
+def _seconds(name: str, time: str) -> float:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError as error:
+        raise InvalidMessage(name, time, "a time that exists") from error

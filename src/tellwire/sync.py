@@ -15,7 +15,7 @@ from typing import TypeVar
 from tellwire import progress
 from tellwire.background import background_loop, run
 from tellwire.broadcast import current_broadcaster, use_broadcaster
-from tellwire.errors import UploadFailed
+from tellwire.errors import UploadCancelled, UploadFailed
 from tellwire.messages import (
     Message,
     create_error_message,
@@ -27,6 +27,7 @@ from tellwire.model import Delivery
 
 __all__ = [
     "Delivery",
+    "UploadCancelled",
     "UploadFailed",
     "broadcast_to_all",
     "broadcast_to_connection",
@@ -86,6 +87,15 @@ class Upload:
         return self._upload.failures
 
     @property
+    def cancelled(self) -> bool:
+        """Whether a device has cancelled it. See `tellwire.progress.Upload.cancelled`."""
+        return self._upload.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `UploadCancelled` if a device has cancelled it."""
+        self._upload.raise_if_cancelled()
+
+    @property
     def summary(self) -> str | None:
         """The last state's words. None: they are made from the number of rows."""
         return self._upload.summary
@@ -102,6 +112,9 @@ class Upload:
     def count(self, rows: Iterable[T]) -> Iterator[T]:
         """Pass on `rows`, counting each as done when the next one is asked for.
 
+        Raises:
+            UploadCancelled: a device has cancelled the upload.
+
         Example:
             for row in upload.count(csv.DictReader(file)):
                 save(row)
@@ -110,11 +123,14 @@ class Upload:
         for row in rows:
             yield row
             tally.rows += 1
-            self._send_if_due()
+            if self._send_if_due():
+                self.raise_if_cancelled()
 
-    def _send_if_due(self) -> None:
-        if self._upload.take_due():
+    def _send_if_due(self) -> bool:
+        is_due = self._upload.take_due()
+        if is_due:
             self._loop.call_soon_threadsafe(self._upload.offer)
+        return is_due
 
 
 class track_upload(progress.track_upload):  # noqa: N801 - used like a function

@@ -53,7 +53,7 @@ def numbers(replay: Replay) -> list[int]:
 
 
 def shown(replay: Replay) -> dict[str, tuple[float, int]]:
-    states = [json.loads(state) for state in replay.states]
+    states = [json.loads(state.payload) for state in replay.states]
     return {state["key"]: (state["data"]["progress"], state["version"]) for state in states}
 
 

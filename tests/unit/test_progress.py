@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -40,6 +42,8 @@ async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCar
         seen = [row async for row in upload.count(range(100))]
     assert seen == list(range(100))
     first, last = carrier.sent_to("user-1")
+    started_at = first["data"]["startedAt"]
+    assert abs(datetime.fromisoformat(started_at).timestamp() - time.time()) < 60
     assert first["data"] == {
         "uploadId": "moc-1",
         "fileName": "parts.csv",
@@ -48,6 +52,8 @@ async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCar
         "currentRow": 0,
         "totalRows": 100,
         "status": "running",
+        "startedAt": started_at,
+        "leaseSeconds": 30,
     }
     assert last["data"] == {
         "uploadId": "moc-1",
@@ -57,6 +63,7 @@ async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCar
         "currentRow": 100,
         "totalRows": 100,
         "status": "complete",
+        "startedAt": started_at,
     }
 
 

@@ -71,7 +71,7 @@ class Streams(RuleBasedStateMachine):
         assert replay.recovered
         if client.cursor is None:
             client.joined_at = len(self.said)
-        for payload in (*replay.messages, *replay.states) * (2 if twice else 1):
+        for payload in (*replay.messages, *(state.payload for state in replay.states)) * (2 if twice else 1):
             client.hear(payload)
         client.cursor = replay.cursor
 

@@ -41,14 +41,18 @@ export interface NotificationMessage {
 /**
  * How far an upload is. `progress` is 0–100; rows are counted from 1.
  *
- * `status` is set by `track_upload`: a terminal one (complete, failed) is the last word on this upload.
+ * What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
+ * `started_at` (RFC 3339), which tells one run of it from another; and `lease_seconds`, how long it may be silent
+ * before it counts as stalled.
  */
 export interface UploadProgressData {
   readonly currentRow?: number | null;
   readonly fileName: string;
+  readonly leaseSeconds?: number | null;
   readonly message: string;
   readonly progress: number;
-  readonly status?: "complete" | "failed" | "running" | null;
+  readonly startedAt?: string | null;
+  readonly status?: "cancelled" | "complete" | "failed" | "running" | "stalled" | null;
   readonly totalRows?: number | null;
   readonly uploadId: string;
 }

@@ -36,10 +36,11 @@ class LiveConnection(Protocol):
         """False from the first close frame on, or before the 101."""
         ...
 
-    def send(self, frames: bytes, now: float, key: str | None = None) -> Sent:
+    def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         """Queue bytes for the client, without waiting and without raising.
 
-        With a `key` they are a state: while a client is behind, it replaces the one of this key that waits.
+        With a `key` they are a state: while a client is behind, it replaces the one of this key that waits, and goes
+        before everything that waits if it is the last word.
         """
         ...
 
@@ -83,11 +84,13 @@ class Hub:
         connection = self._by_id.get(connection_id)
         return connection if connection is not None and connection.is_open else None
 
-    async def deliver(self, target: Target, payload: bytes, key: str | None = None) -> Delivery:
+    async def deliver(
+        self, target: Target, payload: bytes, key: str | None = None, *, is_final: bool = False
+    ) -> Delivery:
         """Deliver, as every carrier does. `key` is the state that the message is; see `LiveConnection.send`."""
         if target.user is not None:
             devices = self._by_user.get(target.user)
-            return self._send(devices.values(), payload, key) if devices else NOBODY
+            return self._send(devices.values(), payload, key, is_final=is_final) if devices else NOBODY
         if target.all:
             return self._send(self._by_id.values(), payload)
         wanted = target.connections if target.connections is not None else (target.connection or "",)
@@ -105,13 +108,15 @@ class Hub:
         connection.close(1000, "Connection Closed Normally")
         return True
 
-    def _send(self, connections: Iterable[LiveConnection], payload: bytes, key: str | None = None) -> Delivery:
+    def _send(
+        self, connections: Iterable[LiveConnection], payload: bytes, key: str | None = None, *, is_final: bool = False
+    ) -> Delivery:
         frames = self._frame(payload)
         now = self._clock.now()
         delivered = gone = failed = 0
         is_delivered, is_gone = Sent.DELIVERED, Sent.GONE
         for connection in connections:
-            sent = connection.send(frames, now, key)
+            sent = connection.send(frames, now, key, is_final=is_final)
             if sent is is_delivered:
                 delivered += 1
             elif sent is is_gone:

@@ -3,6 +3,7 @@
 The only module that knows which clock, which authenticator and which carrier the others work with.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,13 +16,14 @@ from tellwire.config import Settings
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
 from tellwire.gateway.frames import text_frames
 from tellwire.gateway.http_api import HttpApi, Stats
+from tellwire.gateway.leases import Leases
 from tellwire.gateway.outbox import OutboxBounds
 from tellwire.gateway.server import Server
 from tellwire.gateway.sessions import Sessions
 from tellwire.gateway.socket import SocketLimits, Sockets
-from tellwire.gateway.streams import Streams
 from tellwire.history import make_history
 from tellwire.ports import Authenticator, Clock, SystemClock
+from tellwire.streams import Streams
 
 
 class Node:
@@ -51,11 +53,12 @@ class Node:
         self._clock = clock or SystemClock()
         self.hub = Hub(self._clock, text_frames)
         self._history = make_history(settings, self._clock)
-        self.carrier = Streams(self._history, self.hub)
+        self._leases = Leases(self._clock)
+        self.carrier = Streams(self._history, self.hub, self._clock, self._leases.note)
         self.broadcaster = Broadcaster(self.carrier)
         sessions = Sessions(
             self.hub,
-            self._history,
+            self.carrier,
             authenticator or make_authenticator(settings, self._clock),
             self._clock,
             origins=Origins(settings.allowed_origins),
@@ -95,11 +98,8 @@ class Node:
         Raises:
             ConfigError: the address cannot be listened on.
         """
-        self._history.open()
-        try:
+        async with self._keeping():
             await self._server.serve(None if started is None else lambda: started(self))
-        finally:
-            await self._history.close()
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
@@ -108,10 +108,21 @@ class Node:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, for tests and for programs of their own; gives the HTTP address."""
+        async with self._keeping(), self._server.running() as url:
+            yield url
+
+    @asynccontextmanager
+    async def _keeping(self) -> AsyncIterator[None]:
+        """Have the history open, and watch over the leases in it."""
         self._history.open()
         try:
-            async with self._server.running() as url:
-                yield url
+            await self._leases.load(self._history)
+            watch = asyncio.create_task(self._leases.watch(self.carrier.lapse), name="tellwire-leases")
+            try:
+                yield
+            finally:
+                watch.cancel()
+                await asyncio.wait([watch])
         finally:
             await self._history.close()
 

@@ -1,6 +1,7 @@
 """What waits to be written to one client, bounded in messages and in bytes. Pure: it holds frames and counts them.
 
-Of a state (an upload's progress) only the newest waits: it takes the place of the one before it.
+Of a state (an upload's progress) only the newest waits: it takes the place of the one before it. A last word goes to
+the front: a client that is far behind should not see a bar move that has long ended.
 """
 
 from dataclasses import dataclass
@@ -23,26 +24,32 @@ class Outbox:
     tenth of a deque when there is nothing in it.
     """
 
-    __slots__ = ("_bounds", "_frames", "_states", "_taken", "size_bytes")
+    __slots__ = ("_bounds", "_finals", "_frames", "_states", "_taken", "size_bytes")
 
     def __init__(self, bounds: OutboxBounds) -> None:
         self._bounds = bounds
         self._frames: list[bytes] = []
-        # By key, which of all frames ever its newest state is; there is none unless one waits.
+        # By key, which of all frames its newest state is, counted from before those that were taken; there is none
+        # unless one waits.
         self._states: dict[str, int] | None = None
         self._taken = 0
+        # So many at the front are last words.
+        self._finals = 0
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def offer(self, frames: bytes, key: str | None = None) -> bool:
+    def offer(self, frames: bytes, key: str | None = None, *, is_final: bool = False) -> bool:
         """Add one message's frames if they keep within the bounds; False if not. An empty outbox takes any message.
 
-        With a `key` it is a state, and replaces the one of this key that waits.
+        With a `key` it is a state, and replaces the one of this key that waits; a final one goes to the front.
         """
-        if key is not None and self._replace(key, frames):
-            return True
+        if key is not None:
+            if is_final:
+                return self._put_first(key, frames)
+            if self._replace(key, frames):
+                return True
         size_bytes = self.size_bytes + len(frames)
         if self._frames and not self._has_room(size_bytes):
             return False
@@ -64,12 +71,29 @@ class Outbox:
         self._frames[place] = frames
         return True
 
+    def _put_first(self, key: str, frames: bytes) -> bool:
+        place = (self._states or {}).get(key, -1) - self._taken
+        replaced_bytes = len(self._frames[place]) if place >= 0 else 0
+        size_bytes = self.size_bytes + len(frames) - replaced_bytes
+        if self._frames and not self._has_room(size_bytes):
+            return False
+        if place >= 0:
+            self._frames[place] = b""
+        if self._states is not None:
+            self._states.pop(key, None)
+        self._frames.insert(self._finals, frames)
+        self._finals += 1
+        self._taken -= 1  # all others have moved up by one
+        self.size_bytes = size_bytes
+        return True
+
     def take(self, about_bytes: int = WRITE_CHUNK_BYTES) -> list[bytes]:
         """Remove and return the oldest frames: all of them, or as many as reach `about_bytes`."""
         if self.size_bytes <= about_bytes:
             taken, self._frames = self._frames, []
             self._taken += len(taken)
             self._states = None
+            self._finals = 0
             self.size_bytes = 0
             return taken
         taken_bytes = count = 0
@@ -79,6 +103,7 @@ class Outbox:
         taken = self._frames[:count]
         del self._frames[:count]
         self._taken += count
+        self._finals = max(0, self._finals - count)
         self.size_bytes -= taken_bytes
         return taken
 
@@ -89,4 +114,5 @@ class Outbox:
         """Forget what waits."""
         self._frames.clear()
         self._states = None
+        self._finals = 0
         self.size_bytes = 0

@@ -13,7 +13,8 @@ from tellwire.gateway.frames import text_frames
 from tellwire.gateway.handshake import Refusal, UpgradeRequest
 from tellwire.gateway.socket import Connection
 from tellwire.model import timestamp
-from tellwire.ports import Authenticator, Clock, History
+from tellwire.ports import Authenticator, Clock
+from tellwire.streams import Streams
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -24,7 +25,7 @@ class Sessions:
     def __init__(
         self,
         hub: Hub,
-        history: History,
+        streams: Streams,
         authenticator: Authenticator,
         clock: Clock,
         *,
@@ -38,9 +39,10 @@ class Sessions:
         self._origins = origins
         self._limiter = limiter
         self._trusted_proxies = trusted_proxies
-        self._history = history
+        self._streams = streams
         self._renewals: dict[str, asyncio.Task[None]] = {}
         self._welcomes: dict[str, asyncio.Task[None]] = {}
+        self._asked: set[asyncio.Task[None]] = set()
 
     async def authorize(self, connection: Connection, request: UpgradeRequest) -> str | None:
         self._admit(connection, request)
@@ -60,6 +62,10 @@ class Sessions:
                 self._start(self._renewals, connection, self._renew(connection, token))
             case session.Recover(cursor):
                 self._start(self._welcomes, connection, self._welcome(connection, cursor))
+            case session.Acknowledge(cursor):
+                self._do(connection, self._streams.acknowledge(connection.user_id, cursor))
+            case session.Cancel(upload_id):
+                self._do(connection, self._streams.cancel(connection.user_id, upload_id))
 
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self._hub.detach(connection.connection_id)
@@ -95,22 +101,32 @@ class Sessions:
 
         task.add_done_callback(forget)
 
+    def _do(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        """Do what a client asked for, even if it goes away meanwhile, and tell it if that cannot be done."""
+        task = asyncio.get_running_loop().create_task(self._done_or_refused(connection, work))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _done_or_refused(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except TellwireError as error:
+            self._tell(connection, session.refusal(error))
+        except Exception:
+            logger.exception("what a client asked for failed")
+            self._tell(connection, session.refusal(TellwireError("It could not be done; try again")))
+
     async def _welcome(self, connection: Connection, cursor: str | None) -> None:
         # The connection hears live messages since before the history is read, so nothing falls between the two.
         try:
-            replay = await self._history.read(connection.user_id, cursor)
+            pages = await self._streams.welcome(
+                connection.user_id, cursor, connection.connection_id, timestamp(connection.expires_at)
+            )
         except TellwireError as error:
             logger.error("a client cannot be told what it missed: %s", error)  # noqa: TRY400 - it says what is wrong
             connection.close(error.close_code, error.code)
             return
-        head = session.Welcome(
-            connection.connection_id,
-            connection.user_id,
-            replay.cursor,
-            replay.recovered,
-            timestamp(connection.expires_at),
-        )
-        for page in session.welcome(head, replay):
+        for page in pages:
             # One page at a time, however much was missed: the outbox is for what is said now.
             await connection.drained()
             self._tell(connection, page)

@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
             timestamp(self.expires_at),
         )
 
-    def send(self, frames: bytes, now: float, key: str | None = None) -> Sent:
+    def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         if not self.is_open:
             return Sent.GONE
         if now >= self.expires_at:
@@ -204,10 +204,10 @@ class Connection(asyncio.Protocol):
         is_first = not outbox.size_bytes
         if not self._paused:
             key = None  # it is not behind: every state is on its way
-        if not outbox.offer(frames, key):
+        if not outbox.offer(frames, key, is_final=is_final):
             # Full may only mean that much was said within this turn. What the socket does not take now is too much.
             self.flush()
-            if not outbox.offer(frames, key):
+            if not outbox.offer(frames, key, is_final=is_final):
                 if self._sockets.limits.closes_slow:
                     self._close_slow()
                 return Sent.FAILED

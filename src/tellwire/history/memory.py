@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 
 from tellwire.limits import HISTORY_CACHED_USERS
 from tellwire.ports import Clock, SystemClock
@@ -29,6 +30,17 @@ class MemoryHistory:
 
     async def read(self, user_id: str, cursor: str | None) -> Replay:
         return self._stream(user_id).read(cursor, self._clock.now())
+
+    async def state(self, user_id: str, key: str) -> Entry | None:
+        return self._stream(user_id).state(key, self._clock.now())
+
+    async def acknowledge(self, user_id: str, cursor: str) -> Entry | None:
+        return self._stream(user_id).acknowledge(cursor, self._clock.now())
+
+    async def leased(self) -> AsyncIterator[tuple[str, Entry]]:
+        for user_id, stream in list(self._streams.items()):
+            for entry in stream.leased():
+                yield user_id, entry
 
     async def close(self) -> None:
         """Forget everything."""

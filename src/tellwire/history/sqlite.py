@@ -13,7 +13,7 @@ import itertools
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,13 @@ class SqliteHistory:
 
     async def append(self, user_id: str, said: Said) -> Entry | None:
         stream = await self._stream(user_id)
-        entry = stream.append(said, self._clock.now())
+        return await self._kept(user_id, stream.append(said, self._clock.now()))
+
+    async def acknowledge(self, user_id: str, cursor: str) -> Entry | None:
+        stream = await self._stream(user_id)
+        return await self._kept(user_id, stream.acknowledge(cursor, self._clock.now()))
+
+    async def _kept(self, user_id: str, entry: Entry | None) -> Entry | None:
         if entry is None:
             # The first one to bring it may be waiting still; what it waits for, we do.
             await self._committed(user_id)
@@ -101,6 +107,21 @@ class SqliteHistory:
         # What a client has been told must not be forgotten.
         await self._committed(user_id)
         return replay
+
+    async def state(self, user_id: str, key: str) -> Entry | None:
+        stream = await self._stream(user_id)
+        entry = stream.state(key, self._clock.now())
+        await self._committed(user_id)
+        return entry
+
+    async def leased(self) -> AsyncIterator[tuple[str, Entry]]:
+        try:
+            users = await self._run(partial(_users_in_progress, self._database))
+        except sqlite3.Error as error:
+            raise HistoryUnavailable(str(error)) from error
+        for user_id in users:
+            for entry in (await self._stream(user_id)).leased():
+                yield user_id, entry
 
     async def close(self) -> None:
         """Commit what waits, and close the file."""
@@ -225,12 +246,20 @@ def _read_stream(database: sqlite3.Connection, epoch: str, user_id: str) -> Stre
         "SELECT id, number, payload, at, said_at FROM log WHERE user_id = ? ORDER BY number", (user_id,)
     )
     states = database.execute(
-        "SELECT id, number, payload, at, said_at, key, is_final FROM states WHERE user_id = ? ORDER BY number",
-        (user_id,),
+        "SELECT key, number, payload, at, said_at FROM states WHERE user_id = ? ORDER BY number", (user_id,)
     )
     entries = [Entry(*row) for row in log]
-    entries += [Entry(*row) for row in states]
+    entries += [_state_entry(*row) for row in states]
     return Stream(epoch, offset, version, entries)
+
+
+def _state_entry(key: str, number: int, payload: bytes, at: float, said_at: float) -> Entry:
+    said = Said.read(payload)
+    return Entry(said.id, number, payload, at, said_at, key, said.status, said.run, said.lease_seconds)
+
+
+def _users_in_progress(database: sqlite3.Connection) -> list[str]:
+    return [user_id for (user_id,) in database.execute("SELECT DISTINCT user_id FROM states WHERE NOT is_final")]
 
 
 def _commit(database: sqlite3.Connection, batch: Sequence[_Write], prune_at: float | None) -> None:

@@ -1,0 +1,140 @@
+"""What is said to users, and what they say of it: kept first, put in its place, and then told to their devices.
+
+    deliver      a message ─▶ history.append ─▶ the live carrier ─▶ devices
+    welcome      history.read ─▶ pages for one client that comes back
+    acknowledge  how much of the log the user has seen ─▶ a state, to every device
+    cancel       the upload's last state, cancelled ─▶ every device; its worker learns it from its next delivery
+    lapse        what a worker fell silent on: stalled, then failed
+
+The gateway and the functions on AWS both do with this what clients ask for. A client that is away reads from the
+history; one that is here gets it now, and knows by its place that nothing is missing. Messages for connections, or for
+everybody, are for who is here: they are not kept.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from tellwire import session
+from tellwire.errors import UploadUnknown
+from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.ports import Clock, History
+from tellwire.stream import Entry, Replay, Said, upload_key
+from tellwire.uploads import cancelled, lapsed
+
+
+class LiveCarrier(Protocol):
+    """A `Carrier` that may leave out a state that has not gone out yet for a newer one of its `key`, and let a final
+    one go first.
+    """
+
+    async def deliver(
+        self, target: Target, payload: bytes, key: str | None = None, *, is_final: bool = False
+    ) -> Delivery: ...
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]: ...
+
+    async def disconnect(self, connection_id: str) -> bool: ...
+
+
+class Streams:
+    """A `Carrier` that keeps what it carries. `kept` hears of every entry of a user, before it is delivered."""
+
+    def __init__(
+        self,
+        history: History,
+        carrier: LiveCarrier,
+        clock: Clock,
+        kept: Callable[[str, Entry], None] = lambda user_id, entry: None,
+    ) -> None:
+        self._history = history
+        self._carrier = carrier
+        self._clock = clock
+        self._kept = kept
+
+    # --- a carrier ----------------------------------------------------------------------------------------------------
+
+    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+        """Deliver, as every carrier does; a message that was published before goes to nobody.
+
+        Raises:
+            HistoryUnavailable: it cannot be kept, and was not delivered.
+        """
+        if target.user is None:
+            return await self._carrier.deliver(target, payload)
+        said = Said.read(payload)
+        delivery = await self._tell(target.user, await self._history.append(target.user, said))
+        return delivery or await self._not_taken(target.user, said)
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        return await self._carrier.connections(user_id)
+
+    async def disconnect(self, connection_id: str) -> bool:
+        return await self._carrier.disconnect(connection_id)
+
+    # --- what clients ask for -----------------------------------------------------------------------------------------
+
+    async def welcome(self, user_id: str, cursor: str | None, connection_id: str, expires_at: str) -> Iterator[bytes]:
+        """Return the pages that tell a client of this user what it missed.
+
+        The client must be hearing live messages already, so that nothing falls between the two.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        replay = await self._history.read(user_id, cursor)
+        if await self._lapse_all(user_id, replay):
+            replay = await self._history.read(user_id, cursor)
+        head = session.Welcome(connection_id, user_id, replay.cursor, replay.recovered, expires_at)
+        return session.welcome(head, replay)
+
+    async def acknowledge(self, user_id: str, cursor: str) -> None:
+        """Let all devices know that the user has seen the log up to here. A cursor that is not ours changes nothing.
+
+        Raises:
+            HistoryUnavailable: it cannot be kept.
+        """
+        await self._tell(user_id, await self._history.acknowledge(user_id, cursor))
+
+    async def cancel(self, user_id: str, upload_id: str) -> None:
+        """Let all devices, and its worker, know that an upload is not wanted any more.
+
+        Raises:
+            UploadUnknown: there is none of this id.
+            UploadOver: it has ended.
+            HistoryUnavailable: it cannot be kept.
+        """
+        entry = await self._history.state(user_id, upload_key(upload_id))
+        if entry is None:
+            raise UploadUnknown(upload_id)
+        await self._tell(user_id, await self._history.append(user_id, cancelled(entry, self._clock.now())))
+
+    async def lapse(self, user_id: str, entry: Entry) -> bool:
+        """Say what is to be said of an upload whose lease may be over. False if it is not.
+
+        Raises:
+            HistoryUnavailable: it cannot be kept.
+        """
+        was_taken = False
+        for said in lapsed(entry, self._clock.now()):
+            taken = await self._history.append(user_id, said)
+            if taken is None:
+                break
+            was_taken = True
+            await self._tell(user_id, taken)
+        return was_taken
+
+    async def _lapse_all(self, user_id: str, replay: Replay) -> bool:
+        return any([await self.lapse(user_id, entry) for entry in replay.states])
+
+    async def _tell(self, user_id: str, entry: Entry | None) -> Delivery | None:
+        if entry is None:
+            return None
+        self._kept(user_id, entry)
+        return await self._carrier.deliver(Target(user=user_id), entry.payload, entry.key, is_final=entry.is_final)
+
+    async def _not_taken(self, user_id: str, said: Said) -> Delivery:
+        """Say why a message goes to nobody: it was published before, or its upload goes on no more."""
+        if said.key is None or said.is_final:
+            return Delivery()
+        known = await self._history.state(user_id, said.key)
+        return Delivery(cancelled=known is not None and known.status == "cancelled")
