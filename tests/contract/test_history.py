@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tellwire.history.memory import MemoryHistory
@@ -13,7 +14,7 @@ from tellwire.history.sqlite import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 from tellwire.messages import create_message, encode_message
 from tellwire.ports import History
-from tellwire.stream import Replay, Said
+from tellwire.stream import START, Replay, Said
 from tellwire.testing import FakeClock
 
 ANNA, BEN = "anna", "ben"
@@ -46,6 +47,13 @@ def progress(value: float, status: str | None = None, second: int = 0, upload_id
         data["status"] = status
     message = {"type": "upload_progress", "data": data, "timestamp": f"2026-11-25T10:00:{second:02}.000Z"}
     return Said.read(json.dumps({**message, "id": f"{upload_id}-{value}-{status}-{second}"}).encode())
+
+
+def leased(value: float, status: str = "running", second: int = 0, run: int = 0) -> Said:
+    data = {"uploadId": "u1", "fileName": "f.csv", "progress": value, "message": "", "status": status}
+    data |= {"startedAt": f"2026-11-25T09:00:{run:02}.000Z", "leaseSeconds": 30}
+    message = {"type": "upload_progress", "data": data, "timestamp": f"2026-11-25T10:00:{second:02}.000Z"}
+    return Said.read(json.dumps({**message, "id": f"{value}-{status}-{second}-{run}"}).encode())
 
 
 def numbers(replay: Replay) -> list[int]:
@@ -98,6 +106,13 @@ async def test_a_cursor_that_is_not_ours_is_told_so_and_gets_all_there_is(histor
     replay = await history.read(ANNA, cursor.format(epoch=epoch) if "{" in cursor else cursor)
     assert not replay.recovered
     assert numbers(replay) == [0, 1]
+
+
+async def test_from_the_start_is_all_that_is_kept(history: History) -> None:
+    for number in range(3):
+        await history.append(ANNA, said(number))
+    replay = await history.read(ANNA, START)
+    assert (replay.recovered, numbers(replay)) == (True, [0, 1, 2])
 
 
 async def test_the_same_message_again_is_kept_once(history: History) -> None:
@@ -198,6 +213,95 @@ async def test_the_last_word_may_be_said_in_other_words_and_never_in_older_ones(
     assert await history.append(ANNA, progress(40, "failed", second=9)) is None
     assert await history.append(ANNA, progress(100, "complete", second=11)) is not None
     assert shown(await history.read(ANNA, None)) == {"upload:u1": (100, 2)}
+
+
+async def test_a_state_can_be_asked_for(history: History) -> None:
+    assert await history.state(ANNA, "upload:u1") is None
+    await history.append(ANNA, leased(10))
+    taken = await history.append(ANNA, leased(20, second=1))
+    assert await history.state(ANNA, "upload:u1") == taken
+    assert await history.state(BEN, "upload:u1") is None
+    assert taken is not None
+    assert (taken.status, taken.lease_seconds, taken.is_final) == ("running", 30, False)
+
+
+async def test_the_last_word_outranks_a_clock_that_is_ahead(history: History) -> None:
+    await history.append(ANNA, leased(50, second=30))
+    assert await history.append(ANNA, leased(40, "cancelled", second=10)) is not None
+    assert await history.append(ANNA, leased(60, second=40)) is None
+
+
+async def test_of_two_runs_the_later_one_counts(history: History) -> None:
+    await history.append(ANNA, leased(50, "cancelled", second=30))
+    assert await history.append(ANNA, leased(7, second=31, run=20)) is not None
+    assert await history.append(ANNA, leased(100, "complete", second=40)) is None
+    assert shown(await history.read(ANNA, None))["upload:u1"][0] == 7
+
+
+async def test_a_state_made_of_another_comes_to_nothing_once_that_is_replaced(history: History) -> None:
+    first = await history.append(ANNA, leased(10))
+    second = await history.append(ANNA, leased(20, second=1))
+    assert first is not None
+    assert second is not None
+    verdict = leased(10, "stalled", second=2)
+    assert await history.append(ANNA, msgspec.structs.replace(verdict, replaces=first.number)) is None
+    assert await history.append(ANNA, msgspec.structs.replace(verdict, replaces=second.number)) is not None
+
+
+async def test_uploads_that_may_lapse_are_found(history: History) -> None:
+    async def found() -> list[tuple[str, str | None]]:
+        return [(user_id, entry.status) async for user_id, entry in history.leased()]
+
+    assert await found() == []
+    await history.append(ANNA, leased(10))
+    await history.append(BEN, progress(10))
+    assert await found() == [(ANNA, "running")]
+    await history.append(ANNA, leased(10, "stalled", second=1))
+    assert await found() == [(ANNA, "stalled")]
+    await history.append(ANNA, leased(10, "failed", second=2))
+    assert await found() == []
+
+
+# --- what is seen -----------------------------------------------------------------------------------------------------
+
+
+async def seen(history: History) -> list[str]:
+    states = [json.loads(state.payload) for state in (await history.read(ANNA, None)).states]
+    return [state["data"]["cursor"] for state in states if state["key"] == "seen"]
+
+
+async def test_what_is_seen_only_rises(history: History) -> None:
+    cursors = []
+    for number in range(3):
+        await history.append(ANNA, said(number))
+        cursors.append(await cursor_of(history))
+    taken = await history.acknowledge(ANNA, cursors[1])
+    assert taken is not None
+    message = json.loads(taken.payload)
+    assert (message["type"], message["key"], message["data"]) == ("seen", "seen", {"cursor": cursors[1]})
+    assert await history.acknowledge(ANNA, cursors[1]) is None
+    assert await history.acknowledge(ANNA, cursors[0]) is None
+    assert await seen(history) == [cursors[1]]
+    assert await history.acknowledge(ANNA, cursors[2]) is not None
+    assert await seen(history) == [cursors[2]]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "x:1", "0", "{epoch}:2", "{epoch}:-1", "{epoch}:", "9" * 5000])
+async def test_a_cursor_that_is_not_ours_is_not_seen(history: History, cursor: str) -> None:
+    epoch = (await cursor_of(history)).rpartition(":")[0]
+    await history.append(ANNA, said(0))
+    assert await history.acknowledge(ANNA, cursor.replace("{epoch}", epoch)) is None
+    assert await seen(history) == []
+
+
+async def test_what_is_seen_outlives_however_many_uploads(history: History) -> None:
+    await history.append(ANNA, said(0))
+    cursor = await cursor_of(history)
+    await history.acknowledge(ANNA, cursor)
+    async with asyncio.TaskGroup() as group:
+        for number in range(HISTORY_MAX_STATES + 1):
+            group.create_task(history.append(ANNA, progress(1, upload_id=f"u{number}")))
+    assert await seen(history) == [cursor]
 
 
 async def test_the_states_unchanged_longest_go_first(history: History) -> None:

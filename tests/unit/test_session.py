@@ -50,6 +50,18 @@ def test_auth_asks_for_the_token_to_be_checked() -> None:
     assert session.receive('{"type": "auth", "token": "abc"}') == session.Reauthenticate("abc")
 
 
+def test_what_a_client_asks_for_is_read() -> None:
+    assert session.receive('{"type": "ack", "cursor": "e:5"}') == session.Acknowledge("e:5")
+    assert session.receive('{"type": "cancel", "uploadId": "u1"}') == session.Cancel("u1")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"type": "ack"}', '{"type": "ack", "cursor": 5}', '{"type": "cancel", "upload": "u"}']
+)
+def test_what_is_missing_in_it_is_told(text: str) -> None:
+    assert answer(text)["data"]["code"] == "INVALID_MESSAGE"
+
+
 def test_a_token_on_its_way_is_not_printed() -> None:
     assert "abc" not in repr(session.Reauthenticate("abc"))
 

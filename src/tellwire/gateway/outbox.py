@@ -61,8 +61,8 @@ class Outbox:
         return True
 
     def _replace(self, key: str, frames: bytes) -> bool:
-        place = (self._states or {}).get(key, -1) - self._taken
-        if place < 0:
+        place = self._place(key)
+        if place is None:
             return False
         size_bytes = self.size_bytes + len(frames) - len(self._frames[place])
         if len(self._frames) > 1 and size_bytes > self._bounds.max_bytes:
@@ -71,13 +71,18 @@ class Outbox:
         self._frames[place] = frames
         return True
 
+    def _place(self, key: str) -> int | None:
+        """Return where the state of a key waits; None if none does."""
+        number = None if self._states is None else self._states.get(key)
+        return None if number is None or number < self._taken else number - self._taken
+
     def _put_first(self, key: str, frames: bytes) -> bool:
-        place = (self._states or {}).get(key, -1) - self._taken
-        replaced_bytes = len(self._frames[place]) if place >= 0 else 0
+        place = self._place(key)
+        replaced_bytes = 0 if place is None else len(self._frames[place])
         size_bytes = self.size_bytes + len(frames) - replaced_bytes
         if self._frames and not self._has_room(size_bytes):
             return False
-        if place >= 0:
+        if place is not None:
             self._frames[place] = b""
         if self._states is not None:
             self._states.pop(key, None)

@@ -72,11 +72,35 @@ def test_a_newer_state_keeps_within_the_bounds_too() -> None:
     assert outbox.size_bytes == 100
 
 
+def test_a_last_word_goes_before_everything_that_waits_and_takes_its_state_away() -> None:
+    outbox = Outbox(OutboxBounds(10, 100))
+    for frames, key in ((b"log", None), (b"1%", "u1"), (b"5%", "u2")):
+        assert outbox.offer(frames, key)
+    assert outbox.offer(b"u1 done", "u1", is_final=True)
+    assert outbox.offer(b"u3 done", "u3", is_final=True)
+    assert outbox.offer(b"6%", "u2")
+    assert outbox.size_bytes == 19
+    assert [frames for frames in outbox.take() if frames] == [b"u1 done", b"u3 done", b"log", b"6%"]
+    assert outbox.offer(b"0%", "u1")
+    assert outbox.take() == [b"0%"]
+
+
+def test_last_words_keep_within_the_bounds_too() -> None:
+    outbox = Outbox(SMALL)
+    assert outbox.offer(b"x" * 60)
+    assert not outbox.offer(b"2" * 41, "u1", is_final=True)
+    assert outbox.offer(b"2" * 40, "u1", is_final=True)
+    assert outbox.size_bytes == 100
+
+
 @given(
-    st.lists(st.tuples(st.none() | st.sampled_from("abc"), st.binary(min_size=1, max_size=9)) | st.integers(1, 30)),
+    st.lists(
+        st.tuples(st.none() | st.sampled_from("abc"), st.binary(min_size=1, max_size=9), st.booleans())
+        | st.integers(1, 30)
+    ),
 )
 def test_whatever_waits_and_goes_logs_are_all_there_in_order_and_states_end_with_the_newest(
-    steps: list[tuple[str | None, bytes] | int],
+    steps: list[tuple[str | None, bytes, bool] | int],
 ) -> None:
     outbox = Outbox(OutboxBounds(1000, 100_000))
     taken: list[bytes] = []
@@ -84,8 +108,8 @@ def test_whatever_waits_and_goes_logs_are_all_there_in_order_and_states_end_with
         if isinstance(step, int):
             taken += outbox.take(step)
         else:
-            key, content = step
-            assert outbox.offer(f"{key}:".encode() + content, key)
+            key, content, is_final = step
+            assert outbox.offer(f"{key}:".encode() + content, key, is_final=is_final)
     assert outbox.size_bytes == sum(map(len, outbox._frames))
     taken += outbox.take(10_000_000)
     for key in (None, *"abc"):

@@ -1,0 +1,103 @@
+"""Leases: who falls silent is declared so, in time and once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tellwire.errors import HistoryUnavailable
+from tellwire.gateway.leases import Leases
+from tellwire.history import MemoryHistory
+from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, encode_message
+from tellwire.stream import Entry, Said
+from tellwire.testing import FakeClock
+
+
+class Watched:
+    """Leases that are watched, and who was declared silent, when. `takes` says whether the history takes it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.began = self.clock.now()
+        self.history = MemoryHistory(self.clock)
+        self.leases = Leases(self.clock)
+        self.lapsed: list[tuple[str, str | None, float]] = []
+        self.failures = 0
+
+    async def say(self, upload_id: str = "u1", status: UploadStatus = "running", lease: float | None = 30) -> Entry:
+        progress = UploadProgress(
+            upload_id=upload_id, file_name="f", progress=1, message="", status=status, lease_seconds=lease
+        )
+        entry = await self.history.append("anna", Said.read(encode_message(UploadProgressMessage(progress))))
+        assert entry is not None
+        self.leases.note("anna", entry)
+        return entry
+
+    async def lapse(self, user_id: str, entry: Entry) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise HistoryUnavailable("no disk")
+        self.lapsed.append((user_id, entry.key, self.clock.now() - self.began))
+        return True
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[Watched]:
+    watched = Watched()
+    watching = asyncio.create_task(watched.leases.watch(watched.lapse))
+    yield watched
+    watching.cancel()
+
+
+async def test_who_is_silent_for_a_lease_is_declared_so_once(watched: Watched) -> None:
+    await watched.say()
+    await watched.clock.advance(29)
+    assert watched.lapsed == []
+    await watched.clock.advance(100)
+    ((user_id, key, seconds),) = watched.lapsed
+    assert (user_id, key) == ("anna", "upload:u1")
+    assert 30 <= seconds <= 32
+    assert len(watched.leases) == 0
+
+
+async def test_every_word_renews_the_lease(watched: Watched) -> None:
+    for _ in range(10):
+        await watched.say()
+        await watched.clock.advance(25)
+    assert watched.lapsed == []
+
+
+@pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
+async def test_after_the_last_word_nobody_waits(watched: Watched, status: UploadStatus) -> None:
+    await watched.say()
+    await watched.say(status=status)
+    await watched.clock.advance(1000)
+    assert (watched.lapsed, len(watched.leases)) == ([], 0)
+
+
+async def test_an_upload_without_a_lease_is_not_waited_for(watched: Watched) -> None:
+    await watched.say(lease=None)
+    await watched.clock.advance(100_000)
+    assert watched.lapsed == []
+
+
+async def test_what_a_process_before_left_has_a_whole_lease_from_now(watched: Watched) -> None:
+    await watched.say()
+    await watched.clock.advance(20)
+    anew = Leases(watched.clock)
+    await anew.load(watched.history)
+    watching = asyncio.create_task(anew.watch(watched.lapse))
+    watched.leases.note("anna", await watched.say(status="complete"))
+    await watched.clock.advance(29)
+    assert watched.lapsed == []
+    await watched.clock.advance(3)
+    assert len(watched.lapsed) == 1
+    watching.cancel()
+
+
+async def test_a_history_out_of_order_is_asked_again(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.failures = 2
+    await watched.say()
+    await watched.clock.advance(60)
+    assert len(watched.lapsed) == 1
+    assert "trying again: The history is out of order: no disk" in caplog.text
