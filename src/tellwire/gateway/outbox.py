@@ -29,8 +29,7 @@ class Outbox:
     def __init__(self, bounds: OutboxBounds) -> None:
         self._bounds = bounds
         self._frames: list[bytes] = []
-        # By key, which of all frames its newest state is, counted from before those that were taken; there is none
-        # unless one waits.
+        # By key, which of all frames ever its newest state is; there is none unless one waits.
         self._states: dict[str, int] | None = None
         self._taken = 0
         # So many at the front are last words.
@@ -83,14 +82,18 @@ class Outbox:
         if self._frames and not self._has_room(size_bytes):
             return False
         if place is not None:
-            self._frames[place] = b""
-        if self._states is not None:
-            self._states.pop(key, None)
+            del self._frames[place]
         self._frames.insert(self._finals, frames)
         self._finals += 1
-        self._taken -= 1  # all others have moved up by one
         self.size_bytes = size_bytes
+        self._move_up(key, len(self._frames) if place is None else place)
         return True
+
+    def _move_up(self, key: str, place: int) -> None:
+        """Take note that a key waits no more, and that what was before this place now is one further on."""
+        before = self._taken + place
+        states = self._states or {}
+        self._states = {k: number + (number < before) for k, number in states.items() if k != key} or None
 
     def take(self, about_bytes: int = WRITE_CHUNK_BYTES) -> list[bytes]:
         """Remove and return the oldest frames: all of them, or as many as reach `about_bytes`."""

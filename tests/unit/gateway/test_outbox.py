@@ -80,7 +80,7 @@ def test_a_last_word_goes_before_everything_that_waits_and_takes_its_state_away(
     assert outbox.offer(b"u3 done", "u3", is_final=True)
     assert outbox.offer(b"6%", "u2")
     assert outbox.size_bytes == 19
-    assert [frames for frames in outbox.take() if frames] == [b"u1 done", b"u3 done", b"log", b"6%"]
+    assert outbox.take() == [b"u1 done", b"u3 done", b"log", b"6%"]
     assert outbox.offer(b"0%", "u1")
     assert outbox.take() == [b"0%"]
 
