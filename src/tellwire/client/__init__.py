@@ -5,7 +5,8 @@
             print(message.type, message.data)
 
     Client ─▶ machine (pure: what happened ─▶ what to do) ─▶ link (pure: one connection's heartbeat and renewal)
-       │         └▶ reasons (pure: the table of close codes)
+       │         ├▶ reasons (pure: the table of close codes)
+       │         └▶ recovery (pure: hello and welcome) ─▶ place (pure: each message once and in order)
        └▶ socket (websockets) ─▶ inbox ─▶ `async for`
 
 The machine is the same as in the TypeScript package `@tellwire/client`; `spec/protocol.md` says what both speak.
@@ -19,10 +20,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tellwire.client.address import websocket_url
-from tellwire.client.client import Client, GetToken
-from tellwire.client.machine import ConnectionState, Status
+from tellwire.client.client import Client, GetToken, StartFrom
 from tellwire.client.reasons import CLOSE_CODES, ClosedForGood, CloseReason, Kind
 from tellwire.client.received import ReceivedMessage
+from tellwire.client.state import ConnectionState, Status
 from tellwire.client.timing import Timing
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "GetToken",
     "Kind",
     "ReceivedMessage",
+    "StartFrom",
     "Status",
     "Timing",
     "websocket_url",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tellwire.client.received import ReceivedMessage
+
 Why = Literal["connect", "refused", "renew"]
 """What a token is for: an attempt, an attempt after a token was refused, a connection that is to live on."""
 
@@ -52,4 +54,11 @@ class Drop:
     number: int
 
 
-Action = AskToken | Open | Ping | Send | Close | Drop
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Give these to the program, in this order."""
+
+    messages: list[ReceivedMessage]
+
+
+Action = AskToken | Open | Ping | Send | Close | Drop | Pass

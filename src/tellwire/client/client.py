@@ -4,19 +4,20 @@ import asyncio
 import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Ping, Send, Why
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Ping, Send, Why
 from tellwire.client.address import websocket_url
 from tellwire.client.inbox import Inbox
-from tellwire.client.machine import ConnectionState, Machine
+from tellwire.client.machine import Machine
+from tellwire.client.place import Cursor
 from tellwire.client.reasons import ClosedForGood, CloseReason
 from tellwire.client.received import ReceivedMessage, read_message
 from tellwire.client.socket import (
@@ -30,10 +31,12 @@ from tellwire.client.socket import (
     part,
     send_text,
 )
+from tellwire.client.state import ConnectionState
 from tellwire.client.timing import Timing
-from tellwire.errors import InvalidMessage, MessageTooBig, TellwireError
+from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig, TellwireError
 from tellwire.limits import MAX_MESSAGE_BYTES
 from tellwire.ports import Clock, SystemClock
+from tellwire.stream import START
 
 logger = logging.getLogger("tellwire.client")
 
@@ -41,23 +44,33 @@ GetToken = Callable[[Why], str | Awaitable[str]]
 """Returns a token, or an awaitable of one. It is told what for: `connect`, for every attempt; `refused`, when the last
 token was refused or has expired, so that a remembered one will not do; `renew`, shortly before one expires."""
 
+StartFrom = Literal["now", "oldest"]
+"""Where a client without a cursor begins: with what is said from now on, or with all that the server keeps."""
+
+
+_CURSORS: Final[Mapping[StartFrom, str | None]] = {"now": None, "oldest": START}
+
 
 class _NoToken(Exception):
     """There is no token. The text says why, without anything of the token."""
 
 
 class Client:
-    """One device of a user. Iterating gives every message once, as long as there is a connection.
+    """One device of a user. Iterating gives every message of the log once and in order, whatever becomes of the
+    connection, and of every upload newer and newer states. `state.recovered` is False when something may be missing.
 
     `url` is the gateway's, http(s):// or ws(s)://, or that of an API Gateway stage. `token_in` says where the token
     travels: `query` is for servers that know only `?token=`, and lets it end up in logs. `gives_up` is asked about each
     reason that the client would come back from; True closes it for good.
 
+    `cursor` is where an earlier client was; without one, `start_from` says where this one begins. `recover=False` asks
+    for nothing that was missed: for servers that take a `hello` amiss.
+
     It connects when the block is entered and comes back by itself until the block is left. A program that does not
     keep up has up to 1,024 messages or 1 MiB waiting here; then the server waits, and in the end closes with 1013.
 
     Raises:
-        ConfigError: `url` is no address of a gateway.
+        ConfigError: `url` is no address of a gateway; `start_from` is neither "now" nor "oldest".
         ClosedForGood: from the iteration, when the server will not have this client; it ends without after `close`.
 
     Example:
@@ -75,6 +88,9 @@ class Client:
         *,
         token_in: TokenIn = "subprotocol",  # noqa: S107 - a place
         gives_up: Callable[[CloseReason], bool] = lambda _: False,
+        recover: bool = True,
+        cursor: str | None = None,
+        start_from: StartFrom = "now",
         timing: Timing | None = None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
@@ -84,7 +100,10 @@ class Client:
         self._token_in: TokenIn = token_in
         self._timing = timing or Timing()
         self._clock = clock or SystemClock()
-        self._machine = Machine(self._timing, jitter, gives_up)
+        if start_from not in _CURSORS:
+            raise ConfigError(f"start_from: got {start_from!r}; allowed: {', '.join(_CURSORS)}")
+        start = _CURSORS[start_from] if cursor is None else cursor
+        self._machine = Machine(self._timing, jitter, gives_up, recover=recover, cursor=start)
         self._told = self._machine.state
         self._listeners: list[Callable[[ConnectionState], object]] = []
         self._inbox = Inbox()
@@ -101,6 +120,15 @@ class Client:
     def state(self) -> ConnectionState:
         """A snapshot; the same object until something changes."""
         return self._machine.state
+
+    @property
+    def cursor(self) -> str | None:
+        """The place in the log of the last message that was taken from the iteration; None before it is known.
+
+        A program that keeps it when it has done with a message, and comes back with it as `cursor`, misses nothing: not
+        what was received and not taken, nor the message it was about when it crashed, which it gets again.
+        """
+        return self._inbox.cursor or self._machine.cursor
 
     def on_state(self, listener: Callable[[ConnectionState], object]) -> Callable[[], None]:
         """Call `listener` with every new state, and return a function that ends it. One that raises is logged."""
@@ -121,10 +149,29 @@ class Client:
             InvalidMessage: `message_type` is empty, or `data` holds what JSON cannot carry.
             MessageTooBig: over 128 KiB.
         """
-        payload = _encoded(message_type, data)
-        number = self._machine.speaks(self._clock.now())
-        socket = None if number is None else self._sockets.get(number)
-        return socket is not None and await send_text(socket, payload)
+        return await self._say(_encoded(message_type, data))
+
+    async def ack(self, cursor: str | None = None) -> bool:
+        """Tell the user's other devices that everything up to here has been seen. They hear `seen`.
+
+        Without `cursor`: up to the client's own. False: not open, or that is no place in the log; nothing was sent.
+        """
+        cursor = cursor or self.cursor
+        if Cursor.read(cursor) is None:
+            return False
+        return await self._say(msgspec.json.encode({"type": "ack", "cursor": cursor}))
+
+    async def cancel(self, upload_id: str) -> bool:
+        """Ask for an upload to be cancelled. False: not open, and nothing was sent.
+
+        All devices hear its last state, `cancelled`; or this one an `error`: `UPLOAD_UNKNOWN`, `UPLOAD_OVER`.
+
+        Raises:
+            InvalidMessage: `upload_id` is empty.
+        """
+        if not isinstance(upload_id, str) or not upload_id:
+            raise InvalidMessage("upload_id", upload_id, "a non-empty string")
+        return await self._say(msgspec.json.encode({"type": "cancel", "uploadId": upload_id}))
 
     async def close(self) -> None:
         """Close for good. What has been received can still be iterated over."""
@@ -133,6 +180,11 @@ class Client:
             task.cancel()
         while tasks := self._tasks.keys() - {asyncio.current_task()}:
             await asyncio.wait(tasks)
+
+    async def _say(self, payload: bytes) -> bool:
+        number = self._machine.speaks(self._clock.now())
+        socket = None if number is None else self._sockets.get(number)
+        return socket is not None and await send_text(socket, payload)
 
     async def __aenter__(self) -> Self:
         if self.state.status != "idle":
@@ -171,21 +223,22 @@ class Client:
         self._set_timer()
 
     def _act(self, action: Action) -> None:
-        number = action.number
         match action:
-            case AskToken(why=why):
+            case Pass(messages):
+                self._inbox.put(*messages)
+            case AskToken(number, why):
                 task = asyncio.create_task(self._ask(number, why))
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
                 self._own(task, number)
-            case Open(token=token):
+            case Open(number, token):
                 self._own(asyncio.create_task(self._live(number, token)), number)
-            case Drop():
+            case Drop(number):
                 for task in [task for task, owner in self._tasks.items() if owner == number]:
                     task.cancel()
             case Ping() | Send() | Close():
-                if (socket := self._sockets.get(number)) is not None:
-                    self._own(asyncio.create_task(self._use(socket, action)), number)
+                if (socket := self._sockets.get(action.number)) is not None:
+                    self._own(asyncio.create_task(self._use(socket, action)), action.number)
 
     async def _use(self, socket: ClientConnection, action: Ping | Send | Close) -> None:
         match action:
@@ -245,12 +298,11 @@ class Client:
                 message = read_message(await socket.recv(decode=False))
             except ConnectionClosed as closed:
                 return close_of(closed)
-            if self._machine.received(number, message, self._clock.now()):
-                self._inbox.put(message)
+            self._apply(self._machine.received(number, message, self._clock.now()))
             if self._inbox.is_full:
                 self._machine.stalled(number)
                 await self._inbox.room()
-                self._machine.heard(number, self._clock.now())
+                self._machine.resumed(number, self._clock.now())
 
     # --- tasks and time -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ A full inbox refuses nothing. It tells its readers to stop reading until there i
 import asyncio
 from collections import deque
 
+from tellwire.client.place import Cursor
 from tellwire.client.received import ReceivedMessage
 from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES
 
@@ -28,12 +29,12 @@ class Inbox:
         """Whether a reader should wait for `room` before it reads on."""
         return not self._has_room.is_set()
 
-    def put(self, message: ReceivedMessage) -> None:
-        """Add a message. After the end, nobody wants it."""
+    def put(self, *messages: ReceivedMessage) -> None:
+        """Add messages, however many came at once. After the end, nobody wants them."""
         if self._has_ended:
             return
-        self._messages.append(message)
-        self._bytes += len(message.payload)
+        self._messages.extend(messages)
+        self._bytes += sum(len(message.payload) for message in messages)
         self._changed.set()
         if len(self._messages) >= self._max_messages or self._bytes >= self._max_bytes:
             self._has_room.clear()
@@ -54,6 +55,13 @@ class Inbox:
         if len(self._messages) <= self._max_messages // 2 and self._bytes <= self._max_bytes // 2:
             self._has_room.set()
         return message
+
+    @property
+    def cursor(self) -> str | None:
+        """The place in the log of who has taken all that is not waiting here; None if nothing of the log waits."""
+        places = (Cursor.read(message.cursor) for message in self._messages)
+        first = next((place for place in places if place), None)
+        return None if first is None else str(first.before)
 
     def end(self) -> None:
         """Add no more. What is there can still be taken."""

@@ -105,6 +105,13 @@ class Link:
         self._expires_at = expiry_told(answer, now) or expiry_of(self._token)
         self._schedule_renewal(now)
 
+    def expires(self, welcome: ReceivedMessage, now: float) -> None:
+        """Take note of when the server says that this connection's token expires."""
+        told = expiry_told(welcome, now)
+        if told is not None:
+            self._expires_at = told
+            self._schedule_renewal(now)
+
     def _schedule_renewal(self, now: float) -> None:
         left = (self._expires_at or now) - now
         early = left - self._timing.renew_seconds * (1 + self._jitter())

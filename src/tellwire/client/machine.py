@@ -6,7 +6,8 @@
 
 There is one current link. When it has grown old it gets a successor; as soon as that is open it is the current one, and
 the old one retires a few seconds later. A link that gives no sign of life retires at once. What a retiring link still
-brings is passed on; a message may come twice meanwhile, and is passed on once, by its id.
+brings is passed on. Every link that becomes the current one asks what was missed: `recovery` does that, and sees to it
+that the program gets nothing twice.
 
 Waits have full jitter: a random time between 0 and a bound that doubles with every failure. It is the first one again
 after a connection has been open for a while, and not at once, so that a server that lets everybody in and falls over is
@@ -17,12 +18,12 @@ and what was waited for is tried now.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
-from typing import Final, Literal
+from typing import Final
 
 from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Why
 from tellwire.client.link import Link
+from tellwire.client.place import Place
 from tellwire.client.reasons import (
     CloseReason,
     ComeBack,
@@ -35,26 +36,12 @@ from tellwire.client.reasons import (
     unreachable,
     without_token,
 )
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.received import ReceivedMessage, read_welcome
+from tellwire.client.recovery import Recovery
+from tellwire.client.state import ConnectionState
 from tellwire.client.timing import LATE_SECONDS, TICK_SECONDS, Timing
 
-Status = Literal["idle", "connecting", "open", "waiting", "closed"]
-
-_REMEMBERED_IDS: Final = 8192
 _COUNTED_FAILURES: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionState:
-    """A snapshot. `attempt` counts the attempts since the connection was open last.
-
-    `retry_at` is when the next one begins, in epoch seconds, while waiting. `reason` says why there is no connection.
-    """
-
-    status: Status
-    attempt: int = 0
-    retry_at: float | None = None
-    reason: CloseReason | None = None
 
 
 def _never(_: CloseReason) -> bool:
@@ -62,10 +49,19 @@ def _never(_: CloseReason) -> bool:
 
 
 class Machine:
-    """Says what to do. `jitter` returns a random number from 0 to 1; `gives_up` makes a reason a final one."""
+    """Says what to do. `jitter` returns a random number from 0 to 1; `gives_up` makes a reason a final one.
+
+    `cursor` is where the program is: None is from now on. Unless it shall `recover`, nothing is asked for.
+    """
 
     def __init__(
-        self, timing: Timing, jitter: Callable[[], float], gives_up: Callable[[CloseReason], bool] = _never
+        self,
+        timing: Timing,
+        jitter: Callable[[], float],
+        gives_up: Callable[[CloseReason], bool] = _never,
+        *,
+        recover: bool = True,
+        cursor: str | None = None,
     ) -> None:
         self.state = ConnectionState("idle")
         self._timing = timing
@@ -79,8 +75,12 @@ class Machine:
         self._successor: Link | None = None
         self._retiring: Link | None = None
         self._retire_at = inf
-        self._seen: dict[str, None] | None = None
-        self._forget_at = inf
+        self._recovery = Recovery(Place(cursor), timing.answer_seconds, is_wanted=recover)
+
+    @property
+    def cursor(self) -> str | None:
+        """How much of the log has been passed on; None before anything is known of it."""
+        return self._recovery.place.cursor
 
     # --- what the program asks ----------------------------------------------------------------------------------------
 
@@ -122,11 +122,11 @@ class Machine:
             return []
         link.opened(now)
         self._why = "connect"
-        self._forget_at = now + self._timing.overlap_seconds + self._timing.settled_seconds
+        self._recovery.twins.forget_at = now + self._timing.overlap_seconds + self._timing.settled_seconds
         if link is self._successor:
             return self._succeed(link, now)
         self.state = ConnectionState("open")
-        return []
+        return self._recovery.begin(number, now)
 
     def refused(self, number: int, refusal: Refusal, now: float) -> list[Action]:
         return self._ended(number, of_refusal(refusal), now)
@@ -141,22 +141,27 @@ class Machine:
 
     # --- what was heard -----------------------------------------------------------------------------------------------
 
-    def received(self, number: int, message: ReceivedMessage, now: float) -> bool:
-        """Take note of a message; every one passes here. Tell whether the program gets it."""
+    def received(self, number: int, message: ReceivedMessage, now: float) -> list[Action]:
+        """Take note of a message; every one passes here."""
         link = self._find(number)
         if link is None:
-            return False
+            return []
         link.heard(now)
         link.message(now)
         match message.type:
             case "pong":
-                return False
+                return []
             case "auth_ok":
                 link.renewed(message, now)
-                return False
+                return []
+            case "welcome":
+                return self._welcomed(link, message, now)
             case "error":
                 link.last_words = last_words(message.data, now) or link.last_words
-        return self._is_first(message.id)
+                if (given_up := self._answered(link, message)) is not None:
+                    return given_up
+        is_beside = link is not self._current and self._current is not None and self._current.is_open
+        return self._recovery.received(message, now, is_beside=is_beside)
 
     def heard(self, number: int, now: float) -> None:
         """Take note of a sign of life that is no message."""
@@ -164,19 +169,32 @@ class Machine:
             link.heard(now)
 
     def stalled(self, number: int) -> None:
-        """Take note that nothing is read until `heard`, because the program does not keep up."""
+        """Take note that nothing is read until `resumed`, because the program does not keep up."""
         if (link := self._find(number)) is not None:
             link.stalled()
+            self._recovery.pause(number)
 
-    def _is_first(self, message_id: str | None) -> bool:
-        if self._seen is None or message_id is None:
-            return True
-        if message_id in self._seen:
-            return False
-        self._seen[message_id] = None
-        if len(self._seen) > _REMEMBERED_IDS:
-            del self._seen[next(iter(self._seen))]
-        return True
+    def resumed(self, number: int, now: float) -> None:
+        """Take note that it is being read again."""
+        self.heard(number, now)
+        self._recovery.resume(number, now)
+
+    def _welcomed(self, link: Link, message: ReceivedMessage, now: float) -> list[Action]:
+        page = read_welcome(message)
+        if page is None:
+            return []
+        if page.last:
+            link.expires(message, now)
+        actions, recovered = self._recovery.welcomed(link.number, page, now)
+        if recovered is False or (recovered and not self.state.recovered):
+            self.state = ConnectionState("open", recovered=recovered)
+        return actions
+
+    def _answered(self, link: Link, error: ReceivedMessage) -> list[Action] | None:
+        match error.data:
+            case {"code": "UNKNOWN_TYPE"}:
+                return self._recovery.unknown_type(link.number)
+        return None
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -187,7 +205,7 @@ class Machine:
             return None
         link_due = self._current.due if self._current is not None and self._current.is_open else inf
         retry_at = inf if self.state.retry_at is None else self.state.retry_at
-        return min(self._ticked_at + TICK_SECONDS, retry_at, link_due, self._retire_at)
+        return min(self._ticked_at + TICK_SECONDS, retry_at, link_due, self._retire_at, self._recovery.due)
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
@@ -200,9 +218,7 @@ class Machine:
             actions += self._tick_link(self._current, now)
         if now >= self._retire_at:
             actions += self._retire()
-        if now >= self._forget_at:
-            self._seen, self._forget_at = None, inf
-        return actions
+        return actions + self._recovery.tick(now)
 
     def _tick_link(self, link: Link, now: float) -> list[Action]:
         if link.is_silent(now):
@@ -210,23 +226,19 @@ class Machine:
         actions = link.tick(now)
         if now >= link.replace_at and self._successor is None:
             link.replace_at = inf
-            self._watch_for_twins()
+            self._recovery.twins.watch()
             self._successor = self._new_link()
             actions.append(AskToken(self._successor.number, self._successor.why))
         return actions
 
     def _abandon(self, link: Link, now: float) -> list[Action]:
         # It may only have been slow. What still comes until the new one is open, and a little later, is not lost.
-        self._watch_for_twins()
+        self._recovery.twins.watch()
         actions = self._retire() + self._ended(link.number, of_silence(), now)
         if self.state.status == "closed":
             return [*actions, Drop(link.number)]
         self._retiring, self._retire_at = link, now + self._timing.overlap_seconds
         return actions
-
-    def _watch_for_twins(self) -> None:
-        self._seen = self._seen or {}
-        self._forget_at = inf
 
     def _wake(self, now: float) -> list[Action]:
         self._failures = 0
@@ -273,6 +285,7 @@ class Machine:
 
     def _current_ended(self, link: Link, verdict: Verdict, now: float) -> list[Action]:
         self._current = None
+        self._recovery.end(link.number)
         if verdict.come_back is ComeBack.NEVER or self._gives_up(verdict.reason):
             return self._close(verdict.reason)
         if link.is_open and now - link.opened_at >= self._timing.settled_seconds:
@@ -302,7 +315,7 @@ class Machine:
         actions = self._retire()
         self._retiring, self._current, self._successor = self._current, link, None
         self._retire_at = now + self._timing.overlap_seconds
-        return actions
+        return actions + self._recovery.begin(link.number, now, missed_nothing=True)
 
     def _retire(self) -> list[Action]:
         link, self._retiring, self._retire_at = self._retiring, None, inf
@@ -314,4 +327,5 @@ class Machine:
         self._current = self._successor = self._retiring = None
         if self.state.status != "closed":
             self.state = ConnectionState("closed", 0, None, reason)
-        return actions + [Close(link.number) if link.is_open else Drop(link.number) for link in links]
+        actions += [Close(link.number) if link.is_open else Drop(link.number) for link in links]
+        return actions + self._recovery.stop()

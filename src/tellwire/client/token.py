@@ -28,11 +28,11 @@ def expiry_of(token: str) -> float | None:
         return None
 
 
-def expiry_told(auth_ok: ReceivedMessage, now: float) -> float | None:
-    """Return when a token expires by the answer to it, in epoch seconds by the clock that shows `now`."""
-    match auth_ok.data:
+def expiry_told(answer: ReceivedMessage, now: float) -> float | None:
+    """Return when a token expires by an `auth_ok` or a `welcome`, in epoch seconds by the clock that shows `now`."""
+    match answer.data:
         case {"expiresAt": str(text)}:
-            expires_at, said_at = _seconds(text), _seconds(auth_ok.timestamp or "")
+            expires_at, said_at = _seconds(text), _seconds(answer.timestamp or "")
             if expires_at is None or said_at is None:
                 return expires_at
             # Both are times of the server, so what is between them is right even if our clock is not.

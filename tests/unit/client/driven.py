@@ -5,10 +5,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Ping, Send
-from tellwire.client.machine import ConnectionState, Machine
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Ping, Send
+from tellwire.client.machine import Machine
 from tellwire.client.reasons import CloseReason, Refusal
 from tellwire.client.received import ReceivedMessage
+from tellwire.client.state import ConnectionState
 from tellwire.client.timing import Timing
 
 
@@ -25,18 +26,25 @@ def message(message_type: str, data: Any = None, message_id: str | None = None) 
 class Driven:
     """Plays the shell. Time stands still but for `passes`, in which every tick comes when it is due.
 
-    `asked` are the actions since they were looked at last, `states` all states so far, `jitter` the next random number.
-    The server answers pings while `answers`.
+    `asked` are the actions since they were looked at last, `passed` what the program got, `states` all states so far,
+    `jitter` the next random number. The server answers pings while `answers`. It says hello if it shall `recover`.
     """
 
     def __init__(
-        self, jitter: float = 0.5, gives_up: Callable[[CloseReason], bool] = lambda _: False, **timing: float
+        self,
+        jitter: float = 0.5,
+        gives_up: Callable[[CloseReason], bool] = lambda _: False,
+        *,
+        recover: bool = False,
+        cursor: str | None = None,
+        **timing: float,
     ) -> None:
         self.now = 1_000_000.0
         self.jitter = jitter
         self.answers = True
         self.timing = Timing(**timing)
-        self.machine = Machine(self.timing, lambda: self.jitter, gives_up)
+        self.machine = Machine(self.timing, lambda: self.jitter, gives_up, recover=recover, cursor=cursor)
+        self.passed: list[ReceivedMessage] = []
         self.states: list[ConnectionState] = []
         self._asked: list[Action] = []
 
@@ -63,8 +71,10 @@ class Driven:
         return asked
 
     def does(self, actions: list[Action]) -> "Driven":
-        self._asked += actions
+        self._asked += [each for each in actions if not isinstance(each, Pass)]
         for each in actions:
+            if isinstance(each, Pass):
+                self.passed += each.messages
             if isinstance(each, Ping) and self.answers:
                 self.heard(each.number)
         if not self.states or self.states[-1] is not self.state:
@@ -96,7 +106,10 @@ class Driven:
         return self.does(self.machine.closed(number, code, text, self.now))
 
     def received(self, number: int, each: ReceivedMessage) -> bool:
-        return self.machine.received(number, each, self.now)
+        """Let a message come, and tell whether the program got it at once."""
+        before = len(self.passed)
+        self.does(self.machine.received(number, each, self.now))
+        return any(passed is each for passed in self.passed[before:])
 
     def heard(self, number: int) -> None:
         self.machine.heard(number, self.now)
