@@ -8,6 +8,24 @@ const SCHEMA = new URL("../../../spec/messages.schema.json", import.meta.url);
 const TYPES = new URL("../src/messages.ts", import.meta.url);
 
 const HEAD = `// The messages a server sends. Made from spec/messages.schema.json by scripts/generate-types.mjs; do not edit.
+
+/** Where a message is in its user's stream. One to a connection or to everybody has no place there. */
+export interface Placed {
+  /** On the log: its epoch, a colon, and its offset. */
+  readonly cursor?: string;
+  /** On a state: what it is of. */
+  readonly key?: string;
+  /** On a state: the higher one is the newer one of its key. */
+  readonly version?: number;
+}
+
+/** The user has seen everything up to a cursor, on some device. */
+export interface SeenMessage extends Placed {
+  readonly data: { readonly cursor: string };
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: "seen";
+}
 `;
 
 function isMessage(schema) {
@@ -32,6 +50,10 @@ function typeOf(schema, definitions) {
     case "string":
     case "null":
       return schema.type;
+    case "boolean":
+      return schema.type;
+    case "array":
+      return `readonly ${arrayItem(typeOf(schema.items, definitions))}[]`;
     case "integer":
     case "number":
       return "number";
@@ -42,6 +64,10 @@ function typeOf(schema, definitions) {
         `spec/messages.schema.json: got a type ${schema.type}; allowed: what scripts/generate-types.mjs knows`,
       );
   }
+}
+
+function arrayItem(type) {
+  return type.includes(" ") ? `(${type})` : type;
 }
 
 function comment(text, indent = "") {
@@ -61,7 +87,8 @@ function interfaceOf(name, schema, definitions) {
     .map(([field, each]) => fieldOf(field, each, schema.required.includes(field), definitions))
     .join("");
   const about = schema.description === undefined ? "" : comment(schema.description);
-  return `${about}export interface ${nameOf(name, schema)} {\n${fields}}\n`;
+  const base = isMessage(schema) ? " extends Placed" : "";
+  return `${about}export interface ${nameOf(name, schema)}${base} {\n${fields}}\n`;
 }
 
 /** One interface a definition, and `MessageTypes`: which type has which message. */
@@ -71,7 +98,11 @@ function generate({ $defs: definitions }) {
     .filter(([, each]) => isMessage(each) && each.properties.type.enum?.length === 1)
     .map(([name, each]) => `  ${each.properties.type.enum[0]}: ${name};\n`);
   const about = comment("Which type of the specification has which message.");
-  return [HEAD, ...interfaces, `${about}export interface MessageTypes {\n${known.join("")}}\n`].join("\n");
+  return [
+    HEAD,
+    ...interfaces,
+    `${about}export interface MessageTypes {\n${known.join("")}  seen: SeenMessage;\n}\n`,
+  ].join("\n");
 }
 
 const wanted = generate(JSON.parse(readFileSync(SCHEMA, "utf8")));

@@ -4,8 +4,10 @@ import { addressWith, gatewayUrl } from "./address.js";
 import { environment } from "./environment.js";
 import { Listeners } from "./listeners.js";
 import { type Action, type Happening, type Model, newModel, nextDue, step } from "./machine.js";
+import { cursorOf } from "./place.js";
 import { Seen } from "./seen.js";
 import { settingsOf } from "./settings.js";
+import { CursorStore } from "./storage.js";
 import type {
   AnyMessage,
   Client,
@@ -36,6 +38,7 @@ export class TellwireClient implements Client {
   readonly #environment: Environment;
   readonly #listeners: Listeners;
   readonly #seen = new Seen();
+  readonly #store: CursorStore;
   readonly #sockets = new Map<number, Socket>();
   #model: Model;
   #timer: { handle: unknown; wanted: number } | undefined;
@@ -44,12 +47,18 @@ export class TellwireClient implements Client {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#environment = environment(options.environment);
-    this.#model = newModel(settingsOf(options));
+    this.#store = new CursorStore(options, this.#environment);
+    const begins = options.startFrom === "oldest" ? "0" : undefined;
+    this.#model = newModel(settingsOf(options), this.#store.cursor || begins);
     this.#listeners = new Listeners(this.#model.state, this.#environment.reportError);
   }
 
   get state(): ConnectionState {
     return this.#listeners.state;
+  }
+
+  get cursor(): string | undefined {
+    return cursorOf(this.#model.place);
   }
 
   onState(listener: (state: ConnectionState) => void): Unsubscribe {
@@ -61,9 +70,15 @@ export class TellwireClient implements Client {
   }
 
   send(type: string, data?: unknown): boolean {
-    if (this.#model.current === undefined) return false;
-    this.#sendOn(this.#model.current, { type, data });
-    return true;
+    return this.#say({ type, data });
+  }
+
+  ack(cursor: string | undefined = this.cursor): boolean {
+    return cursor !== undefined && this.#say({ type: "ack", cursor });
+  }
+
+  cancel(uploadId: string): boolean {
+    return this.#say({ type: "cancel", uploadId });
   }
 
   /** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
@@ -86,6 +101,8 @@ export class TellwireClient implements Client {
     // Last, for a listener may make the next thing happen.
     this.#listeners.become(model.state);
     for (const action of actions) if (action.do === "pass") this.#pass(action.message);
+    this.#store.keep(this.cursor);
+    if (!this.#isActive) this.#store.write();
   }
 
   #act(action: Action): void {
@@ -129,6 +146,12 @@ export class TellwireClient implements Client {
       const message = `the token cannot be sent this way (${(error as Error).name})`;
       queueMicrotask(() => this.#happen({ is: "no token", link, message }));
     }
+  }
+
+  #say(message: object): boolean {
+    const { current } = this.#model;
+    if (current !== undefined) this.#sendOn(current, message);
+    return current !== undefined;
   }
 
   #sendOn(link: number, message: unknown): void {

@@ -19,6 +19,7 @@ function surroundings(): Environment {
     random: () => Math.random(),
     online: () => globalThis.navigator?.onLine !== false,
     onSign,
+    onLeave,
     reportError: (error) => (globalThis.reportError ?? console.error)(error),
   };
 }
@@ -38,5 +39,16 @@ function onSign(listener: (sign: Sign) => void): Unsubscribe {
   for (const [target, names] of sources) for (const name of names) target.addEventListener(name, seen);
   return () => {
     for (const [target, names] of sources) for (const name of names) target.removeEventListener(name, seen);
+  };
+}
+
+function onLeave(listener: () => void): Unsubscribe {
+  const { window, document } = globalThis;
+  if (document === undefined) return () => {};
+  window.addEventListener("pagehide", listener);
+  document.addEventListener("freeze", listener);
+  return () => {
+    window.removeEventListener("pagehide", listener);
+    document.removeEventListener("freeze", listener);
   };
 }

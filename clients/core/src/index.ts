@@ -9,9 +9,12 @@ export type {
   MessageTypes,
   NotificationData,
   NotificationMessage,
+  Placed,
+  SeenMessage,
   UploadProgressData,
   UploadProgressMessage,
 } from "./messages.js";
+export { covers } from "./place.js";
 export type {
   AnyMessage,
   Client,

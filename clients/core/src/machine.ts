@@ -6,6 +6,8 @@
 //     current   open; the client's state is `open` while there is one
 //     last      was current until `next` opened or until it did not answer; what still arrives there is passed on
 //
+// What it hears of its user's stream goes by a place (place.ts), which says what is passed on, and when to say hello.
+//
 // Rules:
 // - Only a link that is one of the three is heard. What a forgotten one says is ignored, also its late token.
 // - Everything with a time is in `due`; the shell has one timer, and says `tick`. A tick that comes much too late means
@@ -14,9 +16,23 @@
 //   current until the next one is open. So neither loses a message.
 // - Waits have full jitter. Their bound doubles, and begins anew when a connection was open for a while, not at once: a
 //   server that takes everybody in and closes again should not be hammered.
+// - A link that becomes current says hello, and what it brings of the stream is held until it was told what was missed.
+//   What `last` brings of the stream counts only until then: the current one is told all of it.
 
 import { closeReason, closeRule, meantBy } from "./closing.js";
 import { readMessage } from "./incoming.js";
+import {
+  goLive,
+  helloOf,
+  hold,
+  isNoHello,
+  isPlaced,
+  isWelcome,
+  newPlace,
+  type Place,
+  type Taken,
+  take,
+} from "./place.js";
 import type { Settings } from "./settings.js";
 import { expiryOf, expiryTold } from "./token.js";
 import type { AnyMessage, CloseReason, ConnectionState, Sign, TokenReason } from "./types.js";
@@ -56,6 +72,9 @@ type Due = { [timer in keyof typeof TIMERS]?: number };
 export interface Model {
   readonly settings: Settings;
   readonly state: ConnectionState;
+  readonly place: Place;
+  /** When hello was said last. */
+  readonly helloAt: number;
   readonly due: Readonly<Due>;
   /** How many links there were; each has its number. */
   readonly links: number;
@@ -89,17 +108,21 @@ const REPLACE_AGAIN_MS = 60_000;
 const ERROR_EXPLAINS_MS = 10_000;
 /** A token is not renewed more often than this. */
 const RENEW_AGAIN_MS = 1_000;
+/** Hello is not said again on a link more often than this. */
+const HELLO_AGAIN_MS = 1_000;
 /** A browser does not say that a handshake failed for its token, so each of so many in a row is taken to have. */
 const REFUSALS_TO_A_NEW_TOKEN = 4;
 
 const OFFLINE: CloseReason = { code: 1006, message: "the device is offline", kind: "offline" };
 const SILENT: CloseReason = { code: 1006, message: "the server did not answer", kind: "lost" };
 
-/** Return the model of a client that was just made. */
-export function newModel(settings: Settings): Model {
+/** Return the model of a client that was just made, at a cursor if it has one. */
+export function newModel(settings: Settings, cursor?: string): Model {
   return {
     settings,
     state: { status: "idle", attempt: 0 },
+    place: newPlace(cursor),
+    helloAt: 0,
     due: {},
     links: 0,
     waits: 0,
@@ -222,7 +245,10 @@ function opened(turn: Turn, link: number): void {
   model.due.replace = turn.now + replace * (0.96 + 0.08 * turn.random());
   renewInTime(turn);
   heard(turn);
-  become(turn, { status: "open", attempt: 0 });
+  // While one takes over from another nothing changes, and nobody notices.
+  if (model.state.status !== "open") become(turn, { status: "open", attempt: 0 });
+  if (model.settings.recover) sayHello(turn);
+  else settle(turn, goLive(model.place));
 }
 
 /** The attempt failed. */
@@ -260,7 +286,10 @@ function received(turn: Turn, link: number, data: unknown): void {
   const message = readMessage(data);
   if (message === undefined || message.type === "pong") return;
   if (isCurrent) understood(turn, message);
-  if (message.type !== "auth_ok") turn.actions.push({ do: "pass", message });
+  if (message.type === "auth_ok") return;
+  const isAwaited = model.place.is === "held" && !model.place.isWelcomed;
+  if (isCurrent && isAwaited && isNoHello(message)) doWithoutWelcome(turn);
+  else if (isCurrent || !isToldAnew(model, message)) hear(turn, message);
 }
 
 /** Draw what conclusions there are for the connection. */
@@ -268,11 +297,57 @@ function understood(turn: Turn, message: AnyMessage): void {
   const { model, now } = turn;
   const data = message.data as { code?: unknown; expiresAt?: unknown } | undefined;
   if (message.type === "error" && typeof data?.code === "string") model.error = { code: data.code, at: now };
-  if (message.type === "auth_ok") {
+  if (message.type === "auth_ok" || isWelcome(message)) {
     model.expiresAt = expiryTold(data?.expiresAt, message.timestamp, now) ?? model.expiresAt;
     renewInTime(turn);
   }
 }
+
+// --- the stream ------------------------------------------------------------------------------------------------------
+
+/** Ask what was missed. */
+function sayHello(turn: Turn): void {
+  const { model, now } = turn;
+  model.place = hold(model.place);
+  model.helloAt = now;
+  delete model.due.hello;
+  model.due.welcome = now + model.settings.answer;
+  send(turn, helloOf(model.place));
+}
+
+function hear(turn: Turn, message: AnyMessage): void {
+  const { model, now } = turn;
+  settle(turn, take(model.place, message));
+  if (isWelcome(message) && model.place.is === "held") model.due.welcome = now + model.settings.answer;
+}
+
+/** The server keeps nothing, or does not say what. */
+function doWithoutWelcome(turn: Turn): void {
+  const { model } = turn;
+  settle(turn, goLive(model.place));
+  if (model.state.recovered !== undefined) model.state = { status: "open", attempt: 0 };
+}
+
+/** Let become what a place says. */
+function settle(turn: Turn, { place, pass, recovered }: Taken): void {
+  const { model, now } = turn;
+  model.place = place;
+  for (const message of pass) turn.actions.push({ do: "pass", message });
+  if (place.is !== "held") delete model.due.welcome;
+  // The clock may have been set back since.
+  const wait = Math.min(Math.max(model.helloAt + HELLO_AGAIN_MS - now, 0), HELLO_AGAIN_MS);
+  if (place.is === "behind" && model.current !== undefined) model.due.hello ??= now + wait;
+  if (recovered !== undefined && !(recovered && model.state.recovered)) {
+    model.state = { status: "open", attempt: 0, recovered };
+  }
+}
+
+/** Whether the current link brings this, too. */
+function isToldAnew({ current, place }: Model, message: AnyMessage): boolean {
+  return isWelcome(message) || (current !== undefined && place.is !== "live" && isPlaced(message));
+}
+
+// --- signs of life ---------------------------------------------------------------------------------------------------
 
 /** The current link is alive. */
 function heard(turn: Turn): void {
@@ -301,7 +376,7 @@ function renewInTime(turn: Turn): void {
   }
 }
 
-function send(turn: Turn, message: { type: string; token?: string }): void {
+function send(turn: Turn, message: { type: string; token?: string; cursor?: string }): void {
   turn.actions.push({ do: "send", link: turn.model.current as number, message });
 }
 
@@ -414,6 +489,8 @@ const TIMERS = {
     renewInTime(turn);
   },
   replace: beginLink,
+  hello: sayHello,
+  welcome: doWithoutWelcome,
   token: (turn: Turn) => failed(turn, { code: 1006, message: "getToken took too long", kind: "token" }),
   connect: (turn: Turn) => failed(turn, SILENT),
   retry: (turn: Turn) => attempt(turn, turn.model.state.reason),
@@ -434,6 +511,7 @@ function tick(turn: Turn, wanted: number): void {
 function slept(turn: Turn): void {
   const { model } = turn;
   delete model.due.answer;
+  if (model.due.welcome !== undefined) model.due.welcome = turn.now + model.settings.answer;
   if (model.state.status === "open") probe(turn, model.settings.wake);
   else wake(turn);
 }

@@ -1,7 +1,25 @@
 // The messages a server sends. Made from spec/messages.schema.json by scripts/generate-types.mjs; do not edit.
 
+/** Where a message is in its user's stream. One to a connection or to everybody has no place there. */
+export interface Placed {
+  /** On the log: its epoch, a colon, and its offset. */
+  readonly cursor?: string;
+  /** On a state: what it is of. */
+  readonly key?: string;
+  /** On a state: the higher one is the newer one of its key. */
+  readonly version?: number;
+}
+
+/** The user has seen everything up to a cursor, on some device. */
+export interface SeenMessage extends Placed {
+  readonly data: { readonly cursor: string };
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: "seen";
+}
+
 /** A message of your own type. `data` is any JSON. */
-export interface CustomMessage {
+export interface CustomMessage extends Placed {
   readonly data: unknown;
   readonly id?: string;
   readonly timestamp: string;
@@ -15,7 +33,7 @@ export interface ErrorData {
   readonly message: string;
 }
 
-export interface ErrorMessage {
+export interface ErrorMessage extends Placed {
   readonly data: ErrorData;
   readonly id?: string;
   readonly timestamp: string;
@@ -31,7 +49,7 @@ export interface NotificationData {
   readonly title: string;
 }
 
-export interface NotificationMessage {
+export interface NotificationMessage extends Placed {
   readonly data: NotificationData;
   readonly id?: string;
   readonly timestamp: string;
@@ -57,7 +75,7 @@ export interface UploadProgressData {
   readonly uploadId: string;
 }
 
-export interface UploadProgressMessage {
+export interface UploadProgressMessage extends Placed {
   readonly data: UploadProgressData;
   readonly id?: string;
   readonly timestamp: string;
@@ -69,4 +87,5 @@ export interface MessageTypes {
   error: ErrorMessage;
   notification: NotificationMessage;
   upload_progress: UploadProgressMessage;
+  seen: SeenMessage;
 }

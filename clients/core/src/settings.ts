@@ -1,4 +1,4 @@
-// The times a client keeps, in milliseconds. `ClientOptions` explains them.
+// What a client does and when; times in milliseconds. `ClientOptions` explains them.
 
 import type { ClientOptions } from "./types.js";
 
@@ -16,7 +16,10 @@ const DEFAULT_SECONDS = {
 
 type Name = keyof typeof DEFAULT_SECONDS;
 
-export type Settings = Readonly<Record<Name, number>>;
+export type Settings = Readonly<Record<Name, number>> & {
+  /** Say hello, and so miss nothing. */
+  readonly recover: boolean;
+};
 
 /**
  * Return the settings of a client.
@@ -32,5 +35,5 @@ export function settingsOf(options: Partial<ClientOptions>): Settings {
     }
     settings[name] = seconds * 1000;
   }
-  return settings;
+  return { ...settings, recover: options.recover ?? true };
 }

@@ -4,15 +4,19 @@
 // BroadcastChannel what arrives and how the connection is. When it closes or dies, the browser gives the lock to the next
 // tab. A leader that does not answer the others is frozen, or hangs: its lock is taken from it.
 //
-//     follower ─▶ leader    hello: who leads says its state │ send │ connect │ sign: the page woke up, …
-//     leader ─▶ followers   state │ message
+// Every tab has a client of its own, with its own place in the stream. Its socket is a real one while the tab leads, and
+// goes by the leader while it follows (relay.ts); when that is another, it says hello anew, as after any interruption.
+//
+//     follower ─▶ leader    ask: who leads says its state │ send │ connect │ sign: the page woke up, …
+//     leader ─▶ followers   state │ received
 
 import { assertConnectable, TellwireClient } from "./client.js";
 import { environment } from "./environment.js";
+import { readMessage } from "./incoming.js";
 import { Listeners } from "./listeners.js";
-import { Seen } from "./seen.js";
+import { isPlaced, isWelcome } from "./place.js";
+import { Relay, Wire } from "./relay.js";
 import type {
-  AnyMessage,
   Client,
   ClientOptions,
   ConnectionState,
@@ -20,6 +24,7 @@ import type {
   MessageOf,
   MessageType,
   Sign,
+  Socket,
   Unsubscribe,
 } from "./types.js";
 
@@ -43,13 +48,14 @@ export interface Locks {
 export interface SharedEnvironment extends Environment {
   locks: Locks | undefined;
   BroadcastChannel: (new (name: string) => Channel) | undefined;
-  /** Call when the page is about to be frozen or left. What left comes back with a `wake`, or never. */
-  onLeave(listener: () => void): Unsubscribe;
 }
 
 /** What a shared client is made with. */
 export interface SharedOptions extends Omit<ClientOptions, "environment"> {
-  /** Whose connection it is, by any text that is the user's own. Tabs share a connection if url and user are the same. */
+  /**
+   * Whose connection it is, by any text that is the user's own. Tabs share a connection if url and user are the same. It
+   * is also the `cursorKey`, unless there is one.
+   */
   user: string;
   environment?: Partial<SharedEnvironment>;
 }
@@ -58,8 +64,8 @@ export interface SharedOptions extends Omit<ClientOptions, "environment"> {
  * Return a client that shares its connection with the other tabs of this browser. Each tab has its own `getToken`; the
  * leader's is called.
  *
- * What was sent by a tab goes by the leader: true means that it was handed on. While another tab takes over, messages
- * may be missed, as with any reconnect.
+ * Each tab hears every message once, as with a connection of its own, also when another tab takes over. What was sent by
+ * a tab goes by the leader: true means that it was handed on.
  */
 export function sharedClient(options: SharedOptions): Client {
   const surroundings = sharedEnvironment(options.environment);
@@ -72,20 +78,8 @@ function sharedEnvironment(given: Partial<SharedEnvironment> = {}): SharedEnviro
   return {
     locks: globalThis.navigator?.locks,
     BroadcastChannel: globalThis.BroadcastChannel,
-    onLeave,
     ...environment(given),
     ...given,
-  };
-}
-
-function onLeave(listener: () => void): Unsubscribe {
-  const { window, document } = globalThis;
-  if (document === undefined) return () => {};
-  window.addEventListener("pagehide", listener);
-  document.addEventListener("freeze", listener);
-  return () => {
-    window.removeEventListener("pagehide", listener);
-    document.removeEventListener("freeze", listener);
   };
 }
 
@@ -93,13 +87,15 @@ type Surroundings = { [K in "locks" | "BroadcastChannel"]-?: NonNullable<SharedE
 
 /** What tabs say to each other. */
 type Saying =
-  | { is: "hello" }
-  | { is: "send"; json: string }
+  | { is: "ask" }
+  | { is: "send"; text: string; from: string }
   /** `retryAt` says for which wait's end it is; without, it is the user's wish. */
   | { is: "connect"; retryAt?: number }
   | { is: "sign"; sign: Sign }
-  | { is: "state"; state: ConnectionState }
-  | { is: "message"; message: AnyMessage };
+  /** `relay` says by which connection the followers go, while there is one. */
+  | { is: "state"; state: ConnectionState; relay: string }
+  /** `to` says which tab it is for; without, it is for all. */
+  | { is: "received"; data: unknown; to: string | undefined };
 
 /** How long a leader may be silent before it is asked whether it is there. */
 const SILENCE_MS = 60_000;
@@ -113,9 +109,7 @@ interface Stay {
   readonly channel: Channel;
   /** Ends the wait for the lock. */
   readonly abort: AbortController;
-  /** The connection, if this tab leads. */
-  client?: TellwireClient;
-  /** Gives the lock back. */
+  /** Gives the lock back, if this tab leads. */
   resign?: () => void;
 }
 
@@ -123,22 +117,50 @@ class Tab implements Client {
   readonly #options: SharedOptions;
   readonly #environment: SharedEnvironment;
   readonly #listeners: Listeners;
-  readonly #seen = new Seen();
-  /** Those of the connection who want to know of signs, if this tab leads. */
+  readonly #client: TellwireClient;
+  readonly #name = crypto.randomUUID();
+  /** Those of the client who want to know of signs. They do if this tab leads. */
   readonly #signs = new Set<(sign: Sign) => void>();
   #stay: Stay | undefined;
+  /** Another tab was heard. */
+  #isShared = false;
   #unsubscribe: Unsubscribe | undefined;
   #silence: unknown;
   #reminder: unknown;
+  /** The real socket that speaks for all tabs, if this one leads, and how many there were. */
+  #relay: Relay | undefined;
+  #relays = 0;
+  /** By what this tab goes, if it follows and there is a connection. */
+  #wire: Wire | undefined;
+  #follows: string | undefined;
 
   constructor(options: SharedOptions, surroundings: SharedEnvironment) {
     this.#options = options;
     this.#environment = surroundings;
     this.#listeners = new Listeners({ status: "idle", attempt: 0 }, surroundings.reportError);
+    this.#client = new TellwireClient({
+      cursorKey: options.user,
+      ...options,
+      getToken: (why) => (this.#leads ? options.getToken(why) : "the leader's"),
+      environment: {
+        ...surroundings,
+        WebSocket: socketsOf((...address) => this.#dial(...address)),
+        online: () => !this.#leads || surroundings.online(),
+        onSign: (listener) => {
+          this.#signs.add(listener);
+          return () => this.#signs.delete(listener);
+        },
+      },
+    });
+    this.#client.onState((state) => this.#noteState(state));
   }
 
   get state(): ConnectionState {
     return this.#listeners.state;
+  }
+
+  get cursor(): string | undefined {
+    return this.#client.cursor;
   }
 
   onState(listener: (state: ConnectionState) => void): Unsubscribe {
@@ -146,21 +168,25 @@ class Tab implements Client {
   }
 
   on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe {
-    return this.#listeners.on(type, listener);
+    return this.#client.on(type, listener);
   }
 
   send(type: string, data?: unknown): boolean {
-    if (this.state.status !== "open") return false;
-    const { client } = this.#stay ?? {};
-    if (client !== undefined) return client.send(type, data);
-    this.#say({ is: "send", json: JSON.stringify({ type, data }) });
-    return true;
+    return this.#client.send(type, data);
+  }
+
+  ack(cursor?: string): boolean {
+    return this.#client.ack(cursor);
+  }
+
+  cancel(uploadId: string): boolean {
+    return this.#client.cancel(uploadId);
   }
 
   connect(): void {
     assertConnectable(this.#options.url, this.#environment);
     this.#unsubscribe ??= this.#heedThePage();
-    if (this.#stay?.client !== undefined) this.#stay.client.connect();
+    if (this.#leads) this.#client.connect();
     else if (this.#stay !== undefined) this.#say({ is: "connect" });
     else {
       this.#listeners.become({ status: "connecting", attempt: 1 });
@@ -172,11 +198,15 @@ class Tab implements Client {
     this.#end({ status: "closed", attempt: 0 });
   }
 
+  get #leads(): boolean {
+    return this.#stay?.resign !== undefined;
+  }
+
   // --- among the tabs ----------------------------------------------------------------------------------------------
 
   #join(steal = false): void {
     const { locks, BroadcastChannel } = this.#environment as Surroundings;
-    const name = `tellwire:1:${this.#options.url}:${this.#options.user}`;
+    const name = `tellwire:2:${this.#options.url}:${this.#options.user}`;
     const stay: Stay = { channel: new BroadcastChannel(name), abort: new AbortController() };
     this.#stay = stay;
     stay.channel.onmessage = ({ data }: { data: Saying }) => this.#hear(data);
@@ -191,8 +221,8 @@ class Tab implements Client {
     this.#stay = undefined;
     this.#setSilence();
     this.#remindAt(undefined);
+    this.#hangUp();
     stay?.abort.abort();
-    stay?.client?.close();
     stay?.channel.close();
     stay?.resign?.();
   }
@@ -210,9 +240,42 @@ class Tab implements Client {
   }
 
   #hear(saying: Saying): void {
-    const client = this.#stay?.client;
-    if (client !== undefined) this.#serve(client, saying);
+    this.#isShared = true;
+    if (this.#leads) this.#serve(saying);
     else this.#follow(saying);
+  }
+
+  // --- the client --------------------------------------------------------------------------------------------------
+
+  /** Make a socket for the client. */
+  #dial(url: string, protocols?: string[]): Socket {
+    if (!this.#leads) {
+      this.#wire = new Wire((text) => this.#say({ is: "send", text, from: this.#name }));
+      return this.#wire;
+    }
+    const socket = new this.#environment.WebSocket(url, protocols);
+    const relay: Relay = new Relay(socket, this.#name, {
+      opens: () => {
+        this.#relay = relay;
+        this.#relays += 1;
+      },
+      opened: () => this.#announce(this.#client.state),
+      hears: (data, to) => this.#tell(relay, data, to),
+    });
+    return relay;
+  }
+
+  /** The client has another state. */
+  #noteState(state: ConnectionState): void {
+    if (this.#leads) this.#announce(state);
+    // What else becomes of a follower's, the leader says.
+    else if (this.#follows !== undefined && state.status === "open") this.#become(state);
+  }
+
+  /** Let the client go, and keep its place. */
+  #hangUp(): void {
+    this.#follows = this.#wire = this.#relay = undefined;
+    this.#client.close();
   }
 
   // --- the leader --------------------------------------------------------------------------------------------------
@@ -221,40 +284,36 @@ class Tab implements Client {
   #lead(stay: Stay): Promise<void> {
     if (this.#stay !== stay) return Promise.resolve();
     this.#setSilence();
-    const onSign = (listener: (sign: Sign) => void): Unsubscribe => {
-      this.#signs.add(listener);
-      return () => this.#signs.delete(listener);
-    };
-    const client = new TellwireClient({ ...this.#options, environment: { ...this.#environment, onSign } });
-    stay.client = client;
-    client.onState((state) => this.#stay === stay && this.#announce(state));
-    client.on("*", (message) => {
-      this.#say({ is: "message", message });
-      this.#pass(message);
-    });
-    client.connect();
+    this.#remindAt(undefined);
+    this.#hangUp();
     return new Promise((resolve) => {
       stay.resign = resolve;
+      this.#client.connect();
     });
   }
 
   #announce(state: ConnectionState): void {
-    this.#say({ is: "state", state });
+    this.#say({ is: "state", state, relay: `${this.#name}:${this.#relays}` });
     this.#become(state);
   }
 
-  #serve(client: TellwireClient, saying: Saying): void {
+  /** Tell the other tabs what a socket brings. Of the stream, the newest one brings all. */
+  #tell(relay: Relay, data: unknown, to: string | undefined): void {
+    if (!this.#isShared) return;
+    const message = relay === this.#relay ? undefined : readMessage(data);
+    if (message === undefined || !(isPlaced(message) || isWelcome(message))) this.#say({ is: "received", data, to });
+  }
+
+  #serve(saying: Saying): void {
     switch (saying.is) {
-      case "hello":
-        this.#say({ is: "state", state: client.state });
+      case "ask":
+        this.#announce(this.#client.state);
         break;
-      case "send": {
-        const { type, data } = JSON.parse(saying.json);
-        client.send(type, data);
+      case "send":
+        this.#relay?.send(saying.text, saying.from);
         break;
-      }
       case "connect":
-        if (saying.retryAt === undefined || saying.retryAt === client.state.retryAt) client.connect();
+        if (saying.retryAt === undefined || saying.retryAt === this.#client.state.retryAt) this.#client.connect();
         break;
       case "sign":
         this.#notice(saying.sign);
@@ -268,7 +327,7 @@ class Tab implements Client {
   /** The request for the lock failed. */
   #loseTheLock(stay: Stay): void {
     if (this.#stay !== stay) return;
-    if (stay.client === undefined) {
+    if (stay.resign === undefined) {
       // There are no locks for pages like this one, so nobody shares with it.
       void this.#lead(stay);
     } else {
@@ -281,20 +340,26 @@ class Tab implements Client {
   // --- a follower --------------------------------------------------------------------------------------------------
 
   #follow(saying: Saying): void {
-    if (saying.is !== "message" && saying.is !== "state") return;
+    if (saying.is !== "received" && saying.is !== "state") return;
     this.#setSilence(SILENCE_MS, () => this.#ask());
-    if (saying.is === "message") this.#pass(saying.message);
-    else this.#adopt(saying.state);
+    if (saying.is === "state") this.#adopt(saying.state, saying.relay);
+    else if (saying.to === undefined || saying.to === this.#name) this.#wire?.onmessage?.({ data: saying.data });
   }
 
-  #adopt(state: ConnectionState): void {
+  /** Be as the leader is. When it has a connection, or another one, the client connects by that. */
+  #adopt(state: ConnectionState, relay: string): void {
     this.#remindAt(state.retryAt);
-    this.#become(state);
+    if (state.status === "open" && relay === this.#follows) return;
+    this.#hangUp();
+    if (state.status === "open") {
+      this.#follows = relay;
+      this.#client.connect();
+    } else this.#become(state);
   }
 
   /** Ask who leads. If nobody says so, take the lead. */
   #ask(): void {
-    this.#say({ is: "hello" });
+    this.#say({ is: "ask" });
     this.#setSilence(ANSWER_MS * (1 + this.#environment.random()), () => {
       this.#leave();
       this.#join(true);
@@ -319,12 +384,9 @@ class Tab implements Client {
 
   #become(state: ConnectionState): void {
     if (state.status === "closed") this.#end(state);
-    // The channel brings a new object each time.
-    else if (JSON.stringify(state) !== JSON.stringify(this.state)) this.#listeners.become(state);
-  }
-
-  #pass(message: AnyMessage): void {
-    if (this.#seen.isNew(message)) this.#listeners.pass(message);
+    // The channel brings a new object each time. That something may be missing is told each time.
+    else if (state.recovered === false || JSON.stringify(state) !== JSON.stringify(this.state))
+      this.#listeners.become(state);
   }
 
   #heedThePage(): Unsubscribe {
@@ -341,10 +403,18 @@ class Tab implements Client {
 
   #noticed(sign: Sign): void {
     if (this.#stay === undefined) this.#join();
-    else if (this.#stay.client !== undefined) this.#notice(sign);
+    else if (this.#leads) this.#notice(sign);
     else {
       this.#say({ is: "sign", sign });
       this.#ask();
     }
   }
+}
+
+/** A class whose objects are what a function makes. */
+function socketsOf(dial: (url: string, protocols?: string[]) => Socket): Environment["WebSocket"] {
+  function Dialled(url: string, protocols?: string[]): Socket {
+    return dial(url, protocols);
+  }
+  return Dialled as unknown as Environment["WebSocket"];
 }

@@ -46,6 +46,13 @@ export interface ConnectionState {
   readonly retryAt?: number;
   /** Why it is waiting or closed; while connecting, why the last attempt failed. Absent after `close()`. */
   readonly reason?: CloseReason;
+  /**
+   * While open: whether everything was heard that was said while there was no connection. False: something may be
+   * missing, so load anew what you show. Absent until the server has said so, and with one that keeps nothing.
+   *
+   * Each time that something may be missing, there is a new state.
+   */
+  readonly recovered?: boolean;
 }
 
 /**
@@ -81,15 +88,27 @@ export type Unsubscribe = () => void;
 /** What a page talks to: a connection of its own (`TellwireClient`) or one shared by all tabs (`sharedClient`). */
 export interface Client {
   readonly state: ConnectionState;
+  /** How far this client is in what is said to its user; undefined if it does not know. */
+  readonly cursor: string | undefined;
   /** Call with every new state. */
   onState(listener: (state: ConnectionState) => void): Unsubscribe;
   /**
    * Call with every message of a type, or of any type for `"*"`. A message arrives once, also while one connection takes
-   * over from another. `pong` and `auth_ok` stay inside.
+   * over from another, or after there was none for a while: those of the log in their order, of uploads the newest.
+   * `pong`, `auth_ok` and `welcome` stay inside.
    */
   on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe;
   /** Send a message of your own. Returns false if there is no open connection: then nothing was sent. */
   send(type: string, data?: unknown): boolean;
+  /**
+   * Say that the user has seen everything up to a cursor, by default all that has arrived; all their devices get `seen`.
+   * Returns false if there is no open connection, or no cursor.
+   */
+  ack(cursor?: string): boolean;
+  /**
+   * Ask that an upload be cancelled. Its state follows, or an `error`. Returns false if there is no open connection.
+   */
+  cancel(uploadId: string): boolean;
   /** Connect; while waiting, do it now. No message arrives before the present task is over. */
   connect(): void;
   /** Close for good, unless `connect()` is called again. */
@@ -113,9 +132,17 @@ export interface ClientOptions {
   getToken: (why: TokenReason) => string | Promise<string>;
   /** Where the token goes. `query` is for servers that take `?token=` only. Default: `subprotocol`. */
   tokenIn?: "subprotocol" | "query";
+  /** Hear what was missed while there was no connection. False for a server that minds a `hello`. Default: true. */
+  recover?: boolean;
+  /** Where a client without a cursor begins: `oldest` is with all that the server keeps. Default: `now`. */
+  startFrom?: "now" | "oldest";
+  /** Where to keep the cursor, such as `sessionStorage`: then a page that is loaded anew hears what it missed. */
+  cursorStorage?: Pick<Storage, "getItem" | "setItem"> | undefined;
+  /** What tells cursors of one url apart in that storage: the user, where it may be another. Default: none. */
+  cursorKey?: string;
   /** After how many seconds without traffic to send a ping; 0 for a server that does not answer any. Default: 240. */
   heartbeatSeconds?: number;
-  /** How long the answer to it may take. Default: 5. */
+  /** How long the answer to it may take, and each page of what was missed. Default: 5. */
   answerSeconds?: number;
   /** How long a sign of life may take after the device woke up or changed networks. Default: 2. */
   wakeSeconds?: number;
@@ -161,6 +188,8 @@ export interface Environment {
   online(): boolean;
   /** Call with every sign of the page, until taken back. */
   onSign(listener: (sign: Sign) => void): Unsubscribe;
+  /** Call when the page is about to be frozen or left. */
+  onLeave(listener: () => void): Unsubscribe;
   /** Report what a listener threw. */
   reportError(error: unknown): void;
 }

@@ -167,7 +167,7 @@ describe("the page", () => {
 
   test("a timer that is much too late means that the device slept", async () => {
     const world = new World();
-    const socket = await world.opens();
+    const socket = await world.settles();
     sleeps(2 * MINUTE);
     await passes(10_000);
     expect(socket.pings).toBe(1);

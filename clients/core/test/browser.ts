@@ -118,7 +118,7 @@ export class Browser {
 
   /** Say something to the tabs of user-1. */
   hears(saying: object): void {
-    const name = "tellwire:1:wss://gateway.test/live:user-1";
+    const name = "tellwire:2:wss://gateway.test/live:user-1";
     const channel = new FakeChannel(this.tab(), name, this.channels);
     channel.postMessage(saying);
     channel.close();

@@ -122,7 +122,7 @@ describe("actions", () => {
   test("a link is a token, then a socket", () => {
     expect(after(CONNECT).actions).toEqual([{ do: "get token", link: 1, why: "connect" }]);
     expect(after(CONNECT, token()).actions).toEqual([{ do: "open", link: 1, token: "a-token" }]);
-    expect(after(CONNECT, token(), opened()).actions).toEqual([]);
+    expect(after(CONNECT, token(), opened()).actions).toEqual([{ do: "send", link: 1, message: { type: "hello" } }]);
   });
 
   test("a token for an open link is sent on it", () => {

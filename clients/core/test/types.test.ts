@@ -27,12 +27,15 @@ test("a listener gets the message of its type", () => {
   client.on("upload_progress", (message) => {
     expectTypeOf(message).toEqualTypeOf<UploadProgressMessage>();
     expectTypeOf(message.data.currentRow).toEqualTypeOf<number | null | undefined>();
-    expectTypeOf(message.data.status).toEqualTypeOf<"running" | "complete" | "failed" | null | undefined>();
+    type Status = "running" | "stalled" | "complete" | "failed" | "cancelled";
+    expectTypeOf(message.data.status).toEqualTypeOf<Status | null | undefined>();
+    expectTypeOf(message.version).toEqualTypeOf<number | undefined>();
   });
   client.on("notification", (message) => {
     expectTypeOf(message).toEqualTypeOf<NotificationMessage>();
     expectTypeOf(message.data.severity).toEqualTypeOf<"info" | "success" | "warning" | "error">();
   });
+  client.on("seen", ({ data }) => expectTypeOf(data.cursor).toEqualTypeOf<string>());
   client.on("error", (message) => expectTypeOf(message).toEqualTypeOf<ErrorMessage>());
   client.on("undeclared", (message) => expectTypeOf(message).toEqualTypeOf<CustomMessage>());
   client.on("moc_renamed", (message) => {

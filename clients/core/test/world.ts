@@ -34,7 +34,10 @@ export class FakeSocket {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onerror: ((event: object) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
+  /** What it was sent, but for hellos. */
   readonly sent: { type: string; [field: string]: unknown }[] = [];
+  /** With which cursors it was sent a hello. */
+  readonly hellos: (string | undefined)[] = [];
   /** The code it was closed with on this side. */
   closedWith: number | undefined;
   readonly url: string;
@@ -46,7 +49,9 @@ export class FakeSocket {
   }
 
   send(text: string): void {
-    this.sent.push(JSON.parse(text));
+    const message = JSON.parse(text);
+    if (message.type === "hello") this.hellos.push(message.cursor);
+    else this.sent.push(message);
   }
 
   close(code: number): void {

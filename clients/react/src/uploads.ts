@@ -9,7 +9,7 @@ import { Changes, type Source } from "./source.js";
 /** How many uploads are remembered. The oldest that has ended makes place, or else the oldest. */
 export const MAX_UPLOADS = 200;
 
-export type UploadStatus = "running" | "complete" | "failed";
+export type UploadStatus = "running" | "stalled" | "complete" | "failed" | "cancelled";
 
 /** An upload as it is now. */
 export interface Upload extends Omit<UploadProgressData, "status"> {

@@ -6,6 +6,7 @@ import { vi } from "vitest";
 
 export class FakeClient implements Client {
   state: ConnectionState = { status: "idle", attempt: 0 };
+  cursor: string | undefined;
   readonly calls: string[] = [];
   readonly sent: unknown[] = [];
   #stateListeners = new Set<(state: ConnectionState) => void>();
@@ -28,6 +29,16 @@ export class FakeClient implements Client {
 
   send(type: string, data?: unknown): boolean {
     this.sent.push({ type, data });
+    return this.state.status === "open";
+  }
+
+  ack(cursor?: string): boolean {
+    this.sent.push({ type: "ack", cursor });
+    return this.state.status === "open";
+  }
+
+  cancel(uploadId: string): boolean {
+    this.sent.push({ type: "cancel", uploadId });
     return this.state.status === "open";
   }
 
@@ -64,6 +75,7 @@ export class FakeWebSocket {
 
   readonly url: string;
   readonly protocols: string[];
+  /** What it was sent, but for hellos. */
   readonly sent: string[] = [];
   readyState = 0;
   protocol = "";
@@ -85,7 +97,7 @@ export class FakeWebSocket {
 
   send(text: string): void {
     if (this.readyState === 0) throw new DOMException("connecting", "InvalidStateError");
-    if (this.readyState === 1) this.sent.push(text);
+    if (this.readyState === 1 && !text.startsWith('{"type":"hello"')) this.sent.push(text);
   }
 
   close(code = 1005): void {

@@ -23,6 +23,10 @@ export class CatchingUp implements Client {
     return this.#client.state;
   }
 
+  get cursor(): string | undefined {
+    return this.#client.cursor;
+  }
+
   onState(listener: (state: ConnectionState) => void): Unsubscribe {
     return this.#client.onState(listener);
   }
@@ -39,6 +43,14 @@ export class CatchingUp implements Client {
 
   send(type: string, data?: unknown): boolean {
     return this.#client.send(type, data);
+  }
+
+  ack(cursor?: string): boolean {
+    return this.#client.ack(cursor);
+  }
+
+  cancel(uploadId: string): boolean {
+    return this.#client.cancel(uploadId);
   }
 
   connect(): void {

@@ -1,0 +1,237 @@
+// Clients that lose their links at random, and what they must not lose: chance picks what happens, and a seed can be run
+// again. After each run: each message of the log once and in order, no older state after a newer one, and it was said
+// that something may be missing exactly when a server said so.
+
+import { describe, expect, test } from "vitest";
+import { type Action, type Happening, type Model, newModel, nextDue, step } from "../src/machine.js";
+import { cursorOf } from "../src/place.js";
+import { settingsOf } from "../src/settings.js";
+import type { AnyMessage } from "../src/types.js";
+import { History, KEPT, type Wire } from "./history.js";
+
+/** The settings of a client whose server always answers, if only after a while. */
+const PATIENT = { answerSeconds: 1e6, replaceSeconds: 100, settledSeconds: 0, longestWaitSeconds: 1 };
+
+class Run {
+  readonly history = new History();
+  readonly passed: AnyMessage[] = [];
+  readonly chance: () => number;
+  model: Model;
+  now = 1e9;
+  /** How often the server said that something may be missing. */
+  losses = 0;
+  /** What the server said of the hellos whose pages the client has begun to hear since it last told. */
+  #lossOfPages = false;
+  readonly #wires = new Map<number, Wire>();
+  readonly #hellos: [Wire, string | undefined][] = [];
+
+  constructor(seed: number, cursor?: string) {
+    this.chance = mulberry32(seed);
+    this.model = newModel(settingsOf(PATIENT), cursor);
+    this.happens({ is: "connect" });
+  }
+
+  happens(happening: Happening): void {
+    const moment = { now: this.now, online: true, random: this.chance };
+    const { state } = this.model;
+    const [model, actions] = step(this.model, happening, moment);
+    this.model = model;
+    const { recovered } = model.state;
+    const tells = model.state !== state && recovered !== undefined;
+    for (const action of actions) this.#act(action);
+    if (tells) this.#compare(recovered);
+  }
+
+  #act(action: Action): void {
+    if (action.do === "get token") this.happens({ is: "token", link: action.link, token: "t" });
+    if (action.do === "open") {
+      this.#wires.set(action.link, this.history.connect());
+    }
+    if (action.do === "send" && action.message.type === "hello") {
+      const wire = this.#wires.get(action.link) as Wire;
+      this.#hellos.push([wire, action.message.cursor as string | undefined]);
+    }
+    if (action.do === "drop") this.#cut(action.link);
+    if (action.do === "pass") this.passed.push(action.message);
+  }
+
+  /** A welcome has ended, and the client says whether it has heard all. */
+  #compare(recovered: boolean): void {
+    expect(recovered).toBe(!this.#lossOfPages);
+    this.#lossOfPages = false;
+  }
+
+  /** Let one thing happen. */
+  next(): void {
+    const { history } = this;
+    const [link, wire] = this.#any([...this.#wires]) ?? [0, undefined];
+    const roll = this.chance() * 100;
+    if (roll < 20) history.say(this.chance() < 0.2);
+    else if (roll < 30) history.update(`upload:${Math.floor(this.chance() * 5)}`);
+    else if (roll < 55) this.deliver(link);
+    else if (roll < 63) this.#read();
+    else if (roll < 75 && wire !== undefined) history.turn(wire);
+    else if (roll < 79) this.#end(link);
+    else if (roll < 80) for (let count = 0; count < KEPT + 2; count++) history.say();
+    else if (roll < 80.5) this.#restart();
+    else if (roll < 81) this.#lapse();
+    else if (roll < 82) this.#disturb(wire);
+    else if (roll < 84) this.happens({ is: "sign", sign: "wake" });
+    else if (roll < 90) this.#open(link);
+    else this.pass(this.chance() * 1_500);
+  }
+
+  /** Let all that is under way arrive, on a network that is good again. */
+  rests(): void {
+    // Whoever did not hear the last one learns of it from this one.
+    this.history.say();
+    for (let count = 0; count < 20; count++) {
+      for (const link of [...this.#wires.keys()]) {
+        this.#open(link);
+        while (this.#read());
+        const wire = this.#wires.get(link);
+        while (wire !== undefined && (wire.pages.length > 0 || wire.underWay.length > 0)) {
+          this.history.turn(wire);
+          this.deliver(link);
+        }
+      }
+      this.pass(1_000);
+      if (this.model.place.is === "along" && this.model.current !== undefined && this.#hellos.length === 0) return;
+    }
+    throw new Error("it does not come to rest");
+  }
+
+  deliver(link: number): void {
+    const message = this.#wires.get(link)?.underWay.shift() as
+      | (AnyMessage & { data: { recovered?: boolean } })
+      | undefined;
+    if (message === undefined) return;
+    // Pages on a link that is no longer the current one are not heard.
+    if (message.type === "welcome" && link === this.model.current && !message.data.recovered) this.#lossOfPages = true;
+    this.happens({ is: "received", link, data: JSON.stringify(message) });
+  }
+
+  pass(milliseconds: number): void {
+    this.now += milliseconds;
+    const wanted = nextDue(this.model);
+    if (wanted <= this.now) this.happens({ is: "tick", wanted: this.now });
+  }
+
+  /** The server answers the newest hello of a connection; the others are over. */
+  #read(): boolean {
+    const [wire, cursor] = this.#hellos.shift() ?? [];
+    if (wire !== undefined && this.history.wires.has(wire) && !this.history.hello(wire, cursor)) this.losses += 1;
+    return wire !== undefined;
+  }
+
+  #open(link: number): void {
+    if (link === this.model.next) this.happens({ is: "opened", link });
+  }
+
+  /** A link ends; what was under way is lost, and the client learns of it. */
+  #end(link: number): void {
+    if (!this.#wires.has(link)) return;
+    this.#cut(link);
+    this.happens({ is: "ended", link, code: this.chance() < 0.5 ? 1006 : 1001 });
+  }
+
+  #restart(): void {
+    this.history.forget();
+    for (const link of [...this.#wires.keys()]) this.#end(link);
+  }
+
+  /** The history is lost while the links stay. Only a message of the log can tell them. */
+  #lapse(): void {
+    this.history.forget();
+    this.history.say();
+  }
+
+  /** Messages overtake each other, or one is lost, as where each is a request of its own. */
+  #disturb(wire: Wire | undefined): void {
+    const underWay = (wire?.underWay ?? []) as AnyMessage[];
+    const isStable = wire?.pages.length || underWay.some(({ type }) => type === "welcome");
+    if (isStable) return;
+    if (this.chance() < 0.5) underWay.reverse();
+    else if (underWay[0]?.cursor !== undefined) underWay.shift();
+  }
+
+  #cut(link: number): void {
+    const wire = this.#wires.get(link);
+    this.#wires.delete(link);
+    if (wire !== undefined) this.history.wires.delete(wire);
+  }
+
+  #any<T>(all: T[]): T | undefined {
+    return all[Math.floor(this.chance() * all.length)];
+  }
+}
+
+/** Numbers from 0 to 1 that a seed decides. */
+function mulberry32(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const spot = (cursor: string): [number, number] => {
+  const [epoch, offset] = cursor.slice(1).split(":").map(Number);
+  return [epoch as number, offset as number];
+};
+
+/** Assert the order of the log, and return how often something is left out of it. */
+function gapsIn(passed: AnyMessage[]): number {
+  let gaps = 0;
+  let last: [number, number] | undefined;
+  for (const { cursor } of passed) {
+    if (cursor === undefined) continue;
+    const [epoch, offset] = spot(cursor);
+    if (last !== undefined) {
+      const isNext = epoch === last[0] ? offset > last[1] : epoch > last[0];
+      expect(isNext, `${cursor} after e${last.join(":")}`).toBe(true);
+      if (epoch !== last[0] || offset !== last[1] + 1) gaps += 1;
+    }
+    last = [epoch, offset];
+  }
+  return gaps;
+}
+
+/** Assert that no state comes after a newer one, by the order in which the server said them. */
+function isNeverStale(passed: AnyMessage[]): void {
+  const newest = new Map<string, number>();
+  for (const { key, id } of passed) {
+    if (key === undefined) continue;
+    expect(Number(id)).toBeGreaterThan(newest.get(key) ?? 0);
+    newest.set(key, Number(id));
+  }
+}
+
+function runs(seed: number, cursor?: string): Run {
+  const run = new Run(seed, cursor);
+  run.rests();
+  for (let count = 0; count < 400; count++) run.next();
+  run.rests();
+  return run;
+}
+
+const SEEDS = Array.from({ length: 40 }, (_, index) => index * 1_000);
+
+describe.each([
+  ["that began with all there was", "0"],
+  ["that began with nothing", undefined],
+])("a client %s", (_, cursor) => {
+  test.each(SEEDS)("loses nothing, hears nothing twice, and nothing stale (seeds from %d)", (first) => {
+    for (let seed = first; seed < first + 10; seed++) {
+      const { history, model, passed, losses } = runs(seed, cursor);
+      expect(gapsIn(passed), `seed ${seed}`).toBeLessThanOrEqual(losses);
+      isNeverStale(passed);
+      expect(cursorOf(model.place), `seed ${seed}`).toBe(`${history.epoch}:${history.offset}`);
+      for (const [key, { id }] of history.states) {
+        expect(passed.findLast((message) => message.key === key)?.id, `seed ${seed}, ${key}`).toBe(id);
+      }
+    }
+  });
+});

@@ -1,0 +1,29 @@
+// What a server says of a user's stream, made by hand.
+
+import type { AnyMessage } from "../src/types.js";
+
+/** A message of the log. */
+export const note = (offset: number, epoch = "e"): AnyMessage => ({
+  type: "note",
+  data: null,
+  timestamp: "",
+  id: `${epoch}:${offset}`,
+  cursor: `${epoch}:${offset}`,
+});
+
+/** A state of an upload. Its id says of which epoch it is; a client is not told. */
+export const state = (version: number, key = "upload:a", epoch = "e"): AnyMessage => ({
+  type: "upload_progress",
+  data: { uploadId: key.slice(7), fileName: "a.csv", progress: version, message: "" },
+  timestamp: "",
+  id: `${epoch}:${key}:${version}`,
+  key,
+  version,
+});
+
+/** A page of a welcome; by itself, it is the last one. */
+export const page = (cursor: string, more: object = {}): AnyMessage => ({
+  type: "welcome",
+  data: { cursor, recovered: true, messages: [], state: [], last: true, ...more },
+  timestamp: "",
+});
