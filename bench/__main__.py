@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [--quick] [fanout|users|idle|handshakes|progress|aws …]`."""
+"""Run the benchmarks: `python -m bench [--quick] [fanout|users|history|idle|handshakes|progress|aws …]`."""
 
 import argparse
 import signal
@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench import aws, fanout, handshakes, idle, machine, progress, report, users
+from bench import aws, fanout, handshakes, history, idle, machine, progress, report, users
 from bench.figures import Figure
 
 MEASUREMENTS = {
     "fanout": fanout.measure,
     "users": users.measure,
+    "history": history.measure,
     "idle": idle.measure,
     "handshakes": handshakes.measure,
     "progress": progress.measure,

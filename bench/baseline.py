@@ -104,7 +104,7 @@ def _obey(orders: Connection, control: socket.socket, fleet: Fleet, message_byte
         except EOFError:
             return
         sweep = _sweep(control, fleet, times, rounds)
-        fleet.settle(times * rounds, message_bytes)
+        fleet.settle(times * rounds, times * rounds * message_bytes)
         orders.send(sweep)
 
 

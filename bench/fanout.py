@@ -46,7 +46,7 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
     plan = QUICK if quick else FULL
     rounds = _Rounds()
     with Server(cores, JWT_SECRET=SECRET) as server:
-        frame = message_on_the_wire(server)
+        frame = message_on_the_wire(server, EVERYBODY)
         with (
             connect_users(server, [f"user-{n}" for n in range(DEVICES)]) as fleet,
             connect_clients(server, IN_FLIGHT) as clients,

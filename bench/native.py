@@ -181,7 +181,7 @@ class Fleet:
             raise LoadError(f"publishing: {load.why.decode(errors='replace')}")
         return Load(load.elapsed / 1e9, load.cpu / 1e9, load.delivered)
 
-    def settle(self, messages_each: int, message_bytes: int) -> None:
+    def settle(self, messages_each: int, bytes_each: int) -> None:
         """Check that every device got exactly this, to the byte, and start counting from zero.
 
         Raises:
@@ -189,7 +189,7 @@ class Fleet:
         """
         _library().fleet_drain(self._fleet, messages_each * len(self) + 1, int(_STRAY_SECONDS * 1000))
         got = self._received()
-        total_bytes = messages_each * len(self) * message_bytes
+        total_bytes = bytes_each * len(self)
         wanted = (messages_each, messages_each, total_bytes if len(self) else 0, 0, 0)
         if (got.fewest, got.most, got.bytes, got.strays, got.closed) != wanted:
             raise LoadError(

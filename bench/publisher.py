@@ -17,13 +17,18 @@ class Run:
     server_busy: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Publisher:
-    """A server, its devices, and the size of a message on the wire."""
+    """A server, its devices, and the size of a message on the wire.
+
+    `is_kept`: the messages are for the users of these devices, so each has its place in it, which grows with it.
+    """
 
     server: Server
     fleet: Fleet
     message_bytes: int
+    is_kept: bool = False
+    told_each: int = 0
 
     def run(
         self,
@@ -43,12 +48,18 @@ class Publisher:
         load = self.fleet.publish(clients, requests, lines * receivers, one_at_a_time=one_at_a_time)
         busy_seconds = self.server.cpu_seconds - busy_before
         expected = len(requests) * lines * receivers
-        self.fleet.settle(expected // len(self.fleet), self.message_bytes)
+        each = expected // len(self.fleet)
+        self.fleet.settle(each, sum(self._bytes(self.told_each + number) for number in range(1, each + 1)))
+        self.told_each += each
         if load.delivered != expected:
             raise LoadError(f"the gateway counted {load.delivered} delivered, not {expected}")
         # To nobody, the messages themselves are what is counted.
         messages = expected or len(requests) * lines
         return Run(messages / load.seconds, load.cpu_seconds / load.seconds, busy_seconds / load.seconds)
+
+    def _bytes(self, number: int) -> int:
+        """Return the size of a device's message with this number, from that of the first."""
+        return self.message_bytes + (len(str(number)) - 1 if self.is_kept else 0)
 
 
 def busy(runs: Sequence[Run]) -> dict[str, Any]:

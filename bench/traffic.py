@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bench.native import Fleet, Sockets, open_sockets
 from bench.server import API_KEY, Server
 from tellwire.auth import mint_token
-from tellwire.messages import create_notification_message, encode_message
+from tellwire.messages import Message, NotificationMessage, create_notification_message, encode_message
 
 MESSAGE_BYTES = 200
 SECRET = "a secret for the benchmarks, 32 bytes or more"
 EVERYBODY = {"all": True}
+SCOUT = {"user": "scout"}
 
 _HANDSHAKE = (
     "GET /?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -27,27 +28,27 @@ _TOKEN_TTL_SECONDS = 3600
 _EMPTY_BYTES = len(encode_message(create_notification_message("Upload complete", "", "success")))
 
 
-def notification() -> bytes:
-    """Return a notification of exactly `MESSAGE_BYTES` as JSON, with an id of its own, as a producer would make it.
+def notification() -> NotificationMessage:
+    """Return a notification that is exactly `MESSAGE_BYTES` as JSON once it has an id, as a producer would make it.
 
     Raises:
         RuntimeError: it cannot be made that small (messages have grown).
     """
     words = "." * (MESSAGE_BYTES - _EMPTY_BYTES)
-    payload = encode_message(create_notification_message("Upload complete", words, "success"))
-    if len(payload) != MESSAGE_BYTES:
-        raise RuntimeError(f"a message has {len(payload)} bytes, not {MESSAGE_BYTES}")
-    return payload
+    message = create_notification_message("Upload complete", words, "success")
+    if len(encode_message(message)) != MESSAGE_BYTES:
+        raise RuntimeError(f"a message has {len(encode_message(message))} bytes, not {MESSAGE_BYTES}")
+    return message
 
 
-def publish_line(target: dict[str, Any]) -> bytes:
-    """Return what `POST /v1/publish` takes: one JSON object."""
-    return msgspec.json.encode({"target": target, "message": msgspec.Raw(notification())})
+def publish_line(target: dict[str, Any], message: Message | None = None) -> bytes:
+    """Return what `POST /v1/publish` takes: one JSON object. It has no id: each time it is sent is another message."""
+    return msgspec.json.encode({"target": target, "message": message or notification()})
 
 
-def publish_request(target: dict[str, Any]) -> bytes:
-    """Return one HTTP request that publishes one message."""
-    return _post("/v1/publish", "application/json", publish_line(target))
+def publish_request(target: dict[str, Any], message: Message | None = None) -> bytes:
+    """Return one HTTP request that publishes one message, the notification if none is given."""
+    return _post("/v1/publish", "application/json", publish_line(target, message))
 
 
 def batch_requests(users: Sequence[str], size: int) -> list[bytes]:
@@ -85,8 +86,8 @@ def connect_clients(server: Server, count: int) -> Sockets:
     return open_sockets(server.port, [b""] * count)
 
 
-def message_on_the_wire(server: Server) -> bytes:
-    """Publish one message to one device and return the bytes that arrive, frame and all."""
+def message_on_the_wire(server: Server, target: dict[str, Any]) -> bytes:
+    """Publish one message to one device, the user `scout`'s, and return the bytes that arrive, frame and all."""
     with (
         open_sockets(server.port, [handshake(mint_token(SECRET, "scout"))]) as devices,
         connect_clients(server, 1) as clients,
@@ -96,7 +97,7 @@ def message_on_the_wire(server: Server) -> bytes:
         clients.fds[0] = devices.fds[0] = -1
         for each in (client, device):
             each.settimeout(10)
-        client.sendall(publish_request({"user": "scout"}))
+        client.sendall(publish_request(target))
         frame = device.recv(65536)
         time.sleep(0.05)
         device.setblocking(False)

@@ -10,6 +10,7 @@ from bench.machine import Cores
 from bench.publisher import Publisher, Run, busy
 from bench.server import Server
 from bench.traffic import (
+    SCOUT,
     SECRET,
     batch_requests,
     connect_clients,
@@ -52,14 +53,14 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
     absent = [f"nobody-{n}" for n in range(USERS)] * plan.each
     rounds = _Rounds()
     with Server(cores, JWT_SECRET=SECRET) as server:
-        frame = message_on_the_wire(server)
+        frame = message_on_the_wire(server, SCOUT)
         with (
             connect_users(server, users) as fleet,
             connect_clients(server, CLIENTS) as clients,
             send_loop(cores, USERS, frame) as loop,
         ):
             server.wait_for_connections(USERS)
-            publisher = Publisher(server, fleet, len(frame))
+            publisher = Publisher(server, fleet, len(frame), is_kept=True)
             # Made once: a server that waits for its load to be written runs its round with cold caches.
             batches = batch_requests(users * plan.each, BATCH)
             to_nobody = batch_requests(absent, BATCH)

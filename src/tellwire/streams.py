@@ -62,8 +62,8 @@ class Streams:
         if target.user is None:
             return await self._carrier.deliver(target, payload)
         said = Said.read(payload)
-        delivery = await self._tell(target.user, await self._history.append(target.user, said))
-        return delivery or await self._not_taken(target.user, said)
+        entry = await self._history.append(target.user, said)
+        return await (self._not_taken(target.user, said) if entry is None else self._tell(target, target.user, entry))
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         return await self._carrier.connections(user_id)
@@ -93,7 +93,7 @@ class Streams:
         Raises:
             HistoryUnavailable: it cannot be kept.
         """
-        await self._tell(user_id, await self._history.acknowledge(user_id, cursor))
+        await self._tell_user(user_id, await self._history.acknowledge(user_id, cursor))
 
     async def cancel(self, user_id: str, upload_id: str) -> None:
         """Let all devices, and its worker, know that an upload is not wanted any more.
@@ -106,7 +106,7 @@ class Streams:
         entry = await self._history.state(user_id, upload_key(upload_id))
         if entry is None:
             raise UploadUnknown(upload_id)
-        await self._tell(user_id, await self._history.append(user_id, cancelled(entry, self._clock.now())))
+        await self._tell_user(user_id, await self._history.append(user_id, cancelled(entry, self._clock.now())))
 
     async def lapse(self, user_id: str, entry: Entry) -> bool:
         """Say what is to be said of an upload whose lease may be over. False if it is not.
@@ -120,17 +120,19 @@ class Streams:
             if taken is None:
                 break
             was_taken = True
-            await self._tell(user_id, taken)
+            await self._tell_user(user_id, taken)
         return was_taken
 
     async def _lapse_all(self, user_id: str, replay: Replay) -> bool:
         return any([await self.lapse(user_id, entry) for entry in replay.states])
 
-    async def _tell(self, user_id: str, entry: Entry | None) -> Delivery | None:
-        if entry is None:
-            return None
+    async def _tell_user(self, user_id: str, entry: Entry | None) -> None:
+        if entry is not None:
+            await self._tell(Target(user=user_id), user_id, entry)
+
+    async def _tell(self, target: Target, user_id: str, entry: Entry) -> Delivery:
         self._kept(user_id, entry)
-        return await self._carrier.deliver(Target(user=user_id), entry.payload, entry.key, is_final=entry.is_final)
+        return await self._carrier.deliver(target, entry.payload, entry.key, is_final=entry.is_final)
 
     async def _not_taken(self, user_id: str, said: Said) -> Delivery:
         """Say why a message goes to nobody: it was published before, or its upload goes on no more."""

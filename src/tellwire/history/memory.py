@@ -21,6 +21,8 @@ class MemoryHistory:
         self._clock = clock or SystemClock()
         self._max_users = max_users
         self._streams: OrderedDict[str, Stream] = OrderedDict()
+        self._epoch = new_epoch()
+        self._made = 0
 
     def open(self) -> None:
         """Begin; there is nothing to do."""
@@ -49,7 +51,8 @@ class MemoryHistory:
     def _stream(self, user_id: str) -> Stream:
         stream = self._streams.get(user_id)
         if stream is None:
-            stream = self._streams[user_id] = Stream(new_epoch())
+            self._made += 1
+            stream = self._streams[user_id] = Stream(f"{self._epoch}{self._made:x}")
             if len(self._streams) > self._max_users:
                 self._streams.popitem(last=False)
         else:

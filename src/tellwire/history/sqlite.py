@@ -13,40 +13,63 @@ import itertools
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from tellwire.errors import ConfigError, HistoryUnavailable
 from tellwire.history.memory import new_epoch
-from tellwire.limits import HISTORY_CACHED_USERS, HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES
+from tellwire.limits import (
+    HISTORY_CACHED_USERS,
+    HISTORY_MAX_AGE_SECONDS,
+    HISTORY_MAX_MESSAGES,
+    HISTORY_MAX_STATES,
+)
 from tellwire.ports import Clock, SystemClock
-from tellwire.stream import Entry, Replay, Said, Stream
+from tellwire.stream import SEEN, Entry, Replay, Said, Stream
 
 logger = logging.getLogger("tellwire.history")
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
-# Numbers never begin anew while the file lasts, so `users` outlives what was said.
+# The log is in the order it was said, so that a commit writes a few pages however many users it is for. Numbers never
+# begin anew while the file lasts: `users` has the last ones of what has been removed.
 _SCHEMA: Final = """
 CREATE TABLE store (epoch TEXT NOT NULL);
 CREATE TABLE users (user_id TEXT PRIMARY KEY, offset INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE log (
     user_id TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, said_at REAL NOT NULL,
-    payload BLOB NOT NULL, PRIMARY KEY (user_id, number)
-) WITHOUT ROWID;
+    payload BLOB NOT NULL
+);
+CREATE INDEX log_by_user ON log (user_id, number);
 CREATE TABLE states (
     user_id TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
     said_at REAL NOT NULL, is_final BOOLEAN NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
 ) WITHOUT ROWID;
-CREATE INDEX log_by_age ON log (at);
-CREATE INDEX states_by_age ON states (at);
 """
-_PRUNE_SECONDS: Final = 60.0
+_MIGRATIONS: Final = {
+    1: """
+ALTER TABLE log RENAME TO log_1;
+CREATE TABLE log (
+    user_id TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, said_at REAL NOT NULL,
+    payload BLOB NOT NULL
+);
+INSERT INTO log SELECT user_id, number, id, at, said_at, payload FROM log_1 ORDER BY at, number;
+DROP TABLE log_1;
+CREATE INDEX log_by_user ON log (user_id, number);
+DROP INDEX states_by_age;
+""",
+}
+"""What makes a file of one version one of the next."""
+
+_PRUNE_SECONDS: Final = 300.0
+# 16 MB. The more there is between two checkpoints, the fewer pages are written twice.
+_CHECKPOINT_PAGES: Final = 4000
 _BUSY_SECONDS: Final = 5.0
 
 # "tell", so that nobody else's database is taken for ours.
@@ -74,6 +97,7 @@ class SqliteHistory:
         self._last_of: dict[str, asyncio.Future[None]] = {}
         self._committing: asyncio.Task[None] | None = None
         self._pruned_at = 0.0
+        self._active: set[str] = set()  # the users to whom something was said since
 
     def open(self) -> None:
         """Open the file, or make it.
@@ -173,21 +197,29 @@ class SqliteHistory:
     async def _commit_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            now = self._clock.now()
-            prunes = now - self._pruned_at >= _PRUNE_SECONDS
             try:
-                await self._run(partial(_commit, self._database, batch, now if prunes else None))
+                await self._run(partial(_commit, self._database, batch))
             except sqlite3.Error as error:
                 logger.error("the history cannot be written: %s", error)  # noqa: TRY400 - the publishers raise it
                 self._take_back([*batch, *self._waiting], error)
                 self._waiting = []
                 continue
-            if prunes:
-                self._pruned_at = now
             for write in batch:
                 self._end(write)
                 write.done.set_result(None)
+            await self._prune_in_time(batch)
         self._committing = None
+
+    async def _prune_in_time(self, batch: Sequence[_Write]) -> None:
+        self._active.update(write.user_id for write in batch)
+        now = self._clock.now()
+        if now - self._pruned_at >= _PRUNE_SECONDS:
+            active, self._active = self._active, set()
+            self._pruned_at = now
+            try:
+                await self._run(partial(_prune, self._database, active, now - HISTORY_MAX_AGE_SECONDS))
+            except sqlite3.Error as error:
+                logger.warning("what is too old stays in the history for now: %s", error)
 
     def _take_back(self, writes: Sequence[_Write], error: sqlite3.Error) -> None:
         """Let streams forget what is not in the file: they are read from it anew."""
@@ -222,21 +254,30 @@ def _prepare(database: sqlite3.Connection, path: Path) -> str:
     database.execute("PRAGMA locking_mode=EXCLUSIVE")
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
+    database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
     database.execute("BEGIN IMMEDIATE")
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (owner,) = database.execute("PRAGMA application_id").fetchone()
     if version == 0 and owner == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-        for statement in _SCHEMA.split(";"):
-            database.execute(statement)
+        _execute_all(database, _SCHEMA)
         database.execute("INSERT INTO store VALUES (?)", (new_epoch(),))
-        database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
     elif owner != _APPLICATION_ID:
         raise ConfigError(f"history {str(path)!r}: got another program's database; allowed: tellwire's, or a new file")
-    elif version != SCHEMA_VERSION:
-        raise ConfigError(f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION}")
+    elif version not in (SCHEMA_VERSION, *_MIGRATIONS):
+        raise ConfigError(f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION} and before")
+    else:
+        for before in range(version, SCHEMA_VERSION):
+            _execute_all(database, _MIGRATIONS[before])
+    database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     database.execute("COMMIT")
     return str(database.execute("SELECT epoch FROM store").fetchone()[0])
+
+
+def _execute_all(database: sqlite3.Connection, statements: str) -> None:
+    # Not `executescript`, which commits first.
+    for statement in statements.split(";"):
+        database.execute(statement)
 
 
 def _read_stream(database: sqlite3.Connection, epoch: str, user_id: str) -> Stream:
@@ -250,6 +291,8 @@ def _read_stream(database: sqlite3.Connection, epoch: str, user_id: str) -> Stre
     )
     entries = [Entry(*row) for row in log]
     entries += [_state_entry(*row) for row in states]
+    offset = max([offset, *(entry.number for entry in entries if entry.key is None)])
+    version = max([version, *(entry.number for entry in entries if entry.key is not None)])
     return Stream(epoch, offset, version, entries)
 
 
@@ -262,35 +305,53 @@ def _users_in_progress(database: sqlite3.Connection) -> list[str]:
     return [user_id for (user_id,) in database.execute("SELECT DISTINCT user_id FROM states WHERE NOT is_final")]
 
 
-def _commit(database: sqlite3.Connection, batch: Sequence[_Write], prune_at: float | None) -> None:
-    log = [(user_id, entry) for user_id, entry, _ in batch if entry.key is None]
-    states = [(user_id, entry) for user_id, entry, _ in batch if entry.key is not None]
+def _commit(database: sqlite3.Connection, batch: Sequence[_Write]) -> None:
+    log = [(user_id, e.number, e.id, e.at, e.said_at, e.payload) for user_id, e, _ in batch if e.key is None]
+    # Of each state, the newest: the others would be replaced within this commit.
+    states = {
+        (user_id, e.key): (user_id, e.key, e.number, e.id, e.at, e.said_at, e.is_final, e.payload)
+        for user_id, e, _ in batch
+        if e.key is not None
+    }
+    with _transaction(database):
+        database.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", log)
+        database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?)", states.values())
+
+
+def _prune(database: sqlite3.Connection, active: Iterable[str], oldest: float) -> None:
+    """Remove what is too old, and what is too much of the users to whom something was said."""
+    with _transaction(database):
+        # From the oldest on, as far as it goes: the rest of the log is not looked at.
+        found = database.execute("SELECT rowid FROM log WHERE at >= ? ORDER BY rowid LIMIT 1", (oldest,)).fetchone()
+        first_kept = found[0] if found else 2**62
+        database.execute(
+            "INSERT INTO users SELECT user_id, max(number), 0 FROM log WHERE rowid < ? GROUP BY user_id "
+            "ON CONFLICT DO UPDATE SET offset = max(offset, excluded.offset)",
+            (first_kept,),
+        )
+        database.execute("DELETE FROM log WHERE rowid < ?", (first_kept,))
+        database.execute(
+            "INSERT INTO users SELECT user_id, 0, max(number) FROM states WHERE at < ? GROUP BY user_id "
+            "ON CONFLICT DO UPDATE SET version = max(version, excluded.version)",
+            (oldest,),
+        )
+        database.execute("DELETE FROM states WHERE at < ?", (oldest,))
+        database.executemany(
+            "DELETE FROM log WHERE user_id = ?1 AND number <= (SELECT max(number) - ?2 FROM log WHERE user_id = ?1)",
+            [(user_id, HISTORY_MAX_MESSAGES) for user_id in active],
+        )
+        database.executemany(
+            "DELETE FROM states WHERE user_id = ?1 AND key != ?3 AND number <= "
+            "(SELECT number FROM states WHERE user_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+            [(user_id, HISTORY_MAX_STATES, SEEN) for user_id in active],
+        )
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
     try:
-        database.executemany(
-            "INSERT INTO users VALUES (?, ?, 0) ON CONFLICT DO UPDATE SET offset = excluded.offset",
-            [(user_id, entry.number) for user_id, entry in log],
-        )
-        database.executemany(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
-            [(user_id, e.number, e.id, e.at, e.said_at, e.payload) for user_id, e in log],
-        )
-        database.executemany(
-            "DELETE FROM log WHERE user_id = ? AND number <= ?",
-            [(user_id, entry.number - HISTORY_MAX_MESSAGES) for user_id, entry in log],
-        )
-        database.executemany(
-            "INSERT INTO users VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET version = excluded.version",
-            [(user_id, entry.number) for user_id, entry in states],
-        )
-        database.executemany(
-            "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(user_id, e.key, e.number, e.id, e.at, e.said_at, e.is_final, e.payload) for user_id, e in states],
-        )
-        if prune_at is not None:
-            oldest = prune_at - HISTORY_MAX_AGE_SECONDS
-            database.execute("DELETE FROM log WHERE at < ?", (oldest,))
-            database.execute("DELETE FROM states WHERE at < ?", (oldest,))
+        yield
         database.execute("COMMIT")
     except BaseException:
         database.execute("ROLLBACK")

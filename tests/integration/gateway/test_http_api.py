@@ -39,14 +39,14 @@ async def test_publish_reaches_the_user_and_answers_with_the_delivery(gateway: G
     async with gateway.device() as device:
         assert await publish(gateway, {"user": "user-1"}) == (
             200,
-            {"delivered": 1, "gone": 0, "failed": 0, "unsent": 0},
+            {"delivered": 1, "gone": 0, "failed": 0, "unsent": 0, "cancelled": False},
         )
         message = await read(device)
         assert message["data"] == HELLO["data"]
         assert list(message) == ["type", "data", "timestamp", "id", "cursor"]
     assert await publish(gateway, {"connection": new_connection_id()}) == (
         200,
-        {"delivered": 0, "gone": 1, "failed": 0, "unsent": 0},
+        {"delivered": 0, "gone": 1, "failed": 0, "unsent": 0, "cancelled": False},
     )
 
 
@@ -182,10 +182,10 @@ async def test_in_development_a_web_page_cannot_publish(start_gateway: StartGate
 async def test_a_fault_of_ours_costs_one_line_of_a_batch(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = gateway.node.hub.deliver
 
-    async def faulty(target: Any, payload: bytes, key: str | None = None) -> Any:
+    async def faulty(target: Any, payload: bytes, key: str | None = None, **how: Any) -> Any:
         if target.user == "crash":
             raise RuntimeError("internal detail")
-        return await deliver(target, payload, key)
+        return await deliver(target, payload, key, **how)
 
     monkeypatch.setattr(gateway.node.hub, "deliver", faulty)
     users = ("a", "crash", "b")

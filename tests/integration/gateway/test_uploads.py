@@ -115,6 +115,7 @@ async def test_a_device_cancels_and_the_worker_stops_and_all_devices_see_it(gate
 async def test_a_worker_that_asks_may_stop_of_itself(gateway: Gateway) -> None:
     async with gateway.device() as device:
         async with track_upload("user-1", "u1", "f.csv", 100, interval_seconds=0.01) as upload:
+            await until(device, "running")
             await device.send('{"type": "cancel", "uploadId": "u1"}')
             async with asyncio.timeout(10):
                 while not upload.cancelled:
@@ -128,6 +129,7 @@ async def test_a_worker_that_asks_may_stop_of_itself(gateway: Gateway) -> None:
 async def test_a_worker_that_did_not_ask_and_finished_is_complete(gateway: Gateway) -> None:
     async with gateway.device() as device:
         async with track_upload("user-1", "u1", "f.csv", 100):
+            await until(device, "running")
             await device.send('{"type": "cancel", "uploadId": "u1"}')
             await until(device, "cancelled")
         assert (await until(device, "complete"))["progress"] == 100

@@ -6,14 +6,17 @@ import json
 import signal
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tellwire.errors import ConfigError, HistoryUnavailable
 from tellwire.history.sqlite import SqliteHistory
-from tellwire.messages import create_message, encode_message
-from tellwire.stream import Replay, Said
+from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
+from tellwire.messages import create_message, create_upload_progress_message, encode_message
+from tellwire.stream import Replay, Said, Stream
+from tellwire.testing import FakeClock
 
 PUBLISHER = """
 import asyncio, sys
@@ -187,11 +190,98 @@ def test_what_is_not_ours_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
         opened(tmp_path / "no" / "directory")
 
 
+SCHEMA_1 = """
+CREATE TABLE store (epoch TEXT NOT NULL);
+CREATE TABLE users (user_id TEXT PRIMARY KEY, offset INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE log (
+    user_id TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, said_at REAL NOT NULL,
+    payload BLOB NOT NULL, PRIMARY KEY (user_id, number)
+) WITHOUT ROWID;
+CREATE TABLE states (
+    user_id TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
+    said_at REAL NOT NULL, is_final BOOLEAN NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
+) WITHOUT ROWID;
+CREATE INDEX log_by_age ON log (at);
+CREATE INDEX states_by_age ON states (at);
+INSERT INTO store VALUES ('epoch-of-before');
+PRAGMA user_version=1;
+PRAGMA application_id=1952803948;
+"""
+
+
+async def test_a_file_of_the_first_version_is_taken_over_as_it_is(path: Path) -> None:
+    before = sqlite3.connect(path)
+    before.executescript(SCHEMA_1)
+    now = time.time()
+    stream = Stream("epoch-of-before")
+    entries = [stream.append(said(number), now - 10 + number) for number in range(3)]
+    state = stream.append(progress(40), now)
+    assert state is not None
+    for entry in entries:
+        assert entry is not None
+        row = ("anna", entry.number, entry.id, entry.at, entry.said_at, entry.payload)
+        before.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", row)
+    row_of_state = ("anna", state.key, 7, state.id, state.at, state.said_at, False, state.payload)
+    before.execute("INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row_of_state)
+    before.execute("INSERT INTO users VALUES ('anna', 3, 7), ('ben', 5, 2)")
+    before.commit()
+    before.close()
+    for _ in range(2):  # the second time it is of the present version
+        history = opened(path)
+        replay = await history.read("anna", "epoch-of-before:1")
+        assert (replay.recovered, numbers(replay), replay.cursor) == (True, [1, 2], "epoch-of-before:3")
+        assert [entry.number for entry in replay.states] == [7]
+        assert (await history.read("ben", None)).cursor == "epoch-of-before:5"
+        await history.close()
+
+
+async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None:
+    clock = FakeClock()
+    history = SqliteHistory(path, clock)
+    history.open()
+    for number in range(HISTORY_MAX_MESSAGES + 500):
+        await history.append("anna", said(number))
+    for number in range(HISTORY_MAX_STATES + 50):
+        await history.append("anna", progress(1, f"u{number}"))
+    await history.acknowledge("anna", (await history.read("anna", None)).cursor)
+    await clock.advance(3600)
+    await history.append("anna", said(0))
+    await history.close()
+    assert rows(path, "log") == HISTORY_MAX_MESSAGES
+    assert HISTORY_MAX_STATES <= rows(path, "states") <= HISTORY_MAX_STATES + 1
+
+    history = SqliteHistory(path, clock)
+    history.open()
+    await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
+    await history.append("ben", said(0))
+    await history.close()
+    assert (rows(path, "log"), rows(path, "states")) == (1, 0)
+
+    history = SqliteHistory(path, clock)
+    history.open()
+    assert (await history.read("anna", None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 501}")
+    state = await history.append("anna", progress(1))
+    assert state is not None
+    assert state.number == HISTORY_MAX_STATES + 52
+    await history.close()
+
+
+def rows(path: Path, table: str) -> int:
+    database = sqlite3.connect(path)
+    (count,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
+    database.close()
+    return int(count)
+
+
+def progress(value: float, upload_id: str = "u1") -> Said:
+    return Said.read(encode_message(create_upload_progress_message(upload_id, "f.csv", value, "")))
+
+
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     history = opened(path)
     await history.close()
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version=99")
     newer.close()
-    with pytest.raises(ConfigError, match="got schema 99; allowed: 1"):
+    with pytest.raises(ConfigError, match="got schema 99; allowed: 2 and before"):
         opened(path)
