@@ -45,10 +45,44 @@ CONNECTIONS_TABLE: dict[str, Any] = {
     ],
 }
 
+HISTORY_TABLE: dict[str, Any] = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [
+        {"AttributeName": "userId", "AttributeType": "S"},
+        {"AttributeName": "place", "AttributeType": "S"},
+        {"AttributeName": "running", "AttributeType": "S"},
+    ],
+    "KeySchema": [
+        {"AttributeName": "userId", "KeyType": "HASH"},
+        {"AttributeName": "place", "KeyType": "RANGE"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "running",
+            "KeySchema": [
+                {"AttributeName": "running", "KeyType": "HASH"},
+                {"AttributeName": "userId", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ],
+}
+
 
 def create_connections_table(url: str, name: str) -> None:
     """Create the table of connections, as the templates do on AWS."""
     create_tables(url, [{**CONNECTIONS_TABLE, "TableName": name}], {name: "expiresAt"}, REGION)
+
+
+def create_history_table(url: str, name: str) -> None:
+    """Create the table of what was said, as the templates do on AWS."""
+    create_tables(url, [{**HISTORY_TABLE, "TableName": name}], {name: "expiresAt"}, REGION)
+
+
+def local_environment(url: str) -> dict[str, str]:
+    """Return what a function's environment says of a DynamoDB here."""
+    keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    return {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_REGION": REGION, **keys}
 
 
 def dynamodb_client(url: str) -> Any:

@@ -149,3 +149,12 @@ ROTATE_AFTER_SECONDS: Final = 6600
 
 WELCOME_PAGE_BYTES: Final = 96 * 1024
 """One page of a welcome, so that it fits into API Gateway's 128 KiB with what is around it."""
+
+HISTORY_HEAD_SECONDS: Final = 30 * 24 * 3600.0
+"""How long DynamoDB keeps where a quiet user's log ended. After it the offsets begin anew, in another epoch."""
+
+HISTORY_HOLE_SECONDS: Final = 0.2
+"""How long a reader on AWS waits for a message whose place was given out: its writer needs some 10 ms."""
+
+HISTORY_IN_FLIGHT: Final = 16
+"""Messages of one user that may be on their way into the table at once, below which nothing that is known begins."""

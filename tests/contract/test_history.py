@@ -1,7 +1,8 @@
-"""The contract of every `History`: in memory, and in an SQLite file."""
+"""The contract of every `History`: in memory, in an SQLite file, and in moto's DynamoDB and Amazon's own."""
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tellwire.aws.environment import open_history_table
+from tellwire.history.dynamodb import DynamoHistory
 from tellwire.history.memory import MemoryHistory
 from tellwire.history.sqlite import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
@@ -16,6 +19,7 @@ from tellwire.messages import create_message, encode_message
 from tellwire.ports import History
 from tellwire.stream import START, Replay, Said
 from tellwire.testing import FakeClock
+from tests.dynamodb import create_history_table, local_environment
 
 ANNA, BEN = "anna", "ben"
 
@@ -25,11 +29,13 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "moto", "DynamoDB Local"])
 async def history(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[History]:
     kinds: dict[str, Callable[[], History]] = {
         "memory": lambda: MemoryHistory(clock),
         "sqlite": lambda: SqliteHistory(tmp_path / "history.sqlite3", clock),
+        "moto": lambda: in_dynamodb(request.getfixturevalue("moto_dynamodb"), clock),
+        "DynamoDB Local": lambda: in_dynamodb(request.getfixturevalue("dynamodb_local"), clock),
     }
     history = kinds[request.param]()
     history.open()
@@ -37,8 +43,19 @@ async def history(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Pa
     await history.close()
 
 
+def in_dynamodb(url: str, clock: FakeClock) -> DynamoHistory:
+    table_name = f"history-{time.monotonic_ns()}"
+    create_history_table(url, table_name)
+    return DynamoHistory(open_history_table(local_environment(url) | {"HISTORY_TABLE_NAME": table_name}), clock)
+
+
 def said(number: int) -> Said:
     return Said.read(encode_message(create_message("said", number)))
+
+
+def repeatable(number: int) -> Said:
+    """A message whose producer chose its id."""
+    return Said.read(encode_message(msgspec.structs.replace(create_message("said", number), id=f"said-{number}")))
 
 
 def progress(value: float, status: str | None = None, second: int = 0, upload_id: str = "u1") -> Said:
@@ -60,9 +77,10 @@ def numbers(replay: Replay) -> list[int]:
     return [json.loads(message)["data"] for message in replay.messages]
 
 
-def shown(replay: Replay) -> dict[str, tuple[float, int]]:
+def shown(replay: Replay) -> dict[str, float]:
     states = [json.loads(state.payload) for state in replay.states]
-    return {state["key"]: (state["data"]["progress"], state["version"]) for state in states}
+    assert [state["version"] for state in states] == [entry.number for entry in replay.states]
+    return {state["key"]: state["data"]["progress"] for state in states}
 
 
 async def cursor_of(history: History, user_id: str = ANNA) -> str:
@@ -116,10 +134,11 @@ async def test_from_the_start_is_all_that_is_kept(history: History) -> None:
 
 
 async def test_the_same_message_again_is_kept_once(history: History) -> None:
-    message = said(1)
+    message = repeatable(1)
     assert await history.append(ANNA, message) is not None
     assert await history.append(ANNA, message) is None
     assert await history.append(BEN, message) is not None
+    assert numbers(await history.read(ANNA, START)) == [1]
 
 
 async def test_users_have_streams_of_their_own(history: History) -> None:
@@ -173,30 +192,36 @@ async def test_only_so_many_are_kept(history: History) -> None:
 
 async def test_numbers_rise_although_everything_was_forgotten(history: History, clock: FakeClock) -> None:
     await history.append(ANNA, said(1))
-    await history.append(ANNA, progress(10))
+    first = await history.append(ANNA, progress(10))
     before = await cursor_of(history)
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
     await history.append(ANNA, said(2))
-    await history.append(ANNA, progress(10, second=1))
+    second = await history.append(ANNA, progress(10, second=1))
     replay = await history.read(ANNA, before)
-    assert (replay.recovered, numbers(replay), shown(replay)) == (True, [2], {"upload:u1": (10, 2)})
+    assert (replay.recovered, numbers(replay), shown(replay)) == (True, [2], {"upload:u1": 10})
+    assert first is not None
+    assert second is not None
+    assert second.number > first.number
 
 
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
 async def test_of_a_state_only_the_newest_is_kept(history: History) -> None:
-    for value in (0, 10, 20):
-        await history.append(ANNA, progress(value))
+    entries = [await history.append(ANNA, progress(value)) for value in (0, 10, 20)]
+    versions = [entry.number for entry in entries if entry]
+    assert len(versions) == len(set(versions)) == 3
+    assert versions == sorted(versions)
     await history.append(ANNA, progress(5, upload_id="u2"))
     replay = await history.read(ANNA, None)
-    assert shown(replay) == {"upload:u1": (20, 3), "upload:u2": (5, 4)}
+    assert shown(replay) == {"upload:u1": 20, "upload:u2": 5}
+    assert entries[-1] in replay.states
 
 
 async def test_an_older_state_never_replaces_a_newer_one(history: History) -> None:
     await history.append(ANNA, progress(50, second=5))
     assert await history.append(ANNA, progress(40, second=4)) is None
-    assert shown(await history.read(ANNA, None)) == {"upload:u1": (50, 1)}
+    assert shown(await history.read(ANNA, None)) == {"upload:u1": 50}
 
 
 @pytest.mark.parametrize("last", [progress(100), progress(40, "failed", 1), progress(100, "complete", 1)])
@@ -212,7 +237,7 @@ async def test_the_last_word_may_be_said_in_other_words_and_never_in_older_ones(
     await history.append(ANNA, progress(100, second=10))
     assert await history.append(ANNA, progress(40, "failed", second=9)) is None
     assert await history.append(ANNA, progress(100, "complete", second=11)) is not None
-    assert shown(await history.read(ANNA, None)) == {"upload:u1": (100, 2)}
+    assert shown(await history.read(ANNA, None)) == {"upload:u1": 100}
 
 
 async def test_a_state_can_be_asked_for(history: History) -> None:
@@ -235,7 +260,7 @@ async def test_of_two_runs_the_later_one_counts(history: History) -> None:
     await history.append(ANNA, leased(50, "cancelled", second=30))
     assert await history.append(ANNA, leased(7, second=31, run=20)) is not None
     assert await history.append(ANNA, leased(100, "complete", second=40)) is None
-    assert shown(await history.read(ANNA, None))["upload:u1"][0] == 7
+    assert shown(await history.read(ANNA, None))["upload:u1"] == 7
 
 
 async def test_a_state_made_of_another_comes_to_nothing_once_that_is_replaced(history: History) -> None:

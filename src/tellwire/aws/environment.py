@@ -1,6 +1,7 @@
-"""What the environment says of AWS: where its services are, in which region, and which table has the connections.
+"""What the environment says of AWS: where its services are, in which region, and which tables are ours.
 
-CONNECTIONS_TABLE_NAME                      the table
+CONNECTIONS_TABLE_NAME                      the table of connections
+HISTORY_TABLE_NAME                          the table of what was said; without it nothing is kept
 WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
 AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
 AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another place than AWS's own, as SDKs have it
@@ -10,7 +11,7 @@ AWS_CA_BUNDLE                               certificates to trust
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from tellwire.aws.client import DEFAULT_RETRIES, AwsClient, Retries
@@ -22,7 +23,11 @@ from tellwire.errors import ConfigError, shown
 from tellwire.http_client import http_base_url
 from tellwire.ports import Clock
 
+if TYPE_CHECKING:
+    from tellwire.aws.history_table import HistoryTable
+
 TABLE_NAME: Final = "CONNECTIONS_TABLE_NAME"
+HISTORY_TABLE_NAME: Final = "HISTORY_TABLE_NAME"
 MANAGEMENT_ENDPOINT: Final = "WEBSOCKET_API_ENDPOINT"
 
 _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
@@ -37,15 +42,25 @@ def open_table(
     Raises:
         ConfigError: a setting is missing or not what it must be.
     """
-    table_name = environ.get(TABLE_NAME, "").strip()
-    if not table_name:
-        raise ConfigError(f"{TABLE_NAME}: not set; allowed: the name of the table that has the connections")
-    region = find_region(environ)
-    url = (
-        _endpoint(environ, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
-        or f"https://dynamodb.{region}.{_suffix(region)}"
-    )
-    return ConnectionsTable(DynamoDb(_client("dynamodb", url, region, environ, retries)), table_name, clock)
+    table_name = _table_name(environ, TABLE_NAME, "that has the connections")
+    return ConnectionsTable(_dynamodb(environ, retries), table_name, clock)
+
+
+def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RETRIES) -> "HistoryTable":
+    """Return the table of what was said.
+
+    Raises:
+        ConfigError: a setting is missing or not what it must be.
+    """
+    table_name = _table_name(environ, HISTORY_TABLE_NAME, "that has what was said")
+    from tellwire.aws.history_table import HistoryTable  # most functions need none of it
+
+    return HistoryTable(_dynamodb(environ, retries), table_name)
+
+
+def has_history(environ: Mapping[str, str]) -> bool:
+    """Tell whether what is said to users is kept."""
+    return bool(environ.get(HISTORY_TABLE_NAME, "").strip())
 
 
 def open_management(
@@ -84,6 +99,22 @@ def find_region(environ: Mapping[str, str], endpoint: str = "") -> str:
     if _REGION.fullmatch(region) is None:
         raise ConfigError(f"AWS_REGION: got {shown(region)}; allowed: a region such as eu-central-1")
     return region
+
+
+def _table_name(environ: Mapping[str, str], setting: str, what: str) -> str:
+    name = environ.get(setting, "").strip()
+    if not name:
+        raise ConfigError(f"{setting}: not set; allowed: the name of the table {what}")
+    return name
+
+
+def _dynamodb(environ: Mapping[str, str], retries: Retries) -> DynamoDb:
+    region = find_region(environ)
+    url = (
+        _endpoint(environ, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
+        or f"https://dynamodb.{region}.{_suffix(region)}"
+    )
+    return DynamoDb(_client("dynamodb", url, region, environ, retries))
 
 
 def _region_in(endpoint: str) -> str | None:

@@ -1,19 +1,24 @@
-"""What was said to users, kept so that it can be said again: in memory, or in an SQLite file.
+"""What was said to users, kept so that it can be said again: in memory, in an SQLite file, or in a DynamoDB table.
 
-Both keep `stream.Stream`s, one for each user; what a stream says and forgets is decided there.
+The first two keep `stream.Stream`s, one for each user; what a stream says and forgets is decided there. The third has
+no stream in memory, and decides by the same functions.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tellwire.config import Settings
 from tellwire.history.memory import MemoryHistory
 from tellwire.ports import Clock, History
+
+if TYPE_CHECKING:
+    # A function on AWS needs none of a gateway's settings.
+    from tellwire.config import Settings
 
 __all__ = ["MemoryHistory", "make_history"]
 
 
-def make_history(settings: Settings, clock: Clock) -> History:
-    """Return the history that the settings ask for.
+def make_history(settings: "Settings", clock: Clock) -> History:
+    """Return the history that the settings of a gateway ask for.
 
     Raises:
         ConfigError: its file cannot be used.
