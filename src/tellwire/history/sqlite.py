@@ -186,7 +186,7 @@ class SqliteHistory:
         self._last_of[user_id] = done
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all())
-        await asyncio.sleep(0)
+        await asyncio.shield(done)
 
     async def _committed(self, user_id: str) -> None:
         """Wait until everything that has its place in a user's stream is in the file."""
