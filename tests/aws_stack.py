@@ -1,4 +1,4 @@
-"""A WebSocket API on this machine with tellwire's own Lambda functions on it, its table, and devices that connect."""
+"""A WebSocket API on this machine with tellwire's own Lambda functions on it, its tables, and devices that connect."""
 
 import json
 import time
@@ -12,13 +12,16 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tellwire.auth import mint_token
 from tellwire.aws.client import Retries
-from tellwire.aws.environment import open_management, open_table
-from tellwire.aws.handlers import Connect, Default, Deployment, Disconnect
+from tellwire.aws.deployment import Deployment
+from tellwire.aws.environment import open_history_table, open_management, open_table
+from tellwire.aws.handlers import Connect, Default, Disconnect, Sweep
 from tellwire.carriers.aws import AwsCarrier
+from tellwire.history.dynamodb import DynamoHistory
+from tellwire.streams import Streams
 from tellwire.testing import FakeClock
 from tellwire.testing.api_gateway import ApiGateway, run_api_gateway
 from tests.conftest import SECRET
-from tests.dynamodb import create_connections_table
+from tests.dynamodb import create_connections_table, create_history_table
 
 REGION = "us-east-1"
 QUICK = Retries(first_wait_seconds=0.001, longest_wait_seconds=0.01)
@@ -62,23 +65,38 @@ class Stack:
         self.carriers.append(carrier)
         return carrier
 
+    def streams(self) -> Streams:
+        """Return what a worker publishes to where a history is kept. It does not wait long either."""
+        history = DynamoHistory(open_history_table(self.environ, QUICK), self.clock)
+        return Streams(history, self.carrier(), self.clock)
+
+    def sweep(self) -> int:
+        """Run the scheduled function; return how many uploads it had something to say of. Not on the event loop."""
+        return int(Sweep(self.deployment)({}, None)["lapsed"])
+
     async def user_ids(self) -> list[str]:
         """Return whose connections are in the table, by their rows."""
         return sorted([row.user_id async for page in self.deployment.table.everyone() for row in page])
 
 
 @contextmanager
-def running_stack(dynamodb: str, environ: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """Run the API on a table of its own. It goes by the real time until somebody moves its clock."""
+def running_stack(
+    dynamodb: str, environ: Mapping[str, str] | None = None, *, has_history: bool = False
+) -> Iterator[Stack]:
+    """Run the API on tables of its own. It goes by the real time until somebody moves its clock."""
     table_name = f"connections-{time.monotonic_ns()}"
     create_connections_table(dynamodb, table_name)
+    more = dict(environ or {})
+    if has_history:
+        more["HISTORY_TABLE_NAME"] = f"history-{time.monotonic_ns()}"
+        create_history_table(dynamodb, more["HISTORY_TABLE_NAME"])
     clock = FakeClock(time.time())
     settings = {
         "CONNECTIONS_TABLE_NAME": table_name,
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
         "AWS_REGION": REGION,
         "TELLWIRE_JWT_SECRET": SECRET,
-        **(environ or {}),
+        **more,
     }
     deployment = Deployment(settings, clock)
     default = Default(deployment)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tellwire.errors import ConfigError
-from tellwire.ports import Carrier
+from tellwire.ports import Carrier, SystemClock
 
 _AWS_NAMES: Final = ("CONNECTIONS_TABLE_NAME", "WEBSOCKET_API_ENDPOINT")
 
@@ -15,7 +15,8 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
     """Return the carrier that the environment asks for.
 
     `TELLWIRE_URL` (with `TELLWIRE_API_KEY`): publish to a gateway. `CONNECTIONS_TABLE_NAME` and
-    `WEBSOCKET_API_ENDPOINT`: send through API Gateway to the connections in a DynamoDB table.
+    `WEBSOCKET_API_ENDPOINT`: send through API Gateway to the connections in a DynamoDB table; with
+    `HISTORY_TABLE_NAME`, keep in another table what is said to users, for those who are away.
 
     Raises:
         ConfigError: the environment names neither, or both.
@@ -27,9 +28,7 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
 
             return HttpCarrier(environ["TELLWIRE_URL"].strip(), environ.get("TELLWIRE_API_KEY", "").strip() or None)
         case False, [_, _]:
-            from tellwire.carriers.aws import AwsCarrier
-
-            return AwsCarrier.from_environment(environ)
+            return _on_aws(environ)
         case False, []:
             raise ConfigError(
                 "no gateway to publish to: set TELLWIRE_URL, such as http://127.0.0.1:8787, "
@@ -40,6 +39,19 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
             raise ConfigError(f"{missing}: not set, and {one} is; allowed: both, or TELLWIRE_URL")
         case _, names:
             raise ConfigError(f"engine: got TELLWIRE_URL and {' and '.join(names)}; allowed: one of the two ways")
+
+
+def _on_aws(environ: Mapping[str, str]) -> Carrier:
+    from tellwire.aws.environment import has_history
+    from tellwire.carriers.aws import AwsCarrier
+
+    carrier = AwsCarrier.from_environment(environ)
+    if not has_history(environ):
+        return carrier
+    from tellwire.history.dynamodb import DynamoHistory
+    from tellwire.streams import Streams
+
+    return Streams(DynamoHistory.from_environment(environ), carrier, SystemClock())
 
 
 @functools.cache

@@ -49,7 +49,15 @@ class AwsCarrier:
         """
         return cls(open_table(environ), open_management(environ))
 
-    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+    async def deliver(
+        self,
+        target: Target,
+        payload: bytes,
+        key: str | None = None,
+        *,
+        is_final: bool = False,
+    ) -> Delivery:
+        # `key` and `is_final` are for carriers with a queue: here nothing waits that could be left out or overtaken.
         posting = _Posting(self._table, self._management, self._clock, Payload.of(payload))
         if target.user is not None:
             await posting.to_rows(self._table.of_user(target.user))

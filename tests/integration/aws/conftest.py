@@ -12,7 +12,7 @@ from tests.faults import Proxy, faulty_proxy
 @pytest.fixture
 def dynamodb_proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
     """A proxy before Amazon's own DynamoDB. What is made to go wrong goes wrong with any: moto's serves there."""
-    serves_faults = request.path.name == "test_faults.py"
+    serves_faults = request.path.name.endswith("faults.py")
     with faulty_proxy(request.getfixturevalue("moto_dynamodb" if serves_faults else "dynamodb_local")) as proxy:
         yield proxy
 
@@ -21,6 +21,13 @@ def dynamodb_proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
 def stack(dynamodb_proxy: Proxy) -> Iterator[Stack]:
     """The API. Its functions and workers reach their table through `dynamodb_proxy`."""
     with running_stack(dynamodb_proxy.url) as running:
+        yield running
+
+
+@pytest.fixture
+def keeping_stack(dynamodb_proxy: Proxy) -> Iterator[Stack]:
+    """The API with a history."""
+    with running_stack(dynamodb_proxy.url, has_history=True) as running:
         yield running
 
 

@@ -10,7 +10,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tellwire.aws.connections import ConnectionRow
-from tellwire.aws.handlers import Connect, Default, Deployment
+from tellwire.aws.deployment import Deployment
+from tellwire.aws.handlers import Connect, Default
 from tellwire.errors import InvalidMessage
 from tellwire.messages import CustomMessage, create_message
 from tests.aws_stack import Stack, read

@@ -1,0 +1,87 @@
+"""What the functions of one API have in common: each part is made when a function first needs it, once per process."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from tellwire.aws.connections import ConnectionRow, ConnectionsTable
+from tellwire.aws.environment import has_history, open_management, open_table
+from tellwire.aws.management import Management
+from tellwire.limits import CONNECTION_SETTLES_SECONDS
+from tellwire.ports import Authenticator, Clock, SystemClock
+
+if TYPE_CHECKING:
+    from tellwire.history.dynamodb import DynamoHistory
+    from tellwire.streams import Streams
+
+Event = Mapping[str, Any]
+
+_INDEX_WAITS_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
+
+
+class Deployment:
+    """The parts, from the environment. `environ` is the process's if it is left out."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self.clock = clock or SystemClock()
+        self._managements: dict[str | None, Management] = {}
+
+    @cached_property
+    def table(self) -> ConnectionsTable:
+        return open_table(self._environ, self.clock)
+
+    @cached_property
+    def authenticator(self) -> Authenticator:
+        # Cryptography takes a third of a cold start; $disconnect needs none.
+        from tellwire.auth import make_authenticator
+        from tellwire.config import load_settings
+
+        return make_authenticator(load_settings(self._environ), self.clock)
+
+    @cached_property
+    def history(self) -> "DynamoHistory":
+        # $connect and $disconnect need none of it.
+        from tellwire.history.dynamodb import DynamoHistory
+
+        return DynamoHistory.from_environment(self._environ, self.clock)
+
+    @property
+    def has_history(self) -> bool:
+        """Whether what is said to users is kept."""
+        return has_history(self._environ)
+
+    def streams(self, event: Event | None = None) -> "Streams":
+        """Return what is said to users, kept and told to the devices of the stage that an event is from."""
+        from tellwire.carriers.aws import AwsCarrier
+        from tellwire.streams import Streams
+
+        return Streams(self.history, AwsCarrier(self.table, self.management(event), self.clock), self.clock)
+
+    def management(self, event: Event | None = None) -> Management:
+        """Return the management API of the stage that an event is from; without one, the environment's."""
+        endpoint = None
+        if event is not None:
+            request = event["requestContext"]
+            endpoint = f"https://{request['domainName']}/{request['stage']}"
+        if endpoint not in self._managements:
+            self._managements[endpoint] = open_management(self._environ, endpoint)
+        return self._managements[endpoint]
+
+    async def find(self, event: Event) -> ConnectionRow | None:
+        """Return the row of the connection that an event is from. The index may be behind if it is a new one."""
+        connection_id = event["requestContext"]["connectionId"]
+        row = await self.table.find(connection_id)
+        for wait_seconds in _INDEX_WAITS_SECONDS if self.is_new(event) else ():
+            if row is not None:
+                break
+            await asyncio.sleep(wait_seconds)
+            row = await self.table.find(connection_id)
+        return row
+
+    def is_new(self, event: Event) -> bool:
+        """Tell whether the connection may not be in the index yet."""
+        connected_at: float = event["requestContext"]["connectedAt"] / 1000
+        return self.clock.now() - connected_at < CONNECTION_SETTLES_SECONDS

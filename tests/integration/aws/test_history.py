@@ -1,0 +1,285 @@
+"""A history on AWS, through the local API Gateway and Amazon's own DynamoDB: devices that come back miss nothing."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from tellwire.broadcast import Broadcaster, use_broadcaster
+from tellwire.engine import carrier_from_environment
+from tellwire.errors import UploadCancelled
+from tellwire.messages import create_message, create_notification_message, encode_message
+from tellwire.model import Delivery, Target
+from tellwire.progress import track_upload
+from tellwire.streams import Streams
+from tests.aws_stack import Stack, read
+from tests.faults import NONE, Fault, Proxy, Request
+
+USER = Target(user="user-1")
+
+
+@pytest.fixture
+def stack(keeping_stack: Stack) -> Stack:
+    return keeping_stack
+
+
+@pytest.fixture
+async def worker(stack: Stack) -> AsyncIterator[Streams]:
+    """What a worker publishes to."""
+    yield stack.streams()
+    for carrier in stack.carriers:
+        await carrier.close()
+
+
+async def say(worker: Streams, *numbers: int) -> None:
+    for number in numbers:
+        await worker.deliver(USER, encode_message(create_message("n", number)))
+
+
+async def hello(device: ClientConnection, cursor: str | None = None) -> dict[str, Any]:
+    """Say hello; return the welcome, with the messages and states of all its pages. Nothing else must come."""
+    await device.send(json.dumps({"type": "hello"} | ({} if cursor is None else {"cursor": cursor})))
+    messages: list[Any] = []
+    states: list[Any] = []
+    while True:
+        heard = await read(device)
+        if heard["type"] != "welcome":
+            messages.append(heard)
+            continue
+        messages += heard["data"]["messages"]
+        states += heard["data"]["state"]
+        if heard["data"]["last"]:
+            return heard["data"] | {"messages": messages, "state": states}
+
+
+def numbers(welcome: dict[str, Any]) -> list[int]:
+    return [message["data"] for message in welcome["messages"]]
+
+
+@asynccontextmanager
+async def greeted(stack: Stack) -> AsyncIterator[ClientConnection]:
+    async with stack.device() as device:
+        await hello(device)
+        yield device
+
+
+def upload(progress: int, second: int = 0, **more: Any) -> bytes:
+    data = {"uploadId": "u1", "fileName": "parts.csv", "progress": progress, "message": "", "status": "running"}
+    data |= {"startedAt": "2026-11-25T09:00:00.000Z", "leaseSeconds": 30} | more
+    message = {"type": "upload_progress", "data": data, "timestamp": f"2026-11-25T10:00:{second:02}.000Z"}
+    return json.dumps({**message, "id": f"u1-{progress}-{second}"}, separators=(",", ":")).encode()
+
+
+# --- coming back ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(stack: Stack, worker: Streams) -> None:
+    async with stack.device() as device:
+        begin = await hello(device)
+        assert (begin["recovered"], begin["messages"], begin["userId"]) == (True, [], "user-1")
+        await say(worker, 1, 2)
+        heard = [await read(device) for _ in range(2)]
+        assert [message["data"] for message in heard] == [1, 2]
+        cursor = heard[-1]["cursor"]
+    await say(worker, 3, 4, 5)
+    async with stack.device() as device:
+        back = await hello(device, cursor)
+        assert (back["recovered"], numbers(back)) == (True, [3, 4, 5])
+        await say(worker, 6)
+        live = await read(device)
+        assert (live["data"], live["cursor"]) == (6, f"{cursor.rpartition(':')[0]}:6")
+        assert numbers(await hello(device, live["cursor"])) == []
+        assert numbers(await hello(device, "0")) == [1, 2, 3, 4, 5, 6]
+        unknown = await hello(device, "another:3")
+        assert (unknown["recovered"], numbers(unknown)) == (False, [1, 2, 3, 4, 5, 6])
+
+
+async def test_much_that_was_missed_comes_in_pages_that_api_gateway_carries(stack: Stack, worker: Streams) -> None:
+    for number in range(4):
+        await worker.deliver(USER, encode_message(create_message("n", [number, "x" * 60_000])))
+    await worker.deliver(USER, encode_message(create_message("n", [4, "x" * 120_000])))
+    async with stack.device(max_size=128 * 1024) as device:
+        assert [number for number, _ in numbers(await hello(device, "0"))] == [0, 1, 2, 3, 4]  # type: ignore[misc]
+
+
+async def test_a_device_that_has_just_connected_is_welcome_although_the_index_is_behind(
+    stack: Stack, worker: Streams, dynamodb_proxy: Proxy
+) -> None:
+    await say(worker, 1)
+    behind = iter([True, True])
+
+    def index_is_behind(request: Request) -> Fault:
+        is_index = request.action == "Query" and request.parameters.get("IndexName") == "byConnection"
+        return Fault(status=200, body=b'{"Items": []}') if is_index and next(behind, False) else NONE
+
+    dynamodb_proxy.fault = index_is_behind
+    async with stack.device() as device:
+        assert numbers(await hello(device, "0")) == [1]
+    assert next(behind, False) is False
+
+
+async def test_a_history_that_cannot_be_read_sends_the_device_away_and_keeps_why_to_itself(
+    stack: Stack, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    denied = Fault(status=400, body=b'{"__type": "x#AccessDeniedException", "Message": "arn:aws:iam::1:role/secret"}')
+    table = stack.environ["HISTORY_TABLE_NAME"]
+    dynamodb_proxy.fault = lambda request: denied if request.parameters.get("TableName") == table else NONE
+    async with stack.device() as device:
+        for asked in ({"type": "ack", "cursor": "e:1"}, {"type": "cancel", "uploadId": "u1"}, {"type": "hello"}):
+            await device.send(json.dumps(asked))
+            answer = await read(device)
+            assert answer["data"]["code"] == "HISTORY_UNAVAILABLE"
+            assert "secret" not in str(answer)
+        await device.wait_closed()
+        assert device.close_code == 1000
+    assert "AccessDeniedException" in caplog.text
+
+
+async def test_what_cannot_be_kept_is_not_delivered(stack: Stack, worker: Streams, dynamodb_proxy: Proxy) -> None:
+    async with greeted(stack) as device:
+        dynamodb_proxy.fault = lambda request: Fault(status=500) if request.action == "PutItem" else NONE
+        with pytest.raises(Exception, match="out of order"):
+            await say(worker, 1)
+        dynamodb_proxy.fault = lambda _: NONE
+        await say(worker, 2)
+        assert (await read(device))["data"] == 2
+
+
+async def test_the_environment_chooses_a_history(stack: Stack) -> None:
+    carrier = carrier_from_environment(stack.environ)
+    assert isinstance(carrier, Streams)
+    async with greeted(stack) as device:
+        assert await carrier.deliver(USER, encode_message(create_message("n", 1))) == Delivery(delivered=1)
+        assert (await read(device))["cursor"].endswith(":1")
+
+
+async def test_a_message_that_is_published_again_is_heard_once(stack: Stack, worker: Streams) -> None:
+    message = encode_message(create_notification_message("Done", "", "success"))
+    again = json.dumps(json.loads(message) | {"id": "order-17"}).encode()
+    async with greeted(stack) as device:
+        assert await worker.deliver(USER, again) == Delivery(delivered=1)
+        assert await worker.deliver(USER, again) == Delivery()
+        assert len((await hello(device, "0"))["messages"]) == 2  # one of them live, before the welcome
+
+
+# --- what is seen, and cancelled --------------------------------------------------------------------------------------
+
+
+async def test_what_one_device_has_seen_the_others_hear(stack: Stack, worker: Streams) -> None:
+    async with greeted(stack) as phone, greeted(stack) as laptop:
+        await say(worker, 1)
+        cursor = (await read(phone))["cursor"]
+        assert (await read(laptop))["cursor"] == cursor
+        for cursor_of_device in ("nonsense", cursor, cursor):
+            await phone.send(json.dumps({"type": "ack", "cursor": cursor_of_device}))
+        heard = [await read(device) for device in (phone, laptop)]
+        assert [(each["type"], each["data"]) for each in heard] == [("seen", {"cursor": cursor})] * 2
+        await phone.send('{"type": "ping"}')
+        assert (await read(phone))["type"] == "pong"  # and nothing for the second ack
+    async with stack.device() as tablet:
+        assert [state["data"] for state in (await hello(tablet))["state"]] == [{"cursor": cursor}]
+
+
+async def test_a_cancelled_upload_stops_its_worker_and_every_device_knows(stack: Stack, worker: Streams) -> None:
+    async def work(is_counting: asyncio.Event) -> None:
+        with use_broadcaster(Broadcaster(worker)):
+            async with track_upload("user-1", "u1", "parts.csv", total_rows=1000, every_rows=1) as upload:
+                async for row in upload.count(range(1000)):
+                    if row == 2:
+                        is_counting.set()
+                    await asyncio.sleep(0.002)
+
+    async with greeted(stack) as phone, greeted(stack) as laptop:
+        is_counting = asyncio.Event()
+        working = asyncio.create_task(work(is_counting))
+        await is_counting.wait()
+        await phone.send('{"type": "cancel", "uploadId": "u1"}')
+        with pytest.raises(UploadCancelled):
+            await working
+        for device in (phone, laptop):
+            while (last := await read(device))["data"]["status"] == "running":
+                pass
+            assert last["data"]["status"] == "cancelled"
+            assert last["key"] == "upload:u1"
+    async with stack.device() as tablet:
+        assert [state["data"]["status"] for state in (await hello(tablet))["state"]] == ["cancelled"]
+
+
+async def test_what_cannot_be_cancelled_is_said(stack: Stack, worker: Streams) -> None:
+    async with greeted(stack) as device:
+        await device.send('{"type": "cancel", "uploadId": "never"}')
+        assert (await read(device))["data"]["code"] == "UPLOAD_UNKNOWN"
+        await worker.deliver(USER, upload(100, status="complete"))
+        await read(device)
+        await device.send('{"type": "cancel", "uploadId": "u1"}')
+        assert (await read(device))["data"]["code"] == "UPLOAD_OVER"
+
+
+# --- workers that fall silent -----------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_dies_is_said_to_have_stalled_and_then_to_have_failed(
+    stack: Stack, worker: Streams
+) -> None:
+    async with greeted(stack) as device:
+        await worker.deliver(USER, upload(40))
+        assert (await read(device))["data"]["status"] == "running"
+        assert await asyncio.to_thread(stack.sweep) == 0
+        stack.api.advance(31)
+        assert await asyncio.to_thread(stack.sweep) == 1
+        assert (await read(device))["data"]["status"] == "stalled"
+        assert await asyncio.to_thread(stack.sweep) == 0
+        stack.api.advance(31)
+        assert await asyncio.to_thread(stack.sweep) == 1
+        failed, lost = await read(device), await read(device)
+        assert (failed["data"]["status"], failed["data"]["progress"]) == ("failed", 40)
+        assert (lost["data"]["code"], lost["cursor"].rpartition(":")[2]) == ("UPLOAD_LOST", "1")
+        stack.api.advance(31)
+        assert await asyncio.to_thread(stack.sweep) == 0
+
+
+async def test_a_stalled_upload_goes_on_with_its_workers_next_word(stack: Stack, worker: Streams) -> None:
+    async with greeted(stack) as device:
+        await worker.deliver(USER, upload(40))
+        stack.api.advance(31)
+        await asyncio.to_thread(stack.sweep)
+        await worker.deliver(USER, upload(50, second=1))
+        heard = [await read(device) for _ in range(3)]
+        assert [message["data"]["status"] for message in heard] == ["running", "stalled", "running"]
+        versions = [message["version"] for message in heard]
+        assert versions == sorted(set(versions))
+
+
+async def test_who_comes_back_learns_of_a_dead_worker_without_a_sweep(stack: Stack, worker: Streams) -> None:
+    await worker.deliver(USER, upload(40))
+    stack.api.advance(61)
+    async with stack.device() as device:
+        await device.send('{"type": "hello", "cursor": "0"}')
+        heard = [await read(device) for _ in range(3)]
+        assert [message["type"] for message in heard] == ["upload_progress", "error", "welcome"]
+        welcome = heard[-1]["data"]
+        assert [state["data"]["status"] for state in welcome["state"]] == ["failed"]
+        assert [message["data"]["code"] for message in welcome["messages"]] == ["UPLOAD_LOST"]
+
+
+async def test_a_sweep_says_what_it_can_and_raises_what_it_cannot(
+    stack: Stack, worker: Streams, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    for user_id in ("anna", "ben"):
+        await worker.deliver(Target(user=user_id), upload(40))
+    stack.api.advance(31)
+
+    def refuses_anna(request: Request) -> Fault:
+        is_hers = request.action == "PutItem" and request.parameters["Item"]["userId"]["S"] == "anna"
+        return Fault(status=400, body=b'{"__type": "x#AccessDeniedException"}') if is_hers else NONE
+
+    dynamodb_proxy.fault = refuses_anna
+    with caplog.at_level(logging.WARNING, "tellwire.aws"), pytest.raises(Exception, match="AccessDenied"):
+        await asyncio.to_thread(stack.sweep)
+    dynamodb_proxy.fault = lambda _: NONE
+    assert await asyncio.to_thread(stack.sweep) == 1  # Ben's was said
