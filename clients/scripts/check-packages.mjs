@@ -12,8 +12,8 @@ import { formatMessage } from "publint/utils";
 /** What an entry may weigh, in bytes, minified and compressed. What it needs of React is not counted. */
 const BUDGETS = {
   "core/dist/index.js": 6_000,
-  "core/dist/shared.js": 7_500,
-  "react/dist/index.js": 8_000,
+  "core/dist/shared.js": 8_000,
+  "react/dist/index.js": 10_000,
 };
 
 const CLIENTS = fileURLToPath(new URL("..", import.meta.url));

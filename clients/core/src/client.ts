@@ -3,11 +3,11 @@
 import { addressWith, gatewayUrl } from "./address.js";
 import { environment } from "./environment.js";
 import { Listeners } from "./listeners.js";
-import { type Action, type Happening, type Model, newModel, nextDue, step } from "./machine.js";
+import { type Action, type Happening, isActive, type Model, newModel, nextDue, step } from "./machine.js";
 import { cursorOf } from "./place.js";
-import { Seen } from "./seen.js";
+import { newcomers } from "./seen.js";
 import { settingsOf } from "./settings.js";
-import { CursorStore } from "./storage.js";
+import { type CursorStore, cursorStore } from "./storage.js";
 import type {
   AnyMessage,
   Client,
@@ -37,7 +37,7 @@ export class TellwireClient implements Client {
   readonly #options: ClientOptions;
   readonly #environment: Environment;
   readonly #listeners: Listeners;
-  readonly #seen = new Seen();
+  readonly #isNew = newcomers();
   readonly #store: CursorStore;
   readonly #sockets = new Map<number, Socket>();
   #model: Model;
@@ -47,9 +47,9 @@ export class TellwireClient implements Client {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#environment = environment(options.environment);
-    this.#store = new CursorStore(options, this.#environment);
-    const begins = options.startFrom === "oldest" ? "0" : undefined;
-    this.#model = newModel(settingsOf(options), this.#store.cursor || begins);
+    this.#store = cursorStore(options, this.#environment);
+    const cursor = this.#store.stored || (options.startFrom === "oldest" ? "0" : "");
+    this.#model = newModel(settingsOf(options), cursor);
     this.#listeners = new Listeners(this.#model.state, this.#environment.reportError);
   }
 
@@ -70,15 +70,15 @@ export class TellwireClient implements Client {
   }
 
   send(type: string, data?: unknown): boolean {
-    return this.#say({ type, data });
+    return this.#send(this.#model.current, { type, data });
   }
 
   ack(cursor: string | undefined = this.cursor): boolean {
-    return cursor !== undefined && this.#say({ type: "ack", cursor });
+    return cursor !== undefined && this.#send(this.#model.current, { type: "ack", cursor });
   }
 
   cancel(uploadId: string): boolean {
-    return this.#say({ type: "cancel", uploadId });
+    return this.#send(this.#model.current, { type: "cancel", uploadId });
   }
 
   /** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
@@ -102,7 +102,6 @@ export class TellwireClient implements Client {
     this.#listeners.become(model.state);
     for (const action of actions) if (action.do === "pass") this.#pass(action.message);
     this.#store.keep(this.cursor);
-    if (!this.#isActive) this.#store.write();
   }
 
   #act(action: Action): void {
@@ -114,7 +113,7 @@ export class TellwireClient implements Client {
         this.#open(action.link, action.token);
         break;
       case "send":
-        this.#sendOn(action.link, action.message);
+        this.#send(action.link, action.message);
         break;
       case "drop":
         this.#drop(action.link);
@@ -148,14 +147,11 @@ export class TellwireClient implements Client {
     }
   }
 
-  #say(message: object): boolean {
-    const { current } = this.#model;
-    if (current !== undefined) this.#sendOn(current, message);
-    return current !== undefined;
-  }
-
-  #sendOn(link: number, message: unknown): void {
-    this.#sockets.get(link)?.send(JSON.stringify(message));
+  /** Send on a link; return whether there is one. */
+  #send(link: number | undefined, message: object): boolean {
+    const socket = this.#sockets.get(link as number);
+    socket?.send(JSON.stringify(message));
+    return socket !== undefined;
   }
 
   #drop(link: number): void {
@@ -164,19 +160,17 @@ export class TellwireClient implements Client {
   }
 
   #pass(message: AnyMessage): void {
-    if (this.#seen.isNew(message)) this.#listeners.pass(message);
+    if (this.#isNew(message)) this.#listeners.pass(message);
   }
 
   /** Set the timer for what is due next, unless it fires before that: then it looks again. */
   #setTimer(): void {
     const { now, setTimeout, clearTimeout } = this.#environment;
     const time = now();
-    const wanted = this.#isActive ? Math.min(nextDue(this.#model), time + LOOK_MS) : Number.POSITIVE_INFINITY;
-    if (this.#timer !== undefined) {
-      if (this.#timer.wanted <= wanted && this.#isActive) return;
-      clearTimeout(this.#timer.handle);
-      this.#timer = undefined;
-    }
+    const wanted = Math.min(nextDue(this.#model), time + LOOK_MS);
+    if (this.#isActive && this.#timer !== undefined && this.#timer.wanted <= wanted) return;
+    clearTimeout(this.#timer?.handle);
+    this.#timer = undefined;
     if (!this.#isActive) return;
     const tick = (): void => {
       this.#timer = undefined;
@@ -191,12 +185,12 @@ export class TellwireClient implements Client {
     } else {
       this.#unsubscribe?.();
       this.#unsubscribe = undefined;
+      this.#store.write();
     }
   }
 
   get #isActive(): boolean {
-    const { status } = this.#model.state;
-    return status !== "idle" && status !== "closed";
+    return isActive(this.#model);
   }
 }
 

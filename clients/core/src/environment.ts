@@ -25,30 +25,25 @@ function surroundings(): Environment {
 }
 
 function onSign(listener: (sign: Sign) => void): Unsubscribe {
-  const page = globalThis.document;
-  if (page === undefined) return () => {};
-  const seen = (event: Event): void => {
-    const sign = SIGNS[event.type];
+  return listen(["online", "offline", "pageshow"], ["visibilitychange", "resume"], ({ type }) => {
+    const sign = SIGNS[type];
     if (sign !== undefined) listener(sign);
-    else if (page.visibilityState === "visible") listener("wake");
-  };
-  const sources: [EventTarget, string[]][] = [
-    [globalThis.window, ["online", "offline", "pageshow"]],
-    [page, ["visibilitychange", "resume"]],
-  ];
-  for (const [target, names] of sources) for (const name of names) target.addEventListener(name, seen);
-  return () => {
-    for (const [target, names] of sources) for (const name of names) target.removeEventListener(name, seen);
-  };
+    else if (document.visibilityState === "visible") listener("wake");
+  });
 }
 
 function onLeave(listener: () => void): Unsubscribe {
+  return listen(["pagehide"], ["freeze"], listener);
+}
+
+/** Listen to events of the window and of the document, if there are any. */
+function listen(ofWindow: string[], ofPage: string[], listener: (event: Event) => void): Unsubscribe {
   const { window, document } = globalThis;
   if (document === undefined) return () => {};
-  window.addEventListener("pagehide", listener);
-  document.addEventListener("freeze", listener);
-  return () => {
-    window.removeEventListener("pagehide", listener);
-    document.removeEventListener("freeze", listener);
+  const each = (change: "addEventListener" | "removeEventListener"): void => {
+    for (const name of ofWindow) window[change](name, listener);
+    for (const name of ofPage) document[change](name, listener);
   };
+  each("addEventListener");
+  return () => each("removeEventListener");
 }

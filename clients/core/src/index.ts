@@ -14,7 +14,6 @@ export type {
   UploadProgressData,
   UploadProgressMessage,
 } from "./messages.js";
-export { covers } from "./place.js";
 export type {
   AnyMessage,
   Client,

@@ -21,18 +21,7 @@
 
 import { closeReason, closeRule, meantBy } from "./closing.js";
 import { readMessage } from "./incoming.js";
-import {
-  goLive,
-  helloOf,
-  hold,
-  isNoHello,
-  isPlaced,
-  isWelcome,
-  newPlace,
-  type Place,
-  type Taken,
-  take,
-} from "./place.js";
+import { goLive, helloOf, hold, isPlaced, isWelcome, newPlace, type Place, type Taken, take } from "./place.js";
 import type { Settings } from "./settings.js";
 import { expiryOf, expiryTold } from "./token.js";
 import type { AnyMessage, CloseReason, ConnectionState, Sign, TokenReason } from "./types.js";
@@ -73,8 +62,6 @@ export interface Model {
   readonly settings: Settings;
   readonly state: ConnectionState;
   readonly place: Place;
-  /** When hello was said last. */
-  readonly helloAt: number;
   readonly due: Readonly<Due>;
   /** How many links there were; each has its number. */
   readonly links: number;
@@ -114,6 +101,7 @@ const HELLO_AGAIN_MS = 1_000;
 const REFUSALS_TO_A_NEW_TOKEN = 4;
 
 const OFFLINE: CloseReason = { code: 1006, message: "the device is offline", kind: "offline" };
+const OPEN: ConnectionState = { status: "open", attempt: 0 };
 const SILENT: CloseReason = { code: 1006, message: "the server did not answer", kind: "lost" };
 
 /** Return the model of a client that was just made, at a cursor if it has one. */
@@ -122,7 +110,6 @@ export function newModel(settings: Settings, cursor?: string): Model {
     settings,
     state: { status: "idle", attempt: 0 },
     place: newPlace(cursor),
-    helloAt: 0,
     due: {},
     links: 0,
     waits: 0,
@@ -134,6 +121,11 @@ export function newModel(settings: Settings, cursor?: string): Model {
 /** Return when something is due next. */
 export function nextDue(model: Model): number {
   return Math.min(...Object.values(model.due));
+}
+
+/** Tell whether a client is anything but idle or closed. */
+export function isActive({ state }: Model): boolean {
+  return state.status !== "idle" && state.status !== "closed";
 }
 
 /** Return what follows from what happened. */
@@ -186,9 +178,9 @@ function happen(turn: Turn, happening: Happening): void {
 // --- connecting ------------------------------------------------------------------------------------------------------
 
 function connect(turn: Turn): void {
-  const { status } = turn.model.state;
-  if (status === "waiting") attempt(turn, turn.model.state.reason);
-  if (status === "idle" || status === "closed") {
+  const { status, reason } = turn.model.state;
+  if (status === "waiting") attempt(turn, reason);
+  else if (!isActive(turn.model)) {
     turn.model.waits = 0;
     reconnect(turn);
   }
@@ -246,7 +238,7 @@ function opened(turn: Turn, link: number): void {
   renewInTime(turn);
   heard(turn);
   // While one takes over from another nothing changes, and nobody notices.
-  if (model.state.status !== "open") become(turn, { status: "open", attempt: 0 });
+  if (model.state.status !== "open") become(turn, OPEN);
   if (model.settings.recover) sayHello(turn);
   else settle(turn, goLive(model.place));
 }
@@ -287,9 +279,7 @@ function received(turn: Turn, link: number, data: unknown): void {
   if (message === undefined || message.type === "pong") return;
   if (isCurrent) understood(turn, message);
   if (message.type === "auth_ok") return;
-  const isAwaited = model.place.is === "held" && !model.place.isWelcomed;
-  if (isCurrent && isAwaited && isNoHello(message)) doWithoutWelcome(turn);
-  else if (isCurrent || !isToldAnew(model, message)) hear(turn, message);
+  if (isCurrent || !isToldAnew(model, message)) settle(turn, take(model.place, message));
 }
 
 /** Draw what conclusions there are for the connection. */
@@ -309,37 +299,26 @@ function understood(turn: Turn, message: AnyMessage): void {
 function sayHello(turn: Turn): void {
   const { model, now } = turn;
   model.place = hold(model.place);
-  model.helloAt = now;
   delete model.due.hello;
+  model.due.calm = now + HELLO_AGAIN_MS;
   model.due.welcome = now + model.settings.answer;
   send(turn, helloOf(model.place));
 }
 
-function hear(turn: Turn, message: AnyMessage): void {
-  const { model, now } = turn;
-  settle(turn, take(model.place, message));
-  if (isWelcome(message) && model.place.is === "held") model.due.welcome = now + model.settings.answer;
-}
-
-/** The server keeps nothing, or does not say what. */
-function doWithoutWelcome(turn: Turn): void {
-  const { model } = turn;
-  settle(turn, goLive(model.place));
-  if (model.state.recovered !== undefined) model.state = { status: "open", attempt: 0 };
-}
-
 /** Let become what a place says. */
 function settle(turn: Turn, { place, pass, recovered }: Taken): void {
-  const { model, now } = turn;
+  const { model } = turn;
   model.place = place;
   for (const message of pass) turn.actions.push({ do: "pass", message });
-  if (place.is !== "held") delete model.due.welcome;
-  // The clock may have been set back since.
-  const wait = Math.min(Math.max(model.helloAt + HELLO_AGAIN_MS - now, 0), HELLO_AGAIN_MS);
-  if (place.is === "behind" && model.current !== undefined) model.due.hello ??= now + wait;
-  if (recovered !== undefined && !(recovered && model.state.recovered)) {
-    model.state = { status: "open", attempt: 0, recovered };
+  if (place.is === "told") model.due.welcome = turn.now + model.settings.answer;
+  else if (place.is !== "held") delete model.due.welcome;
+  if (place.is === "behind" && model.current !== undefined) {
+    // The clock may have been set back since.
+    model.due.hello ??= Math.min(model.due.calm ?? turn.now, turn.now + HELLO_AGAIN_MS);
   }
+  // That something may be missing is told each time.
+  if (recovered === false) model.state = OPEN;
+  if (recovered !== undefined) become(turn, { ...OPEN, recovered });
 }
 
 /** Whether the current link brings this, too. */
@@ -376,7 +355,7 @@ function renewInTime(turn: Turn): void {
   }
 }
 
-function send(turn: Turn, message: { type: string; token?: string; cursor?: string }): void {
+function send(turn: Turn, message: { type: string; token?: string; cursor?: string | undefined }): void {
   turn.actions.push({ do: "send", link: turn.model.current as number, message });
 }
 
@@ -432,8 +411,7 @@ function forgetCurrent(turn: Turn): void {
   const { retire } = model.due;
   dropNext(turn);
   model.current = undefined;
-  model.due = {};
-  if (retire !== undefined) model.due.retire = retire;
+  model.due = { ...(retire && { retire }) };
 }
 
 function close(turn: Turn, reason?: CloseReason): void {
@@ -467,8 +445,7 @@ function noticed(turn: Turn, sign: Sign): void {
 
 /** Begin anew: what went on before was on another network, or in another hour. */
 function wake(turn: Turn): void {
-  const { status } = turn.model.state;
-  if (!turn.online || status === "idle" || status === "closed") return;
+  if (!turn.online || !isActive(turn.model)) return;
   turn.model.waits = 0;
   attempt(turn, turn.model.state.reason);
 }
@@ -489,8 +466,9 @@ const TIMERS = {
     renewInTime(turn);
   },
   replace: beginLink,
+  calm: () => {},
   hello: sayHello,
-  welcome: doWithoutWelcome,
+  welcome: (turn: Turn) => settle(turn, goLive(turn.model.place)),
   token: (turn: Turn) => failed(turn, { code: 1006, message: "getToken took too long", kind: "token" }),
   connect: (turn: Turn) => failed(turn, SILENT),
   retry: (turn: Turn) => attempt(turn, turn.model.state.reason),
@@ -520,9 +498,8 @@ function shift(due: Due, milliseconds: number): void {
   for (const timer of Object.keys(due) as (keyof Due)[]) due[timer] = (due[timer] as number) + milliseconds;
 }
 
-function become(turn: Turn, { status, attempt, retryAt }: ConnectionState, reason?: CloseReason): void {
-  const before = turn.model.state;
-  const isSame = before.status === status && before.attempt === attempt;
-  if (isSame && before.retryAt === retryAt && before.reason === reason) return;
-  turn.model.state = { status, attempt, ...(retryAt && { retryAt }), ...(reason && { reason }) };
+/** Be in a state: the same object as before, unless something in it is another. */
+function become({ model }: Turn, state: ConnectionState, reason?: CloseReason): void {
+  const next = { ...state, ...(reason && { reason }) };
+  if (JSON.stringify(next) !== JSON.stringify(model.state)) model.state = next;
 }

@@ -4,6 +4,7 @@
 //     behind   a hello is to be said. What comes of the stream is dropped: it was kept before it was sent, so the welcome
 //              brings it
 //     held     a hello was said. What comes of the stream waits for the last page
+//     told     the first page was heard
 //     along    each message of the log is the next one, and each state newer than the last of its key
 //     live     the server keeps nothing, or does not say what: everything is passed on
 //
@@ -17,9 +18,10 @@ export const MAX_HELD = 1_000;
 export const MAX_KEYS = 1_000;
 
 const NO_VERSIONS: ReadonlyMap<string, number> = new Map();
+const LIVE = { is: "live", versions: NO_VERSIONS, held: [] } as const;
 
 export interface Place {
-  readonly is: "behind" | "held" | "along" | "live";
+  readonly is: "behind" | "held" | "told" | "along" | "live";
   /** Of the cursor; without one it is empty. */
   readonly epoch: string;
   readonly offset: number;
@@ -31,8 +33,6 @@ export interface Place {
   readonly versions: ReadonlyMap<string, number>;
   /** What waits: of the log by offset, then the states as they came. */
   readonly held: readonly AnyMessage[];
-  /** The first page was heard. */
-  readonly isWelcomed: boolean;
   /** Something that came meanwhile was left out. */
   readonly isCut: boolean;
 }
@@ -40,15 +40,25 @@ export interface Place {
 /** What becomes of a message. */
 export interface Taken {
   readonly place: Place;
-  readonly pass: AnyMessage[];
+  readonly pass: readonly AnyMessage[];
   /** A welcome has ended: whether the application has heard everything. */
   readonly recovered?: boolean;
 }
 
+/** A place as it becomes, and what was passed on so far. */
+interface Turn {
+  place: { -readonly [K in keyof Place]: Place[K] };
+  pass: AnyMessage[];
+  recovered?: boolean;
+}
+
+/** A cursor. A state's is after the whole log, and of an epoch that it does not say. */
 interface Spot {
   readonly epoch: string;
   readonly offset: number;
 }
+
+const SPOT_OF_STATES: Spot = { epoch: "", offset: Number.POSITIVE_INFINITY };
 
 /** A page of a welcome. */
 export interface Page {
@@ -69,37 +79,28 @@ export function newPlace(cursor?: string): Place {
     isLossy: false,
     versions: NO_VERSIONS,
     held: [],
-    isWelcomed: false,
     isCut: false,
   };
 }
 
 /** Return the cursor; undefined as long as there is none. */
 export function cursorOf({ epoch, offset }: Place): string | undefined {
-  return epoch === "" ? undefined : `${epoch}:${offset}`;
+  return epoch ? `${epoch}:${offset}` : undefined;
 }
 
 /** Return what to say hello with. */
-export function helloOf(place: Place): { type: string; cursor?: string } {
-  const cursor = cursorOf(place) ?? (place.isFresh ? undefined : "0");
-  return { type: "hello", ...(cursor !== undefined && { cursor }) };
-}
-
-/** Tell whether who has seen everything up to a cursor has seen what is at another. */
-export function covers(seen: string, cursor: string): boolean {
-  const [one, other] = [readCursor(seen), readCursor(cursor)];
-  return one !== undefined && one.epoch === other?.epoch && other.offset <= one.offset;
+export function helloOf(place: Place): { type: string; cursor: string | undefined } {
+  return { type: "hello", cursor: cursorOf(place) ?? (place.isFresh ? undefined : "0") };
 }
 
 /** Tell whether a message has a place in the stream. */
 export function isPlaced(message: AnyMessage): boolean {
-  return spotOf(message) !== undefined || isState(message);
+  return spotOf(message) !== undefined;
 }
 
 /** Tell whether a message is a page of a welcome. */
 export function isWelcome({ type, data }: AnyMessage): boolean {
-  const { messages, state } = (data ?? {}) as Partial<Page>;
-  return type === "welcome" && Array.isArray(messages) && Array.isArray(state);
+  return type === "welcome" && Array.isArray((data as Page | null)?.state);
 }
 
 /** Tell whether a message says that a server does not know hello, if it comes after one. */
@@ -109,137 +110,115 @@ export function isNoHello({ type, data }: AnyMessage): boolean {
 
 /** A hello is being said: hold what comes. */
 export function hold(place: Place): Place {
-  const isFresh = place.isFresh && place.epoch === "";
-  return { ...place, is: "held", isFresh, held: [], isWelcomed: false, isCut: false };
+  return { ...place, is: "held", isFresh: place.isFresh && !place.epoch, held: [], isCut: false };
 }
 
-/** There is no welcome: pass on what was held, and everything from now on. A later hello asks from the same cursor. */
+/** There will be no welcome: pass on what was held, and everything from now on. A later hello asks from the same cursor. */
 export function goLive(place: Place): Taken {
-  const isLossy = place.isLossy || place.epoch === "";
-  return { place: { ...place, is: "live", versions: NO_VERSIONS, held: [], isLossy }, pass: [...place.held] };
+  return { place: { ...place, ...LIVE, isLossy: place.isLossy || !place.epoch }, pass: place.held };
 }
 
 /** Take a message in. */
-export function take(place: Place, message: AnyMessage): Taken {
-  if (isWelcome(message)) return turn(place, message.data as Page);
-  if (!isPlaced(message)) return { place, pass: [message] };
-  if (place.is === "behind") return { place, pass: [] };
-  return place.is === "held" ? { place: keep(place, message), pass: [] } : follow(place, message);
+export function take(before: Place, message: AnyMessage): Taken {
+  if (before.is === "held" && isNoHello(message)) return goLive(before);
+  const turn: Turn = { place: { ...before }, pass: [] };
+  if (isWelcome(message)) turnPage(turn, message.data as Page);
+  else if (!isPlaced(message)) turn.pass.push(message);
+  else if (before.is === "held" || before.is === "told") keep(turn.place, message);
+  else follow(turn, message);
+  return turn;
 }
 
-/** Let a message wait, unless it was heard. Of too many the newest is left out. */
-function keep(place: Place, message: AnyMessage): Place {
-  const spot = spotOf(message);
-  if (spot !== undefined && !place.isFresh && isHeard(place, spot)) return place;
-  if (spot !== undefined && place.isWelcomed && spot.epoch !== place.epoch) return { ...place, isCut: true };
-  const after = place.held.findLastIndex((each) => byOffset(each, message) <= 0) + 1;
+/** Let a message wait. Of too many the newest is left out. */
+function keep(place: Turn["place"], message: AnyMessage): void {
+  const { epoch, offset } = spotOf(message) as Spot;
+  if (place.is === "told" && epoch && epoch !== place.epoch) {
+    place.isCut = true;
+    return;
+  }
+  const after = place.held.findLastIndex((each) => offsetOf(each) <= offset) + 1;
   const held = [...place.held.slice(0, after), message, ...place.held.slice(after)];
-  const isCut = place.isCut || held.length > MAX_HELD;
-  return { ...place, held: held.slice(0, MAX_HELD), isCut };
+  place.held = held.slice(0, MAX_HELD);
+  place.isCut ||= held.length > MAX_HELD;
 }
 
-/** Pass on what comes next; if something is left out before it, that has to be asked for. */
-function follow(place: Place, message: AnyMessage): Taken {
-  if (isState(message)) return update(place, message);
-  const spot = spotOf(message) as Spot;
-  if (place.is === "live") return { place, pass: [message] };
-  const isNear = spot.epoch === place.epoch && spot.offset <= place.offset + 1;
-  if (!isNear) return { place: { ...place, is: "behind" }, pass: [] };
-  if (isHeard(place, spot) && !place.isFresh) return { place, pass: [] };
-  return { place: { ...place, offset: spot.offset, isFresh: false }, pass: [message] };
+/** Pass on what comes next. If something is left out before it, that has to be asked for. */
+function follow({ place, pass }: Turn, message: AnyMessage): void {
+  if (place.is === "behind") return;
+  const { epoch, offset } = spotOf(message) as Spot;
+  if (!epoch) {
+    if (!isNewer(place, message)) return;
+  } else if (place.is !== "live") {
+    if (epoch !== place.epoch || offset > place.offset + 1) place.is = "behind";
+    if (place.is === "behind" || (offset <= place.offset && !place.isFresh)) return;
+    place.offset = offset;
+    place.isFresh = false;
+  }
+  pass.push(message);
 }
 
-/** Pass on a state that is newer than the last of its key. */
-function update(place: Place, message: State): Taken {
-  if (message.version <= (place.versions.get(message.key) ?? 0)) return { place, pass: [] };
+/** Tell whether a state is newer than the last of its key, and remember it if so. */
+function isNewer(place: Turn["place"], { key = "", version = 0 }: AnyMessage): boolean {
+  if (version <= (place.versions.get(key) ?? 0)) return false;
   const versions = new Map(place.versions);
   // Those that have not changed for long come first.
-  versions.delete(message.key);
-  versions.set(message.key, message.version);
+  versions.delete(key);
+  versions.set(key, version);
   if (versions.size > MAX_KEYS) versions.delete(versions.keys().next().value as string);
-  return { place: { ...place, versions }, pass: [message] };
+  place.versions = versions;
+  return true;
 }
 
 /** Pass on what a page brings, and after the last one what was held. */
-function turn(before: Place, page: Page): Taken {
-  const end = readCursor(page.cursor);
-  if (end === undefined) return liveFrom(before, page);
-  let place = before.is === "held" && before.isWelcomed ? before : begin(before, page, end);
-  const pass: AnyMessage[] = [];
-  const until = page.last ? end.offset : offsetOf(page.messages.at(-1));
-  const isDue = (message: AnyMessage): boolean => !place.isFresh && offsetOf(message) <= until;
-  const due = [...place.held.filter(isDue), ...page.messages].sort(byOffset);
-  place = { ...place, held: place.held.filter((message) => !isDue(message)) };
-  for (const message of due) {
+function turnPage(turn: Turn, { cursor, recovered, messages, state, last }: Page): void {
+  const { place, pass } = turn;
+  const end = readCursor(cursor);
+  if (end === undefined) {
+    // The server keeps nothing. So what is said between this connection and the next one will be missing.
+    pass.push(...messages, ...state, ...place.held);
+    turn.recovered = recovered && !place.isLossy;
+    Object.assign(place, LIVE, { isLossy: true });
+    return;
+  }
+  if (place.is !== "told") begin(place, end, recovered);
+  const until = place.isFresh ? 0 : last ? end.offset : offsetOf(messages.at(-1));
+  const due = place.held.filter((each) => offsetOf(each) <= until);
+  for (const message of [...due, ...messages].sort((one, other) => offsetOf(one) - offsetOf(other))) {
     if (offsetOf(message) <= place.offset) continue;
-    place = { ...place, offset: offsetOf(message) };
+    place.offset = offsetOf(message);
     pass.push(message);
   }
-  const next = (message: AnyMessage): void => {
-    const taken = place.is === "behind" ? { place, pass: [] } : follow(place, message);
-    place = taken.place;
-    pass.push(...taken.pass);
-  };
-  page.state.forEach(next);
-  if (!page.last) return { place, pass };
-  const { held, isCut, isLossy } = place;
-  place = { ...place, is: "along", offset: Math.max(place.offset, end.offset), held: [], isLossy: false };
-  held.forEach(next);
-  if (isCut) place = { ...place, is: "behind" };
-  return { place, pass, recovered: !isLossy };
+  for (const message of state) follow(turn, message);
+  if (!last) return;
+  const { held } = place;
+  turn.recovered = !place.isLossy;
+  Object.assign(place, { is: "along", offset: end.offset, held: [], isLossy: false });
+  for (const message of held) follow(turn, message);
+  if (place.isCut) place.is = "behind";
 }
 
 /** The first page: where the server has another history, or not all of it, the log begins anew. */
-function begin(place: Place, { recovered }: Page, end: Spot): Place {
-  const isOther = end.epoch !== place.epoch;
-  // A state does not say of which epoch it is. It may be the one before, where there was one.
-  const epochOfStates = place.epoch === "" ? end.epoch : place.epoch;
-  const held = place.held.filter((message) => (spotOf(message)?.epoch ?? epochOfStates) === end.epoch);
-  return {
-    ...place,
-    is: "held",
-    isWelcomed: true,
-    epoch: end.epoch,
-    offset: place.isFresh ? end.offset : isOther || !recovered ? 0 : place.offset,
-    isLossy: place.isLossy || !recovered,
-    versions: isOther ? NO_VERSIONS : place.versions,
-    held,
-    isCut: place.isCut || held.length < place.held.length,
-  };
+function begin(place: Turn["place"], { epoch, offset }: Spot, recovered: boolean): void {
+  const isOther = epoch !== place.epoch;
+  // A held state may be of the epoch before, where there was one.
+  const held = place.held.filter((each) => ((spotOf(each) as Spot).epoch || place.epoch || epoch) === epoch);
+  place.isCut ||= held.length < place.held.length;
+  place.isLossy ||= !recovered;
+  if (isOther) place.versions = NO_VERSIONS;
+  if (place.isFresh) place.offset = offset;
+  else if (isOther || !recovered) place.offset = 0;
+  Object.assign(place, { is: "told", epoch, held });
 }
 
-/** The server keeps nothing. So what is said between this connection and the next one will be missing. */
-function liveFrom(place: Place, { messages, state, last, recovered }: Page): Taken {
-  const live = goLive(place);
-  const pass = [...messages, ...state, ...live.pass];
-  if (!last) return { ...live, pass };
-  return { place: { ...live.place, isLossy: true }, pass, recovered: recovered && !place.isLossy };
-}
-
-type State = AnyMessage & { readonly key: string; readonly version: number };
-
-function isState(message: AnyMessage): message is State {
-  return typeof message.key === "string" && typeof message.version === "number";
-}
-
-function isHeard(place: Place, { epoch, offset }: Spot): boolean {
-  return epoch === place.epoch && offset <= place.offset;
-}
-
-function spotOf({ cursor }: AnyMessage): Spot | undefined {
-  return readCursor(cursor);
+function spotOf({ cursor, key, version }: AnyMessage): Spot | undefined {
+  return key && version ? SPOT_OF_STATES : readCursor(cursor);
 }
 
 function readCursor(cursor: string | undefined): Spot | undefined {
   const [, epoch, digits] = /^(.+):(\d{1,15})$/.exec(cursor ?? "") ?? [];
-  return epoch === undefined ? undefined : { epoch, offset: Number(digits) };
+  return epoch ? { epoch, offset: Number(digits) } : undefined;
 }
 
-/** States come after the log. */
 function offsetOf(message: AnyMessage | undefined): number {
-  return message === undefined ? 0 : (spotOf(message)?.offset ?? Number.POSITIVE_INFINITY);
-}
-
-function byOffset(one: AnyMessage, other: AnyMessage): number {
-  return offsetOf(one) - offsetOf(other) || 0;
+  return (message && spotOf(message)?.offset) ?? 0;
 }

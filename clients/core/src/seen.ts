@@ -5,15 +5,14 @@ import type { AnyMessage } from "./types.js";
 /** More than can arrive in the seconds that two connections are both open, and little to keep. */
 const REMEMBERED = 1_000;
 
-export class Seen {
-  readonly #ids = new Set<string>();
-
-  /** Tell whether a message is new, and remember it. One without an id always is. */
-  isNew({ id }: AnyMessage): boolean {
+/** Return what tells whether a message is new, and remembers it. One without an id always is. */
+export function newcomers(): (message: AnyMessage) => boolean {
+  const ids = new Set<string>();
+  return ({ id }) => {
     if (id === undefined) return true;
-    if (this.#ids.has(id)) return false;
-    this.#ids.add(id);
-    if (this.#ids.size > REMEMBERED) this.#ids.delete(this.#ids.values().next().value as string);
+    if (ids.has(id)) return false;
+    ids.add(id);
+    if (ids.size > REMEMBERED) ids.delete(ids.values().next().value as string);
     return true;
-  }
+  };
 }

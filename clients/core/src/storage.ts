@@ -5,50 +5,56 @@ import type { ClientOptions, Environment, Unsubscribe } from "./types.js";
 
 const WRITE_MS = 500;
 
-export class CursorStore {
-  readonly #storage: ClientOptions["cursorStorage"];
-  readonly #key: string;
-  readonly #environment: Environment;
-  #cursor: string | undefined;
-  #timer: unknown;
-  #unsubscribe: Unsubscribe | undefined;
-
-  constructor({ cursorStorage, cursorKey, url }: ClientOptions, environment: Environment) {
-    this.#storage = cursorStorage;
-    this.#key = `tellwire:cursor:${url}:${cursorKey ?? ""}`;
-    this.#environment = environment;
-    this.#cursor = this.#undisturbed(() => cursorStorage?.getItem(this.#key)) ?? undefined;
-  }
-
-  get cursor(): string | undefined {
-    return this.#cursor;
-  }
-
+export interface CursorStore {
+  /** The cursor that was there at first. */
+  readonly stored: string | undefined;
   /** Keep a cursor whose messages were heard. It is written before long, or when the page is left. */
-  keep(cursor: string | undefined): void {
-    if (cursor === this.#cursor) return;
-    this.#cursor = cursor;
-    if (this.#storage === undefined) return;
-    this.#timer ??= this.#environment.setTimeout(() => this.write(), WRITE_MS);
-    this.#unsubscribe ??= this.#environment.onLeave(() => this.write());
-  }
-
+  keep(cursor: string | undefined): void;
   /** Write what was not written yet. */
-  write(): void {
-    if (this.#timer === undefined) return;
-    this.#environment.clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#unsubscribe?.();
-    this.#unsubscribe = undefined;
-    this.#undisturbed(() => this.#storage?.setItem(this.#key, this.#cursor ?? ""));
-  }
+  write(): void;
+}
 
-  /** A storage may throw: it is full, or the page may not use it. Then a reload hears less. */
-  #undisturbed<T>(use: () => T): T | undefined {
-    try {
-      return use();
-    } catch {
-      return undefined;
-    }
+/** Return what keeps the cursor of a client, in its storage if it has one. */
+export function cursorStore(
+  { cursorStorage, cursorKey = "", url }: ClientOptions,
+  { setTimeout, clearTimeout, onLeave }: Environment,
+): CursorStore {
+  const key = `tellwire:cursor:${url}:${cursorKey}`;
+  const stored = undisturbed(() => cursorStorage?.getItem(key)) ?? undefined;
+  let newest = stored;
+  /** Ends the wait to write. */
+  let cancel: Unsubscribe | undefined;
+
+  const write = (): void => {
+    if (cancel === undefined) return;
+    cancel();
+    cancel = undefined;
+    undisturbed(() => cursorStorage?.setItem(key, newest ?? ""));
+  };
+
+  const wait = (): Unsubscribe => {
+    const timer = setTimeout(write, WRITE_MS);
+    const stop = onLeave(write);
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  };
+
+  const keep = (cursor: string | undefined): void => {
+    if (cursor === newest) return;
+    newest = cursor;
+    if (cursorStorage !== undefined) cancel ??= wait();
+  };
+
+  return { stored, keep, write };
+}
+
+/** A storage may throw: it is full, or the page may not use it. Then a reload hears less. */
+function undisturbed<T>(use: () => T): T | undefined {
+  try {
+    return use();
+  } catch {
+    return undefined;
   }
 }

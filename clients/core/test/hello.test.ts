@@ -146,10 +146,10 @@ describe("a server that does not know hello", () => {
     await comesBack(world);
     await passes(4_000);
     world.socket.says(page("e:9", { messages: [note(6)], last: false }));
-    await passes(4_000);
     world.socket.says(note(8));
+    await passes(4_999);
     expect(ids(world)).toEqual(["e:6"]);
-    await passes(1_000);
+    await passes(1);
     expect(ids(world)).toEqual(["e:6", "e:8"]);
     expect(world.client.state).not.toHaveProperty("recovered");
     world.socket.says(page("e:9", { messages: [note(7), note(8), note(9)] }));
@@ -324,9 +324,15 @@ describe("the cursor's storage", () => {
 
   test("is written to after the listeners were called, so that none misses a message", async () => {
     const cursorStorage = new Shelf();
-    const world = await welcomed({ cursorStorage });
-    await passes(500);
-    world.client.on("note", () => vi.advanceTimersByTime(1_000));
+    const left = new Set<() => void>();
+    const onLeave = (listener: () => void): (() => void) => {
+      left.add(listener);
+      return () => left.delete(listener);
+    };
+    const world = await welcomed({ cursorStorage, environment: { onLeave } });
+    world.client.on("note", () => {
+      for (const leave of [...left]) leave();
+    });
     world.socket.says(note(6));
     expect([...cursorStorage.items.values()]).toEqual(["e:5"]);
   });

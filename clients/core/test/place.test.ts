@@ -1,18 +1,7 @@
 // A place by itself: what each message makes of it. coming-back.test.ts has what chance makes of it.
 
 import { describe, expect, test } from "vitest";
-import {
-  covers,
-  cursorOf,
-  goLive,
-  helloOf,
-  hold,
-  MAX_HELD,
-  MAX_KEYS,
-  newPlace,
-  type Place,
-  take,
-} from "../src/place.js";
+import { cursorOf, goLive, helloOf, hold, MAX_HELD, MAX_KEYS, newPlace, type Place, take } from "../src/place.js";
 import type { AnyMessage } from "../src/types.js";
 import { note, page, state } from "./stream.js";
 
@@ -227,15 +216,4 @@ describe("a server that keeps nothing", () => {
 test.each(["yes", { text: "Welcome!" }, null])("a welcome of your own (%j) is a message as any", (data) => {
   const message = { type: "welcome", data, timestamp: "" };
   expect(after(along("e:5"), message).passed).toEqual([message]);
-});
-
-test.each([
-  ["e:5", "e:5", true],
-  ["e:5", "e:4", true],
-  ["e:5", "e:6", false],
-  ["e:5", "f:4", false],
-  ["e:5", "", false],
-  ["", "", false],
-])("who has seen all up to %j has seen %j: %j", (seen, cursor, isCovered) => {
-  expect(covers(seen, cursor)).toBe(isCovered);
 });
