@@ -126,9 +126,10 @@ class Client:
         """The place in the log of the last message that was taken from the iteration; None before it is known.
 
         A program that keeps it when it has done with a message, and comes back with it as `cursor`, misses nothing: not
-        what was received and not taken, nor the message it was about when it crashed, which it gets again.
+        what was received and not taken, nor the message it was about when it crashed, which it gets again. Where
+        something went missing it stays until `state.recovered` has said so: nobody comes back without knowing.
         """
-        return self._inbox.cursor or self._machine.cursor
+        return self._machine.lost_at or self._inbox.cursor or self._machine.cursor
 
     def on_state(self, listener: Callable[[ConnectionState], object]) -> Callable[[], None]:
         """Call `listener` with every new state, and return a function that ends it. One that raises is logged."""

@@ -82,6 +82,11 @@ class Machine:
         """How much of the log has been passed on; None before anything is known of it."""
         return self._recovery.place.cursor
 
+    @property
+    def lost_at(self) -> str | None:
+        """The cursor from before something went missing that was not told yet; None if nothing did."""
+        return self._recovery.place.lost_at
+
     # --- what the program asks ----------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Action]:

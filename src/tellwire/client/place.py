@@ -80,11 +80,17 @@ class Place:
         self._asks_again = False
         self._is_new_welcome = False
         self._may_miss = False
+        self._lost_at: str | None = None
 
     @property
     def cursor(self) -> str | None:
         """How much of the log has been passed on, as a `hello` says it."""
         return str(self._at) if self._at else self._origin
+
+    @property
+    def lost_at(self) -> str | None:
+        """The cursor from before something went missing, until the end of a welcome tells of it."""
+        return self._lost_at if self._may_miss else None
 
     @property
     def is_loose(self) -> bool:
@@ -137,9 +143,9 @@ class Place:
         return [message for each in _in_order(held) if not self._is_old(each) for message in self.live(each)]
 
     def flush(self) -> list[ReceivedMessage]:
-        """Return what can be passed on of what is held when nothing more will come."""
-        held, self._held, self._mode = self._held, [], _Mode.LIVE
-        return [message for each in _in_order(held) for message in self.live(each)]
+        """Return what can be passed on of what is held when nothing more will come: what is next, or has no place."""
+        passed = self._release()
+        return passed + [message for message in self._held if not has_place(message)]
 
     def _keeps_nothing(self, page: WelcomePage) -> Told:
         if not page.last:
@@ -156,10 +162,14 @@ class Place:
                 self._distrust_held_states()
             self._epoch = end.epoch
         if not page.recovered:  # (3)
-            self._may_miss = True
+            self._miss()
             if self._at is None or self._at.epoch != end.epoch or self._at.offset > end.offset:
                 # If this connection ends within the welcome, the next one goes on from where it was in these messages.
                 self._at, self._origin, self._begins = None, START, False
+
+    def _miss(self) -> None:
+        if not self._may_miss:
+            self._may_miss, self._lost_at = True, self.cursor
 
     def _distrust_held_states(self) -> None:
         """Leave out what may be of the old epoch: its high versions would shut out the new ones."""
@@ -182,10 +192,15 @@ class Place:
             end = min(end, self._left_out.before)
         self._at = end if self._at is None or self._at.epoch != end.epoch else max(self._at, end)
         self._origin = None
-        passed = self.flush()
+        passed = self._release()
         if self._asks_again:
             self.hold()
         return passed
+
+    def _release(self) -> list[ReceivedMessage]:
+        """Go on live, with what is held first; hold again from where something is missing."""
+        held, self._held, self._mode = self._held, [], _Mode.LIVE
+        return [message for each in _in_order(held) for message in self.live(each)]
 
     def _before_first_held(self) -> Cursor | None:
         """Where the log of a client without a cursor begins: before the first message that it heard (5)."""
@@ -279,7 +294,8 @@ class Place:
         cursor = Cursor.read(message.cursor)
         if cursor is not None:
             is_known = self._at is not None and self._at.epoch == cursor.epoch
-            self._may_miss |= not self._is_next(cursor) and not self._is_old(message)
+            if not self._is_next(cursor) and not self._is_old(message):
+                self._miss()
             self._move(max(cursor, self._at) if self._at and is_known else cursor)
         elif message.key is not None and message.version is not None:
             self._remember(message.key, message.version)
