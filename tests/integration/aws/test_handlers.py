@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from tellwire.aws.connections import ConnectionRow
 from tellwire.aws.deployment import Deployment
 from tellwire.aws.handlers import Connect, Default
-from tellwire.errors import InvalidMessage
+from tellwire.errors import ConfigError, InvalidMessage
 from tellwire.messages import CustomMessage, create_message
 from tests.aws_stack import Stack, read
 from tests.conftest import offered
@@ -156,6 +156,28 @@ async def test_hello_is_answered_although_nothing_is_kept(stack: Stack) -> None:
         assert (await ask(device, {"type": "hello", "cursor": "x:1"}))["data"]["recovered"] is False
 
 
+async def test_without_a_history_nothing_is_seen_and_nothing_can_be_cancelled(stack: Stack) -> None:
+    async with stack.device() as device:
+        await device.send('{"type": "ack", "cursor": "x:1"}')
+        assert (await ask(device, {"type": "cancel", "uploadId": "u1"}))["data"]["code"] == "HISTORY_MISSING"
+
+
+async def test_without_a_history_a_sweep_says_what_is_missing(stack: Stack) -> None:
+    with pytest.raises(ConfigError, match="HISTORY_TABLE_NAME: not set"):
+        await asyncio.to_thread(stack.sweep)
+
+
+async def test_a_hello_on_a_connection_that_nobody_finds_is_to_be_said_again(
+    stack: Stack, dynamodb_proxy: Proxy
+) -> None:
+    dynamodb_proxy.fault = lambda request: (
+        Fault(status=200, body=b'{"Items": []}') if "IndexName" in request.parameters else NONE
+    )
+    async with stack.device() as device:
+        await device.send('{"type": "hello"}')
+        assert await last_words(device) == ["CONNECTION_UNKNOWN"]
+
+
 async def test_a_new_token_moves_the_expiry(stack: Stack) -> None:
     async with stack.device(ttl_seconds=10) as device:
         answer = await ask(device, {"type": "auth", "token": stack.token(ttl_seconds=3600)})
@@ -238,7 +260,7 @@ async def test_a_function_answers_messages_of_its_type(stack: Stack) -> None:
         assert (await ask(device, {"type": "slow", "data": [1]}))["data"] == [1]
         await device.send('{"type": "silent"}')
         unknown = await ask(device, {"type": "other"})
-        assert "ping, auth, hello, rename, slow, silent" in unknown["data"]["message"]
+        assert "ping, auth, hello, ack, cancel, rename, slow, silent" in unknown["data"]["message"]
 
 
 async def test_what_a_function_refuses_the_client_is_told(stack: Stack) -> None:
