@@ -5,6 +5,8 @@ import { sharedClient } from "../src/shared.js";
 import type { ClientOptions } from "../src/types.js";
 import { MINUTE, World } from "./world.js";
 
+const CHANNEL = "tellwire:2:wss://gateway.test/live:user-1";
+
 interface Request {
   tab: BrowserTab;
   run(): Promise<void>;
@@ -118,10 +120,16 @@ export class Browser {
 
   /** Say something to the tabs of user-1. */
   hears(saying: object): void {
-    const name = "tellwire:2:wss://gateway.test/live:user-1";
-    const channel = new FakeChannel(this.tab(), name, this.channels);
+    const channel = new FakeChannel(this.tab(), CHANNEL, this.channels);
     channel.postMessage(saying);
     channel.close();
+  }
+
+  /** Hear what the tabs of user-1 say to each other. */
+  listens(hear: (saying: unknown) => void): Channel {
+    const channel = new FakeChannel(this.tab(), CHANNEL, this.channels);
+    channel.onmessage = ({ data }) => hear(data);
+    return channel;
   }
 
   tab(user = "user-1", options: Partial<ClientOptions> = {}): BrowserTab {
@@ -175,6 +183,11 @@ export class BrowserTab {
     for (const task of backlog) this.run(task);
   }
 
+  /** Go on after it hung, without what was to happen meanwhile. */
+  loses(): void {
+    this.#backlog = undefined;
+  }
+
   /** Be told to be no longer frozen. */
   wakes(): void {
     this.goesOn();
@@ -185,6 +198,11 @@ export class BrowserTab {
     this.hangs();
     this.#browser.locks.takeFrom(this);
     for (const channel of this.#browser.channels) if (channel.tab === this) channel.close();
+  }
+
+  /** Another tab of the same browser. */
+  sibling(): BrowserTab {
+    return this.#browser.tab();
   }
 
   get leads(): boolean {
