@@ -9,7 +9,7 @@ import { useSession } from "./provider.js";
 import type { Upload } from "./uploads.js";
 import { useLatest, useSelected, useTracked } from "./use-source.js";
 
-const CONNECTION_FIELDS = ["status", "attempt", "retryAt", "reason"] as const;
+const CONNECTION_FIELDS = ["status", "attempt", "retryAt", "reason", "recovered"] as const;
 const NOTIFICATIONS_FIELDS = ["notifications", "unread", "dismiss", "markAllRead"] as const;
 
 const all = (uploads: readonly Upload[]): readonly Upload[] => uploads;
@@ -52,7 +52,17 @@ export function useMessages<T extends MessageType>(type: T, handler: (message: M
   useEffect(() => client.on(type, (message) => latest.current(message)), [client, type, latest]);
 }
 
-/** Return the client, to send messages of your own or to connect at once while it waits. */
+/**
+ * Call whenever something may be missing that was said while there was no connection: load anew what was loaded before.
+ * The handler may be another one with every render.
+ */
+export function useMissed(handler: () => void): void {
+  const { client } = useSession("useMissed");
+  const latest = useLatest(handler);
+  useEffect(() => client.onState(({ recovered }) => void (recovered === false && latest.current())), [client, latest]);
+}
+
+/** Return the client, to cancel an upload, send messages of your own, or connect at once while it waits. */
 export function useClient(): Client {
   return useSession("useClient").client;
 }

@@ -1,6 +1,8 @@
-// The notifications a client has received: newest first, each once, until they are dismissed.
+// The notifications a client has received: newest first, each once, until they are dismissed. What the user has seen on
+// one device is read on all of them: that is told by a cursor, up to which everything is.
 
 import type { NotificationData, NotificationMessage } from "@tellwire/client";
+import { covers } from "./cursor.js";
 import { Changes, type Source } from "./source.js";
 
 /** How many notifications are kept. The oldest makes place. */
@@ -16,6 +18,8 @@ export interface ReceivedNotification extends NotificationData {
   /** When it was sent: RFC 3339, UTC. */
   readonly timestamp: string;
   readonly isRead: boolean;
+  /** Where it is in what is said to the user, if the server keeps that. */
+  readonly cursor?: string;
 }
 
 export interface NotificationsState {
@@ -25,7 +29,7 @@ export interface NotificationsState {
   readonly unread: number;
   /** Remove one; one that is not there is ignored. */
   readonly dismiss: (id: string) => void;
-  /** Mark all of them as read. */
+  /** Mark all of them as read, on every device of the user. */
   readonly markAllRead: () => void;
 }
 
@@ -33,6 +37,13 @@ export class Notifications implements Source<NotificationsState> {
   #changes = new Changes();
   #ids = new Set<string>();
   #unnamed = 0;
+  #seen: string | undefined;
+  readonly #ack: () => void;
+
+  /** `ack` tells the other devices that all of them were read. */
+  constructor(ack: () => void = () => {}) {
+    this.#ack = ack;
+  }
 
   readonly subscribe = this.#changes.subscribe;
 
@@ -47,12 +58,18 @@ export class Notifications implements Source<NotificationsState> {
 
   readonly get = (): NotificationsState => this.#state;
 
-  receive({ id = this.#makeId(), data, timestamp }: NotificationMessage): void {
+  receive({ id = this.#makeId(), data, timestamp, cursor }: NotificationMessage): void {
     if (this.#ids.has(id)) return;
     this.#remember(id);
-    const newest = { ...data, id, timestamp, isRead: false };
+    const newest = { ...data, id, timestamp, isRead: covers(this.#seen, cursor), ...(cursor && { cursor }) };
     this.#keep([newest, ...this.#state.notifications.slice(0, MAX_NOTIFICATIONS - 1)]);
     this.#changes.tell();
+  }
+
+  /** The user has seen everything up to a cursor, on some device. */
+  see(cursor: string): void {
+    this.#seen = cursor;
+    if (this.#markRead((each) => covers(cursor, each.cursor))) this.#changes.tell();
   }
 
   #dismiss(id: string): void {
@@ -64,10 +81,18 @@ export class Notifications implements Source<NotificationsState> {
   }
 
   #markAllRead(): void {
-    const { notifications, unread } = this.#state;
-    if (unread === 0) return;
-    this.#keep(notifications.map((each) => (each.isRead ? each : { ...each, isRead: true })));
+    if (!this.#markRead(() => true)) return;
+    this.#ack();
     this.#changes.tellNow();
+  }
+
+  /** Mark some as read; return whether any was not. */
+  #markRead(isMeant: (one: ReceivedNotification) => boolean): boolean {
+    const { notifications } = this.#state;
+    const isNewlyRead = (one: ReceivedNotification): boolean => !one.isRead && isMeant(one);
+    if (!notifications.some(isNewlyRead)) return false;
+    this.#keep(notifications.map((each) => (isNewlyRead(each) ? { ...each, isRead: true } : each)));
+    return true;
   }
 
   #keep(notifications: readonly ReceivedNotification[]): void {

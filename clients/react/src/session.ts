@@ -11,10 +11,11 @@ export class Session {
   readonly client: Client;
   readonly connection: Source<ConnectionState>;
   readonly uploads = new Uploads();
-  readonly notifications = new Notifications();
+  readonly notifications: Notifications;
 
   constructor(client: Client) {
     this.client = client;
+    this.notifications = new Notifications(() => client.ack());
     this.connection = {
       subscribe: (listener) => client.onState(listener),
       get: () => client.state,
@@ -32,6 +33,7 @@ export class Session {
     const stops = [
       client.on("upload_progress", (message) => this.uploads.receive(message)),
       client.on("notification", (message) => this.notifications.receive(message)),
+      client.on("seen", ({ data }) => this.notifications.see(data.cursor)),
     ];
     let isStarted = true;
     let isOurs = false;

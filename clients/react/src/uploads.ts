@@ -1,7 +1,9 @@
 // The uploads a client has heard of, each as it is now.
 //
-// Of an upload's messages the newest counts, by timestamp: connections and workers may overtake each other. That it has
-// ended is always heard, since clocks of workers differ, and is the last word until it begins anew with a progress of 0.
+// A message with a version was judged by the server, and the client passes on only newer ones, so it counts. Of others
+// the newest counts, by timestamp: connections and workers may overtake each other. That it has ended is always heard,
+// since clocks of workers differ, and is the last word until it begins anew: with another start, or where nobody says
+// when it started, with a progress of 0.
 
 import type { UploadProgressData, UploadProgressMessage } from "@tellwire/client";
 import { Changes, type Source } from "./source.js";
@@ -18,6 +20,8 @@ export interface Upload extends Omit<UploadProgressData, "status"> {
   /** When the server said so: RFC 3339, UTC. */
   readonly timestamp: string;
 }
+
+const OVER: ReadonlySet<unknown> = new Set<UploadStatus>(["complete", "failed", "cancelled"]);
 
 interface Entry {
   readonly upload: Upload;
@@ -46,12 +50,12 @@ export class Uploads implements Source<readonly Upload[]> {
     return this.#entries.get(uploadId)?.upload;
   }
 
-  receive({ data, timestamp }: UploadProgressMessage): void {
-    const isFinal = data.status === "complete" || data.status === "failed";
+  receive({ data, timestamp, version }: UploadProgressMessage): void {
+    const isFinal = OVER.has(data.status);
     const status = data.status ?? (data.progress >= 100 ? "complete" : "running");
     const next = { upload: { ...data, status, timestamp }, isFinal };
     const present = this.#entries.get(data.uploadId);
-    if (present !== undefined && !follows(present, next)) return;
+    if (present !== undefined && version === undefined && !follows(present, next)) return;
     this.#entries.set(data.uploadId, next);
     if (this.#entries.size > MAX_UPLOADS) this.#entries.delete(this.#dispensable());
     this.#list = undefined;
@@ -60,7 +64,7 @@ export class Uploads implements Source<readonly Upload[]> {
 
   #dispensable(): string {
     const uploads = [...this.#entries.values()].map(({ upload }) => upload);
-    const one = uploads.find(({ status }) => status !== "running") ?? uploads[0];
+    const one = uploads.find(({ status }) => OVER.has(status)) ?? uploads[0];
     return one?.uploadId ?? "";
   }
 }
@@ -68,6 +72,10 @@ export class Uploads implements Source<readonly Upload[]> {
 function follows(present: Entry, next: Entry): boolean {
   // A server that gives no timestamps is believed to keep the order.
   const isOlder = Date.parse(next.upload.timestamp) < Date.parse(present.upload.timestamp);
-  if (present.isFinal) return next.upload.progress === 0 && !isOlder;
-  return next.upload.status !== "running" || !isOlder;
+  if (present.isFinal) return beginsAnew(present.upload, next.upload) && !isOlder;
+  return OVER.has(next.upload.status) || !isOlder;
+}
+
+function beginsAnew(present: Upload, next: Upload): boolean {
+  return present.startedAt && next.startedAt ? present.startedAt !== next.startedAt : next.progress === 0;
 }

@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 
-import type { CustomMessage, MessageOf } from "@tellwire/client";
+import type { ConnectionState, CustomMessage, MessageOf } from "@tellwire/client";
 import { cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
@@ -9,8 +9,10 @@ import {
   TellwireProvider,
   type TellwireProviderProps,
   type Upload,
+  useClient,
   useConnection,
   useMessages,
+  useMissed,
   useNotifications,
   useUpload,
   useUploads,
@@ -243,6 +245,71 @@ describe("useNotifications", () => {
     expect(text()).toBe("0");
     expect(count.renders).toBe(renders + 1);
   });
+});
+
+describe("other devices", () => {
+  test("hear that all were read here", async () => {
+    let state: NotificationsState | undefined;
+    shown(() => {
+      state = useNotifications();
+      return state.unread;
+    });
+    await receive(notification());
+    await settle(() => state?.markAllRead());
+
+    expect(client.sent).toEqual([{ type: "ack", cursor: undefined }]);
+  });
+
+  test("say what was read there", async () => {
+    shown(() => useNotifications().unread);
+    const timestamp = "2026-11-23T09:18:54.000Z";
+    await receive({ ...notification(), cursor: "e:7" }, { ...notification(), cursor: "e:8" });
+    expect(text()).toBe("2");
+
+    await receive({ type: "seen", data: { cursor: "e:7" }, timestamp, key: "seen", version: 1 });
+    expect(text()).toBe("1");
+  });
+});
+
+describe("useMissed", () => {
+  const open: ConnectionState = { status: "open", attempt: 0 };
+
+  test("calls the handler of the last render whenever something may be missing", async () => {
+    const missed: string[] = [];
+    const missing = (name: string) =>
+      probe(() => {
+        useMissed(() => missed.push(name));
+        return null;
+      });
+    const { rerender, unmount } = render(missing("one"));
+    const become = (recovered: boolean) => settle(() => client.become({ ...open, recovered }));
+    await settle(() => client.become(open));
+    await become(true);
+    expect(missed).toEqual([]);
+
+    await become(false);
+    rerender(missing("two"));
+    await become(false);
+    expect(missed).toEqual(["one", "two"]);
+
+    unmount();
+    await become(false);
+    expect(missed).toHaveLength(2);
+  });
+});
+
+test("useClient() cancels an upload", async () => {
+  shown(() => {
+    const client = useClient();
+    return (
+      <button type="button" onClick={() => client.cancel("moc-1")}>
+        cancel
+      </button>
+    );
+  });
+  fireEvent.click(screen.getByText("cancel"));
+
+  expect(client.sent).toEqual([{ type: "cancel", uploadId: "moc-1" }]);
 });
 
 describe("useMessages", () => {

@@ -1,5 +1,5 @@
 import type { NotificationMessage } from "@tellwire/client";
-import { beforeEach, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { MAX_NOTIFICATIONS, Notifications } from "../src/notifications.js";
 import { golden } from "./golden.js";
 import { notification } from "./messages.js";
@@ -53,6 +53,67 @@ test("all are marked as read, later ones are not", () => {
 
   notifications.receive(notification({}, "2"));
   expect(notifications.get()).toMatchObject({ unread: 1, notifications: [{ isRead: false }, { isRead: true }] });
+});
+
+describe("what was seen on some device", () => {
+  const at = (cursor: string, id = cursor) => ({ ...notification({ title: id }, id), cursor });
+  const read = (): boolean[] => notifications.get().notifications.map(({ isRead }) => isRead);
+
+  test("is read here, up to the cursor", () => {
+    for (const cursor of ["e:8", "e:9", "e:10"]) notifications.receive(at(cursor));
+    notifications.see("e:9");
+
+    expect([read(), notifications.get().unread]).toEqual([[false, true, true], 1]);
+  });
+
+  test("is read also if it comes later, as what was missed may", () => {
+    notifications.see("e:9");
+    notifications.receive(at("e:9"));
+    notifications.receive(at("e:10"));
+
+    expect(read()).toEqual([false, true]);
+  });
+
+  test("is of its epoch only, and of what has a place", () => {
+    notifications.receive(at("a:b:8"));
+    notifications.receive(at("a:c:8"));
+    notifications.receive(notification({}, "without"));
+    notifications.see("a:b:9");
+
+    expect(read()).toEqual([false, false, true]);
+  });
+
+  test("is told to those who listen, if it changes something", () => {
+    vi.useFakeTimers();
+    const listener = vi.fn();
+    notifications.receive(at("e:8"));
+    vi.runAllTimers();
+    notifications.subscribe(listener);
+    notifications.see("e:7");
+    expect(listener).not.toHaveBeenCalled();
+
+    notifications.see("e:8");
+    notifications.see("e:8");
+    vi.runAllTimers();
+    vi.useRealTimers();
+    expect(listener).toHaveBeenCalledTimes(1);
+  });
+
+  test("keeps each one's cursor", () => {
+    notifications.receive(at("e:8"));
+
+    expect(notifications.get().notifications[0]?.cursor).toBe("e:8");
+  });
+});
+
+test("that all were read is told to the other devices, once", () => {
+  const ack = vi.fn();
+  notifications = new Notifications(ack);
+  notifications.receive(notification());
+  notifications.get().markAllRead();
+  notifications.get().markAllRead();
+
+  expect(ack).toHaveBeenCalledTimes(1);
 });
 
 test("what changes nothing is told to nobody", () => {

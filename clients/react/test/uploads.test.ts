@@ -47,7 +47,44 @@ test("progress may go back, and without timestamps the last message counts", () 
   expect(uploads.find("moc-1")?.progress).toBe(6);
 });
 
-describe.each(["complete", "failed"] as const)("that an upload is %s", (status) => {
+describe("a message with a version", () => {
+  const old = "2026-11-23T09:18:53.000Z";
+
+  test("counts whatever its time, since the server has judged it", () => {
+    uploads.receive({ ...progress({ progress: 20 }), key: "upload:moc-1", version: 1 });
+    uploads.receive({ ...progress({ progress: 10 }, old), key: "upload:moc-1", version: 2 });
+
+    expect(uploads.find("moc-1")?.progress).toBe(10);
+  });
+
+  test("counts after a last word, also with a lower version, as from a server that lost its history", () => {
+    uploads.receive({ ...progress({ progress: 90, status: "failed" }), key: "upload:moc-1", version: 9 });
+    uploads.receive({ ...progress({ progress: 50, status: "running" }, old), key: "upload:moc-1", version: 1 });
+
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 50, status: "running" });
+  });
+});
+
+test("an upload may stall, which is not its last word", () => {
+  uploads.receive(progress({ progress: 20, status: "running", leaseSeconds: 30 }));
+  uploads.receive(progress({ progress: 20, status: "stalled", leaseSeconds: 30 }));
+  expect(uploads.find("moc-1")).toMatchObject({ status: "stalled", leaseSeconds: 30 });
+
+  uploads.receive(progress({ progress: 30, status: "running" }));
+  expect(uploads.find("moc-1")).toMatchObject({ status: "running", progress: 30 });
+});
+
+test("an upload that ended begins anew with another start, and not with a progress of 0 of the same", () => {
+  const [first, second] = ["2026-11-23T09:00:00Z", "2026-11-23T09:10:00Z"];
+  uploads.receive(progress({ progress: 90, status: "failed", startedAt: first }));
+  uploads.receive(progress({ progress: 0, status: "running", startedAt: first }));
+  expect(uploads.find("moc-1")?.status).toBe("failed");
+
+  uploads.receive(progress({ progress: 5, status: "running", startedAt: second }));
+  expect(uploads.find("moc-1")).toMatchObject({ status: "running", progress: 5 });
+});
+
+describe.each(["complete", "failed", "cancelled"] as const)("that an upload is %s", (status) => {
   test("is heard from a worker whose clock is slow", () => {
     uploads.receive(progress({ progress: 20 }, "2026-11-23T09:18:54.200Z"));
     uploads.receive(progress({ progress: 30, status }, "2026-11-23T09:18:53.000Z"));
@@ -134,7 +171,8 @@ test("listeners are told of what changed something, and only of that", () => {
 
 test("of too many uploads the oldest that has ended makes place, or else the oldest", () => {
   for (let count = 0; count < MAX_UPLOADS; count += 1) {
-    uploads.receive(progress({ uploadId: `${count}`, ...(count === 7 ? { status: "failed" } : {}) }));
+    const status = ({ 3: "stalled", 7: "cancelled" } as const)[count];
+    uploads.receive(progress({ uploadId: `${count}`, ...(status && { status }) }));
   }
 
   uploads.receive(progress({ uploadId: "one more" }));
