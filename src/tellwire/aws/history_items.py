@@ -43,7 +43,7 @@ class Head(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """What is in a place of the log. `entry` is None in a hole; `before` is 0 if nobody knows."""
+    """What is in a place of the log. `entry` is None in a hole, and `before` 0 if what is below it was judged, too."""
 
     offset: int
     at: float

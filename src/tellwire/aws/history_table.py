@@ -74,9 +74,9 @@ class HistoryTable:
         item = _key(user_id, items.log_place(entry.number)) | items.write_message(entry, before)
         return await self._put(item, entry.at, NOTHING_THERE) is None
 
-    async def put_hole(self, user_id: str, offset: int, now: float) -> Row:
+    async def put_hole(self, user_id: str, offset: int, now: float, before: float) -> Row:
         """Let a place be a hole, unless something is there; return what is there now."""
-        item = _key(user_id, items.log_place(offset)) | {"at": number(now)}
+        item = _key(user_id, items.log_place(offset)) | {"at": number(now), "before": number(before)}
         return items.read_row(await self._put(item, now, NOTHING_THERE) or item)
 
     async def log(self, user_id: str, first: int, last: int) -> list[Row]:

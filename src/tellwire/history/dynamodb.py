@@ -153,15 +153,16 @@ class DynamoHistory:
 
     async def _is_at(self, user_id: str, offset: int, message_id: str) -> bool:
         """Tell whether a message is in its place. If not, it never will be."""
-        rows = await self._table.log(user_id, offset, offset) or await self._judge(user_id, [offset])
+        # What is below it nobody has looked at.
+        rows = await self._table.log(user_id, offset, offset) or await self._judge(user_id, [offset], self._clock.now())
         return any(row.entry is not None and row.entry.id == message_id for row in rows)
 
-    async def _judge(self, user_id: str, empty: Sequence[int]) -> list[Row]:
+    async def _judge(self, user_id: str, empty: Sequence[int], before: float = 0.0) -> list[Row]:
         """Return what is in places that were empty: it was put there meanwhile, or they are holes from now on."""
         await asyncio.sleep(self._hole_seconds)
         rows = {row.offset: row for row in await self._table.log(user_id, empty[0], empty[-1])}
         now = self._clock.now()
-        return [rows.get(offset) or await self._table.put_hole(user_id, offset, now) for offset in empty]
+        return [rows.get(offset) or await self._table.put_hole(user_id, offset, now, before) for offset in empty]
 
     async def _begin(self, user_id: str) -> Head:
         return await self._table.begin(user_id, new_epoch(), self._clock.now())

@@ -352,6 +352,24 @@ async def test_a_slow_writer_and_one_that_publishes_again_are_one(make_history: 
     assert (replay.recovered, heard(replay)) == (True, [1])
 
 
+async def test_who_publishes_again_judges_nobody_elses_message(make_history: MakeHistory, proxy: Proxy) -> None:
+    slow, again, reader = make_history(), make_history(), make_history()
+    proxy.fault = once(is_message, Fault(delay_seconds=0.8))
+    writing = asyncio.create_task(slow.append(ANNA, said("slow")))
+    while not any(map(is_message, proxy.requests)):
+        await asyncio.sleep(0.005)
+    proxy.fault = once(is_message, BROKEN)
+    with pytest.raises(HistoryUnavailable):
+        await again.append(ANNA, said(1, "order-17"))
+    proxy.fault = once(lambda request: request.action == "UpdateItem", BROKEN)
+    with pytest.raises(HistoryUnavailable):
+        await again.append(ANNA, said(1, "order-17"))
+    before = await reader.read(ANNA, START)
+    await writing
+    after = await reader.read(ANNA, before.cursor)
+    assert (after.recovered, heard(before) + heard(after)) == (True, ["slow"])
+
+
 async def test_an_id_may_be_used_again_after_a_day(history: DynamoHistory, clock: FakeClock) -> None:
     await history.append(ANNA, said(1, "order-17"))
     await clock.advance(HISTORY_MAX_AGE_SECONDS - 1)
