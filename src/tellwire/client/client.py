@@ -9,15 +9,15 @@ from math import inf
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Ping, Send, Why
 from tellwire.client.address import websocket_url
 from tellwire.client.inbox import Inbox
+from tellwire.client.lanes import Cursor
 from tellwire.client.machine import Machine
-from tellwire.client.place import Cursor
+from tellwire.client.outgoing import ack, cancel, own_message
 from tellwire.client.reasons import ClosedForGood, CloseReason
 from tellwire.client.received import ReceivedMessage, read_message
 from tellwire.client.socket import (
@@ -33,8 +33,7 @@ from tellwire.client.socket import (
 )
 from tellwire.client.state import ConnectionState
 from tellwire.client.timing import Timing
-from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig, TellwireError
-from tellwire.limits import MAX_MESSAGE_BYTES
+from tellwire.errors import ConfigError, TellwireError
 from tellwire.ports import Clock, SystemClock
 from tellwire.stream import START
 
@@ -150,7 +149,7 @@ class Client:
             InvalidMessage: `message_type` is empty, or `data` holds what JSON cannot carry.
             MessageTooBig: over 128 KiB.
         """
-        return await self._say(_encoded(message_type, data))
+        return await self._say(own_message(message_type, data))
 
     async def ack(self, cursor: str | None = None) -> bool:
         """Tell the user's other devices that everything up to here has been seen. They hear `seen`.
@@ -158,9 +157,9 @@ class Client:
         Without `cursor`: up to the client's own. False: not open, or that is no place in the log; nothing was sent.
         """
         cursor = cursor or self.cursor
-        if Cursor.read(cursor) is None:
+        if cursor is None or Cursor.read(cursor) is None:
             return False
-        return await self._say(msgspec.json.encode({"type": "ack", "cursor": cursor}))
+        return await self._say(ack(cursor))
 
     async def cancel(self, upload_id: str) -> bool:
         """Ask for an upload to be cancelled. False: not open, and nothing was sent.
@@ -170,9 +169,7 @@ class Client:
         Raises:
             InvalidMessage: `upload_id` is empty.
         """
-        if not isinstance(upload_id, str) or not upload_id:
-            raise InvalidMessage("upload_id", upload_id, "a non-empty string")
-        return await self._say(msgspec.json.encode({"type": "cancel", "uploadId": upload_id}))
+        return await self._say(cancel(upload_id))
 
     async def close(self) -> None:
         """Close for good. What has been received can still be iterated over."""
@@ -347,19 +344,6 @@ class Client:
                 listener(state)
             except Exception:
                 logger.exception("a listener of on_state failed")
-
-
-def _encoded(message_type: str, data: Any) -> bytes:
-    if not isinstance(message_type, str) or not message_type:
-        raise InvalidMessage("type", message_type, "a non-empty string")
-    message = {"type": message_type} if data is None else {"type": message_type, "data": data}
-    try:
-        payload = msgspec.json.encode(message)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidMessage("data", data, "what JSON can carry") from error
-    if len(payload) > MAX_MESSAGE_BYTES:
-        raise MessageTooBig(len(payload), MAX_MESSAGE_BYTES)
-    return payload
 
 
 def _words(error: BaseException) -> str:

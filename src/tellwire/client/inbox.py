@@ -6,7 +6,7 @@ A full inbox refuses nothing. It tells its readers to stop reading until there i
 import asyncio
 from collections import deque
 
-from tellwire.client.place import Cursor
+from tellwire.client.lanes import Cursor
 from tellwire.client.received import ReceivedMessage
 from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES
 

@@ -12,10 +12,10 @@ answers it, and need not be held for longer than that.
 """
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Final
 
+from tellwire.client.lanes import Cursor, has_place, in_order, is_within, offset_of
 from tellwire.client.received import ReceivedMessage, WelcomePage
 from tellwire.stream import START
 
@@ -24,29 +24,6 @@ MAX_HELD: Final = 1000
 
 _KEPT_NOTHING: Final = ""
 _MAX_KEYS: Final = 1000
-_MOST_DIGITS: Final = 15
-
-
-class Cursor(NamedTuple):
-    """A place in the log: all of `epoch` up to `offset`."""
-
-    epoch: str
-    offset: int
-
-    @classmethod
-    def read(cls, text: str | None) -> Self | None:
-        """Return the place that a text names; None if it names none."""
-        epoch, _, digits = (text or "").rpartition(":")
-        is_one = epoch and digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS
-        return cls(epoch, int(digits)) if is_one else None
-
-    @property
-    def before(self) -> Self:
-        """The place of who is to hear the message at this one next."""
-        return self._replace(offset=self.offset - 1)
-
-    def __str__(self) -> str:
-        return f"{self.epoch}:{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +104,7 @@ class Place:
             return self._keeps_nothing(page)
         if self._is_new_welcome:
             self._judge(page, end)
-        missed = sorted([*page.messages, *self._came_by_themselves(page, end)], key=_offset)
+        missed = sorted([*page.messages, *self._came_by_themselves(page, end)], key=offset_of)
         passed = [message for message in missed if self._is_newer(message)]
         passed += [state for state in page.states if self._is_news(state)]
         if not page.last:
@@ -140,7 +117,7 @@ class Place:
         """Wait for no welcome on this connection (6); return what was held. One that is late still counts."""
         held, self._held, self._mode = self._held, [], _Mode.LOOSE
         self.wants_hello = False
-        return [message for each in _in_order(held) if not self._is_old(each) for message in self.live(each)]
+        return [message for each in in_order(held) if not self._is_old(each) for message in self.live(each)]
 
     def flush(self) -> list[ReceivedMessage]:
         """Return what can be passed on of what is held when nothing more will come: what is next, or has no place."""
@@ -181,10 +158,10 @@ class Place:
         """Take out of what is held the messages that were too big for a page, up to where this page ends."""
         if self._begins:
             return []
-        upto = Cursor(end.epoch, end.offset if page.last else max(map(_offset, page.messages), default=0))
-        taken = [message for message in self._held if _is_within(message, upto)]
+        upto = Cursor(end.epoch, end.offset if page.last else max(map(offset_of, page.messages), default=0))
+        taken = [message for message in self._held if is_within(message, upto)]
         if taken:
-            self._held = [message for message in self._held if not _is_within(message, upto)]
+            self._held = [message for message in self._held if not is_within(message, upto)]
         return taken
 
     def _end_welcome(self, end: Cursor) -> list[ReceivedMessage]:
@@ -200,7 +177,7 @@ class Place:
     def _release(self) -> list[ReceivedMessage]:
         """Go on live, with what is held first; hold again from where something is missing."""
         held, self._held, self._mode = self._held, [], _Mode.LIVE
-        return [message for each in _in_order(held) for message in self.live(each)]
+        return [message for each in in_order(held) for message in self.live(each)]
 
     def _before_first_held(self) -> Cursor | None:
         """Where the log of a client without a cursor begins: before the first message that it heard (5)."""
@@ -273,7 +250,7 @@ class Place:
         return True
 
     def _is_old(self, message: ReceivedMessage) -> bool:
-        return not self._begins and self._at is not None and _is_within(message, self._at)
+        return not self._begins and self._at is not None and is_within(message, self._at)
 
     def _is_news(self, message: ReceivedMessage) -> bool:
         if message.key is None or message.version is None:
@@ -299,25 +276,3 @@ class Place:
             self._move(max(cursor, self._at) if self._at and is_known else cursor)
         elif message.key is not None and message.version is not None:
             self._remember(message.key, message.version)
-
-
-def has_place(message: ReceivedMessage) -> bool:
-    """Tell whether a message is in one of the lanes, so that the server can be asked for it again."""
-    return Cursor.read(message.cursor) is not None or (message.key is not None and message.version is not None)
-
-
-def _offset(message: ReceivedMessage) -> int:
-    cursor = Cursor.read(message.cursor)
-    return cursor.offset if cursor else 0
-
-
-def _is_within(message: ReceivedMessage, place: Cursor) -> bool:
-    cursor = Cursor.read(message.cursor)
-    return cursor is not None and cursor.epoch == place.epoch and cursor.offset <= place.offset
-
-
-def _in_order(held: Iterable[ReceivedMessage]) -> list[ReceivedMessage]:
-    """Return what was held with the log in the order of offsets, and the others where they are."""
-    held = list(held)
-    log = iter(sorted((message for message in held if Cursor.read(message.cursor)), key=_offset))
-    return [next(log) if Cursor.read(message.cursor) else message for message in held]

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from tellwire.client.actions import Action, Pass, Send
-from tellwire.client.place import Place, has_place
+from tellwire.client.lanes import has_place
+from tellwire.client.place import Place
 from tellwire.client.received import ReceivedMessage, WelcomePage
 from tellwire.client.twins import Twins
 

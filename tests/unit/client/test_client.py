@@ -305,6 +305,132 @@ async def test_send_after_the_server_has_gone_is_false() -> None:
         await closing
 
 
+# --- what was missed --------------------------------------------------------------------------------------------------
+
+
+def placed(offset: int, **data: Any) -> dict[str, Any]:
+    return {"type": "said", "data": {"number": offset, **data}, "cursor": f"e:{offset}"}
+
+
+def page(upto: int, *messages: dict[str, Any], recovered: bool = True, last: bool = True) -> str:
+    its = {"cursor": f"e:{upto}", "recovered": recovered, "messages": messages, "state": [], "last": last}
+    return json.dumps({"type": "welcome", "data": its})
+
+
+@pytest.mark.parametrize(
+    ("options", "hello"),
+    [
+        ({}, {"type": "hello"}),
+        ({"start_from": "oldest"}, {"type": "hello", "cursor": "0"}),
+        ({"cursor": "e:7", "start_from": "oldest"}, {"type": "hello", "cursor": "e:7"}),
+    ],
+)
+async def test_the_first_hello_says_where_to_begin(options: Any, hello: Any) -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def speak(device: ServerConnection) -> None:
+        async for each in device:
+            await heard.put(json.loads(each))
+
+    async with scripted(speak) as server, client_of(server.url, recover=True, **options):
+        assert await heard.get() == hello
+
+
+def test_where_to_begin_is_now_or_the_oldest() -> None:
+    with pytest.raises(ConfigError, match="start_from: got 'yesterday'; allowed: now, oldest"):
+        client_of("http://127.0.0.1:9", start_from="yesterday")
+
+
+async def test_the_cursor_is_that_of_the_last_message_the_program_has_taken() -> None:
+    async def speak(device: ServerConnection) -> None:
+        await device.recv()
+        await device.send(page(6, placed(4), placed(6)))
+        await device.send(said("call"))
+        await device.send(json.dumps(placed(7)))
+        await device.wait_closed()
+
+    async with scripted(speak) as server, client_of(server.url, recover=True, cursor="e:3") as client:
+        cursors = [client.cursor]
+        for _ in range(4):
+            message = await anext(client)
+            cursors.append(client.cursor)
+        assert message.cursor == "e:7"
+        assert cursors == ["e:3", "e:5", "e:6", "e:6", "e:7"]
+
+
+async def test_a_program_that_crashed_comes_back_to_what_it_had_not_taken() -> None:
+    said_by_then = [placed(number) for number in range(1, 301)]
+
+    async def speak(device: ServerConnection) -> None:
+        cursor = json.loads(await device.recv())["cursor"]
+        after = 0 if cursor == "0" else int(cursor.split(":")[1])
+        await device.send(page(300, *said_by_then[after:]))
+        await device.wait_closed()
+
+    numbers: list[int] = []
+    cursor: str | None = "0"
+    async with scripted(speak) as server:
+        while len(numbers) < 300:
+            async with client_of(server.url, recover=True, cursor=cursor) as client:
+                numbers += [(await anext(client)).data["number"] for _ in range(60)]
+                cursor = client.cursor
+    assert numbers == list(range(1, 301))
+
+
+async def test_of_a_long_welcome_no_more_waits_than_one_page_over_the_bound() -> None:
+    async def speak(device: ServerConnection) -> None:
+        await device.recv()
+        for start in range(1, 20_001, 100):
+            messages = [placed(number, padding="." * 200) for number in range(start, start + 100)]
+            await device.send(page(20_000, *messages, last=start == 19_901))
+        await device.wait_closed()
+
+    clock = FakeClock()
+    timing = Timing()
+    async with (
+        scripted(speak) as server,
+        client_of(server.url, recover=True, cursor="e:0", clock=clock, timing=timing) as client,
+    ):
+        await anext(client)
+        for _ in range(50):
+            await clock.advance(10)
+            await asyncio.sleep(0.002)
+        assert len(client._inbox._messages) <= 1024 + 100
+        assert client.state.recovered is None
+        numbers = [(await anext(client)).data["number"] for _ in range(19_999)]
+        assert numbers == list(range(2, 20_001))
+        assert client.state.recovered is True
+        assert len(server.requests) == 1
+
+
+async def test_ack_and_cancel_say_what_they_are_told() -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def speak(device: ServerConnection) -> None:
+        await device.recv()
+        await device.send(page(5))
+        async for each in device:
+            await heard.put(json.loads(each))
+
+    async with scripted(speak) as server, client_of(server.url, recover=True) as client:
+        assert not await client.ack("e:1")
+        assert not await client.cancel("u1")
+        await reached(client, "open")
+        assert not await client.ack()
+        while client.state.recovered is None:
+            await asyncio.sleep(0)
+        assert await client.ack()
+        assert await client.ack("e:3")
+        assert await client.cancel("u1")
+        assert [await heard.get() for _ in range(3)] == [
+            {"type": "ack", "cursor": "e:5"},
+            {"type": "ack", "cursor": "e:3"},
+            {"type": "cancel", "uploadId": "u1"},
+        ]
+        with pytest.raises(InvalidMessage, match="upload_id"):
+            await client.cancel("")
+
+
 # --- life and sleep ---------------------------------------------------------------------------------------------------
 
 

@@ -82,3 +82,13 @@ async def test_the_end_lets_everybody_go() -> None:
     await asyncio.sleep(0)
     inbox.end()
     await room
+
+
+async def test_the_cursor_is_the_place_before_the_first_of_the_log_that_waits() -> None:
+    inbox = Inbox()
+    inbox.put(sized(1), ReceivedMessage("said", None, cursor="e:7"), ReceivedMessage("said", None, cursor="e:8"))
+    cursors = [inbox.cursor]
+    for _ in range(3):
+        await inbox.get()
+        cursors.append(inbox.cursor)
+    assert cursors == ["e:6", "e:6", "e:7", None]

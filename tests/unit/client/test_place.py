@@ -2,7 +2,8 @@
 
 import pytest
 
-from tellwire.client.place import Cursor, Place
+from tellwire.client.lanes import Cursor
+from tellwire.client.place import Place
 from tellwire.client.received import ReceivedMessage, WelcomePage
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tellwire.client.received import ReceivedMessage, read_message
+from tellwire.client.received import ReceivedMessage, WelcomePage, read_message, read_welcome
 from tellwire.messages import KNOWN_TYPES
 
 GOLDEN = sorted((Path(__file__).parents[3] / "spec" / "messages").glob("*.json"))
@@ -57,3 +57,18 @@ def test_what_is_no_message_keeps_its_json_and_its_bytes() -> None:
 )
 def test_what_is_no_json_is_its_bytes(payload: bytes) -> None:
     assert read_message(payload) == ReceivedMessage("", None, payload=payload)
+
+
+def test_a_message_says_its_place() -> None:
+    message = read_message(b'{"type":"x","cursor":"e:1","key":"upload:u","version":3}')
+    assert (message.cursor, message.key, message.version) == ("e:1", "upload:u", 3)
+    message = read_message(b'{"type":"x","cursor":1,"key":2,"version":true}')
+    assert (message.cursor, message.key, message.version) == (None, None, None)
+
+
+def test_the_messages_of_a_welcome_are_read_as_if_they_had_come_alone() -> None:
+    one, other = b'{"type":"said","data":1,"cursor":"e:1"}', b'{"type":"up","data":2, "key":"k","version":7}'
+    head = b'{"type":"welcome","data":{"cursor":"e:1","recovered":true,"last":false,"later":1,"messages":['
+    page = read_welcome(read_message(head + one + b'],"state":[' + other + b"]}}"))
+    assert page == WelcomePage("e:1", True, [read_message(one)], [read_message(other)], last=False)
+    assert [each.payload for each in (*page.messages, *page.states)] == [one, other]

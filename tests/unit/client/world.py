@@ -12,7 +12,7 @@ import msgspec
 
 from tellwire import session
 from tellwire.client.inbox import Inbox
-from tellwire.client.place import Cursor
+from tellwire.client.lanes import Cursor
 from tellwire.client.received import ReceivedMessage, read_message
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
 from tellwire.stream import Entry, Said, Stream

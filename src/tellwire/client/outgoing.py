@@ -1,0 +1,43 @@
+"""What a program may say, as pure code: the texts that go out."""
+
+from typing import Any
+
+import msgspec
+
+from tellwire.errors import InvalidMessage, MessageTooBig
+from tellwire.limits import MAX_MESSAGE_BYTES
+
+
+def own_message(message_type: str, data: Any) -> bytes:
+    """Return a message of a type of one's own. Without `data` it has none.
+
+    Raises:
+        InvalidMessage: `message_type` is empty, or `data` holds what JSON cannot carry.
+        MessageTooBig: over 128 KiB.
+    """
+    if not isinstance(message_type, str) or not message_type:
+        raise InvalidMessage("type", message_type, "a non-empty string")
+    message = {"type": message_type} if data is None else {"type": message_type, "data": data}
+    try:
+        payload = msgspec.json.encode(message)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidMessage("data", data, "what JSON can carry") from error
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise MessageTooBig(len(payload), MAX_MESSAGE_BYTES)
+    return payload
+
+
+def ack(cursor: str) -> bytes:
+    """Return that the user has seen everything up to a cursor."""
+    return msgspec.json.encode({"type": "ack", "cursor": cursor})
+
+
+def cancel(upload_id: str) -> bytes:
+    """Return the wish that an upload be cancelled.
+
+    Raises:
+        InvalidMessage: `upload_id` is empty.
+    """
+    if not isinstance(upload_id, str) or not upload_id:
+        raise InvalidMessage("upload_id", upload_id, "a non-empty string")
+    return msgspec.json.encode({"type": "cancel", "uploadId": upload_id})
