@@ -66,11 +66,16 @@ class Device:
         return state
 
     async def connects(self, token: str) -> None:
-        """Begin, as far as open."""
+        """Begin, as far as the end of the welcome."""
         await self.becomes("connecting")
         assert await self.says("asked") == "connect"
         self.tell(token=token)
-        await self.becomes("open")
+        await self.recovers()
+
+    async def recovers(self) -> bool:
+        """Become open, and return whether it has heard everything. Messages follow the state that says so."""
+        assert "recovered" not in await self.becomes("open")
+        return bool((await self.becomes("open"))["recovered"])
 
     async def ends(self) -> int:
         """Close the client, and return what its process ends with."""

@@ -1,20 +1,29 @@
 // A device in Node, with the client of clients/core and the WebSocket of the package ws. It does what stdin says, and
 // says on stdout what happens, one JSON value a line:
 //
-//     argv   the options of the client, as JSON
+//     argv   the options of the client, as JSON; `storedIn` is a file that it has for a storage
 //     in     {"token": "…"}   the answer to the first question that has none
+//            {"ack": "…"}     that all was seen up to a cursor
+//            {"cancel": "…"}  the end of an upload
 //            {"close": true}
 //     out    {"asked": "connect"} │ {"state": {…}} │ {"message": {…}}
 
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { TellwireClient } from "@tellwire/client";
 import { WebSocket } from "ws";
 
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const questions = [];
+const { storedIn, ...options } = JSON.parse(process.argv[2]);
+const file = {
+  getItem: () => (existsSync(storedIn) ? readFileSync(storedIn, "utf8") : null),
+  setItem: (_, value) => writeFileSync(storedIn, value),
+};
 
 const client = new TellwireClient({
-  ...JSON.parse(process.argv[2]),
+  ...options,
+  cursorStorage: storedIn && file,
   getToken: (why) => {
     say({ asked: why });
     return new Promise((resolve) => questions.push(resolve));
@@ -28,6 +37,8 @@ client.connect();
 createInterface({ input: process.stdin }).on("line", (line) => {
   const said = JSON.parse(line);
   if (said.token !== undefined) questions.shift()(said.token);
+  if (said.ack !== undefined) client.ack(said.ack);
+  if (said.cancel !== undefined) client.cancel(said.cancel);
   if (said.close) {
     client.close();
     process.stdin.destroy();

@@ -1,0 +1,157 @@
+"""The TypeScript client in Node loses its connection to a real gateway, and what it hears all the same."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from tellwire import create_message, create_upload_progress_message
+from tests.conftest import Gateway
+from tests.integration.clients.conftest import Device, StartDevice
+
+USER = "user-1"
+
+
+async def say(gateway: Gateway, *numbers: int) -> None:
+    for number in numbers:
+        await gateway.node.broadcaster.broadcast_to_user(USER, create_message("number", number))
+
+
+async def update(gateway: Gateway, progress: float) -> None:
+    message = create_upload_progress_message("moc-1", "parts.csv", progress, "Parsing")
+    await gateway.node.broadcaster.broadcast_to_user(USER, message)
+
+
+async def loses_its_connection(gateway: Gateway, device: Device) -> None:
+    """Close the only connection, and let the device wait for a token to come back with."""
+    (connection_id,) = gateway.node.hub._by_id
+    await gateway.node.hub.disconnect(connection_id)
+    await device.becomes("waiting")
+    await device.becomes("connecting")
+    assert await device.says("asked") == "connect"
+
+
+async def hears(device: Device, count: int) -> list[Any]:
+    """Return the data of the next messages."""
+    return [(await device.says("message"))["data"] for _ in range(count)]
+
+
+async def test_what_was_said_meanwhile_is_heard_once_and_in_order(gateway: Gateway, start_device: StartDevice) -> None:
+    device = await start_device(url=gateway.url)
+    await device.connects(gateway.token())
+    await say(gateway, 1)
+    assert await hears(device, 1) == [1]
+    await loses_its_connection(gateway, device)
+    await say(gateway, 2, 3)
+    await update(gateway, 10)
+    await update(gateway, 20)
+    device.tell(token=gateway.token())
+    assert await device.recovers()
+    *numbers, upload = await hears(device, 3)
+    assert (numbers, upload["progress"]) == ([2, 3], 20)
+    await say(gateway, 4)
+    assert await hears(device, 1) == [4]
+
+
+async def test_what_fills_many_pages_and_what_fits_into_none_come_in_their_places(
+    gateway: Gateway, start_device: StartDevice
+) -> None:
+    device = await start_device(url=gateway.url)
+    await device.connects(gateway.token())
+    await say(gateway, 0)
+    assert await hears(device, 1) == [0]
+    await loses_its_connection(gateway, device)
+    texts = [f"{number:03}" * (35_000 if number in (100, 101, 250) else 500) for number in range(1, 300)]
+    for text in texts:
+        await gateway.node.broadcaster.broadcast_to_user(USER, create_message("text", text))
+    device.tell(token=gateway.token())
+    await device.becomes("open")
+    heard = []
+    while len(heard) < len(texts):
+        said = await device.says_anything()
+        if "message" in said:
+            heard.append(said["message"]["data"])
+        else:
+            assert said["state"]["recovered"] is True
+    assert heard == texts
+
+
+async def test_a_client_that_loses_its_connection_again_and_again_loses_nothing(
+    gateway: Gateway, start_device: StartDevice
+) -> None:
+    device = await start_device(url=gateway.url, firstWaitSeconds=0.05, longestWaitSeconds=0.1)
+    await device.connects(gateway.token())
+    count = 500
+    heard: list[int] = []
+    attempts = 0
+    speaking, disturbing = asyncio.create_task(speak(gateway, count)), asyncio.create_task(disturb(gateway))
+    speaking.add_done_callback(lambda _: disturbing.cancel())
+    while len(heard) < count:
+        said = await device.says_anything()
+        if "asked" in said:
+            attempts += 1
+            device.tell(token=gateway.token())
+        elif "message" in said:
+            heard.append(said["message"]["data"])
+        else:
+            assert said["state"].get("recovered", True)
+    await speaking
+    assert heard == list(range(count))
+    assert attempts >= 5
+
+
+async def speak(gateway: Gateway, count: int) -> None:
+    for number in range(count):
+        await say(gateway, number)
+        await asyncio.sleep(0.003)
+
+
+async def disturb(gateway: Gateway) -> None:
+    while True:
+        await asyncio.sleep(0.1)
+        for connection_id in list(gateway.node.hub._by_id):
+            await gateway.node.hub.disconnect(connection_id)
+
+
+async def test_a_page_that_is_loaded_anew_hears_what_it_missed(
+    gateway: Gateway, start_device: StartDevice, tmp_path: Path
+) -> None:
+    options = {"url": gateway.url, "storedIn": str(tmp_path / "cursor")}
+    device = await start_device(**options)
+    await device.connects(gateway.token())
+    await say(gateway, 1)
+    assert await hears(device, 1) == [1]
+    assert await device.ends() == 0
+    await say(gateway, 2, 3)
+    anew = await start_device(**options)
+    await anew.connects(gateway.token())
+    assert await hears(anew, 2) == [2, 3]
+
+
+async def test_a_client_may_begin_with_all_that_is_kept(gateway: Gateway, start_device: StartDevice) -> None:
+    await say(gateway, 1, 2)
+    device = await start_device(url=gateway.url, startFrom="oldest")
+    await device.connects(gateway.token())
+    assert await hears(device, 2) == [1, 2]
+
+
+async def test_what_was_seen_on_one_device_is_told_to_all(gateway: Gateway, start_device: StartDevice) -> None:
+    one, other = await start_device(url=gateway.url), await start_device(url=gateway.url)
+    for device in (one, other):
+        await device.connects(gateway.token())
+    await say(gateway, 1)
+    cursor = (await one.says("message"))["cursor"]
+    assert await hears(other, 1) == [1]
+    one.tell(ack=cursor)
+    for device in (one, other):
+        assert (await device.says("message"))["data"] == {"cursor": cursor}
+
+
+async def test_an_upload_is_cancelled_by_a_device(gateway: Gateway, start_device: StartDevice) -> None:
+    device = await start_device(url=gateway.url)
+    await device.connects(gateway.token())
+    await update(gateway, 10)
+    assert (await hears(device, 1))[0]["progress"] == 10
+    device.tell(cancel="moc-1")
+    assert (await hears(device, 1))[0]["status"] == "cancelled"
+    device.tell(cancel="moc-2")
+    assert (await hears(device, 1))[0]["code"] == "UPLOAD_UNKNOWN"
