@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from tellwire.model import ConnectionInfo, Delivery, Identity, Target
@@ -54,6 +54,14 @@ class History(Protocol):
 
         Raises:
             HistoryUnavailable: it is not kept.
+        """
+        ...
+
+    async def append_all(self, messages: Sequence[tuple[str, Said]]) -> list[Entry | None]:
+        """Append a message for each of these users as `append` does, in this order; they are made safe together.
+
+        Raises:
+            HistoryUnavailable: some of them are not kept, or none.
         """
         ...
 

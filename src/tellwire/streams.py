@@ -11,11 +11,12 @@ history; one that is here gets it now, and knows by its place that nothing is mi
 everybody, are for who is here: they are not kept.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from tellwire import session
-from tellwire.errors import UploadUnknown
+from tellwire.errors import HistoryUnavailable, InvalidMessage, UploadUnknown
 from tellwire.model import ConnectionInfo, Delivery, Target
 from tellwire.ports import Clock, History
 from tellwire.stream import Entry, Replay, Said, upload_key
@@ -62,8 +63,31 @@ class Streams:
         if target.user is None:
             return await self._carrier.deliver(target, payload)
         said = Said.read(payload)
-        entry = await self._history.append(target.user, said)
-        return await (self._not_taken(target.user, said) if entry is None else self._tell(target, target.user, entry))
+        return await self._told(target, said, await self._history.append(target.user, said))
+
+    async def deliver_all(self, messages: Sequence[tuple[Target, bytes]]) -> list[Delivery | Exception]:
+        """Deliver one after the other, kept together. What goes wrong with one is its answer, and stops no other."""
+        saids = [_said(target, payload) for target, payload in messages]
+        kept = [
+            (target.user or "", said)
+            for (target, _), said in zip(messages, saids, strict=True)
+            if isinstance(said, Said)
+        ]
+        entries: Iterator[Entry | HistoryUnavailable | None]
+        try:
+            entries = iter(await self._history.append_all(kept))
+        except HistoryUnavailable as error:
+            entries = itertools.repeat(error)
+        answers: list[Delivery | Exception] = []
+        for (target, payload), said in zip(messages, saids, strict=True):
+            try:
+                if isinstance(said, Said):
+                    answers.append(await self._told(target, said, next(entries)))
+                else:
+                    answers.append(said or await self._carrier.deliver(target, payload))
+            except Exception as error:  # noqa: BLE001 - whoever publishes them tells it
+                answers.append(error)
+        return answers
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         return await self._carrier.connections(user_id)
@@ -126,13 +150,12 @@ class Streams:
     async def _lapse_all(self, user_id: str, replay: Replay) -> bool:
         return any([await self.lapse(user_id, entry) for entry in replay.states])
 
-    async def _tell_user(self, user_id: str, entry: Entry | None) -> None:
-        if entry is not None:
-            await self._tell(Target(user=user_id), user_id, entry)
-
-    async def _tell(self, target: Target, user_id: str, entry: Entry) -> Delivery:
-        self._kept(user_id, entry)
-        return await self._carrier.deliver(target, entry.payload, entry.key, is_final=entry.is_final)
+    async def _told(self, target: Target, said: Said, entry: Entry | HistoryUnavailable | None) -> Delivery:
+        if isinstance(entry, HistoryUnavailable):
+            raise entry
+        if entry is None:
+            return await self._not_taken(target.user or "", said)
+        return await self._tell(target, entry)
 
     async def _not_taken(self, user_id: str, said: Said) -> Delivery:
         """Say why a message goes to nobody: it was published before, or its upload goes on no more."""
@@ -140,3 +163,19 @@ class Streams:
             return Delivery()
         known = await self._history.state(user_id, said.key)
         return Delivery(cancelled=known is not None and known.status == "cancelled")
+
+    async def _tell_user(self, user_id: str, entry: Entry | None) -> None:
+        if entry is not None:
+            await self._tell(Target(user=user_id), entry)
+
+    async def _tell(self, target: Target, entry: Entry) -> Delivery:
+        self._kept(target.user or "", entry)
+        return await self._carrier.deliver(target, entry.payload, entry.key, is_final=entry.is_final)
+
+
+def _said(target: Target, payload: bytes) -> Said | InvalidMessage | None:
+    """Return what is to be kept, None if nothing is, or what is wrong with it."""
+    try:
+        return None if target.user is None else Said.read(payload)
+    except InvalidMessage as error:
+        return error

@@ -148,6 +148,15 @@ async def test_users_have_streams_of_their_own(history: History) -> None:
     assert numbers(await history.read(BEN, ben)) == []
 
 
+async def test_several_are_kept_as_if_one_after_the_other(history: History) -> None:
+    begin = await cursor_of(history)
+    twice = said(7)
+    entries = await history.append_all([(ANNA, said(1)), (BEN, said(2)), (ANNA, twice), (ANNA, twice), (ANNA, said(3))])
+    assert [entry and entry.number for entry in entries] == [1, 1, 2, None, 3]
+    assert numbers(await history.read(ANNA, begin)) == [1, 7, 3]
+    assert await history.append_all([]) == []
+
+
 async def test_appends_begun_together_keep_their_order(history: History) -> None:
     begin = await cursor_of(history)
     returned: list[int] = []

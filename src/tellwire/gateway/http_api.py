@@ -30,7 +30,7 @@ from tellwire.gateway.openapi import openapi_document
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
 from tellwire.messages import CustomMessage, KnownMessage, MessageDecoder, encode_message
 from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback
-from tellwire.ports import Carrier
+from tellwire.streams import Streams
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -82,7 +82,7 @@ class HttpApi:
 
     def __init__(
         self,
-        carrier: Carrier,
+        carrier: Streams,
         stats: Callable[[], Stats],
         is_ready: Callable[[], bool],
         *,
@@ -129,9 +129,9 @@ class HttpApi:
         lines = [line for line in (await _body(request, MAX_BATCH_BYTES)).split(b"\n") if line.strip()]
         answers: list[bytes] = []
         for start in range(0, len(lines), _LINES_PER_TURN):
-            # Together, so that the history keeps them with one commit; it takes them in this order. Not all of them:
-            # a long batch is not to hold up everybody else.
-            answers += await asyncio.gather(*map(self._answer, lines[start : start + _LINES_PER_TURN]))
+            answers += await self._answers(lines[start : start + _LINES_PER_TURN])
+            # A long batch is not to hold up everybody else.
+            await asyncio.sleep(0)
         return Response(b"\n".join([*answers, b""]), media_type=_NDJSON)
 
     async def connections(self, request: Request) -> Response:
@@ -164,17 +164,10 @@ class HttpApi:
 
     # --- publishing ---------------------------------------------------------------------------------------------------
 
-    async def _answer(self, line: bytes) -> bytes:
-        try:
-            wanted = _publish_request.decode(line)
-            delivery = await self._carrier.deliver(wanted.target, encode_message(wanted.message))
-        except TellwireError as error:
-            return _encoder.encode(Problem(error.code, str(error)))
-        except Exception:
-            # The lines before it are delivered; their answers must not be lost to a fault of ours.
-            logger.exception("a line of a batch failed")
-            return _encoder.encode(Problem("INTERNAL_ERROR", "Something went wrong; the server's log has more"))
-        return _encoder.encode(delivery)
+    async def _answers(self, lines: Sequence[bytes]) -> list[bytes]:
+        read = [_read_line(line) for line in lines]
+        outcomes = iter(await self._carrier.deliver_all([each for each in read if not isinstance(each, Exception)]))
+        return [_answer(each if isinstance(each, Exception) else next(outcomes)) for each in read]
 
     # --- who may ------------------------------------------------------------------------------------------------------
 
@@ -198,6 +191,26 @@ class HttpApi:
         response = _problem(401, "API_KEY_WRONG", "Send the header Authorization: Bearer <api key>")
         response.headers["www-authenticate"] = "Bearer"
         return response
+
+
+def _read_line(line: bytes) -> tuple[Target, bytes] | TellwireError:
+    try:
+        wanted = _publish_request.decode(line)
+        return wanted.target, encode_message(wanted.message)
+    except TellwireError as error:
+        return error
+
+
+def _answer(outcome: Delivery | Exception) -> bytes:
+    match outcome:
+        case Delivery():
+            return _encoder.encode(outcome)
+        case TellwireError():
+            return _encoder.encode(Problem(outcome.code, str(outcome)))
+        case _:
+            # What came before it is delivered; those answers must not be lost to a fault of ours.
+            logger.error("a line of a batch failed", exc_info=outcome)
+            return _encoder.encode(Problem("INTERNAL_ERROR", "Something went wrong; the server's log has more"))
 
 
 def describe() -> dict[str, Any]:

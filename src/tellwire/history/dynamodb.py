@@ -87,6 +87,9 @@ class DynamoHistory:
         async with self._turn(user_id):
             return await (self._say(user_id, said) if said.key is None else self._change(user_id, said))
 
+    async def append_all(self, messages: Sequence[tuple[str, Said]]) -> list[Entry | None]:
+        return [await self.append(user_id, said) for user_id, said in messages]
+
     async def read(self, user_id: str, cursor: str | None) -> Replay:
         # The head first: what is put there later is delivered to whoever asks now.
         head = await self._table.head(user_id) or await self._begin(user_id)

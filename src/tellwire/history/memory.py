@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from tellwire.limits import HISTORY_CACHED_USERS
 from tellwire.ports import Clock, SystemClock
@@ -29,6 +29,10 @@ class MemoryHistory:
 
     async def append(self, user_id: str, said: Said) -> Entry | None:
         return self._stream(user_id).append(said, self._clock.now())
+
+    async def append_all(self, messages: Sequence[tuple[str, Said]]) -> list[Entry | None]:
+        now = self._clock.now()
+        return [self._stream(user_id).append(said, now) for user_id, said in messages]
 
     async def read(self, user_id: str, cursor: str | None) -> Replay:
         return self._stream(user_id).read(cursor, self._clock.now())

@@ -77,11 +77,14 @@ _APPLICATION_ID: Final = 0x74656C6C
 
 
 class _Write(NamedTuple):
-    """An entry on its way into the file; `done` when it is there."""
+    """An entry on its way into the file."""
 
     user_id: str
     entry: Entry
-    done: "asyncio.Future[None]"
+
+
+_Commit = asyncio.Future[None]
+"""Done when everything that goes with it is in the file."""
 
 
 class SqliteHistory:
@@ -94,7 +97,8 @@ class SqliteHistory:
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._waiting: list[_Write] = []
-        self._last_of: dict[str, asyncio.Future[None]] = {}
+        self._next: _Commit | None = None  # of what is waiting
+        self._last_of: dict[str, _Commit] = {}
         self._committing: asyncio.Task[None] | None = None
         self._pruned_at = 0.0
         self._active: set[str] = set()  # the users to whom something was said since
@@ -111,31 +115,40 @@ class SqliteHistory:
 
     async def append(self, user_id: str, said: Said) -> Entry | None:
         stream = await self._stream(user_id)
-        return await self._kept(user_id, stream.append(said, self._clock.now()))
+        entry = stream.append(said, self._clock.now())
+        await self._written(user_id, entry)
+        return entry
+
+    async def append_all(self, messages: Sequence[tuple[str, Said]]) -> list[Entry | None]:
+        entries: list[Entry | None] = []
+        commits: set[_Commit] = set()
+        for user_id, said in messages:
+            stream = self._streams.get(user_id) or await self._stream(user_id)
+            entry = stream.append(said, self._clock.now())
+            entries.append(entry)
+            if (commit := self._write(user_id, entry)) is not None:
+                commits.add(commit)
+        for commit in commits:
+            await asyncio.shield(commit)
+        return entries
 
     async def acknowledge(self, user_id: str, cursor: str) -> Entry | None:
         stream = await self._stream(user_id)
-        return await self._kept(user_id, stream.acknowledge(cursor, self._clock.now()))
-
-    async def _kept(self, user_id: str, entry: Entry | None) -> Entry | None:
-        if entry is None:
-            # The first one to bring it may be waiting still; what it waits for, we do.
-            await self._committed(user_id)
-            return None
-        await self._write(user_id, entry)
+        entry = stream.acknowledge(cursor, self._clock.now())
+        await self._written(user_id, entry)
         return entry
 
     async def read(self, user_id: str, cursor: str | None) -> Replay:
         stream = await self._stream(user_id)
         replay = stream.read(cursor, self._clock.now())
         # What a client has been told must not be forgotten.
-        await self._committed(user_id)
+        await self._written(user_id)
         return replay
 
     async def state(self, user_id: str, key: str) -> Entry | None:
         stream = await self._stream(user_id)
         entry = stream.state(key, self._clock.now())
-        await self._committed(user_id)
+        await self._written(user_id)
         return entry
 
     async def leased(self) -> AsyncIterator[tuple[str, Entry]]:
@@ -180,35 +193,48 @@ class SqliteHistory:
 
     # --- commits ------------------------------------------------------------------------------------------------------
 
-    async def _write(self, user_id: str, entry: Entry) -> None:
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(user_id, entry, done))
-        self._last_of[user_id] = done
+    def _write(self, user_id: str, entry: Entry | None) -> _Commit | None:
+        """Put an entry into the next commit, and return the last one that a user's stream is waiting for."""
+        if entry is None:
+            # The first one to bring it may be waiting still; what it waits for, we do.
+            return self._last_of.get(user_id)
+        self._waiting.append(_Write(user_id, entry))
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        self._last_of[user_id] = self._next
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all())
-        await asyncio.shield(done)
+        return self._next
 
-    async def _committed(self, user_id: str) -> None:
-        """Wait until everything that has its place in a user's stream is in the file."""
-        last = self._last_of.get(user_id)
-        if last is not None:
-            await asyncio.shield(last)
+    async def _written(self, user_id: str, entry: Entry | None = None) -> None:
+        """Wait until an entry, and everything else that has its place in a user's stream, is in the file."""
+        commit = self._write(user_id, entry)
+        if commit is not None:
+            # Shielded: whoever waits may give up, and others wait for the same.
+            await asyncio.shield(commit)
 
     async def _commit_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
+        while (taken := self._take()) is not None:
+            commit, writes = taken
             try:
-                await self._run(partial(_commit, self._database, batch))
+                await self._run(partial(_commit, self._database, writes))
             except sqlite3.Error as error:
                 logger.error("the history cannot be written: %s", error)  # noqa: TRY400 - the publishers raise it
-                self._take_back([*batch, *self._waiting], error)
-                self._waiting = []
+                self._take_back(commit, writes, error)
+                # What came meanwhile has places after those.
+                if (later := self._take()) is not None:
+                    self._take_back(*later, error)
                 continue
-            for write in batch:
-                self._end(write)
-                write.done.set_result(None)
-            await self._prune_in_time(batch)
+            self._end(commit, writes)
+            commit.set_result(None)
+            await self._prune_in_time(writes)
         self._committing = None
+
+    def _take(self) -> tuple[_Commit, list[_Write]] | None:
+        """Take what waits, and what is waited for; None if nothing is."""
+        commit, self._next = self._next, None
+        writes, self._waiting = self._waiting, []
+        return None if commit is None else (commit, writes)
 
     async def _prune_in_time(self, batch: Sequence[_Write]) -> None:
         self._active.update(write.user_id for write in batch)
@@ -221,17 +247,18 @@ class SqliteHistory:
             except sqlite3.Error as error:
                 logger.warning("what is too old stays in the history for now: %s", error)
 
-    def _take_back(self, writes: Sequence[_Write], error: sqlite3.Error) -> None:
+    def _take_back(self, commit: _Commit, writes: Sequence[_Write], error: sqlite3.Error) -> None:
         """Let streams forget what is not in the file: they are read from it anew."""
+        self._end(commit, writes)
         for write in writes:
-            self._end(write)
             self._streams.pop(write.user_id, None)
-            write.done.set_exception(HistoryUnavailable(str(error)))
-            write.done.exception()  # the publisher may have given up
+        commit.set_exception(HistoryUnavailable(str(error)))
+        commit.exception()  # the publishers may have given up
 
-    def _end(self, write: _Write) -> None:
-        if self._last_of.get(write.user_id) is write.done:
-            del self._last_of[write.user_id]
+    def _end(self, commit: _Commit, writes: Sequence[_Write]) -> None:
+        for write in writes:
+            if self._last_of.get(write.user_id) is commit:
+                del self._last_of[write.user_id]
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -306,11 +333,11 @@ def _users_in_progress(database: sqlite3.Connection) -> list[str]:
 
 
 def _commit(database: sqlite3.Connection, batch: Sequence[_Write]) -> None:
-    log = [(user_id, e.number, e.id, e.at, e.said_at, e.payload) for user_id, e, _ in batch if e.key is None]
+    log = [(user_id, e.number, e.id, e.at, e.said_at, e.payload) for user_id, e in batch if e.key is None]
     # Of each state, the newest: the others would be replaced within this commit.
     states = {
         (user_id, e.key): (user_id, e.key, e.number, e.id, e.at, e.said_at, e.is_final, e.payload)
-        for user_id, e, _ in batch
+        for user_id, e in batch
         if e.key is not None
     }
     with _transaction(database):
