@@ -65,7 +65,7 @@ async def test_what_fills_many_pages_and_what_fits_into_none_come_in_their_place
         await gateway.node.broadcaster.broadcast_to_user(USER, create_message("text", text))
     device.tell(token=gateway.token())
     await device.becomes("open")
-    heard = []
+    heard: list[str] = []
     while len(heard) < len(texts):
         said = await device.says_anything()
         if "message" in said:

@@ -20,6 +20,17 @@ declare module "@tellwire/client" {
 
 client.on("comment_added", ({ data }) => showComment(data.mocId, data.text));
 
+client.onState(({ recovered }) => {
+  if (recovered === false) reloadUploads();
+});
+
+const kept = new TellwireClient({
+  url: "wss://live.example.com",
+  getToken: () => session.idToken(),
+  cursorStorage: sessionStorage,
+  cursorKey: session.userId,
+});
+
 import { sharedClient } from "@tellwire/client/shared";
 
 const shared = sharedClient({ url: "wss://live.example.com", user: session.userId, getToken: () => session.idToken() });
@@ -35,4 +46,6 @@ declare function showToast(severity: "info" | "success" | "warning" | "error", t
 declare function showBanner(status: string, reason: string | undefined): void;
 declare function showComment(mocId: string, text: string): void;
 
-export { device, shared };
+declare function reloadUploads(): void;
+
+export { device, kept, shared };
