@@ -150,7 +150,7 @@ async def test_users_have_streams_of_their_own(history: History) -> None:
 
 async def test_several_are_kept_as_if_one_after_the_other(history: History) -> None:
     begin = await cursor_of(history)
-    twice = said(7)
+    twice = repeatable(7)
     entries = await history.append_all([(ANNA, said(1)), (BEN, said(2)), (ANNA, twice), (ANNA, twice), (ANNA, said(3))])
     assert [entry and entry.number for entry in entries] == [1, 1, 2, None, 3]
     assert numbers(await history.read(ANNA, begin)) == [1, 7, 3]

@@ -56,7 +56,7 @@ class MemoryHistory:
         stream = self._streams.get(user_id)
         if stream is None:
             self._made += 1
-            stream = self._streams[user_id] = Stream(f"{self._epoch}{self._made:x}")
+            stream = self._streams[user_id] = Stream(f"{self._epoch}{self._made:06x}")
             if len(self._streams) > self._max_users:
                 self._streams.popitem(last=False)
         else:
