@@ -1,15 +1,26 @@
 """The Python client and real servers: our gateway, restarted and hours old, and the functions of a WebSocket API."""
 
 import asyncio
+import os
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from tellwire import Broadcaster, Delivery, create_message, create_notification_message
+from tellwire import (
+    Broadcaster,
+    Delivery,
+    create_message,
+    create_notification_message,
+    create_upload_progress_message,
+)
 from tellwire.auth import mint_token
 from tellwire.aws.connections import ConnectionRow
+from tellwire.carriers.http import HttpCarrier
 from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing
 from tellwire.client.actions import Why
 from tellwire.config import Settings
@@ -46,12 +57,30 @@ def recorded(client: Client) -> list[ConnectionState]:
 
 
 def statuses(states: list[ConnectionState]) -> list[str]:
-    return [state.status for state in states]
+    """Return the statuses, where that the welcome has ended is no other one."""
+    pairs = zip([None, *states], states, strict=False)
+    return [state.status for before, state in pairs if before is None or not is_welcome(before, state)]
+
+
+def is_welcome(before: ConnectionState, state: ConnectionState) -> bool:
+    return before.status == state.status == "open" and state.recovered is not None
+
+
+def why_waiting(states: list[ConnectionState]) -> CloseReason | None:
+    """Return why the client waited the first time."""
+    return next(state.reason for state in states if state.status == "waiting")
+
+
+async def welcomed(client: Client) -> bool:
+    """Wait until the client knows whether it missed something, and return that it did not."""
+    await eventually(lambda: client.state.recovered is not None)
+    return client.state.recovered is True
 
 
 @asynccontextmanager
-async def running(port: int = 0) -> AsyncIterator[Node]:
-    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, engine="memory"))
+async def running(port: int = 0, database: Path | None = None) -> AsyncIterator[Node]:
+    place = {"engine": "memory"} if database is None else {"database": str(database)}
+    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, **place))
     async with node.running():
         yield node
 
@@ -142,11 +171,12 @@ async def test_a_token_that_expires_is_replaced_by_a_new_connection(start_gatewa
         states = recorded(client)
         await reached(client, "open")
         await passes(clock, client, 102)
-        await eventually(lambda: len(states) == 4)
+        await eventually(lambda: len(statuses(states)) == 4)
         assert tokens.whys == ["connect", "refused"]
         assert statuses(states) == ["open", "waiting", "connecting", "open"]
-        assert states[1].reason is not None
-        assert (states[1].reason.kind, states[1].reason.code) == ("token", 4401)
+        reason = why_waiting(states)
+        assert reason is not None
+        assert (reason.kind, reason.code) == ("token", 4401)
 
 
 async def test_a_token_that_has_expired_before_the_handshake_is_asked_for_anew(gateway: Gateway) -> None:
@@ -217,6 +247,189 @@ async def test_messages_are_passed_once_each_while_connections_are_replaced(gate
         assert len(tokens.whys) > 3
 
 
+# --- what was missed --------------------------------------------------------------------------------------------------
+
+
+async def say(node: Node, *numbers: int) -> None:
+    for number in numbers:
+        await node.broadcaster.broadcast_to_user("user-1", create_message("count", number))
+
+
+async def numbers_of(client: Client, count: int) -> list[int]:
+    async with asyncio.timeout(20):
+        return [(await anext(client)).data for _ in range(count)]
+
+
+async def cut(node: Node) -> None:
+    """Take all connections of the user away from the gateway at once."""
+    for connection in await node.hub.connections("user-1"):
+        await node.hub.disconnect(connection.connection_id)
+
+
+async def test_what_was_published_while_it_was_away_is_all_there_once_and_in_order(gateway: Gateway) -> None:
+    release = asyncio.Event()
+
+    async def get_token(why: Why) -> str:
+        await release.wait()
+        return mint_token(SECRET, "user-1", 3600)
+
+    release.set()
+    async with Client(gateway.url, get_token, timing=QUICK) as client:
+        assert await welcomed(client)
+        await say(gateway.node, 0, 1)
+        assert await numbers_of(client, 2) == [0, 1]
+        for start in (2, 202, 402):
+            release.clear()
+            await cut(gateway.node)
+            await eventually(lambda: client.state.status == "connecting")
+            await say(gateway.node, *range(start, start + 200))
+            release.set()
+            assert await numbers_of(client, 200) == list(range(start, start + 200))
+            assert await welcomed(client)
+
+
+async def test_nothing_is_lost_and_nothing_comes_twice_while_connections_are_cut_under_load(gateway: Gateway) -> None:
+    count = 3000
+
+    async def publish() -> None:
+        for number in range(count):
+            await say(gateway.node, number)
+            if number % 100 == 50:
+                await cut(gateway.node)
+            if number % 10 == 0:
+                await asyncio.sleep(0.001)
+
+    async with Client(gateway.url, Tokens(), timing=QUICK) as client:
+        assert await welcomed(client)
+        publishing = asyncio.create_task(publish())
+        assert await numbers_of(client, count) == list(range(count))
+        await publishing
+        assert await welcomed(client)
+
+
+async def test_a_gateway_that_forgets_says_that_something_may_be_missing() -> None:
+    async with running() as node:
+        port = node.address[1]
+        client = Client(f"ws://127.0.0.1:{port}", Tokens(), timing=QUICK)
+        await client.__aenter__()
+        assert await welcomed(client)
+        await say(node, 0)
+        assert await numbers_of(client, 1) == [0]
+    states = recorded(client)
+    await reached(client, "connecting")
+    async with running(port) as node:
+        await say(node, 1)
+        assert not await welcomed(client)
+        assert await numbers_of(client, 1) == [1]
+        await say(node, 2)
+        assert await numbers_of(client, 1) == [2]
+        await client.close()
+    assert [state.recovered for state in states if state.status == "open"] == [None, False]
+
+
+async def test_a_gateway_with_a_file_that_restarts_loses_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "live.sqlite3"
+    async with running(database=file) as node:
+        port = node.address[1]
+        client = Client(f"ws://127.0.0.1:{port}", Tokens(), timing=QUICK)
+        await client.__aenter__()
+        assert await welcomed(client)
+        await say(node, 0)
+        assert await numbers_of(client, 1) == [0]
+    await reached(client, "connecting")
+    async with running(port, file) as node:
+        await say(node, 1)
+        assert await numbers_of(client, 1) == [1]
+        assert await welcomed(client)
+        await say(node, 2)
+        assert await numbers_of(client, 1) == [2]
+        await client.close()
+
+
+async def test_a_gateway_that_is_killed_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "TELLWIRE_JWT_SECRET": SECRET, "TELLWIRE_API_KEY": API_KEY}
+    environment |= {"TELLWIRE_PORT": str(port), "TELLWIRE_DATABASE": str(tmp_path / "live.sqlite3")}
+    carrier = HttpCarrier(f"http://127.0.0.1:{port}", API_KEY)
+    broadcaster = Broadcaster(carrier)
+
+    async def start() -> asyncio.subprocess.Process:
+        command = (sys.executable, "-c", "from tellwire.cli import main; main()", "serve")
+        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=-3, stderr=-3)
+
+    async def publish(*numbers: int) -> None:
+        for number in numbers:
+            await broadcaster.broadcast_to_user("user-1", create_message("count", number))
+
+    gateway = await start()
+    try:
+        async with Client(f"ws://127.0.0.1:{port}", Tokens(), timing=QUICK) as client:
+            assert await welcomed(client)
+            await publish(*range(50))
+            gateway.kill()
+            await gateway.wait()
+            gateway = await start()
+            await publish(*range(50, 100))
+            assert await numbers_of(client, 100) == list(range(100))
+            assert await welcomed(client)
+    finally:
+        gateway.kill()
+        await gateway.wait()
+        await carrier.close()
+
+
+async def test_a_program_that_ends_comes_back_to_where_it_was(gateway: Gateway) -> None:
+    async with Client(gateway.url, Tokens()) as client:
+        assert await welcomed(client)
+        await say(gateway.node, *range(10))
+        assert await numbers_of(client, 4) == [0, 1, 2, 3]
+        cursor = client.cursor
+    await say(gateway.node, 10)
+    async with Client(gateway.url, Tokens(), cursor=cursor) as client:
+        assert await numbers_of(client, 7) == list(range(4, 11))
+        assert client.state.recovered is True
+    async with Client(gateway.url, Tokens(), start_from="oldest") as client:
+        assert await numbers_of(client, 11) == list(range(11))
+
+
+async def test_of_an_upload_only_the_newest_state_waits_for_who_comes_back(gateway: Gateway) -> None:
+    async with Client(gateway.url, Tokens()) as client:
+        assert await welcomed(client)
+        cursor = client.cursor
+    for percent in (10, 40, 70):
+        message = create_upload_progress_message("u1", "parts.csv", percent, "")
+        await gateway.node.broadcaster.broadcast_to_user("user-1", message)
+    async with Client(gateway.url, Tokens(), cursor=cursor) as client:
+        state = await anext(client)
+        assert (state.data["progress"], state.key, state.version) == (70, "upload:u1", 3)
+
+
+async def test_what_was_seen_here_is_seen_everywhere(gateway: Gateway) -> None:
+    async with Client(gateway.url, Tokens()) as here, Client(gateway.url, Tokens()) as there:
+        assert await welcomed(here)
+        assert await welcomed(there)
+        await say(gateway.node, 0)
+        assert await numbers_of(here, 1) == await numbers_of(there, 1) == [0]
+        assert await here.ack()
+        async with asyncio.timeout(10):
+            seen = [await anext(here), await anext(there)]
+        assert [(each.type, each.data["cursor"]) for each in seen] == [("seen", here.cursor)] * 2
+
+
+async def test_an_upload_is_cancelled_and_one_that_nobody_knows_is_an_error(gateway: Gateway) -> None:
+    message = create_upload_progress_message("u1", "parts.csv", 40, "Row 40")
+    await gateway.node.broadcaster.broadcast_to_user("user-1", message)
+    async with Client(gateway.url, Tokens()) as client:
+        async with asyncio.timeout(10):
+            assert (await anext(client)).data["progress"] == 40
+            assert await client.cancel("u1")
+            assert (await anext(client)).data["status"] == "cancelled"
+            assert await client.cancel("u2")
+            assert (await anext(client)).data["code"] == "UPLOAD_UNKNOWN"
+
+
 # --- on AWS -----------------------------------------------------------------------------------------------------------
 
 
@@ -244,13 +457,14 @@ async def test_an_expired_token_on_aws_is_an_error_then_1000_and_a_new_one_is_as
     async with Client(stack.api.url, tokens, timing=QUICK) as client:
         states = recorded(client)
         await reached(client, "open")
+        assert await welcomed(client)
         await asyncio.to_thread(stack.api.advance, 400)
         assert await client.send("rename_moc")
         error = await anext(client)
         assert (error.type, error.data["code"]) == ("error", "TOKEN_EXPIRED")
-        await eventually(lambda: len(states) == 4)
+        await eventually(lambda: len(statuses(states)) == 4)
         assert statuses(states) == ["open", "waiting", "connecting", "open"]
-        assert states[1].reason == CloseReason("token", "The token has expired", 4401, "TOKEN_EXPIRED")
+        assert why_waiting(states) == CloseReason("token", "The token has expired", 4401, "TOKEN_EXPIRED")
         assert tokens.whys == ["connect", "refused"]
         assert await broadcast(stack) == Delivery(delivered=1)
         assert (await anext(client)).data["title"] == HELLO.data.title
@@ -262,6 +476,7 @@ async def test_a_token_is_renewed_on_aws(stack: Stack) -> None:
     async with Client(stack.api.url, tokens, clock=clock, jitter=lambda: 0.5) as client:
         states = recorded(client)
         await reached(client, "open")
+        assert await welcomed(client)
         before = await only_row(stack)
         await passes(clock, client, 3530)
         async with asyncio.timeout(10):
@@ -278,6 +493,7 @@ async def test_the_token_of_another_user_on_aws_ends_it(stack: Stack) -> None:
     tokens = Tokens(clock)
     async with Client(stack.api.url, tokens, clock=clock, jitter=lambda: 0.5) as client:
         await reached(client, "open")
+        assert await welcomed(client)
         tokens.user_id = "user-2"
         await passes(clock, client, 3530)
         assert (await anext(client)).data["code"] == "TOKEN_OF_ANOTHER_USER"
