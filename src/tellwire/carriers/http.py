@@ -1,7 +1,8 @@
 """The carrier of producers: messages are handed to a gateway elsewhere, over its HTTP API.
 
 A gateway that restarts is gone for a second; a publish that finds nobody tries again, with full jitter, until its time
-is up. What may have gone out is not tried again, lest it arrive twice; nor is what the gateway refuses.
+is up. So does one for a user that may have gone out: the gateway keeps what it says to users, and knows a message by
+its id. Anything else that may have gone out is not tried again, lest it arrive twice; nor is what the gateway refuses.
 """
 
 import asyncio
@@ -64,7 +65,7 @@ class HttpCarrier:
 
     async def deliver(self, target: Target, payload: bytes) -> Delivery:
         body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
-        return await self._call(_delivery, "POST", "/v1/publish", body)
+        return await self._call(_delivery, "POST", "/v1/publish", body, may_repeat=target.user is not None)
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         answer = await self._call(_connections, "GET", f"/v1/users/{quote(user_id, safe='')}/connections")
@@ -84,7 +85,13 @@ class HttpCarrier:
         await self._client.close()
 
     async def _call(
-        self, decoder: msgspec.json.Decoder[T] | None, method: str, path: str, body: bytes | None = None
+        self,
+        decoder: msgspec.json.Decoder[T] | None,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        may_repeat: bool = False,
     ) -> T:
         give_up_at = time.monotonic() + self._timeout_seconds
         waits = full_jitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
@@ -93,7 +100,8 @@ class HttpCarrier:
                 return _decoded(decoder, await self._attempt(method, path, body))
             except GatewayUnreachable as error:
                 wait_seconds = next(waits)
-                if not error.not_sent or time.monotonic() + wait_seconds >= give_up_at:
+                is_safe = may_repeat or error.not_sent
+                if not is_safe or time.monotonic() + wait_seconds >= give_up_at:
                     raise
             await asyncio.sleep(wait_seconds)
 

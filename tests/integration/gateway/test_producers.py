@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import io
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -118,6 +119,35 @@ async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
             await carrier.deliver(Target(all=True), b"{}")
         assert not caught.value.not_sent
         assert requests == [1]
+
+
+async def test_what_may_have_gone_out_to_a_user_is_sent_again_and_delivered_once(gateway: Gateway) -> None:
+    dropped: list[bytes] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = gateway.node.address
+        there, to_gateway = await asyncio.open_connection(host, port)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                request = await reader.readuntil(b'"}}')
+                to_gateway.write(request)
+                answer = await there.readuntil(b"}")
+                if not dropped:
+                    dropped.append(answer)
+                    break
+                writer.write(answer)
+        writer.close()
+        to_gateway.close()
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as proxy, gateway.device() as device:
+        carrier = HttpCarrier(f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", API_KEY)
+        for title in ("one", "two"):
+            await tellwire.Broadcaster(carrier).broadcast_to_user(
+                "user-1", tellwire.create_notification_message(title, "", "info")
+            )
+        assert [(await read(device))["data"]["title"] for _ in range(2)] == ["one", "two"]
+        await carrier.close()
+    assert dropped
 
 
 @pytest.mark.parametrize("pause_seconds", [0.0, 60.0])
