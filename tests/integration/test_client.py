@@ -86,7 +86,7 @@ async def running(port: int = 0, database: Path | None = None) -> AsyncIterator[
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.002)
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from tellwire.cli.common import config_option, current_settings, token_for, url_option
 from tellwire.cli.screen import JsonLines, Output, OutputLost, Screen
-from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing, websocket_url
+from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, StartFrom, Timing, websocket_url
 
 _TIMING: Final = Timing(longest_wait_seconds=15)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
@@ -25,6 +25,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 @click.option("--user", "user_id", help="Listen as this user, with a token made here (see `tellwire token`).")
 @click.option("--token", "given_token", envvar="TELLWIRE_TOKEN", help="Listen with this token; or set TELLWIRE_TOKEN.")
 @url_option("The gateway; ws:// and http:// both do.")
+@click.option("--from-start", is_flag=True, help="Begin with all that the gateway keeps, instead of now.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, also on a terminal.")
 @click.pass_context
 def listen(
@@ -33,13 +34,16 @@ def listen(
     user_id: str | None,
     given_token: str | None,
     url: str,
+    from_start: bool,
     as_json: bool,
 ) -> int:
-    """Show what a user's device receives, until Ctrl-C. Comes back by itself when the gateway restarts.
+    """Show what a user's device receives, until Ctrl-C. Comes back by itself when the gateway restarts, and shows what
+    was said meanwhile.
 
     \b
     Examples:
       tellwire listen --user user-1
+      tellwire listen --user user-1 --from-start
       tellwire listen --user user-1 --json | jq .data.progress
     """
     if user_id is not None and context.get_parameter_source("given_token") is ParameterSource.ENVIRONMENT:
@@ -59,7 +63,10 @@ def listen(
     output: Output = JsonLines() if as_json or not sys.stdout.isatty() else Screen()
     try:
         with output, contextlib.suppress(KeyboardInterrupt):
-            return asyncio.run(_listen(websocket_url(url), get_token, renewable=given_token is None, output=output))
+            listening = _listen(
+                websocket_url(url), get_token, renewable=given_token is None, output=output, from_start=from_start
+            )
+            return asyncio.run(listening)
     except OutputLost as lost:
         # What Python still holds for standard output would fail once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,12 +77,15 @@ def listen(
     return 130
 
 
-async def _listen(url: str, get_token: Callable[[], str], *, renewable: bool, output: Output) -> int:
+async def _listen(
+    url: str, get_token: Callable[[], str], *, renewable: bool, output: Output, from_start: bool = False
+) -> int:
     def is_final(reason: CloseReason) -> bool:
         # Somebody watches, and can do something about it.
         return reason.code in (400, 401, 403, 404) or (reason.kind == "token" and not renewable)
 
-    client = Client(url, lambda _: get_token(), gives_up=is_final, timing=_TIMING)
+    start_from: StartFrom = "oldest" if from_start else "now"
+    client = Client(url, lambda _: get_token(), gives_up=is_final, timing=_TIMING, start_from=start_from)
     client.on_state(_Narrator(url, renewable, output).tell)
     try:
         async with client:
@@ -98,12 +108,18 @@ class _Narrator:
     def tell(self, state: ConnectionState) -> None:
         if state.status == "open":
             self._said = ""
-            self._output.say(f"listening on {self._url}")
+            self._tell_open(state.recovered)
         elif state.status == "waiting" and state.reason is not None:
             why = _words(state.reason, self._url, self._renewable)
             if why != self._said:
                 self._said = why
                 self._output.say(f"{why}; trying again")
+
+    def _tell_open(self, recovered: bool | None) -> None:
+        if recovered is None:
+            self._output.say(f"listening on {self._url}")
+        elif not recovered:
+            self._output.say("some messages may be missing: the gateway no longer has them")
 
 
 def _words(reason: CloseReason, url: str, renewable: bool) -> str:

@@ -1,6 +1,7 @@
 """What `tellwire listen` says of its connection, and when it gives up."""
 
 import asyncio
+import json
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -41,10 +42,12 @@ class Said:
         pass
 
 
-async def listens(url: str, said: Said, *, renewable: bool = True) -> int | None:
+async def listens(url: str, said: Said, *, renewable: bool = True, from_start: bool = False) -> int | None:
     """Listen until it gives up, which gives its exit code, or until enough was said."""
     websocket = url.replace("http", "ws") + "/"
-    listening = asyncio.create_task(_listen(websocket, lambda: TOKEN, renewable=renewable, output=said))
+    listening = asyncio.create_task(
+        _listen(websocket, lambda: TOKEN, renewable=renewable, output=said, from_start=from_start)
+    )
     enough = asyncio.create_task(said.ended.wait())
     async with asyncio.timeout(10):
         await asyncio.wait([listening, enough], return_when=asyncio.FIRST_COMPLETED)
@@ -134,3 +137,53 @@ async def test_whatever_comes_is_shown_as_it_came() -> None:
     async with scripted(speak) as server:
         assert await listens(server.url, said) == 1
     assert said.shown == [b'{"type":"x","data":1}', b'{"message": "Forbidden"}', b"hello", b'{"type":"x","data":1}']
+
+
+def page(*, recovered: bool) -> str:
+    messages = [{"type": "x", "data": 1, "cursor": "e:1"}]
+    data = {"cursor": "e:1", "recovered": recovered, "messages": messages, "state": [], "last": True}
+    return json.dumps({"type": "welcome", "data": data})
+
+
+async def test_what_was_missed_is_shown_without_a_word() -> None:
+    said = Said()
+
+    async def speak(device: ServerConnection) -> None:
+        await device.recv()
+        await device.send(page(recovered=True))
+        await device.close(4403)
+
+    async with scripted(speak) as server:
+        assert await listens(server.url, said) == 1
+        assert said.lines == [f"listening on ws://127.0.0.1:{server.port}/", "connection closed (4403)"]
+    assert said.shown == [b'{"type": "x", "data": 1, "cursor": "e:1"}']
+
+
+async def test_what_may_be_missing_is_said_each_time() -> None:
+    said = Said(lines=5)
+
+    async def speak(device: ServerConnection) -> None:
+        await device.recv()
+        await device.send(page(recovered=False))
+        await device.close(1012, "Service restart")
+
+    async with scripted(speak) as server:
+        assert await listens(server.url, said) is None
+    missing = "some messages may be missing: the gateway no longer has them"
+    assert [said.lines[1], said.lines[4]] == [missing, missing]
+
+
+@pytest.mark.parametrize(
+    ("from_start", "hello"), [(True, {"type": "hello", "cursor": "0"}), (False, {"type": "hello"})]
+)
+async def test_it_begins_now_or_with_all_that_is_kept(from_start: bool, hello: object) -> None:
+    said = Said()
+    heard: list[object] = []
+
+    async def speak(device: ServerConnection) -> None:
+        heard.append(json.loads(await device.recv()))
+        await device.close(4403)
+
+    async with scripted(speak) as server:
+        assert await listens(server.url, said, from_start=from_start) == 1
+    assert heard == [hello]
