@@ -286,7 +286,7 @@ async def play(
     scene: Scene,
     url: str,
     token_of: Callable[[str], str],
-    broadcaster: Broadcaster,
+    *broadcasters: Broadcaster,
     meanwhile: Callable[[list[Device]], Coroutine[Any, Any, None]] | None = None,
     timing: Timing | None = None,
 ) -> Outcome:
@@ -303,7 +303,9 @@ async def play(
         for _ in range(scene.devices_per_user)
     ]
     producers = [
-        Producer(f"p{n}", broadcaster.broadcast_to_user, users, ledger, random.Random(dice.random()))
+        Producer(
+            f"p{n}", broadcasters[n % len(broadcasters)].broadcast_to_user, users, ledger, random.Random(dice.random())
+        )
         for n in range(scene.producers)
     ]
     for device in devices:

@@ -107,7 +107,7 @@ async def measure(gateway: Gateway, scene: Scene, kills: int) -> tuple[Outcome, 
 
     carrier = HttpCarrier(gateway.url, API_KEY)
     outcome = await play(
-        scene, gateway.url, lambda user_id: mint_token(SECRET, user_id, 3600), Broadcaster(carrier), kill
+        scene, gateway.url, lambda user_id: mint_token(SECRET, user_id, 3600), Broadcaster(carrier), meanwhile=kill
     )
     await carrier.close()
     return outcome, recovered
