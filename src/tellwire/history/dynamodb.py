@@ -18,7 +18,7 @@ client has been told is never added to. Who publishes an id again whose offset i
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from tellwire.aws.environment import open_history_table
@@ -163,9 +163,8 @@ class DynamoHistory:
     async def _judge(self, user_id: str, empty: Sequence[int], before: float = 0.0) -> list[Row]:
         """Return what is in places that were empty: it was put there meanwhile, or they are holes from now on."""
         await asyncio.sleep(self._hole_seconds)
-        rows = {row.offset: row for row in await self._table.log(user_id, empty[0], empty[-1])}
         now = self._clock.now()
-        return [rows.get(offset) or await self._table.put_hole(user_id, offset, now, before) for offset in empty]
+        return [await self._table.put_hole(user_id, offset, now, before) for offset in empty]
 
     async def _begin(self, user_id: str) -> Head:
         return await self._table.begin(user_id, new_epoch(), self._clock.now())
@@ -185,7 +184,7 @@ class DynamoHistory:
             known = self._if_kept(there)
             if (known is not None and known.id == said.id) or is_late(said, known):
                 return None
-            version = self._next_version(now, there and there.number)
+            version = self._next_version(now, None if there is None else there.number)
             condition = NOTHING_THERE if there is None else _still(there.number)
         raise HistoryUnavailable("too many write to this state at once")
 
@@ -237,7 +236,11 @@ def _surely_newer(said: Said, version: int) -> Condition:
     if said.replaces is not None:
         return _still(said.replaces)
     expression = "#version < :version AND #saidAt <= :saidAt AND #isFinal = :no AND #id <> :id"
-    values = {":version": number(version), ":saidAt": number(said.said_at), ":no": {"BOOL": False}}
+    values: dict[str, Mapping[str, Any]] = {
+        ":version": number(version),
+        ":saidAt": number(said.said_at),
+        ":no": {"BOOL": False},
+    }
     if said.run is not None:
         expression += " AND (attribute_not_exists(#run) OR #run <= :run)"
         values[":run"] = number(said.run)

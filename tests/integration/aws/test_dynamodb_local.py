@@ -1,11 +1,11 @@
-"""Both DynamoDBs for tests do with the table of connections what the code relies on."""
+"""Both DynamoDBs for tests do with our tables what the code relies on."""
 
 import time
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.dynamodb import create_connections_table, dynamodb_client
+from tests.dynamodb import create_connections_table, create_history_table, dynamodb_client
 
 
 @pytest.fixture
@@ -45,3 +45,21 @@ def test_an_index_is_not_read_consistently(dynamodb: str, table_name: str) -> No
             KeyConditionExpression="connectionId = :id",
             ExpressionAttributeValues={":id": {"S": "abc="}},
         )
+
+
+def test_a_condition_that_fails_shows_what_is_there_and_the_index_has_what_runs(dynamodb: str) -> None:
+    client, name = dynamodb_client(dynamodb), f"history-{time.monotonic_ns()}"
+    create_history_table(dynamodb, name)
+    key = {"userId": {"S": "user-1"}, "place": {"S": "state#upload:1"}}
+    item = key | {"version": {"N": "1"}, "running": {"S": "yes"}}
+    put = {"TableName": name, "ConditionExpression": "attribute_not_exists(place)"}
+    put |= {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    client.put_item(Item=item, **put)
+    with pytest.raises(ClientError, match="ConditionalCheckFailedException") as caught:
+        client.put_item(Item=key, **put)
+    assert caught.value.response["Item"] == item
+    by_running = {"IndexName": "running", "KeyConditionExpression": "running = :yes"}
+    by_running |= {"ExpressionAttributeValues": {":yes": {"S": "yes"}}}  # type: ignore[dict-item]
+    assert client.query(TableName=name, **by_running)["Items"] == [key | {"running": {"S": "yes"}}]
+    client.put_item(TableName=name, Item=key)
+    assert client.query(TableName=name, **by_running)["Items"] == []
