@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from tellwire.engine import default_carrier
 from tellwire.messages import Message, encode_message
 from tellwire.model import Delivery, Target
-from tellwire.ports import Carrier
+from tellwire.ports import Carrier, TakesRowErrors
+from tellwire.row_errors import RowErrorChunk
 
 
 class Broadcaster:
@@ -30,6 +31,17 @@ class Broadcaster:
             HistoryUnavailable: it cannot be kept, in a program that serves and publishes at once. Nothing was sent.
         """
         return await self._carrier.deliver(target, encode_message(message))
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> bool:
+        """Hand on rows that a job left out, for the list that its user can download. False: nobody keeps such lists.
+
+        Raises:
+            GatewayError: it did not get through.
+        """
+        if not isinstance(self._carrier, TakesRowErrors):
+            return False
+        await self._carrier.add_row_errors(chunk)
+        return True
 
     async def broadcast_to_user(self, user_id: str, message: Message) -> Delivery:
         """Send to every device of a user. See `broadcast`."""

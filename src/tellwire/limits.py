@@ -141,6 +141,12 @@ MAX_LEASE_SECONDS: Final = 24 * 3600
 """What a lease may be. It is renewed three times in it, so a shorter one would be mostly renewals; past the longest,
 the history has forgotten the upload."""
 
+MAX_ROW_ERRORS: Final = 100_000
+"""Rows in the list of those that one upload left out. Nobody mends more by hand."""
+
+ROW_ERRORS_CHUNK: Final = 500
+"""Row errors handed to the gateway at a time: at their longest some 200 KB."""
+
 HEARTBEAT_SECONDS: Final = 240
 """After this long without a word a client should say `ping`: less than half of the idle limit."""
 

@@ -23,6 +23,7 @@ from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.explain import explain
 from tellwire.limits import MAX_LEASE_SECONDS, MAX_MESSAGE_BYTES, MIN_LEASE_SECONDS
 from tellwire.model import new_message_id, timestamp
+from tellwire.row_errors import RowErrors
 
 Severity = Literal["info", "success", "warning", "error"]
 UploadStatus = Literal["running", "stalled", "complete", "failed", "cancelled"]
@@ -70,7 +71,7 @@ class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
     What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
     `started_at` (RFC 3339), which tells one run of it from another; and `lease_seconds`, how long it may be silent
-    before it counts as stalled.
+    before it counts as stalled. `row_errors` are the rows that were left out, by cause.
     """
 
     upload_id: Text
@@ -82,6 +83,7 @@ class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     status: UploadStatus | None = None
     started_at: Timestamp | None = None
     lease_seconds: Lease | None = None
+    row_errors: RowErrors | None = None
 
     def __post_init__(self) -> None:
         _require_text("data.uploadId", self.upload_id)

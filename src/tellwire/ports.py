@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tellwire.model import ConnectionInfo, Delivery, Identity, Target
+from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
 from tellwire.stream import Entry, Replay, Said
 
 
@@ -101,6 +102,40 @@ class History(Protocol):
 
     async def close(self) -> None:
         """Let go of what is held. Appends that have returned stay."""
+        ...
+
+
+@runtime_checkable
+class TakesRowErrors(Protocol):
+    """A carrier that also takes the rows that a job left out, for a list that its user can download."""
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        """Put a part of the list into its place. The same part twice is there once.
+
+        Raises:
+            GatewayError: the carrier is out of reach; whether it took them is not known.
+            HistoryUnavailable: they are not kept.
+        """
+        ...
+
+
+class RowErrorStore(TakesRowErrors, Protocol):
+    """Keeps the lists of row errors, of each upload that of its last run, as long as a history."""
+
+    async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
+        """Return what is known of an upload's list; None if there is none.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    async def row_errors(self, user_id: str, upload_id: str, first: int, at_most: int) -> list[RowError]:
+        """Return a part of the list, in its order.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ Rules:
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from tellwire.broadcast import Broadcaster, current_broadcaster
 from tellwire.errors import InvalidMessage, TellwireError, UploadCancelled, UploadFailed
-from tellwire.limits import PROGRESS_INTERVAL_SECONDS, UPLOAD_LEASE_SECONDS
+from tellwire.limits import PROGRESS_INTERVAL_SECONDS, ROW_ERRORS_CHUNK, UPLOAD_LEASE_SECONDS
 from tellwire.messages import (
     Message,
     UploadProgress,
@@ -35,6 +35,7 @@ from tellwire.messages import (
     require_lease,
 )
 from tellwire.model import Target, timestamp
+from tellwire.row_errors import RowErrorChunk, RowErrorTally
 
 logger = logging.getLogger("tellwire.progress")
 
@@ -60,6 +61,7 @@ class Tally:
     lease_seconds: float | None = None
     message: str | None = None
     summary: str | None = None
+    row_errors: RowErrorTally = field(default_factory=RowErrorTally)
     started_at: str = field(default_factory=timestamp)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class Tally:
             status=status,
             started_at=self.started_at,
             lease_seconds=self.lease_seconds if status == "running" else None,
+            row_errors=self.row_errors.summary,
         )
 
     def _reached(self) -> float:
@@ -126,9 +129,10 @@ def _rows(count: int) -> str:
 class Reporter:
     """Sends one user what is newest, one message at a time, in order. Lives on one event loop; never raises."""
 
-    def __init__(self, broadcaster: Broadcaster, user_id: str) -> None:
+    def __init__(self, broadcaster: Broadcaster, user_id: str, tally: Tally) -> None:
         self._broadcaster = broadcaster
         self._target = Target(user=user_id)
+        self._tally = tally
         self._newest: Message | None = None
         self._sending: asyncio.Task[None] | None = None
         self._in_trouble = False
@@ -161,6 +165,8 @@ class Reporter:
                     await asyncio.wait({self._sending}, timeout=_LAST_WORDS_SECONDS / 3)
                     if self._sending is not None:
                         self._sending.cancel()
+                # Who reads the last state may want the list at once.
+                await self._hand_on_row_errors(at_least=1)
                 for message in messages:
                     await self._send(message)
         except TimeoutError:
@@ -171,20 +177,39 @@ class Reporter:
             while self._newest is not None:
                 message, self._newest = self._newest, None
                 await self._send(message)
+                await self._hand_on_row_errors(at_least=ROW_ERRORS_CHUNK)
         finally:
             self._sending = None
 
     async def _send(self, message: Message) -> None:
+        delivery = await self._tried(self._broadcaster.broadcast(self._target, message))
+        if delivery is not None:
+            self.sent += 1
+            self.is_cancelled = self.is_cancelled or delivery.cancelled
+
+    async def _hand_on_row_errors(self, at_least: int) -> None:
+        tally = self._tally
+        while tally.row_errors.waiting >= at_least:
+            first, errors = tally.row_errors.next_chunk(ROW_ERRORS_CHUNK)
+            chunk = RowErrorChunk(
+                self._target.user or "", tally.upload_id, tally.file_name, tally.started_at, first, errors
+            )
+            if not await self._tried(self._broadcaster.add_row_errors(chunk)):
+                return
+            tally.row_errors.handed_on(len(errors))
+
+    async def _tried(self, attempt: Awaitable[T]) -> T | None:
+        """Return what came of it; None if it failed, which is counted."""
         try:
-            delivery = await self._broadcaster.broadcast(self._target, message)
+            result = await attempt
         except TellwireError as error:
             self._count_failure(str(error))
         except Exception as error:  # noqa: BLE001 - whatever a carrier does, the job must go on
             self._count_failure(repr(error))
         else:
-            self.sent += 1
             self._in_trouble = False
-            self.is_cancelled = self.is_cancelled or delivery.cancelled
+            return result
+        return None
 
     def _count_failure(self, reason: str) -> None:
         self.failures += 1
@@ -262,6 +287,20 @@ class Upload:
         self.tally.update(rows, bytes_read, message)
         if self.take_due():
             self.offer()
+
+    def row_error(self, row: int, code: str, message: str) -> None:
+        """Say that a row is left out, and why. What is shown counts them by cause; the gateway has a list of them all.
+
+        `row` is its number, by whatever the user counts; `code` is for programs, `message` for people, and both are cut
+        after 200 characters. Costs a few microseconds and sends nothing by itself.
+
+        Raises:
+            InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.
+
+        Example:
+            upload.row_error(17, "NO_QUANTITY", "The quantity is missing")
+        """
+        self.tally.row_errors.add(row, code, message)
 
     async def count(self, rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
         """Pass on `rows`, counting each as done when the next one is asked for.
@@ -412,8 +451,8 @@ class track_upload:  # noqa: N801 - used like a function
             raise InvalidMessage("interval_seconds", interval_seconds, "a number above 0")
         if every_rows is not None and (not isinstance(every_rows, int) or every_rows < 1):
             raise InvalidMessage("every_rows", every_rows, "a whole number, 1 or more")
-        reporter = Reporter(broadcaster or current_broadcaster(), user_id)
         tally = Tally(upload_id, file_name, total_rows, total_bytes, lease_seconds=lease_seconds)
+        reporter = Reporter(broadcaster or current_broadcaster(), user_id, tally)
         self.upload = Upload(reporter, tally, interval_seconds, every_rows)
 
     async def __aenter__(self) -> Upload:

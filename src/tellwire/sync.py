@@ -109,6 +109,10 @@ class Upload:
         self._upload.tally.update(rows, bytes_read, message)
         self._send_if_due()
 
+    def row_error(self, row: int, code: str, message: str) -> None:
+        """Say that a row is left out, and why. See `tellwire.progress.Upload.row_error`."""
+        self._upload.row_error(row, code, message)
+
     def count(self, rows: Iterable[T]) -> Iterator[T]:
         """Pass on `rows`, counting each as done when the next one is asked for.
 

@@ -17,6 +17,7 @@ from tellwire.errors import GatewayRefused, GatewayUnreachable
 from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, http_base_url
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
 from tellwire.model import ConnectionInfo, Delivery, Target, require_api_key
+from tellwire.row_errors import RowErrorChunk
 
 T = TypeVar("T")
 
@@ -79,6 +80,9 @@ class HttpCarrier:
                 return False
             raise
         return True
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        await self._call(None, "POST", "/v1/uploads/row-errors", msgspec.json.encode(chunk), may_repeat=True)
 
     async def close(self) -> None:
         """Let the pooled connections go."""
