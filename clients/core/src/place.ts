@@ -181,7 +181,7 @@ function turnPage(turn: Turn, { cursor, recovered, messages, state, last }: Page
     return;
   }
   if (place.is !== "told") begin(place, end, recovered);
-  const until = place.isFresh ? 0 : last ? end.offset : offsetOf(messages.at(-1));
+  const until = last ? end.offset : offsetOf(messages.at(-1));
   const due = place.held.filter((each) => offsetOf(each) <= until);
   for (const message of [...due, ...messages].sort((one, other) => offsetOf(one) - offsetOf(other))) {
     if (offsetOf(message) <= place.offset) continue;

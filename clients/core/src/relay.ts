@@ -74,14 +74,16 @@ export class Relay extends Line implements Socket {
     const message = readMessage(data);
     if (message === undefined) return undefined;
     const isPage = isWelcome(message);
-    if (!isPage && (this.#isBegun || !isNoHello(message))) return undefined;
-    const [hello] = this.#hellos;
+    if (!isPage && !isNoHello(message)) return undefined;
+    const from = this.#hellos[0]?.from;
+    // Within a welcome, that a type is not known is about something else. But those who wait for theirs would not know.
+    if (!isPage && this.#isBegun) return from;
     this.#isBegun = isPage && !(message.data as Page).last;
     if (!this.#isBegun) {
       this.#hellos.shift();
       if (this.#hellos[0] !== undefined) this.#socket.send(this.#hellos[0].text);
     }
-    return hello?.from;
+    return from;
   }
 }
 

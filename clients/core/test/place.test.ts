@@ -199,6 +199,12 @@ describe("a server that keeps nothing", () => {
     expect(after(hold(place), page("e:5")).recovered).toBe(false);
   });
 
+  test("or does not answer a client without a cursor, which may miss something until it is back", () => {
+    const { place } = goLive(hold(newPlace()));
+    expect(after(hold(place), page("e:5")).recovered).toBe(false);
+    expect(after(hold(goLive(hold(newPlace("e:5"))).place), page("e:5")).recovered).toBe(true);
+  });
+
   test("or one that does not answer: what was held is passed on, and the cursor stays", () => {
     const { place, pass } = goLive(after(hold(newPlace("e:5")), note(9), state(3)).place);
     expect(pass).toEqual([note(9), state(3)]);

@@ -508,6 +508,14 @@ describe("what is said to the user", () => {
     for (const { world } of tabs) expect(world.messages).toHaveLength(3);
   });
 
+  test("within a welcome, that a type is not known is the answer to something else", async () => {
+    const tabs = await connected(2);
+    const unknown = errorMessage("UNKNOWN_TYPE");
+    await says(tabs[0], page("e:5", { last: false }), unknown, page("e:5"), page("e:6"));
+    expect(cursors(tabs)).toEqual(["e:5", "e:6"]);
+    expect(tabs.map(({ world }) => world.messages)).toEqual([[unknown], []]);
+  });
+
   test("of the hellos of a tab that wait, the newest counts", async () => {
     const tabs = await connected(2);
     const { socket } = (tabs[0] as BrowserTab).world;
