@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tellwire import (
@@ -79,8 +80,10 @@ async def welcomed(client: Client) -> bool:
 
 @asynccontextmanager
 async def running(port: int = 0, database: Path | None = None) -> AsyncIterator[Node]:
-    place = {"engine": "memory"} if database is None else {"database": str(database)}
-    node = Node(Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, **place))
+    settings = Settings(port=port, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, engine="memory")
+    if database is not None:
+        settings = msgspec.structs.replace(settings, engine="sqlite", database=str(database))
+    node = Node(settings)
     async with node.running():
         yield node
 

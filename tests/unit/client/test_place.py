@@ -128,7 +128,7 @@ def test_a_loss_is_told_even_if_the_connection_ends_within_the_welcome() -> None
     place.hold()
     assert place.hello() == "f:4"
     assert place.page(page("f:9", log(5, "f"))).recovered is False
-    assert place.lost_at is None
+    assert not place.lost_at
     place.hold()
     place.hello()
     assert place.page(page("f:9")).recovered is True

@@ -79,13 +79,12 @@ def test_the_next_connection_asks_from_where_this_one_was() -> None:
 
 def test_whether_all_was_recovered_is_known_when_the_welcome_has_ended() -> None:
     driven = greeted("e:5")
-    assert driven.state.recovered is None
     driven.received(1, welcome("e:6", 6, last=False))
-    assert driven.state.recovered is None
+    assert driven.states[-1].recovered is None
     driven.received(1, welcome("e:6"))
-    assert (driven.state.status, driven.state.recovered) == ("open", True)
+    assert driven.state.recovered
     driven.closed(1, 1012)
-    assert driven.state.recovered is None
+    assert driven.states[-1].recovered is None
 
 
 def test_a_loss_is_a_new_state_each_time() -> None:
