@@ -93,6 +93,24 @@ async def test_a_condition_that_does_not_hold_is_no_error(start_dynamodb: Any) -
     assert len(service.asked) == 1
 
 
+async def test_a_write_whose_condition_holds_is_in_nobodys_way(start_dynamodb: Any) -> None:
+    service, dynamodb = await start_dynamodb(OK)
+    assert await dynamodb.conflict("PutItem", Item=KEY) is None
+    assert service.asked[0].json == {"Item": KEY, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+
+@pytest.mark.parametrize(("there", "said"), [(b',"Item":{"userId":{"S":"u1"}}', KEY), (b"", {}), (b',"Item":null', {})])
+async def test_a_write_whose_condition_fails_shows_what_is_there(there: bytes, said: Any, start_dynamodb: Any) -> None:
+    _, dynamodb = await start_dynamodb(Says(400, b'{"__type":"x#ConditionalCheckFailedException"%b}' % there))
+    assert await dynamodb.conflict("PutItem", Item=KEY) == said
+
+
+async def test_any_other_refusal_of_a_write_is_one(start_dynamodb: Any) -> None:
+    _, dynamodb = await start_dynamodb(throws("AccessDeniedException", "not authorized"))
+    with pytest.raises(AwsRefused, match="PutItem.*not authorized"):
+        await dynamodb.conflict("PutItem", Item=KEY)
+
+
 async def test_any_other_refusal_of_a_conditional_write_is_one(start_dynamodb: Any) -> None:
     _, dynamodb = await start_dynamodb(
         throws("AccessDeniedException", "not authorized to perform: dynamodb:DeleteItem")

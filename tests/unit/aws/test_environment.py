@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tellwire.aws.client import Retries
-from tellwire.aws.environment import find_region, open_management, open_table
-from tellwire.errors import AwsUnreachable, ConfigError
+from tellwire.aws.environment import find_region, has_history, open_history_table, open_management, open_table
+from tellwire.errors import AwsUnreachable, ConfigError, HistoryUnavailable
 from tests.unit.aws.authority import make_authority
 from tests.unit.aws.conftest import Configure, StartService
 from tests.unit.aws.scripted import Says, Service
@@ -59,6 +59,25 @@ async def ask_management(environ: Mapping[str, str], endpoint: str | None = None
 
 def region_in(service: Service) -> str:
     return service.asked[-1].headers["authorization"].split("/")[2]
+
+
+# The table of what was said
+
+
+async def test_the_history_is_in_the_same_region_as_the_connections(proxy: Service) -> None:
+    environ = {**KEYS, "HISTORY_TABLE_NAME": " history ", "AWS_REGION": "eu-central-1"}
+    table = open_history_table(environ, retries=ONCE)
+    with pytest.raises(HistoryUnavailable, match="DynamoDB GetItem"):
+        await table.head("user-1")
+    await table.close()
+    assert [asked.target for asked in proxy.asked] == ["dynamodb.eu-central-1.amazonaws.com:443"]
+
+
+def test_without_its_table_there_is_no_history() -> None:
+    assert has_history({"HISTORY_TABLE_NAME": "history"})
+    assert not has_history({"HISTORY_TABLE_NAME": " "})
+    with pytest.raises(ConfigError, match="HISTORY_TABLE_NAME: not set; allowed"):
+        open_history_table({**KEYS, "AWS_REGION": "eu-central-1"})
 
 
 # The table

@@ -28,7 +28,15 @@ print(json.dumps(sorted(heavy | {{name for name in sys.modules if name.startswit
 
 
 @pytest.mark.parametrize(
-    "module", ["tellwire.aws.handlers", "tellwire.carriers.aws", "tellwire.sync", "tellwire.aws", "tellwire"]
+    "module",
+    [
+        "tellwire.aws.handlers",
+        "tellwire.carriers.aws",
+        "tellwire.history.dynamodb",
+        "tellwire.sync",
+        "tellwire.aws",
+        "tellwire",
+    ],
 )
 def test_a_function_loads_nothing_of_what_it_does_not_need(module: str) -> None:
     program = PROGRAM.format(module=module, heavy=HEAVY)
@@ -37,8 +45,25 @@ def test_a_function_loads_nothing_of_what_it_does_not_need(module: str) -> None:
     assert json.loads(ran.stdout) == []
 
 
+def test_who_connects_and_leaves_waits_for_nothing_of_the_history() -> None:
+    program = """
+import sys
+import tellwire.aws.handlers
+for room in ("history", "carriers", "streams", "uploads", "config", "aws.history_table"):
+    assert f"tellwire.{room}" not in sys.modules, room
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_worker_with_a_history_loads_no_settings_of_a_gateway() -> None:
+    program = "import sys, tellwire.history.dynamodb\nassert 'tellwire.config' not in sys.modules"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_a_function_begins_without_any_setting() -> None:
     # What is missing is said when it is needed, in the function's own log; SAM and CDK load modules to look at them.
-    program = "from tellwire.aws.handlers import connect, default, disconnect\nassert callable(connect)"
+    program = "from tellwire.aws.handlers import connect, default, disconnect, sweep\nassert callable(connect)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
