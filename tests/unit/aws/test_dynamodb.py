@@ -107,7 +107,7 @@ async def test_a_write_whose_condition_fails_shows_what_is_there(there: bytes, s
 
 async def test_any_other_refusal_of_a_write_is_one(start_dynamodb: Any) -> None:
     _, dynamodb = await start_dynamodb(throws("AccessDeniedException", "not authorized"))
-    with pytest.raises(AwsRefused, match="PutItem.*not authorized"):
+    with pytest.raises(AwsRefused, match=r"PutItem.*not authorized"):
         await dynamodb.conflict("PutItem", Item=KEY)
 
 
