@@ -7,11 +7,13 @@
     table throttles       DynamoDB refused requests: of on-demand tables only in a steep rise, or one hot user
     table system errors   DynamoDB failed
 
+The sweeper counts as a handler, and the history as a table.
+
 Source: API Gateway developer guide, "Monitor WebSocket API execution with CloudWatch metrics"; Lambda developer guide,
 "Types of metrics for Lambda functions"; DynamoDB developer guide, "DynamoDB Metrics and dimensions".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aws_cdk import Duration
@@ -32,7 +34,8 @@ FAILING_CONNECTS_PERIODS: Final = 3
 FEWEST_CONNECTS: Final = 20
 """In a period. Below it a share says nothing: one client that tries again and again would be all of them."""
 
-_OPERATIONS: Final = ("PUT_ITEM", "UPDATE_ITEM", "DELETE_ITEM", "QUERY", "SCAN")
+_OF_CONNECTIONS: Final = ("PUT_ITEM", "UPDATE_ITEM", "DELETE_ITEM", "QUERY", "SCAN")
+_OF_HISTORY: Final = ("GET_ITEM", "PUT_ITEM", "UPDATE_ITEM", "QUERY")
 
 
 class Alarms(Construct):
@@ -46,22 +49,28 @@ class Alarms(Construct):
         functions: Mapping[str, lambda_.Function],
         stage: apigatewayv2.WebSocketStage,
         table: dynamodb.Table,
+        history_table: dynamodb.Table | None,
         topic: sns.ITopic | None,
     ) -> None:
         super().__init__(scope, id)
         self._topic = topic
-        for route_key, function in functions.items():
+        for what, function in functions.items():
             name = function.node.id
-            self._at_once(f"{name}Errors", function.metric_errors(), f"{route_key} raised, or ran out of time")
-            self._at_once(f"{name}Throttles", function.metric_throttles(), f"{route_key} found no concurrency left")
+            self._at_once(f"{name}Errors", function.metric_errors(), f"{what} raised, or ran out of time")
+            self._at_once(f"{name}Throttles", function.metric_throttles(), f"{what} found no concurrency left")
         execution = stage.metric("ExecutionError", statistic="Sum")
         self._at_once("ExecutionErrors", execution, "API Gateway got no answer from a function")
         self._add("FailingConnects", _failing_connects(stage), "Most handshakes fail", FAILING_CONNECTS_PERIODS)
-        operations = [dynamodb.Operation[name] for name in _OPERATIONS]
-        throttled = table.metric_throttled_requests_for_operations(operations=operations)
-        failed = table.metric_system_errors_for_operations(operations=operations)
-        self._at_once("TableThrottles", throttled, "DynamoDB throttled the connections table")
-        self._at_once("TableSystemErrors", failed, "DynamoDB failed")
+        self._watch("Table", table, _OF_CONNECTIONS, "the connections table")
+        if history_table is not None:
+            self._watch("History", history_table, _OF_HISTORY, "the history table")
+
+    def _watch(self, name: str, table: dynamodb.Table, operations: Sequence[str], what: str) -> None:
+        asked = [dynamodb.Operation[operation] for operation in operations]
+        throttled = table.metric_throttled_requests_for_operations(operations=asked)
+        failed = table.metric_system_errors_for_operations(operations=asked)
+        self._at_once(f"{name}Throttles", throttled, f"DynamoDB throttled {what}")
+        self._at_once(f"{name}SystemErrors", failed, f"DynamoDB failed with {what}")
 
     def _at_once(self, name: str, metric: cloudwatch.IMetric, description: str) -> None:
         self._add(name, metric, description, periods=1, threshold=1)

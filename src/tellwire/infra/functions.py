@@ -1,4 +1,4 @@
-"""The three functions behind the routes, each with a role and a log group of its own."""
+"""The functions: three behind the routes, one on a schedule; each with a role and a log group of its own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

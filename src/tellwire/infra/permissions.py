@@ -15,6 +15,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
 from tellwire.aws.connections import BY_CONNECTION
+from tellwire.aws.history_items import RUNNING
 
 _POST_AND_DELETE: Final = ("POST", "DELETE")
 
@@ -27,25 +28,47 @@ def of_connect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
 def of_disconnect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
     """Find a connection by its id alone, and remove it."""
     return [
-        _allow(["dynamodb:Query"], [_index_arn(table)]),
+        _allow(["dynamodb:Query"], [_index_arn(table, BY_CONNECTION)]),
         _allow(["dynamodb:DeleteItem"], [table.table_arn]),
     ]
 
 
-def of_default(table: dynamodb.Table, api: apigatewayv2.WebSocketApi, stage_name: str) -> list[iam.PolicyStatement]:
-    """Find a connection, prolong or remove it, answer it."""
+def of_default(
+    table: dynamodb.Table, history: dynamodb.Table | None, api: apigatewayv2.WebSocketApi, stage_name: str
+) -> list[iam.PolicyStatement]:
+    """Find a connection, prolong or remove it, answer it.
+
+    With a history: read it, and keep what the client asks for and tell the user's other devices.
+    """
+    index = _index_arn(table, BY_CONNECTION)
     return [
-        _allow(["dynamodb:Query"], [_index_arn(table)]),
+        _allow(["dynamodb:Query"], [index] if history is None else [index, table.table_arn]),
         _allow(["dynamodb:UpdateItem", "dynamodb:DeleteItem"], [table.table_arn]),
+        *_keep(history),
         _manage_connections(api, stage_name),
     ]
 
 
-def of_broadcast(table: dynamodb.Table, api: apigatewayv2.WebSocketApi, stage_name: str) -> list[iam.PolicyStatement]:
-    """Find the connections of a user or of all, post to them, remove those that are gone."""
+def of_broadcast(
+    table: dynamodb.Table, history: dynamodb.Table | None, api: apigatewayv2.WebSocketApi, stage_name: str
+) -> list[iam.PolicyStatement]:
+    """Keep what is said; find the connections of a user or of all, post to them, remove those that are gone."""
     return [
-        _allow(["dynamodb:Query"], [table.table_arn, _index_arn(table)]),
+        _allow(["dynamodb:Query"], [table.table_arn, _index_arn(table, BY_CONNECTION)]),
         _allow(["dynamodb:Scan", "dynamodb:DeleteItem"], [table.table_arn]),
+        *_keep(history),
+        _manage_connections(api, stage_name),
+    ]
+
+
+def of_sweep(
+    table: dynamodb.Table, history: dynamodb.Table, api: apigatewayv2.WebSocketApi, stage_name: str
+) -> list[iam.PolicyStatement]:
+    """Find the uploads that run, say of them that they have stalled or failed, and tell their users' devices."""
+    return [
+        _allow(["dynamodb:Query"], [_index_arn(history, RUNNING), table.table_arn]),
+        _allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [history.table_arn]),
+        _allow(["dynamodb:DeleteItem"], [table.table_arn]),
         _manage_connections(api, stage_name),
     ]
 
@@ -62,8 +85,16 @@ def _manage_connections(api: apigatewayv2.WebSocketApi, stage_name: str) -> iam.
     return _allow(["execute-api:ManageConnections"], arns)
 
 
-def _index_arn(table: dynamodb.Table) -> str:
-    return f"{table.table_arn}/index/{BY_CONNECTION}"
+def _keep(history: dynamodb.Table | None) -> list[iam.PolicyStatement]:
+    if history is None:
+        return []
+    # Nothing is deleted: that is left to DynamoDB.
+    actions = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    return [_allow(actions, [history.table_arn])]
+
+
+def _index_arn(table: dynamodb.Table, index: str) -> str:
+    return f"{table.table_arn}/index/{index}"
 
 
 def _allow(actions: list[str], resources: list[str]) -> iam.PolicyStatement:

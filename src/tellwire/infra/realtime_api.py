@@ -1,7 +1,8 @@
-"""The construct: a WebSocket API with its handlers, its table, its logs and its alarms.
+"""The construct: a WebSocket API with its handlers, its tables, its logs and its alarms.
 
-    client ─▶ WebSocket API ─▶ $connect, $disconnect, $default ─▶ connections table
-    your function ─▶ connections table, @connections ─▶ client
+    client ─▶ WebSocket API ─▶ $connect, $disconnect, $default ─▶ connections table; $default ─▶ history table
+    your function ─▶ history table, connections table, @connections ─▶ client
+    every minute ─▶ sweep ─▶ the same
 
 The second line is what `grant_broadcast` allows.
 """
@@ -14,18 +15,20 @@ from typing import Final
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cognito as cognito
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
 from constructs import Construct
 
-from tellwire.aws.environment import MANAGEMENT_ENDPOINT, TABLE_NAME
+from tellwire.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT, TABLE_NAME
 from tellwire.errors import ConfigError
 from tellwire.infra import access_log, permissions
 from tellwire.infra.alarms import Alarms
 from tellwire.infra.functions import make_function, make_package
-from tellwire.infra.table import make_table
+from tellwire.infra.schedule import run_every_minute
+from tellwire.infra.table import make_history_table, make_table
 from tellwire.infra.tokens import token_environment
 
 REQUESTS_PER_SECOND: Final = 1000
@@ -59,15 +62,17 @@ class RealtimeApi(Construct):
         environment: more variables for `$connect` and `$default`; `TELLWIRE_JWT_SECRET` among them is the third way.
         message_code: code for `$default` in which your module is, with `@default.on_message` in it.
         message_handler: and its handler, as `app.default`.
+        history: keep for a day what is said to users, so that devices that come back hear it. False: there is no such
+            table and no sweeper, and who is not connected misses it.
         stage_name: the path of both URLs.
-        runtime: the Python of all three functions.
+        runtime: the Python of all functions.
         architecture: their processor.
         throttle: requests a second of each route, and at once; 1,000 both unless given.
         log_retention: how long logs are kept, of functions and of accesses.
-        removal_policy: what becomes of the table when the stack is deleted. Its rows are worth nothing without the
-            sockets they stand for, so it goes.
-        point_in_time_recovery: of the table. Off, as nothing in it is worth recovering: clients that come back write
-            their rows anew.
+        removal_policy: what becomes of the tables when the stack is deleted. Rows are worth nothing without the
+            sockets they stand for, and what was said is a day old at most, so they go.
+        point_in_time_recovery: of the connections table. Off, as nothing in it is worth recovering: clients that come
+            back write their rows anew.
         alarm_topic: who hears of the alarms.
         set_account_log_role: API Gateway writes access logs by a role that an account has once in a region. Where it
             was never set, deploying fails with "CloudWatch Logs role ARN must be set in account settings": then say
@@ -90,6 +95,7 @@ class RealtimeApi(Construct):
         environment: Mapping[str, str] | None = None,
         message_code: lambda_.Code | None = None,
         message_handler: str = f"{_HANDLERS}.default",
+        history: bool = True,
         stage_name: str = "prod",
         runtime: lambda_.Runtime = lambda_.Runtime.PYTHON_3_13,
         architecture: lambda_.Architecture = lambda_.Architecture.ARM_64,
@@ -106,6 +112,7 @@ class RealtimeApi(Construct):
             user_pool=user_pool, user_pool_client=user_pool_client, jwks_url=jwks_url, environment=environment or {}
         )
         table = make_table(self, removal_policy=removal_policy, point_in_time_recovery=point_in_time_recovery)
+        history_table = make_history_table(self, removal_policy=removal_policy) if history else None
         api = apigatewayv2.WebSocketApi(
             self,
             "Api",
@@ -121,10 +128,13 @@ class RealtimeApi(Construct):
             throttle=throttle or DEFAULT_THROTTLE,
         )
         where = {TABLE_NAME: table.table_name}
+        # Events of $default say where the API is, too, but not rightly behind a domain name of your own.
+        everywhere = {**where, **_kept_in(history_table), MANAGEMENT_ENDPOINT: stage.callback_url}
         make = partial(make_function, self, package=package, log_retention=log_retention)
 
         self._layer = package.layer
         self.connections_table = table
+        self.history_table = history_table
         self.api = api
         self.stage = stage
         self.connect_function = make(
@@ -143,16 +153,32 @@ class RealtimeApi(Construct):
             "DefaultHandler",
             handler=message_handler,
             code=message_code,
-            # Its events say it too, but not rightly behind a domain name of your own.
-            environment={**where, MANAGEMENT_ENDPOINT: stage.callback_url, **tokens},
-            statements=permissions.of_default(table, api, stage_name),
+            environment=everywhere | tokens,
+            statements=permissions.of_default(table, history_table, api, stage_name),
         )
-        for route_key, function in self._functions().items():
+        self.sweep_function: lambda_.Function | None = None
+        if history_table is not None:
+            self.sweep_function = make(
+                "Sweeper",
+                handler=f"{_HANDLERS}.sweep",
+                environment=everywhere,
+                statements=permissions.of_sweep(table, history_table, api, stage_name),
+            )
+            run_every_minute(self, self.sweep_function)
+        for route_key, function in self._routes().items():
             api.add_route(route_key, integration=WebSocketLambdaIntegration(function.node.id, function))
         access_log.log_accesses(self, stage, log_retention)
         if set_account_log_role:
             access_log.set_account_role(self, stage)
-        Alarms(self, "Alarms", functions=self._functions(), stage=stage, table=table, topic=alarm_topic)
+        Alarms(
+            self,
+            "Alarms",
+            functions=self._functions(),
+            stage=stage,
+            table=table,
+            history_table=history_table,
+            topic=alarm_topic,
+        )
         CfnOutput(Stack.of(self), "WebSocketUrl", value=self.url)
         CfnOutput(Stack.of(self), "ManagementEndpoint", value=self.management_endpoint)
 
@@ -179,14 +205,28 @@ class RealtimeApi(Construct):
 
     def grant_broadcast(self, function: lambda_.Function) -> None:
         """Let a function of yours tell users things: it gets the variables that tellwire looks for, and the rights."""
-        function.add_environment(TABLE_NAME, self.connections_table.table_name)
-        function.add_environment(MANAGEMENT_ENDPOINT, self.management_endpoint)
-        for statement in permissions.of_broadcast(self.connections_table, self.api, self.stage.stage_name):
+        variables = {
+            TABLE_NAME: self.connections_table.table_name,
+            **_kept_in(self.history_table),
+            MANAGEMENT_ENDPOINT: self.management_endpoint,
+        }
+        for name, value in variables.items():
+            function.add_environment(name, value)
+        for statement in permissions.of_broadcast(
+            self.connections_table, self.history_table, self.api, self.stage.stage_name
+        ):
             function.add_to_role_policy(statement)
 
     def _functions(self) -> dict[str, lambda_.Function]:
+        return self._routes() if self.sweep_function is None else {**self._routes(), "the sweeper": self.sweep_function}
+
+    def _routes(self) -> dict[str, lambda_.Function]:
         return {
             "$connect": self.connect_function,
             "$disconnect": self.disconnect_function,
             "$default": self.default_function,
         }
+
+
+def _kept_in(history_table: dynamodb.Table | None) -> dict[str, str]:
+    return {} if history_table is None else {HISTORY_TABLE_NAME: history_table.table_name}

@@ -10,7 +10,7 @@ from typing import Final
 
 from aws_cdk import aws_cognito as cognito
 
-from tellwire.aws.environment import MANAGEMENT_ENDPOINT, TABLE_NAME
+from tellwire.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT, TABLE_NAME
 from tellwire.errors import ConfigError
 
 _USER_POOL_ID: Final = "COGNITO_USER_POOL_ID"
@@ -33,7 +33,7 @@ def token_environment(
         ConfigError: no source of keys is given, or more than one, or half of one; or `environment` has a name that
             the construct sets itself.
     """
-    if own_names := {TABLE_NAME, MANAGEMENT_ENDPOINT} & environment.keys():
+    if own_names := {TABLE_NAME, HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT} & environment.keys():
         raise ConfigError(f"environment: got {min(own_names)}; allowed: names that RealtimeApi does not set itself")
     given = [name for name in _SOURCES if name in environment]
     own: dict[str, str] = {}

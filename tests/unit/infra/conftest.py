@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Properties = dict[str, Any]
 MakeApi = Callable[..., "RealtimeApi"]
 
+STACKS = ("Plain", "Custom", "Worker", "LiveOnly")
+
 SECRET = "a-secret-for-tests-of-forty-characters.."
 
 
@@ -41,6 +43,12 @@ class Synthesized:
             for logical_id, resource in self.template["Resources"].items()
             if resource["Type"] == resource_type
         }
+
+    def named(self, resource_type: str, name: str) -> tuple[str, Properties]:
+        """Return the logical id and the properties of the one resource of a type that the construct calls so."""
+        found = [each for each in self.of_type(resource_type).items() if each[0].startswith(f"Realtime{name}")]
+        [only] = found
+        return only
 
     def only(self, resource_type: str) -> tuple[str, Properties]:
         """Return the logical id and the properties of the one resource of a type."""
@@ -112,16 +120,18 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stacks(node: str, directory: Path) -> dict[str, Synthesized]:
-    """All stacks, in one synthesis: `Plain` has nothing but what must be, `Custom` everything, `Worker` workers."""
+    """All stacks, in one synthesis: `Plain` has nothing but what must be, `Custom` everything, `Worker` workers;
+    `LiveOnly` has a worker, too, and no history.
+    """
     from aws_cdk import App
 
     app = App(outdir=str(directory / "cdk.out"), analytics_reporting=False)
-    for add in (_plain, _custom, _worker):
-        add(app, directory)
+    _plain(app, directory)
+    _custom(app, directory)
+    _worker(app, directory, "Worker")
+    _worker(app, directory, "LiveOnly", history=False)
     app.synth()
-    return {
-        name: Synthesized(directory / "cdk.out" / f"{name}.template.json") for name in ("Plain", "Custom", "Worker")
-    }
+    return {name: Synthesized(directory / "cdk.out" / f"{name}.template.json") for name in STACKS}
 
 
 @pytest.fixture
@@ -137,6 +147,11 @@ def custom(stacks: dict[str, Synthesized]) -> Synthesized:
 @pytest.fixture
 def worker(stacks: dict[str, Synthesized]) -> Synthesized:
     return stacks["Worker"]
+
+
+@pytest.fixture
+def live_only(stacks: dict[str, Synthesized]) -> Synthesized:
+    return stacks["LiveOnly"]
 
 
 def _plain(app: Any, directory: Path) -> None:
@@ -182,15 +197,15 @@ def _custom(app: Any, directory: Path) -> None:
     )
 
 
-def _worker(app: Any, directory: Path) -> None:
+def _worker(app: Any, directory: Path, name: str, **options: Any) -> None:
     from aws_cdk import Stack
     from aws_cdk import aws_lambda as lambda_
 
     from tellwire.infra import RealtimeApi
 
-    stack = Stack(app, "Worker")
+    stack = Stack(app, name)
     layer = lambda_.LayerVersion(stack, "Shared", code=lambda_.Code.from_asset(str(directory / "layer.zip")))
-    realtime = RealtimeApi(stack, "Realtime", layer=layer, environment={"TELLWIRE_JWT_SECRET": SECRET})
+    realtime = RealtimeApi(stack, "Realtime", layer=layer, environment={"TELLWIRE_JWT_SECRET": SECRET}, **options)
     csv_worker = lambda_.Function(
         stack,
         "CsvWorker",

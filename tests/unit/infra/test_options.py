@@ -58,8 +58,8 @@ def test_two_ways_to_verify_tokens_are_one_too_many(make_api: MakeApi, layer: st
     assert words.startswith("tokens: got user_pool and jwks_url; allowed: one of ")
 
 
-@pytest.mark.parametrize("name", ["CONNECTIONS_TABLE_NAME", "WEBSOCKET_API_ENDPOINT"])
-def test_table_and_endpoint_are_not_for_the_environment_to_name(make_api: MakeApi, layer: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["CONNECTIONS_TABLE_NAME", "HISTORY_TABLE_NAME", "WEBSOCKET_API_ENDPOINT"])
+def test_tables_and_endpoint_are_not_for_the_environment_to_name(make_api: MakeApi, layer: str, name: str) -> None:
     words = refusal(make_api, layer=layer, **cognito(), environment={name: "mine"})
     assert words.startswith(f"environment: got {name}; allowed: ")
 

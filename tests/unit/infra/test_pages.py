@@ -82,23 +82,57 @@ def test_the_page_on_the_cdk_names_every_field_of_the_access_log(plain: Synthesi
         assert f"`{field}`" in CDK, field
 
 
-@pytest.mark.parametrize("name", ["connect", "disconnect", "default"])
-def test_the_page_on_sst_gives_a_route_what_the_construct_gives_it(plain: Synthesized, name: str) -> None:
-    rights = {action for action, _ in plain.rights(f"tellwire.aws.handlers.{name}")}
-    route = re.search(rf'websocketApi\.route\("\${name}", {{(.*?)\n    }}\);', SST, re.DOTALL)
-    assert route is not None
-    assert set(re.findall(r'"(dynamodb:\w+)"', route[1])) == {each for each in rights if each.startswith("dynamodb:")}
-    assert ("manageConnections" in route[1]) is ("execute-api:ManageConnections" in rights)
-    assert ("environment: stored" in route[1]) is (name == "disconnect")
+SST_RESOURCES = {
+    "table": ("Connections", ""),
+    "index": ("Connections", "/index/byConnection"),
+    "historyTable.arn": ("History", ""),
+    "$interpolate`${historyTable.arn}/index/running`": ("History", "/index/running"),
+}
 
 
-def test_the_page_on_sst_has_the_table_that_the_construct_makes(plain: Synthesized) -> None:
-    _, table = plain.only("AWS::DynamoDB::Table")
+def _in_sst(pattern: str) -> str:
+    found = re.search(rf"\n( +){pattern}(.*?)\n\1}}", SST, re.DOTALL)
+    assert found is not None, pattern
+    return found[2]
+
+
+def _rights_in(code: str, template: Synthesized) -> set[tuple[str, str]]:
+    """Return the rights on tables that a part of the page grants, in the words of the template."""
+    code += _in_sst("const keepHistory = {") if "keepHistory" in code else ""
+    rights = set()
+    for actions, resources in re.findall(r"actions: \[(.*?)\],\s+resources: \[(.*?)\]", code):
+        for resource in resources.split(", "):
+            table, index = SST_RESOURCES[resource]
+            arn = f"${{{template.named('AWS::DynamoDB::Table', table)[0]}.Arn}}{index}"
+            rights |= {(action, arn) for action in re.findall(r'"(.*?)"', actions)}
+    return rights
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "default", "sweep"])
+def test_the_page_on_sst_gives_a_handler_what_the_construct_gives_it(plain: Synthesized, name: str) -> None:
+    rights = plain.rights(f"tellwire.aws.handlers.{name}")
+    code = _in_sst(r'new sst\.aws\.Cron\("Sweep", {' if name == "sweep" else rf'websocketApi\.route\("\${name}", {{')
+    assert _rights_in(code, plain) == {right for right in rights if right[0].startswith("dynamodb:")}
+    assert ("manageConnections" in code) is ("execute-api:ManageConnections" in {action for action, _ in rights})
+    [environment] = re.findall(r"environment: (.*),\n", code)
+    known = {"connect": "verified", "disconnect": "stored", "default": "{ ...verified, ...kept }", "sweep": "kept"}
+    assert environment == known[name]
+
+
+@pytest.mark.parametrize("name", ["Connections", "History"])
+def test_the_page_on_sst_has_the_tables_that_the_construct_makes(plain: Synthesized, name: str) -> None:
+    _, table = plain.named("AWS::DynamoDB::Table", name)
+    code = _in_sst(rf'const \w+ = new sst\.aws\.Dynamo\("{name}", {{')
     partition, sort = (key["AttributeName"] for key in table["KeySchema"])
     [index] = table["GlobalSecondaryIndexes"]
-    assert f'primaryIndex: {{ hashKey: "{partition}", rangeKey: "{sort}" }}' in SST
-    assert f'{index["IndexName"]}: {{ hashKey: "{index["KeySchema"][0]["AttributeName"]}" }}' in SST
-    assert f'ttl: "{table["TimeToLiveSpecification"]["AttributeName"]}"' in SST
+    names = zip(("hashKey", "rangeKey"), (key["AttributeName"] for key in index["KeySchema"]), strict=False)
+    keys = ", ".join(f'{kind}: "{attribute}"' for kind, attribute in names)
+    projection = {"ALL": "", "KEYS_ONLY": ', projection: "keys-only"'}[index["Projection"]["ProjectionType"]]
+    fields = ", ".join(f'{each["AttributeName"]}: "string"' for each in table["AttributeDefinitions"])
+    assert f"fields: {{ {fields} }}" in code
+    assert f'primaryIndex: {{ hashKey: "{partition}", rangeKey: "{sort}" }}' in code
+    assert f"globalIndexes: {{ {index['IndexName']}: {{ {keys}{projection} }} }}" in code.replace(",\n", "\n")
+    assert f'ttl: "{table["TimeToLiveSpecification"]["AttributeName"]}"' in code
 
 
 def test_the_functions_of_the_page_on_sst_are_there() -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from tellwire.apigateway.template import read_project
+from tests.dynamodb import HISTORY_TABLE
 from tests.unit.infra.conftest import SECRET, Synthesized, text
 
 pytestmark = pytest.mark.timeout(180)  # the first test waits for Node
 
-CONNECT, DISCONNECT, DEFAULT = (f"tellwire.aws.handlers.{name}" for name in ("connect", "disconnect", "default"))
-HANDLERS = pytest.mark.parametrize("handler", [CONNECT, DISCONNECT, DEFAULT])
+NAMES = ("connect", "disconnect", "default", "sweep")
+CONNECT, DISCONNECT, DEFAULT, SWEEP = (f"tellwire.aws.handlers.{name}" for name in NAMES)
+HANDLERS = pytest.mark.parametrize("handler", [CONNECT, DISCONNECT, DEFAULT, SWEEP])
+TABLE = "AWS::DynamoDB::Table"
 
 CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
 EXECUTE_API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:"
@@ -28,13 +31,21 @@ def own_log(template: Synthesized, handler: str) -> set[tuple[str, str]]:
 
 def connections(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
     """Return the ARNs of the table and of its index, and the right to manage connections."""
-    table, _ = template.only("AWS::DynamoDB::Table")
+    table, _ = template.named(TABLE, "Connections")
     api, _ = template.only("AWS::ApiGatewayV2::Api")
     manage = {
         ("execute-api:ManageConnections", f"{EXECUTE_API}${{{api}}}/prod/{method}/@connections/*")
         for method in ("POST", "DELETE")
     }
     return f"${{{table}.Arn}}", f"${{{table}.Arn}}/index/byConnection", manage
+
+
+def history(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
+    """Return the ARNs of the history table and of its index, and the rights of who keeps what is said."""
+    table, _ = template.named(TABLE, "History")
+    arn = f"${{{table}.Arn}}"
+    keep = {(f"dynamodb:{action}", arn) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
+    return arn, f"{arn}/index/running", keep
 
 
 def environment(template: Synthesized, handler: str) -> dict[str, str]:
@@ -60,14 +71,32 @@ def test_disconnect_may_find_a_row_and_delete_it_and_no_more(plain: Synthesized)
     assert plain.rights(DISCONNECT) == allowed | own_log(plain, DISCONNECT)
 
 
-def test_default_may_find_and_change_a_row_and_answer_and_no_more(plain: Synthesized) -> None:
-    table, index, manage = connections(plain)
+def of_default(template: Synthesized) -> set[tuple[str, str]]:
+    table, index, manage = connections(template)
     allowed = {("dynamodb:Query", index), ("dynamodb:UpdateItem", table), ("dynamodb:DeleteItem", table)}
-    assert plain.rights(DEFAULT) == allowed | manage | own_log(plain, DEFAULT)
+    return allowed | manage | own_log(template, DEFAULT)
 
 
-def test_who_may_broadcast_may_look_up_post_and_clean_up_and_no_more(worker: Synthesized) -> None:
-    table, index, manage = connections(worker)
+def test_default_may_find_and_change_a_row_and_answer_and_no_more(live_only: Synthesized) -> None:
+    assert live_only.rights(DEFAULT) == of_default(live_only)
+
+
+def test_with_a_history_default_may_keep_what_is_said_and_tell_other_devices_and_no_more(plain: Synthesized) -> None:
+    table, _, _ = connections(plain)
+    _, _, keep = history(plain)
+    assert plain.rights(DEFAULT) == of_default(plain) | keep | {("dynamodb:Query", table)}
+
+
+def test_the_sweeper_may_find_what_runs_say_that_it_stalled_and_tell_devices_and_no_more(plain: Synthesized) -> None:
+    table, _, manage = connections(plain)
+    kept, running, _ = history(plain)
+    allowed = {("dynamodb:Query", running), ("dynamodb:Query", table), ("dynamodb:DeleteItem", table)}
+    allowed |= {(f"dynamodb:{action}", kept) for action in ("GetItem", "PutItem", "UpdateItem")}
+    assert plain.rights(SWEEP) == allowed | manage | own_log(plain, SWEEP)
+
+
+def of_broadcast(template: Synthesized) -> set[tuple[str, str]]:
+    table, index, manage = connections(template)
     allowed = {
         ("dynamodb:Query", table),
         ("dynamodb:Query", index),
@@ -75,15 +104,27 @@ def test_who_may_broadcast_may_look_up_post_and_clean_up_and_no_more(worker: Syn
         ("dynamodb:DeleteItem", table),
     }
     role_of_the_cdk = {("arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole", "managed")}
-    assert worker.rights("index.handler") == allowed | manage | role_of_the_cdk
+    return allowed | manage | role_of_the_cdk
+
+
+def test_who_may_broadcast_may_look_up_post_and_clean_up_and_no_more(live_only: Synthesized) -> None:
+    assert live_only.rights("index.handler") == of_broadcast(live_only)
+
+
+def test_with_a_history_who_may_broadcast_may_keep_what_is_said_and_no_more(worker: Synthesized) -> None:
+    _, _, keep = history(worker)
+    assert worker.rights("index.handler") == of_broadcast(worker) | keep
 
 
 def test_only_api_gateway_may_call_the_handlers_and_only_for_their_route(plain: Synthesized) -> None:
     api, _ = plain.only("AWS::ApiGatewayV2::Api")
+    rule, _ = plain.only("AWS::Events::Rule")
     permissions = plain.of_type("AWS::Lambda::Permission").values()
-    assert {each["Principal"] for each in permissions} == {"apigateway.amazonaws.com"}
-    assert {text(each["SourceArn"]) for each in permissions} == {
-        f"{EXECUTE_API}${{{api}}}/*{route}" for route in ("$connect", "$disconnect", "$default")
+    callers = {(each["Principal"], text(each["SourceArn"])) for each in permissions}
+    routes = ("$connect", "$disconnect", "$default")
+    assert callers == {
+        *(("apigateway.amazonaws.com", f"{EXECUTE_API}${{{api}}}/*{route}") for route in routes),
+        ("events.amazonaws.com", f"${{{rule}.Arn}}"),
     }
 
 
@@ -104,35 +145,41 @@ def test_a_handler_has_30_seconds_256_mb_arm64_and_a_pinned_python(plain: Synthe
     assert function | expected == function
 
 
-def test_connect_and_default_verify_tokens_and_disconnect_need_not(plain: Synthesized) -> None:
-    table, _ = plain.only("AWS::DynamoDB::Table")
+def test_each_handler_knows_what_it_needs_and_only_who_verifies_tokens_knows_by_what(plain: Synthesized) -> None:
+    table, _ = plain.named(TABLE, "Connections")
+    history_table, _ = plain.named(TABLE, "History")
     pool, _ = plain.only("AWS::Cognito::UserPool")
     client, _ = plain.only("AWS::Cognito::UserPoolClient")
     where = {"CONNECTIONS_TABLE_NAME": f"${{{table}}}"}
     tokens = {"COGNITO_USER_POOL_ID": f"${{{pool}}}", "COGNITO_CLIENT_ID": f"${{{client}}}"}
+    kept = {"HISTORY_TABLE_NAME": f"${{{history_table}}}"}
     endpoint = {"WEBSOCKET_API_ENDPOINT": f"https://{host(plain)}/prod"}
     assert environment(plain, CONNECT) == where | tokens
     assert environment(plain, DISCONNECT) == where
-    assert environment(plain, DEFAULT) == where | endpoint | tokens
+    assert environment(plain, DEFAULT) == where | kept | endpoint | tokens
+    assert environment(plain, SWEEP) == where | kept | endpoint
 
 
 def test_a_worker_gets_what_tellwire_looks_for_beside_what_it_has(worker: Synthesized) -> None:
-    table, _ = worker.only("AWS::DynamoDB::Table")
+    table, _ = worker.named(TABLE, "Connections")
+    history_table, _ = worker.named(TABLE, "History")
     assert environment(worker, "index.handler") == {
         "BUCKET": "parts",
         "CONNECTIONS_TABLE_NAME": f"${{{table}}}",
+        "HISTORY_TABLE_NAME": f"${{{history_table}}}",
         "WEBSOCKET_API_ENDPOINT": f"https://{host(worker)}/prod",
     }
 
 
 @HANDLERS
 def test_a_secret_reaches_only_who_verifies_with_it(worker: Synthesized, handler: str) -> None:
-    assert environment(worker, handler).get("TELLWIRE_JWT_SECRET") == (None if handler == DISCONNECT else SECRET)
+    secret = SECRET if handler in (CONNECT, DEFAULT) else None
+    assert environment(worker, handler).get("TELLWIRE_JWT_SECRET") == secret
 
 
 def test_messages_of_your_own_have_a_handler_of_your_own(custom: Synthesized) -> None:
     handlers = {each["Handler"] for each in custom.of_type("AWS::Lambda::Function").values()}
-    assert handlers == {CONNECT, DISCONNECT, "app.default"}
+    assert handlers == {CONNECT, DISCONNECT, "app.default", SWEEP}
     codes = {each: custom.function(each)["Code"]["S3Key"] for each in handlers}
     assert codes["app.default"] != codes[CONNECT] == codes[DISCONNECT]
     variables = environment(custom, "app.default")
@@ -156,11 +203,11 @@ def test_a_layer_that_is_there_is_not_made_again(worker: Synthesized) -> None:
     assert worker.function(CONNECT)["Layers"] == [{"Ref": layer}]
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
+# --- the tables -------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_what_the_handlers_read_and_write(plain: Synthesized) -> None:
-    _, table = plain.only("AWS::DynamoDB::Table")
+    _, table = plain.named(TABLE, "Connections")
     assert table == {
         "AttributeDefinitions": [
             {"AttributeName": "userId", "AttributeType": "S"},
@@ -184,13 +231,67 @@ def test_the_table_is_what_the_handlers_read_and_write(plain: Synthesized) -> No
 
 
 @pytest.mark.parametrize(("name", "policy", "recovery"), [("Plain", "Delete", False), ("Custom", "Retain", True)])
-def test_the_table_goes_with_its_sockets_unless_it_is_kept(
+def test_the_tables_go_with_the_sockets_unless_they_are_kept(
     stacks: dict[str, Synthesized], name: str, policy: str, recovery: bool
 ) -> None:
-    logical_id, table = stacks[name].only("AWS::DynamoDB::Table")
-    resource = stacks[name].template["Resources"][logical_id]
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (policy, policy)
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": recovery}
+    # A history from an hour ago would give out places again that clients have seen.
+    for table, recovers in (("Connections", recovery), ("History", False)):
+        logical_id, properties = stacks[name].named(TABLE, table)
+        resource = stacks[name].template["Resources"][logical_id]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (policy, policy)
+        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": recovers}
+
+
+def test_the_history_is_the_table_that_tests_run_with(plain: Synthesized) -> None:
+    _, table = plain.named(TABLE, "History")
+    attributes = table.pop("AttributeDefinitions")
+    expected = dict(HISTORY_TABLE)
+    assert sorted(attributes, key=str) == sorted(expected.pop("AttributeDefinitions"), key=str)
+    assert table == {
+        **expected,
+        "TimeToLiveSpecification": {"AttributeName": "expiresAt", "Enabled": True},
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": False},
+    }
+
+
+def test_without_a_history_nothing_of_it_is_there(live_only: Synthesized) -> None:
+    live_only.named(TABLE, "Connections")
+    live_only.only(TABLE)
+    assert not live_only.of_type("AWS::Events::Rule")
+    handlers = {each["Handler"] for each in live_only.of_type("AWS::Lambda::Function").values()}
+    assert handlers == {CONNECT, DISCONNECT, DEFAULT, "index.handler"}
+    for alarm in live_only.of_type("AWS::CloudWatch::Alarm"):
+        assert "Sweep" not in alarm
+        assert "History" not in alarm
+    assert "HISTORY_TABLE_NAME" not in live_only.path.read_text()
+
+
+def test_a_stack_that_gets_a_history_keeps_all_it_has(worker: Synthesized, live_only: Synthesized) -> None:
+    # What may change is what changes in place: variables, rights, and what alarms are of.
+    in_place = {"Environment", "Policies", "PolicyDocument", "AlarmDescription"}
+    # It has the name of the stack, which two stacks cannot share.
+    in_place.add("Name")
+    after = worker.template["Resources"]
+    for logical_id, before in live_only.template["Resources"].items():
+        assert after[logical_id]["Type"] == before["Type"]
+        for name in before.get("Properties", {}).keys() - in_place:
+            assert after[logical_id]["Properties"][name] == before["Properties"][name], (logical_id, name)
+
+
+# --- the sweeper ------------------------------------------------------------------------------------------------------
+
+
+def test_the_sweeper_runs_once_a_minute_and_a_run_that_failed_is_not_repeated(plain: Synthesized) -> None:
+    _, rule = plain.only("AWS::Events::Rule")
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", "ENABLED")
+    [target] = rule["Targets"]
+    [sweeper] = [name for name, each in plain.of_type("AWS::Lambda::Function").items() if each["Handler"] == SWEEP]
+    assert text(target["Arn"]) == f"${{{sweeper}.Arn}}"
+    _, asynchronous = plain.only("AWS::Lambda::EventInvokeConfig")
+    assert text(asynchronous["FunctionName"]) == f"${{{sweeper}}}"
+    assert (asynchronous["MaximumRetryAttempts"], asynchronous["MaximumEventAgeInSeconds"]) == (0, 60)
+    # So two runs are never at work at once: not that it would matter.
+    assert plain.function(SWEEP)["Timeout"] < 60
 
 
 # --- the API ----------------------------------------------------------------------------------------------------------
@@ -250,7 +351,7 @@ def test_a_line_of_the_access_log_is_json_whatever_is_missing(plain: Synthesized
 @pytest.mark.parametrize(("name", "days"), [("Plain", 30), ("Custom", 7)])
 def test_every_log_ends(stacks: dict[str, Synthesized], name: str, days: int) -> None:
     groups = stacks[name].of_type("AWS::Logs::LogGroup")
-    assert len(groups) == 4
+    assert len(groups) == 5
     assert {group["RetentionInDays"] for group in groups.values()} == {days}
 
 
@@ -275,10 +376,16 @@ def test_there_is_an_alarm_for_everything_that_fails(plain: Synthesized) -> None
         metrics = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", []) if "MetricStat" in each] or [alarm]
         for metric in metrics:
             dimensions = {each["Name"]: text(each["Value"]) for each in metric["Dimensions"]}
-            about = dimensions.get("FunctionName") or dimensions.get("Operation") or dimensions.get("Stage")
+            about = dimensions.get("FunctionName") or dimensions.get("Stage")
+            about = about or f"{dimensions['Operation']} {dimensions['TableName']}"
             watched.add(f"{metric['Namespace']} {metric['MetricName']} {about}")
     functions = [f"${{{name}}}" for name in plain.of_type("AWS::Lambda::Function")]
-    operations = ["PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"]
+    assert len(functions) == 4
+    connections_table, history_table = (plain.named(TABLE, name)[0] for name in ("Connections", "History"))
+    operations = [
+        *(f"{name} ${{{connections_table}}}" for name in ("PutItem", "UpdateItem", "DeleteItem", "Query", "Scan")),
+        *(f"{name} ${{{history_table}}}" for name in ("GetItem", "PutItem", "UpdateItem", "Query")),
+    ]
     assert watched == {
         *(f"AWS/Lambda {metric} {name}" for metric in ("Errors", "Throttles") for name in functions),
         *(f"AWS/ApiGateway {metric} prod" for metric in ("ExecutionError", "IntegrationError", "ConnectCount")),
@@ -289,7 +396,7 @@ def test_there_is_an_alarm_for_everything_that_fails(plain: Synthesized) -> None
 def test_a_topic_hears_of_every_alarm(custom: Synthesized) -> None:
     topic, _ = custom.only("AWS::SNS::Topic")
     alarms = custom.of_type("AWS::CloudWatch::Alarm")
-    assert len(alarms) == 10
+    assert len(alarms) == 14
     assert all(alarm["AlarmActions"] == [{"Ref": topic}] for alarm in alarms.values())
 
 
@@ -302,18 +409,22 @@ def test_cfn_lint_warns_of_nothing_but_of_what_the_cdk_writes_for_every_function
     command = [CFN_LINT, "--format", "json", *(str(stack.path) for stack in stacks.values())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     findings = [(each["Filename"], each["Rule"]["Id"], each["Location"]["Path"]) for each in json.loads(done.stdout)]
-    worker = stacks["Worker"].path
-    [function] = [name for name in stacks["Worker"].of_type("AWS::Lambda::Function") if name.startswith("CsvWorker")]
+    with_workers = [stacks[name] for name in ("Worker", "LiveOnly")]
     # A DependsOn that is not needed, of a function that is not ours.
-    assert [finding[:2] for finding in findings] == [(str(worker), "W3005")], findings
-    assert findings[0][2][:3] == ["Resources", function, "DependsOn"]
+    assert sorted(finding[:2] for finding in findings) == sorted((str(each.path), "W3005") for each in with_workers)
+    for file_name, _, path in findings:
+        assert path[0::2][:2] == ["Resources", "DependsOn"], file_name
+        assert path[1].startswith("CsvWorker")
 
 
-@pytest.mark.parametrize(("name", "stage"), [("Plain", "prod"), ("Custom", "dev"), ("Worker", "prod")])
+@pytest.mark.parametrize(
+    ("name", "stage"), [("Plain", "prod"), ("Custom", "dev"), ("Worker", "prod"), ("LiveOnly", "prod")]
+)
 def test_tellwire_local_reads_it(stacks: dict[str, Synthesized], name: str, stage: str, tmp_path: Any) -> None:
     project = read_project(stacks[name].path, workspace=tmp_path)
     assert project.api.stage == stage
     assert [route.key for route in project.api.routes] == ["$connect", "$disconnect", "$default"]
-    assert list(project.ttl_attributes.values()) == ["expiresAt"]
-    table, _ = stacks[name].only("AWS::DynamoDB::Table")
+    assert set(project.ttl_attributes.values()) == {"expiresAt"}
+    table, _ = stacks[name].named(TABLE, "Connections")
+    assert len(project.tables) == (1 if name == "LiveOnly" else 2)
     assert {each.environment["CONNECTIONS_TABLE_NAME"] for each in project.functions.values()} == {table}
