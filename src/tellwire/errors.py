@@ -258,6 +258,16 @@ class UploadUnknown(TellwireError):
         super().__init__(f"upload: got {shown(upload_id)}; allowed: one that was heard of in the last 24 hours")
 
 
+class RowErrorsUnknown(TellwireError):
+    """There is no list of rows that an upload left out: it left out none, or too long ago."""
+
+    code = "ROW_ERRORS_UNKNOWN"
+    http_status = 404
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"upload: got {shown(upload_id)}; allowed: one that left out rows in the last 24 hours")
+
+
 class UploadOver(TellwireError):
     """An upload that has ended cannot be cancelled."""
 

@@ -56,12 +56,26 @@ export interface NotificationMessage extends Placed {
   readonly type: "notification";
 }
 
+/** Why rows were left out: how many, and the first of them. */
+export interface RowErrorCauseData {
+  readonly code: string;
+  readonly count: number;
+  readonly message: string;
+  readonly rows: readonly number[];
+}
+
+/** How many rows were left out, and why: the most frequent causes first. Rare ones may count in `total` alone. */
+export interface RowErrorsData {
+  readonly causes: readonly RowErrorCauseData[];
+  readonly total: number;
+}
+
 /**
  * How far an upload is. `progress` is 0–100; rows are counted from 1.
  *
  * What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
  * `started_at` (RFC 3339), which tells one run of it from another; and `lease_seconds`, how long it may be silent
- * before it counts as stalled.
+ * before it counts as stalled. `row_errors` are the rows that were left out, by cause.
  */
 export interface UploadProgressData {
   readonly currentRow?: number | null;
@@ -69,6 +83,7 @@ export interface UploadProgressData {
   readonly leaseSeconds?: number | null;
   readonly message: string;
   readonly progress: number;
+  readonly rowErrors?: RowErrorsData | null;
   readonly startedAt?: string | null;
   readonly status?: "cancelled" | "complete" | "failed" | "running" | "stalled" | null;
   readonly totalRows?: number | null;

@@ -26,10 +26,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from tellwire.errors import TellwireError
+from tellwire.gateway.admission import Origins
 from tellwire.gateway.openapi import openapi_document
+from tellwire.gateway.row_errors import RowErrorsApi
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
 from tellwire.messages import CustomMessage, KnownMessage, MessageDecoder, encode_message
 from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback
+from tellwire.ports import Authenticator, RowErrorStore
+from tellwire.row_errors import RowErrorChunk
 from tellwire.streams import Streams
 
 logger = logging.getLogger("tellwire.gateway")
@@ -86,6 +90,9 @@ class HttpApi:
         stats: Callable[[], Stats],
         is_ready: Callable[[], bool],
         *,
+        row_errors: RowErrorStore,
+        authenticator: Authenticator,
+        origins: Origins,
         api_key: str | None,
         is_open: bool = False,
     ) -> None:
@@ -95,6 +102,14 @@ class HttpApi:
         # Compared as digests: equal length whatever was sent, so the time tells nothing.
         self._key_digest = None if api_key is None else sha256(api_key.encode()).digest()
         self._is_open = is_open
+        self._row_errors = RowErrorsApi(
+            row_errors,
+            authenticator,
+            origins,
+            self._refusal,
+            lambda request: _body(request, MAX_PUBLISH_BYTES),
+            _tell_error,
+        )
 
     def application(self, routes: Sequence[BaseRoute] = ()) -> Starlette:
         """Return the ASGI application. `routes` are another program's; they may take any path that is not the API's."""
@@ -102,6 +117,7 @@ class HttpApi:
             routes=[
                 Route("/v1/publish", self._guarded(self.publish), methods=["POST"]),
                 Route("/v1/publish/batch", self._guarded(self.publish_batch), methods=["POST"]),
+                *self._row_errors.routes,
                 Route("/v1/users/{user_id:path}/connections", self._guarded(self.connections), methods=["GET"]),
                 Route("/v1/connections/{connection_id}", self._guarded(self.disconnect), methods=["DELETE"]),
                 Route("/v1/stats", self._guarded(self.stats), methods=["GET"]),
@@ -215,7 +231,7 @@ def _answer(outcome: Delivery | Exception) -> bytes:
 
 def describe() -> dict[str, Any]:
     """Return the OpenAPI document of these endpoints."""
-    return openapi_document((PublishRequest, Delivery, Problem, Connections, Stats))
+    return openapi_document((PublishRequest, Delivery, Problem, Connections, Stats, RowErrorChunk))
 
 
 def _development_refusal(request: Request) -> Response | None:

@@ -18,12 +18,12 @@ from tellwire.gateway.frames import text_frames
 from tellwire.gateway.http_api import HttpApi, Stats
 from tellwire.gateway.leases import Leases
 from tellwire.gateway.outbox import OutboxBounds
+from tellwire.gateway.row_errors import RowErrorStreams
 from tellwire.gateway.server import Server
 from tellwire.gateway.sessions import Sessions
 from tellwire.gateway.socket import SocketLimits, Sockets
 from tellwire.history import make_history
 from tellwire.ports import Authenticator, Clock, SystemClock
-from tellwire.streams import Streams
 
 
 class Node:
@@ -54,14 +54,18 @@ class Node:
         self.hub = Hub(self._clock, text_frames)
         self._history = make_history(settings, self._clock)
         self._leases = Leases(self._clock)
-        self.carrier = Streams(self._history, self.hub, self._clock, self._leases.note)
+        self.carrier = RowErrorStreams(
+            self._history, self.hub, self._clock, self._leases.note, row_errors=self._history.row_errors
+        )
+        self._authenticator = authenticator or make_authenticator(settings, self._clock)
+        self._origins = Origins(settings.allowed_origins)
         self.broadcaster = Broadcaster(self.carrier)
         sessions = Sessions(
             self.hub,
             self.carrier,
-            authenticator or make_authenticator(settings, self._clock),
+            self._authenticator,
             self._clock,
-            origins=Origins(settings.allowed_origins),
+            origins=self._origins,
             limiter=HandshakeLimiter(settings.handshakes_per_second, settings.handshake_burst),
             trusted_proxies=parse_networks(settings.trusted_proxies),
         )
@@ -131,6 +135,9 @@ class Node:
             self.carrier,
             lambda: Stats(len(self.hub), self.sockets.slow_closed),
             lambda: not self._server.is_stopping,
+            row_errors=self._history.row_errors,
+            authenticator=self._authenticator,
+            origins=self._origins,
             api_key=self.settings.api_key,
             is_open=self.settings.dev and self.settings.api_key is None,
         )

@@ -8,6 +8,7 @@ import msgspec
 from tellwire._version import __version__
 from tellwire.messages import CustomMessage, ErrorMessage, NotificationMessage, UploadProgressMessage
 
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _REF = "#/components/schemas/{name}"
 _MESSAGES = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
 
@@ -25,13 +26,16 @@ def openapi_document(types: Iterable[type]) -> dict[str, Any]:
         "paths": _paths(),
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer"},
+                "userToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            },
         },
     }
 
 
 def _paths() -> dict[str, Any]:
-    ndjson = {"application/x-ndjson": {"schema": {"type": "string"}}}
+    ndjson = {"application/x-ndjson": _TEXT}
     return {
         "/v1/publish": {
             "post": _guarded("publish", "Publish a message")
@@ -42,6 +46,20 @@ def _paths() -> dict[str, Any]:
             "post": _guarded("publishBatch", "Publish many: one PublishRequest a line, one Delivery or Problem a line")
             | _takes(ndjson)
             | _answers("One answer a line, in the order asked", ndjson, 413)
+        },
+        "/v1/uploads/row-errors": {
+            "post": _guarded("addRowErrors", "Hand in a part of the list of rows that an upload left out")
+            | _takes(_json("RowErrorChunk"))
+            | {"responses": {"204": {"description": "Kept, once"}} | _problems(400, 401, 403, 413)}
+        },
+        "/v1/uploads/{uploadId}/row-errors": {
+            "get": {
+                "operationId": "rowErrors",
+                "summary": "Download the list: CSV, or NDJSON if that is accepted. With the API key, ?user= says whose",
+                "security": [{"userToken": []}, {"apiKey": []}],
+            }
+            | _with_path_parameter("uploadId")
+            | _answers("X-Total-Count is how many there were", {"text/csv": _TEXT, "application/x-ndjson": _TEXT}, 404)
         },
         "/v1/users/{userId}/connections": {
             "get": _guarded("listConnections", "List a user's live connections")

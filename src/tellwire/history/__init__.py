@@ -5,19 +5,26 @@ no stream in memory, and decides by the same functions.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tellwire.history.memory import MemoryHistory
-from tellwire.ports import Clock, History
+from tellwire.ports import Clock, History, RowErrorStore
 
 if TYPE_CHECKING:
     # A function on AWS needs none of a gateway's settings.
     from tellwire.config import Settings
 
-__all__ = ["MemoryHistory", "make_history"]
+__all__ = ["KeepsRowErrors", "MemoryHistory", "make_history"]
 
 
-def make_history(settings: "Settings", clock: Clock) -> History:
+class KeepsRowErrors(History, Protocol):
+    """A gateway's history, which also keeps the lists of rows that jobs left out."""
+
+    @property
+    def row_errors(self) -> RowErrorStore: ...
+
+
+def make_history(settings: "Settings", clock: Clock) -> KeepsRowErrors:
     """Return the history that the settings of a gateway ask for.
 
     Raises:

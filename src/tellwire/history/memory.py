@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
+from tellwire.history.row_errors import MemoryRowErrors
 from tellwire.limits import HISTORY_CACHED_USERS
 from tellwire.ports import Clock, SystemClock
 from tellwire.stream import Entry, Replay, Said, Stream
@@ -23,6 +24,8 @@ class MemoryHistory:
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._epoch = new_epoch()
         self._made = 0
+        self._highest_version = 0
+        self.row_errors = MemoryRowErrors(self._clock)
 
     def open(self) -> None:
         """Begin; there is nothing to do."""
@@ -56,9 +59,11 @@ class MemoryHistory:
         stream = self._streams.get(user_id)
         if stream is None:
             self._made += 1
-            stream = self._streams[user_id] = Stream(f"{self._epoch}{self._made:06x}")
+            # Versions go on from before: a client that is connected learns of the new epoch only with the next message.
+            stream = self._streams[user_id] = Stream(f"{self._epoch}{self._made:06x}", version=self._highest_version)
             if len(self._streams) > self._max_users:
-                self._streams.popitem(last=False)
+                _, forgotten = self._streams.popitem(last=False)
+                self._highest_version = max(self._highest_version, forgotten.version)
         else:
             self._streams.move_to_end(user_id)
         return stream

@@ -13,14 +13,15 @@ import itertools
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from tellwire.errors import ConfigError, HistoryUnavailable
+from tellwire.history import row_errors
+from tellwire.history.database import transaction
 from tellwire.history.memory import new_epoch
 from tellwire.limits import (
     HISTORY_CACHED_USERS,
@@ -52,8 +53,7 @@ CREATE TABLE states (
     said_at REAL NOT NULL, is_final BOOLEAN NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
 ) WITHOUT ROWID;
 """
-_MIGRATIONS: Final = {
-    1: """
+_LOG_IN_ORDER: Final = """
 ALTER TABLE log RENAME TO log_1;
 CREATE TABLE log (
     user_id TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, said_at REAL NOT NULL,
@@ -63,8 +63,8 @@ INSERT INTO log SELECT user_id, number, id, at, said_at, payload FROM log_1 ORDE
 DROP TABLE log_1;
 CREATE INDEX log_by_user ON log (user_id, number);
 DROP INDEX states_by_age;
-""",
-}
+"""
+_MIGRATIONS: Final = {1: (_LOG_IN_ORDER, row_errors.SCHEMA)}
 """What makes a file of one version one of the next."""
 
 _PRUNE_SECONDS: Final = 300.0
@@ -102,6 +102,7 @@ class SqliteHistory:
         self._committing: asyncio.Task[None] | None = None
         self._pruned_at = 0.0
         self._active: set[str] = set()  # the users to whom something was said since
+        self.row_errors = row_errors.SqliteRowErrors(self._run, lambda: self._database, self._clock)
 
     def open(self) -> None:
         """Open the file, or make it.
@@ -287,6 +288,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> str:
     (owner,) = database.execute("PRAGMA application_id").fetchone()
     if version == 0 and owner == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         _execute_all(database, _SCHEMA)
+        _execute_all(database, row_errors.SCHEMA)
         database.execute("INSERT INTO store VALUES (?)", (new_epoch(),))
         database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
     elif owner != _APPLICATION_ID:
@@ -295,7 +297,8 @@ def _prepare(database: sqlite3.Connection, path: Path) -> str:
         raise ConfigError(f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION} and before")
     else:
         for before in range(version, SCHEMA_VERSION):
-            _execute_all(database, _MIGRATIONS[before])
+            for statements in _MIGRATIONS[before]:
+                _execute_all(database, statements)
     database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     database.execute("COMMIT")
     return str(database.execute("SELECT epoch FROM store").fetchone()[0])
@@ -340,14 +343,14 @@ def _commit(database: sqlite3.Connection, batch: Sequence[_Write]) -> None:
         for user_id, e in batch
         if e.key is not None
     }
-    with _transaction(database):
+    with transaction(database):
         database.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", log)
         database.executemany("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?)", states.values())
 
 
 def _prune(database: sqlite3.Connection, active: Iterable[str], oldest: float) -> None:
     """Remove what is too old, and what is too much of the users to whom something was said."""
-    with _transaction(database):
+    with transaction(database):
         # From the oldest on, as far as it goes: the rest of the log is not looked at.
         found = database.execute("SELECT rowid FROM log WHERE at >= ? ORDER BY rowid LIMIT 1", (oldest,)).fetchone()
         first_kept = found[0] if found else 2**62
@@ -363,6 +366,7 @@ def _prune(database: sqlite3.Connection, active: Iterable[str], oldest: float) -
             (oldest,),
         )
         database.execute("DELETE FROM states WHERE at < ?", (oldest,))
+        row_errors.prune(database, oldest)
         database.executemany(
             "DELETE FROM log WHERE user_id = ?1 AND number <= (SELECT max(number) - ?2 FROM log WHERE user_id = ?1)",
             [(user_id, HISTORY_MAX_MESSAGES) for user_id in active],
@@ -372,14 +376,3 @@ def _prune(database: sqlite3.Connection, active: Iterable[str], oldest: float) -
             "(SELECT number FROM states WHERE user_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
             [(user_id, HISTORY_MAX_STATES, SEEN) for user_id in active],
         )
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise

@@ -1,0 +1,99 @@
+"""The list of rows that an upload left out: handed in by its worker, downloaded by its user."""
+
+import asyncio
+import csv
+import io
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tellwire import track_upload
+from tests.conftest import API_KEY, Gateway, StartGateway
+from tests.integration.gateway.test_http_api import call
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read(), {k.lower(): v for k, v in answer.headers.items()}
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), {k.lower(): v for k, v in error.headers.items()}
+
+
+async def download(
+    gateway: Gateway, path: str, user: str = "user-1", method: str = "GET", **headers: str
+) -> tuple[int, bytes, dict[str, str]]:
+    given = {"Authorization": f"Bearer {gateway.token(user)}"} | headers
+    return await asyncio.to_thread(ask, f"{gateway.url}/v1/uploads/{path}", method, **given)
+
+
+@pytest.mark.usefixtures("producer")
+async def test_a_user_downloads_what_a_job_left_out(gateway: Gateway) -> None:
+    async with track_upload("user-1", "moc/1", "Teile ä.csv", 3000) as upload:
+        async for row in upload.count(range(3000)):
+            if row % 2:
+                upload.row_error(row, "BAD", '=cmd|" /C calc"!A0' if row == 1 else "It is bad")
+    status, body, headers = await download(gateway, "moc%2F1/row-errors")
+    assert (status, headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert headers["content-disposition"] == 'attachment; filename="Teile _.csv-left-out.csv"'
+    assert headers["x-total-count"] == "1500"
+    rows = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+    assert [int(row["row"]) for row in rows] == list(range(1, 3000, 2))
+    # No spreadsheet takes it for a formula.
+    assert rows[0]["message"] == '\'=cmd|" /C calc"!A0'
+    status, body, headers = await download(gateway, "moc%2F1/row-errors", Accept="application/x-ndjson")
+    assert [json.loads(line)["row"] for line in body.splitlines()] == list(range(1, 3000, 2))
+
+
+@pytest.mark.usefixtures("producer")
+async def test_nobody_else_gets_it(gateway: Gateway) -> None:
+    async with track_upload("user-1", "u1", "f.csv") as upload:
+        upload.row_error(1, "BAD", "It is bad")
+    status, body, _ = await download(gateway, "u1/row-errors", user="user-2")
+    assert (status, json.loads(body)["code"]) == (404, "ROW_ERRORS_UNKNOWN")
+    status, body, _ = await download(gateway, "u1/row-errors", Authorization="")
+    assert (status, json.loads(body)["code"]) == (401, "TOKEN_MISSING")
+    status, body, _ = await download(gateway, "u1/row-errors", Authorization="Bearer nonsense")
+    assert (status, json.loads(body)["code"]) == (401, "TOKEN_INVALID")
+    # Whose it is only those may say who have the key.
+    status, _, _ = await download(gateway, "u1/row-errors?user=user-1", user="user-2")
+    assert status == 401
+    status, body, _ = await download(gateway, "u1/row-errors?user=user-1", Authorization=f"Bearer {API_KEY}")
+    assert (status, body) == (200, b'row,code,message\r\n1,"BAD","It is bad"\r\n')
+
+
+async def test_pages_of_allowed_origins_may_ask(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(allowed_origins=("https://app.example",))
+    for origin, allowed in (("https://app.example", "https://app.example"), ("https://evil.example", None)):
+        _, _, headers = await download(gateway, "u1/row-errors", Origin=origin)
+        assert headers.get("access-control-allow-origin") == allowed
+        status, _, headers = await download(gateway, "u1/row-errors", method="OPTIONS", Origin=origin)
+        assert (status, headers.get("access-control-allow-origin")) == (204, allowed)
+    assert headers["access-control-allow-headers"] == "authorization, accept"
+
+
+CHUNK = {"user": "user-1", "uploadId": "u1", "fileName": "f", "startedAt": "2026-11-28T10:00:00.000Z", "first": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"first": -1}, "first: got -1; allowed: a whole number, 0 or more"),
+        ({"errors": [[1, "A"]]}, "errors"),
+        ({"user": 5}, "user"),
+        ({"more": 1}, "more"),
+    ],
+)
+async def test_a_wrong_part_is_refused_with_the_reason(gateway: Gateway, change: dict[str, Any], says: str) -> None:
+    status, answer, _ = await call(gateway, "POST", "/v1/uploads/row-errors", CHUNK | {"errors": []} | change)
+    assert (status, answer["code"]) == (400, "INVALID_MESSAGE")
+    assert says in answer["message"]
+
+
+async def test_only_who_has_the_key_hands_in(gateway: Gateway) -> None:
+    status, _, _ = await call(gateway, "POST", "/v1/uploads/row-errors", CHUNK | {"errors": []}, key=None)
+    assert status == 401
