@@ -18,6 +18,7 @@ from tellwire.apigateway.template.sam import translate
 from tellwire.apigateway.template.source import read_source
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
+from tests.dynamodb import HISTORY_TABLE
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "aws-parts-upload"
 SECRET = {"JwtSecret": "a-secret-for-tests-of-40-characters-long"}
@@ -25,10 +26,14 @@ COGNITO = {"CognitoUserPoolId": "eu-west-1_AbCdEfGhI", "CognitoClientId": "1h57k
 
 TABLE = "${ConnectionsTable.Arn}"
 INDEX = f"{TABLE}/index/byConnection"
+HISTORY = "${HistoryTable.Arn}"
 BUCKET = "${Uploads.Arn}"
 API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/prod"
 MANAGE = {("execute-api:ManageConnections", f"{API}/{method}/@connections/*") for method in ("POST", "DELETE")}
-TELL = {("dynamodb:Query", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE
+KEEP = {(f"dynamodb:{action}", HISTORY) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
+POST = {("dynamodb:Query", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE
+TELL = KEEP | POST
+SWEEP = {("dynamodb:Query", f"{HISTORY}/index/running")} | KEEP - {("dynamodb:Query", HISTORY)} | POST
 KEEP_FAILURES = {("sqs:SendMessage", "${FailedUploads.Arn}")}
 
 
@@ -160,6 +165,7 @@ def test_notes_are_about_what_is_not_emulated_and_nothing_else(tmp_path: Path) -
     assert others == [
         "AWS::S3::Bucket Uploads: not emulated locally",
         "AWS::SQS::Queue FailedUploads: not emulated locally",
+        "AWS::Events::Rule SweepFunctionEveryMinute: not emulated locally",
     ]
 
 
@@ -167,7 +173,7 @@ def test_notes_are_about_what_is_not_emulated_and_nothing_else(tmp_path: Path) -
 
 
 def test_handlers_are_tellwire_s_own_with_30_seconds_and_256_mb(deployed: Deployed) -> None:
-    for name in ("connect", "disconnect", "default"):
+    for name in ("connect", "disconnect", "default", "sweep"):
         function = deployed.properties(f"{name.capitalize()}Function")
         assert function["Handler"] == f"tellwire.aws.handlers.{name}"
         assert (function["Timeout"], function["MemorySize"]) == (30, 256)
@@ -177,7 +183,7 @@ def test_handlers_are_tellwire_s_own_with_30_seconds_and_256_mb(deployed: Deploy
 def test_every_function_has_the_layer_of_tellwire_and_workers_another(deployed: Deployed) -> None:
     layers = {name: properties["Layers"] for name, properties in deployed.of_type("AWS::Lambda::Function").items()}
     named = {name: [re.sub(r"[0-9a-f]{10}$", "", layer["Ref"]) for layer in found] for name, found in layers.items()}
-    handlers = {f"{name}Function": ["TellwireLayer"] for name in ("Connect", "Disconnect", "Default")}
+    handlers = {f"{name}Function": ["TellwireLayer"] for name in ("Connect", "Disconnect", "Default", "Sweep")}
     workers = {f"{name}WorkerFunction": ["TellwireLayer", "WorkersLayer"] for name in ("Csv", "Image")}
     assert named == handlers | workers
 
@@ -192,15 +198,16 @@ def test_routes_go_by_the_type_of_a_message(tmp_path: Path) -> None:
     }
 
 
-def test_the_table_has_its_key_its_index_and_its_expiry(tmp_path: Path) -> None:
+def test_the_tables_have_their_keys_their_indexes_and_their_expiry(tmp_path: Path) -> None:
     project = read(tmp_path, **SECRET)
-    (table,) = project.tables
+    table, history = sorted(project.tables, key=lambda each: str(each["TableName"]))
+    assert history == {**HISTORY_TABLE, "TableName": "HistoryTable"}
     keys = [{"AttributeName": "userId", "KeyType": "HASH"}, {"AttributeName": "connectionId", "KeyType": "RANGE"}]
     assert table["KeySchema"] == keys
     (index,) = table["GlobalSecondaryIndexes"]
     assert (index["IndexName"], index["Projection"]) == ("byConnection", {"ProjectionType": "ALL"})
     assert index["KeySchema"] == [{"AttributeName": "connectionId", "KeyType": "HASH"}]
-    assert project.ttl_attributes == {"ConnectionsTable": "expiresAt"}
+    assert project.ttl_attributes == {"ConnectionsTable": "expiresAt", "HistoryTable": "expiresAt"}
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
@@ -211,10 +218,8 @@ def test_the_table_has_its_key_its_index_and_its_expiry(tmp_path: Path) -> None:
     [
         ("ConnectFunction", {("dynamodb:PutItem", TABLE)}),
         ("DisconnectFunction", {("dynamodb:Query", INDEX), ("dynamodb:DeleteItem", TABLE)}),
-        (
-            "DefaultFunction",
-            {("dynamodb:Query", INDEX), ("dynamodb:UpdateItem", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE,
-        ),
+        ("DefaultFunction", {("dynamodb:Query", INDEX), ("dynamodb:UpdateItem", TABLE)} | TELL),
+        ("SweepFunction", SWEEP),
         ("CsvWorkerFunction", files("parts") | TELL | KEEP_FAILURES),
         ("ImageWorkerFunction", files("thumbnails") | TELL | KEEP_FAILURES),
     ],
@@ -228,10 +233,11 @@ def test_each_function_may_do_what_it_does_and_no_more(
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
-def test_workers_find_the_connections_and_the_api(tmp_path: Path) -> None:
+def test_workers_find_the_tables_and_the_api(tmp_path: Path) -> None:
     environment = read(tmp_path, **SECRET).functions["CsvWorkerFunction"].environment
     assert environment == {
         "CONNECTIONS_TABLE_NAME": "ConnectionsTable",
+        "HISTORY_TABLE_NAME": "HistoryTable",
         "WEBSOCKET_API_ENDPOINT": "https://tellwire00.execute-api.us-east-1.amazonaws.com/prod",
     }
 
@@ -258,8 +264,25 @@ def test_s3_invokes_each_worker_for_its_files_and_for_no_results(deployed: Deplo
         assert invoked_by(result) == set()
 
 
+def test_who_keeps_what_is_said_knows_where_and_nobody_else_does(tmp_path: Path) -> None:
+    names = ("Connect", "Disconnect", "Default", "Sweep", "CsvWorker", "ImageWorker")
+    functions = [f"{name}Function" for name in names]
+    project = read_project(EXAMPLE, parameters=SECRET, workspace=tmp_path, functions=functions)
+    kept = [name for name in functions if "HISTORY_TABLE_NAME" in project.functions[name].environment]
+    assert kept == ["DefaultFunction", "SweepFunction", "CsvWorkerFunction", "ImageWorkerFunction"]
+    assert project.functions["SweepFunction"].environment == project.functions["CsvWorkerFunction"].environment
+
+
+def test_the_sweeper_runs_once_a_minute_and_a_run_that_failed_is_not_repeated(deployed: Deployed) -> None:
+    (rule,) = deployed.of_type("AWS::Events::Rule").values()
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    assert [text(target["Arn"]) for target in rule["Targets"]] == ["${SweepFunction.Arn}"]
+    asynchronous = deployed.properties("SweepFunctionEventInvokeConfig")
+    assert (asynchronous["MaximumRetryAttempts"], asynchronous["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
 def test_an_upload_whose_worker_keeps_failing_is_kept_in_a_queue(deployed: Deployed) -> None:
-    configurations = deployed.of_type("AWS::Lambda::EventInvokeConfig").values()
+    configurations = [deployed.properties(f"{name}WorkerFunctionEventInvokeConfig") for name in ("Csv", "Image")]
     destinations = [text(each["DestinationConfig"]["OnFailure"]["Destination"]) for each in configurations]
     assert destinations == ["${FailedUploads.Arn}"] * 2
 
@@ -304,5 +327,6 @@ def test_urls_and_names_are_outputs() -> None:
         "WebSocketUrl": f"wss://{host}",
         "ManagementEndpoint": f"https://{host}",
         "ConnectionsTableName": "${ConnectionsTable}",
+        "HistoryTableName": "${HistoryTable}",
         "UploadsBucket": "${Uploads}",
     }
