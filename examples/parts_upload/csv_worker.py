@@ -1,8 +1,8 @@
 """The guide's CSV worker: a parts list goes from a file into SQLite while its user watches.
 
 In: a CSV file of any size (`csv_rows` says which), a database file, whose upload it is. Out: the parts in the table
-`parts`, a `Report`, and on every device of the user: progress from 0 to 100, an `error` message that groups the rows
-left out, a notification.
+`parts`, a `Report`, and on every device of the user: progress from 0 to 100 with the rows left out so far, an
+`error` message that groups them, a notification. The gateway has the list of them all.
 
 Rules:
 - Ten rows or a million, memory stays the same: rows are read, checked and stored `batch_rows` at a time.
@@ -64,7 +64,7 @@ async def import_parts(
         with open_csv(path, file_name) as rows, replacing_parts(database, upload_id) as store:
             columns = read_header(rows, file_name)
             while batch := list(islice(rows, batch_rows)):
-                store(keep_parts(batch, columns, report))
+                store(keep_parts(batch, columns, report, upload.row_error))
                 upload.update(rows=report.total, bytes_read=rows.bytes_read)
                 await pause()
         upload.summary = report.summary
@@ -124,7 +124,9 @@ def _no_header(rows: CsvRows, file_name: str, why: str) -> UploadFailed:
     return UploadFailed("BAD_HEADER", why)
 
 
-def keep_parts(batch: Iterable[Row], columns: Columns, report: Report) -> list[Part]:
+def keep_parts(
+    batch: Iterable[Row], columns: Columns, report: Report, row_error: Callable[[int, str, str], object]
+) -> list[Part]:
     """Return the parts in these rows, and report the rows that have none."""
     parts = []
     for row_number, cells in batch:
@@ -133,6 +135,7 @@ def keep_parts(batch: Iterable[Row], columns: Columns, report: Report) -> list[P
                 parts.append(part)
             case cause:
                 report.leave_out(row_number, cause)
+                row_error(row_number, cause, REASONS[cause])
     report.kept += len(parts)
     return parts
 

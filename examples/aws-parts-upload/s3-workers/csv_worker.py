@@ -48,7 +48,7 @@ def import_parts(upload: Upload) -> str:
             writer = csv.writer(text)
             writer.writerow(Part._fields)
             while batch := list(islice(rows, BATCH_ROWS)):
-                writer.writerows(keep_parts(batch, columns, report))
+                writer.writerows(keep_parts(batch, columns, report, progress.row_error))
                 progress.update(rows=report.total, bytes_read=rows.bytes_read)
             text.flush()
             parts.seek(0)
