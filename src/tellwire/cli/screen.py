@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 _COLOURS = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
+_STATUS_COLOURS = {"failed": "red", "complete": "green", "stalled": "yellow", "cancelled": "bright_black"}
 
 
 class OutputLost(Exception):
@@ -87,6 +88,8 @@ class Screen:
         match kind, data:
             case "upload_progress", {"uploadId": str(upload_id), "progress": int() | float()}:
                 self._bar(upload_id, data)
+            case "seen", _:
+                pass  # there is no list here to mark as read
             case "notification", {"title": str(title), "message": str(words)}:
                 self._line(title, words, _COLOURS.get(str(data.get("severity")), "white"))
             case "error", {"code": str(code), "message": str(words)}:
@@ -113,7 +116,7 @@ class Screen:
     def _bar(self, upload_id: str, data: dict[str, Any]) -> None:
         if upload_id not in self._bars:
             self._bars[upload_id] = self._progress.add_task("", total=100, file_name="")
-        colour = {"failed": "red", "complete": "green"}.get(str(data.get("status")))
+        colour = _STATUS_COLOURS.get(str(data.get("status")))
         words = _escaped(str(data.get("message", "")))
         self._progress.update(
             self._bars[upload_id],
