@@ -1,19 +1,22 @@
 """The application of template.yaml on this machine: `make demo-aws [ONCE=1] [FILE=mine.csv]`.
 
 A phone and a laptop connect through `$connect`; a parts list goes to S3; the CSV worker is invoked with S3's event, and
-what it sends travels by the table of connections and `@connections` to both. Shown is what they received.
+what it sends travels by the table of connections and `@connections` to both. Shown is what they received. Then a tablet
+connects, too late for all of that, and is told it from the table of what was said.
 
-`--once` ends by itself: exit code 0 if both devices saw everything, 1 if not. Otherwise everything stays until Ctrl-C.
-Wrong usage is 2.
+`--once` ends by itself: exit code 0 if all devices were told everything, 1 if not. Otherwise everything stays until
+Ctrl-C. Wrong usage is 2.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import shlex
 import shutil
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -26,15 +29,16 @@ from local_stack import CREDENTIALS, CSV_WORKER, LocalStack, running_stack
 from websockets.exceptions import InvalidHandshake
 
 from examples.parts_upload.demo import summary_of
-from examples.parts_upload.devices import Device, connected
+from examples.parts_upload.devices import Device, Message, connected
 from examples.parts_upload.make_samples import make_samples
-from examples.parts_upload.screen import Screen, make_screen
+from examples.parts_upload.screen import Screen, line_of, make_screen
 from examples.parts_upload.tell import shown_name
 from tellwire import TellwireError, create_message
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.auth import mint_token
 from tellwire.broadcast import Broadcaster
 from tellwire.cli.common import development_secret
+from tellwire.client import Client
 
 USER: Final = "demo-user"
 UPLOAD: Final = "moc-123"
@@ -68,7 +72,9 @@ async def demo(parts_list: Path, file_name: str, *, once: bool, screen: Screen) 
             for line in _places(stack):
                 screen.say(line)
             problems = [*await upload(stack, parts_list, file_name, screen), *await missed(stack, devices)]
-        for line in (*map(summary_of, devices), *problems):
+        print(*map(summary_of, devices), sep="\n")
+        problems += await told_later(stack, token, devices[0])
+        for line in problems:
             print(line)
         if not problems:
             await show_connection(stack)
@@ -115,11 +121,38 @@ async def missed(stack: LocalStack, devices: Sequence[Device]) -> list[str]:
     return problems
 
 
+async def told_later(stack: LocalStack, token: str, other: Device) -> list[str]:
+    """Connect a device that was away, print what it is told, and return what is wrong with it.
+
+    Nobody sends anything now: `$default` reads it from the table. It must be what the other device heard live.
+    """
+    tablet = Device("tablet")
+    live = what_is_kept(other.messages)
+    if not all(live):
+        return ["nothing of it was kept for devices that are away"]
+    print("A tablet that was away connects, and is told:")
+    async with Client(stack.api.websocket_url, lambda _: token, start_from="oldest") as client:
+        try:
+            async with asyncio.timeout(_LAST_MESSAGE_SECONDS):
+                while what_is_kept(tablet.messages) != live:
+                    message = json.loads((await anext(client)).payload)
+                    tablet.receive(message, time.time())
+                    for line in line_of(message).splitlines():
+                        print(f"{tablet.name:<7} {line}")
+        except TimeoutError:
+            return [f"tablet: was told {what_is_kept(tablet.messages)}, and not {live}"]
+    return []
+
+
+def what_is_kept(messages: Sequence[Message]) -> tuple[list[str], dict[str, int]]:
+    """Return the cursors of the messages of the log, and the newest version of each state."""
+    cursors = [message["cursor"] for message in messages if "cursor" in message]
+    return cursors, {message["key"]: message["version"] for message in messages if "key" in message}
+
+
 async def show_connection(stack: LocalStack) -> None:
     """Ask API Gateway for the first connection, by the AWS CLI, if it is there."""
-    carrier = stack.carrier()
-    connections = await carrier.connections(USER)
-    await carrier.close()
+    connections = await stack.carrier().connections(USER)
     if not connections:
         return
     aws = shutil.which("aws", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")

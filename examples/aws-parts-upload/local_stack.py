@@ -1,6 +1,6 @@
-"""The template of this example on this machine: API and functions in a local API Gateway, table and bucket in moto.
+"""The template of this example on this machine: API and functions in a local API Gateway, tables and bucket in moto.
 
-What `tellwire local --template` does, and two things more: there is an S3, and the workers that S3 invokes on AWS are
+What `tellwire local --template` does, and two things more: there is an S3, and what S3 or a schedule invokes on AWS is
 invoked here, with the events that S3 sends.
 """
 
@@ -20,11 +20,13 @@ from tellwire.apigateway.definition import Function
 from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.template import read_project
-from tellwire.carriers.aws import AwsCarrier
+from tellwire.engine import carrier_from_environment
+from tellwire.ports import Carrier
 
 EXAMPLE: Final = Path(__file__).resolve().parent
 CSV_WORKER: Final = "CsvWorkerFunction"
 IMAGE_WORKER: Final = "ImageWorkerFunction"
+SWEEPER: Final = "SweepFunction"
 BUCKET: Final = "uploads"
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
@@ -38,9 +40,9 @@ class LocalStack:
     aws_url: str
     s3: Any
 
-    def carrier(self) -> AwsCarrier:
-        """Return what workers send by."""
-        return AwsCarrier.from_environment(self.api.environment_of(next(iter(self.workers.values()))))
+    def carrier(self) -> Carrier:
+        """Return what workers send by: it keeps what it sends, as theirs does."""
+        return carrier_from_environment(self.api.environment_of(next(iter(self.workers.values()))))
 
     def put(self, path: Path, key: str) -> dict[str, Any]:
         """Upload a file, and return the event that S3 would send."""
@@ -65,8 +67,8 @@ async def running_stack(
 ) -> AsyncIterator[LocalStack]:
     """Run the template until the block ends.
 
-    Tokens are signed with the secret. `workers` are those that can be invoked, `dynamodb` is the URL of one to use
-    instead of moto's.
+    Tokens are signed with the secret. `workers` are the functions that can be invoked, one of S3's first; `dynamodb` is
+    the URL of one to use instead of moto's.
 
     Raises:
         ConfigError: something cannot be run here.

@@ -15,6 +15,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.auth import mint_token
 from tellwire.aws.environment import open_table
 from tellwire.broadcast import Broadcaster
+from tellwire.model import Target
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "aws-parts-upload"
 SECRET = "a-secret-for-tests-of-40-characters-long"
 SECONDS = 20.0
 
-CSV_WORKER, IMAGE_WORKER = "CsvWorkerFunction", "ImageWorkerFunction"
+CSV_WORKER, IMAGE_WORKER, SWEEPER = "CsvWorkerFunction", "ImageWorkerFunction", "SweepFunction"
 
 # One stack for all tests: it takes seconds to start. Each test has a user of its own.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,7 +58,7 @@ def local_stack() -> Iterator[Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(local_stack: Any, dynamodb_local: str) -> AsyncIterator[Any]:
-    workers = (CSV_WORKER, IMAGE_WORKER)
+    workers = (CSV_WORKER, IMAGE_WORKER, SWEEPER)
     async with local_stack.running_stack(SECRET, workers=workers, dynamodb=dynamodb_local) as running:
         yield running
 
@@ -73,12 +75,10 @@ async def two_devices(stack: Any, user_id: str) -> AsyncIterator[list[Device]]:
 
 async def received_by(stack: Any, devices: list[Device], user_id: str) -> list[Device]:
     """Wait until everything that was sent has arrived, and return the devices."""
-    carrier = stack.carrier()
-    await Broadcaster(carrier).broadcast_to_user(user_id, create_message("that_is_all", {}))
+    await Broadcaster(stack.carrier()).broadcast_to_user(user_id, create_message("that_is_all", {}))
     async with asyncio.timeout(SECONDS):
         for device in devices:
             await device.arrival_of("that_is_all")
-    await carrier.close()
     return devices
 
 
@@ -157,6 +157,40 @@ async def test_the_guide_s_handler_works_twice_in_a_row_in_one_warm_process(stac
                 assert [len(states) for states in device.uploads().values()] == [12, 12]
     finally:
         await process.close()
+
+
+async def test_who_was_away_is_told_what_the_others_heard_once_and_in_order(stack: Any, tmp_path: Path) -> None:
+    async with two_devices(stack, "katherine") as devices:
+        event = await put(stack, make_samples(tmp_path).parts_list, "uploads/katherine/moc-1/parts.csv")
+        await stack.invoke(CSV_WORKER, event)
+        phone, _ = await received_by(stack, devices, "katherine")
+    async with connect(
+        f"{stack.api.websocket_url}?token={mint_token(SECRET, 'katherine', 3600)}", proxy=None
+    ) as tablet:
+        await tablet.send('{"type": "hello", "cursor": "0"}')
+        async with asyncio.timeout(SECONDS):
+            welcome = json.loads(await tablet.recv())["data"]
+    assert (welcome["recovered"], welcome["last"]) == (True, True)
+    assert welcome["messages"] == [message for message in phone.messages if "cursor" in message]
+    assert [message["type"] for message in welcome["messages"]] == ["error", "notification", "that_is_all"]
+    assert welcome["state"] == [message for message in phone.messages if "key" in message][-1:]
+
+
+async def test_the_sweeper_says_that_a_silent_upload_has_stalled_and_then_failed(stack: Any) -> None:
+    data = {"uploadId": "moc-1", "fileName": "parts.csv", "progress": 40, "message": "Reading…", "leaseSeconds": 2}
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    last_word = {"type": "upload_progress", "data": data, "timestamp": now, "id": "the last word of a worker"}
+    scheduled = {"detail-type": "Scheduled Event"}
+    assert await stack.invoke(SWEEPER, scheduled) == {"lapsed": 0}
+    async with two_devices(stack, "barbara") as devices:
+        await stack.carrier().deliver(Target(user="barbara"), json.dumps(last_word).encode())
+        async with asyncio.timeout(SECONDS):
+            lapsed = 0
+            while lapsed < 2:
+                lapsed += (await stack.invoke(SWEEPER, scheduled))["lapsed"]
+        for device in await received_by(stack, devices, "barbara"):
+            assert [state["status"] for state in device.of_type("upload_progress")[1:]] == ["stalled", "failed"]
+            assert [error["code"] for error in device.of_type("error")] == ["UPLOAD_LOST"]
 
 
 async def test_only_who_has_a_token_of_the_template_s_secret_connects_and_gets_a_pong(stack: Any) -> None:
@@ -242,6 +276,11 @@ async def test_the_demo_ends_by_itself_with_what_both_devices_saw_and_the_aws_cl
         assert f"{device:<7} mine.csv         100.0%  1,000 parts imported" in output
         assert f"{device:<7} Upload complete: mine.csv: 1,000 parts imported" in output
         assert "mine.csv 0 → 100, median delivery" in output
+    *_, later = output.partition("A tablet that was away connects, and is told:\n")
+    assert later.startswith(
+        "tablet  Upload complete: mine.csv: 1,000 parts imported\n"
+        "tablet  mine.csv         100.0%  1,000 parts imported\n"
+    )
     assert "apigatewaymanagementapi get-connection --endpoint-url http://127.0.0.1:" in output
     shown = json.loads(output[output.rindex("\n{") :])
     assert shown.keys() == {"ConnectedAt", "Identity", "LastActiveAt"}
@@ -254,6 +293,7 @@ async def test_the_demo_says_what_the_devices_missed_and_exits_1(tmp_path: Path)
     assert code == 1
     assert "phone   BAD_HEADER: The first row must name the columns" in output
     assert "laptop: moc-123 went from 0 to 0, not from 0 to 100" in output
+    assert "tablet  BAD_HEADER: The first row must name the columns" in output
 
 
 async def test_the_demo_stays_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
