@@ -177,6 +177,21 @@ async def test_a_message_that_is_on_its_way_is_waited_for(make_history: MakeHist
     assert entry.number == 1
 
 
+async def test_what_comes_while_a_reader_reads_is_left_to_be_heard_live(
+    make_history: MakeHistory, proxy: Proxy
+) -> None:
+    reader, writer = make_history(), make_history()
+    await writer.append(ANNA, said(1))
+    proxy.fault = once(lambda request: request.action == "Query", Fault(delay_seconds=0.4))
+    reading = asyncio.create_task(reader.read(ANNA, START))
+    while not proxy.seen("Query"):
+        await asyncio.sleep(0.005)
+    await writer.append(ANNA, said(2))
+    replay = await reading
+    assert (replay.recovered, heard(replay), offset(replay)) == (True, [1], 1)
+    assert heard(await reader.read(ANNA, replay.cursor)) == [2]
+
+
 async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
     history: DynamoHistory, proxy: Proxy, make_history: MakeHistory
 ) -> None:
