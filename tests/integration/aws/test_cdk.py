@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,11 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tellwire.auth import mint_token
+from tellwire.aws.connections import ConnectionsTable
 from tellwire.aws.environment import open_table
-from tellwire.carriers.aws import AwsCarrier
 from tellwire.model import Delivery, Target
-from tests.aws_stack import Stack, read
+from tellwire.ports import Carrier
+from tests.aws_stack import Stack, read, running_stack
 from tests.faults import Proxy, Request
 from tests.unit.infra.conftest import Synthesized
 
@@ -155,7 +156,8 @@ def run_worker(local: Local, cloud_assembly: Path, event: dict[str, str]) -> dic
         if resource["Type"] == "AWS::Lambda::Function" and resource["Properties"]["Handler"] == "tell_worker.handler"
     ]
     here = {
-        "CONNECTIONS_TABLE_NAME": local.find(r"dynamodb\s+\S+\s+(\S+)"),
+        "CONNECTIONS_TABLE_NAME": local.find(r"dynamodb\s.*\b(\w*Connections\w*)"),
+        "HISTORY_TABLE_NAME": local.find(r"dynamodb\s.*\b(\w*History\w*)"),
         "WEBSOCKET_API_ENDPOINT": local.find(r"management\s+(\S+)/@connections"),
     }
     assert worker["Environment"]["Variables"].keys() == here.keys()
@@ -179,76 +181,184 @@ def run_worker(local: Local, cloud_assembly: Path, event: dict[str, str]) -> dic
     return dict(json.loads(done.stdout))
 
 
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_who_was_away_is_told_by_default_what_a_worker_said(local: Local, cloud_assembly: Path) -> None:
+    event = {"userId": "user-4", "title": "Upload complete", "message": "10,000 parts"}
+    assert run_worker(local, cloud_assembly, event) == {"delivered": 0, "gone": 0, "failed": 0}
+    with local.device("user-4") as socket:
+        socket.send('{"type": "hello", "cursor": "0"}')
+        welcome = json.loads(socket.recv(SECONDS))["data"]
+    assert [message["data"]["title"] for message in welcome["messages"]] == ["Upload complete"]
+    assert welcome["cursor"] == welcome["messages"][0]["cursor"]
+
+
 # --- rights -----------------------------------------------------------------------------------------------------------
 
-STALE = "GkLIUTsjg44fdEI="
+STALE, EXPIRED = "GkLIUTsjg44fdEI=", "GkLIUTsjg44fdEJ="
+HANDLERS = "tellwire.aws.handlers"
 
 
-async def test_what_the_functions_ask_of_aws_is_what_the_construct_grants_them(
-    cloud_assembly: Path,
-    dynamodb_local: str,
-    stack: Stack,
-    dynamodb_proxy: Proxy,
-    posts_proxy: Proxy,
-    carrier: AwsCarrier,
-) -> None:
-    # Nothing here checks rights, so what is asked for is written down. Before any function runs:
+@pytest.fixture(scope="session")
+def live_only_assembly(tmp_path_factory: pytest.TempPathFactory, cloud_assembly: Path) -> Path:
+    """The example again, with the one option that leaves out what is kept."""
+    directory = tmp_path_factory.mktemp("live-only")
+    code = "import cdk_app; from functools import partial\n"
+    code += "cdk_app.RealtimeApi = partial(cdk_app.RealtimeApi, history=False)\n"
+    code += "app = cdk_app.App(); cdk_app.Parts(app, 'Parts'); app.synth()"
+    context = json.dumps({"layer": str(cloud_assembly.parent / "layer.zip")})
+    subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=EXAMPLE,
+        env=environment(CDK_OUTDIR=str(directory / "cdk.out"), CDK_CONTEXT_JSON=context),
+        timeout=120,
+        check=True,
+    )
+    return directory / "cdk.out"
+
+
+@pytest.fixture(params=[True, False], ids=["history", "live-only"])
+def has_history(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def template(request: pytest.FixtureRequest, has_history: bool) -> Synthesized:
+    assembly: Path = request.getfixturevalue("cloud_assembly" if has_history else "live_only_assembly")
+    return Synthesized(assembly / "Parts.template.json")
+
+
+@pytest.fixture
+def stack(template: Synthesized, dynamodb_proxy: Proxy, has_history: bool) -> Iterator[Stack]:
+    """The API, with a history and without. Its clock stands, so what takes time comes before it: the template."""
+    with running_stack(dynamodb_proxy.url, has_history=has_history) as running:
+        yield running
+
+
+class Asked:
+    """What functions ask of AWS, in short, and what a template grants them. Nothing here checks rights, so what is
+    asked for is written down.
+    """
+
+    def __init__(self, stack: Stack, dynamodb: Proxy, posts: Proxy, template: Synthesized) -> None:
+        self._tables = {
+            stack.environ["CONNECTIONS_TABLE_NAME"]: "connections",
+            stack.environ.get("HISTORY_TABLE_NAME"): "history",
+        }
+        self._dynamodb, self._posts, self._template = dynamodb, posts, template
+
+    def take(self) -> set[str]:
+        """Return what was asked for since this was called last."""
+        asked = {self._about(each) for each in self._dynamodb.requests} | {each.method for each in self._posts.requests}
+        self._dynamodb.requests.clear()
+        self._posts.requests.clear()
+        return asked
+
+    def granted(self, handler: str) -> set[str]:
+        """Return what a function may do, but for its log, which is no matter of AWS's answers."""
+        about_logs = re.compile(r"logs:\w+$|.*:policy/service-role/AWSLambdaBasicExecutionRole$")
+        return {_in_short(act, on) for act, on in self._template.rights(handler) if about_logs.match(act) is None}
+
+    def _about(self, request: Request) -> str:
+        table = self._tables[request.parameters["TableName"]]
+        return "/".join(filter(None, (f"{request.action} {table}", request.parameters.get("IndexName"))))
+
+
+def _in_short(action: str, resource: str) -> str:
+    """Return a right in the words of `Asked`: `Query connections/byConnection`, `POST`."""
+    service, _, operation = action.rpartition(":")
+    if service == "execute-api":
+        return resource.split("/")[2]
+    assert service == "dynamodb"
+    table, _, index = resource.partition("/index/")
+    name = re.match(r"\$\{Realtime(Connections|History)\w*\.Arn\}$", table)
+    assert name is not None, resource
+    return "/".join(filter(None, (f"{operation} {name[1].lower()}", index)))
+
+
+@pytest.fixture
+async def table(stack: Stack, posts_proxy: Proxy, dynamodb_local: str) -> AsyncIterator[ConnectionsTable]:
+    """The connections, past the proxy. Posts go through theirs, before any function runs."""
     stack.environ["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] = posts_proxy.url
     table = open_table(stack.environ | {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local}, stack.clock)
-    template = Synthesized(cloud_assembly / "Parts.template.json")
+    yield table
+    await table.close()
 
-    def asked() -> set[str]:
-        seen = {_about_the_table(each) for each in dynamodb_proxy.requests} | {e.method for e in posts_proxy.requests}
-        dynamodb_proxy.requests.clear()
-        posts_proxy.requests.clear()
-        return seen
 
-    def granted(handler: str) -> set[str]:
-        return {_in_short(action, on) for action, on in template.rights(handler) if not action.startswith("logs:")}
+@pytest.fixture
+def asked(
+    stack: Stack, table: ConnectionsTable, dynamodb_proxy: Proxy, posts_proxy: Proxy, template: Synthesized
+) -> Asked:
+    asked = Asked(stack, dynamodb_proxy, posts_proxy, template)
+    dynamodb_proxy.requests.clear()  # the tables were made
+    return asked
 
-    async def until_nobody_is_there() -> None:
-        async with asyncio.timeout(SECONDS):
-            while [row async for page in table.of_user("user-1") for row in page]:
-                await asyncio.sleep(0.01)
 
-    asked()  # the table was made
+async def until_nobody_is_in(table: ConnectionsTable) -> None:
+    async with asyncio.timeout(SECONDS):
+        while [row async for page in table.of_user("user-1") for row in page]:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_the_routes_ask_of_aws_is_what_the_construct_grants_them(
+    stack: Stack, table: ConnectionsTable, asked: Asked
+) -> None:
     async with stack.device():
-        assert asked() == granted("tellwire.aws.handlers.connect")
-    await until_nobody_is_there()
-    assert asked() == granted("tellwire.aws.handlers.disconnect")
+        assert asked.take() == asked.granted(f"{HANDLERS}.connect")
+    await until_nobody_is_in(table)
+    assert asked.take() == asked.granted(f"{HANDLERS}.disconnect")
 
     async with stack.device(ttl_seconds=60) as expired, stack.device() as device:
-        asked()
+        asked.take()
         stack.api.advance(61)
         await expired.send('{"type": "ping"}')
         assert (await read(expired))["data"]["code"] == "TOKEN_EXPIRED"
         await expired.wait_closed()
         await device.send(json.dumps({"type": "auth", "token": stack.token()}))
         assert (await read(device))["type"] == "auth_ok"
-    await until_nobody_is_there()
-    assert asked() == granted("moc_messages.default")
+        await device.send('{"type": "hello"}')
+        cursor = (await read(device))["data"]["cursor"]
+        await device.send(json.dumps({"type": "ack", "cursor": cursor}))
+        assert not cursor or (await read(device))["type"] == "seen"
+        await device.send('{"type": "cancel", "uploadId": "never"}')
+        assert (await read(device))["data"]["code"] == ("UPLOAD_UNKNOWN" if cursor else "HISTORY_MISSING")
+    await until_nobody_is_in(table)
+    assert asked.take() == asked.granted("moc_messages.default")
 
+
+async def test_what_a_worker_asks_of_aws_is_what_the_construct_grants_it(
+    stack: Stack, table: ConnectionsTable, asked: Asked, *, has_history: bool
+) -> None:
+    worker: Carrier = stack.streams() if has_history else stack.carrier()
     await table.add("user-1", STALE, stack.clock.now() - 3600, stack.clock.now() + 3600)
     async with stack.device(ttl_seconds=180):
         stack.api.advance(181)
-        asked()
-        assert await carrier.deliver(Target(user="user-1"), b"{}") == Delivery(gone=2)
-        assert await carrier.deliver(Target(all=True), b"{}") == Delivery()
-        assert await carrier.deliver(Target(connection=STALE), b"{}") == Delivery(gone=1)
-    cdks_own = {"managed AWSLambdaBasicExecutionRole"}
-    assert asked() == granted("tell_worker.handler") - cdks_own
-    await table.close()
+        asked.take()
+        assert await worker.deliver(Target(user="user-1"), message("order-17")) == Delivery(gone=2)
+        assert await worker.deliver(Target(user="user-1"), message("order-17")) == Delivery()
+        assert await worker.deliver(Target(all=True), message()) == Delivery()
+        assert await worker.deliver(Target(connection=STALE), message()) == Delivery(gone=1)
+    assert asked.take() == asked.granted("tell_worker.handler")
 
 
-def _about_the_table(request: Request) -> str:
-    return f"{request.action} {'index' if 'IndexName' in request.parameters else 'table'}"
+@pytest.mark.parametrize("has_history", [True], indirect=True)
+async def test_what_the_sweeper_asks_of_aws_is_what_the_construct_grants_it(
+    stack: Stack, table: ConnectionsTable, asked: Asked
+) -> None:
+    data = {"uploadId": "moc-1", "fileName": "parts.csv", "progress": 40, "message": "", "leaseSeconds": 30}
+    running = {"type": "upload_progress", "data": data, "timestamp": "2026-11-25T10:00:00.000Z", "id": "moc-1-40"}
+    await stack.streams().deliver(Target(user="user-1"), json.dumps(running).encode())
+    stack.api.advance(61)
+    # Nobody is there, or $disconnect would ask for something meanwhile.
+    for connection_id, ttl_seconds in ((STALE, 3600), (EXPIRED, 0)):
+        await table.add("user-1", connection_id, stack.clock.now() - 3600, stack.clock.now() + ttl_seconds)
+    asked.take()
+    assert await asyncio.to_thread(stack.sweep) == 1
+    assert asked.take() == asked.granted(f"{HANDLERS}.sweep")
 
 
-def _in_short(action: str, resource: str) -> str:
-    """Return a right in the words of `asked`: `Query index`, `POST`."""
-    service, _, operation = action.rpartition(":")
-    if service == "execute-api":
-        return resource.split("/")[2]
-    if service == "dynamodb":
-        return f"{operation} {'index' if resource.endswith('/index/byConnection') else 'table'}"
-    return f"{resource} {action.rpartition('/')[2]}"
+def message(message_id: str = "0123456789abcdef01234567") -> bytes:
+    return json.dumps(
+        {"type": "moc_renamed", "data": {}, "timestamp": "2026-11-25T10:00:00.000Z", "id": message_id}
+    ).encode()
