@@ -172,14 +172,24 @@ def run(code: str, *paths: Path, **environment: str) -> str:
 def test_handlers_and_producers_need_nothing_but_the_layer(opt: Path) -> None:
     code = """
 import tellwire, tellwire.sync, jwt, pyreqwest
-from tellwire.aws.handlers import connect, default, disconnect
+from tellwire.aws.handlers import connect, default, disconnect, sweep
+from tellwire.engine import carrier_from_environment
 from cryptography.hazmat.primitives.asymmetric import rsa
 rsa.generate_private_key(65537, 2048)
 places = {module.__file__.rsplit("/python/")[0] for module in (tellwire, jwt, pyreqwest)}
-print(len(places), callable(connect), callable(default), callable(disconnect))
+functions = [callable(each) for each in (connect, default, disconnect, sweep)]
+print(len(places), *functions, type(carrier_from_environment(__import__("os").environ)).__name__)
 """
-    variables = {"CONNECTIONS_TABLE_NAME": "t", "TELLWIRE_JWT_SECRET": "x" * 40, "AWS_REGION": "us-east-1"}
-    assert run(code, opt, **variables).split() == ["1", "True", "True", "True"]
+    variables = {
+        "CONNECTIONS_TABLE_NAME": "connections",
+        "HISTORY_TABLE_NAME": "history",
+        "WEBSOCKET_API_ENDPOINT": "https://abc.execute-api.us-east-1.amazonaws.com/prod",
+        "TELLWIRE_JWT_SECRET": "x" * 40,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    assert run(code, opt, **variables).split() == ["1", "True", "True", "True", "True", "Streams"]
 
 
 def test_workers_need_nothing_but_their_layers_and_what_lambda_brings(opt: Path, tmp_path: Path) -> None:

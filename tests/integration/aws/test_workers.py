@@ -118,6 +118,26 @@ async def test_the_guides_handler_works_twice_in_one_warm_process_and_after_a_fr
                 assert (await read(device))["data"]["actionUrl"] == f"/mocs/{moc_id}"
 
 
+async def test_what_the_guides_handler_says_to_nobody_is_kept_and_told_once_to_who_comes_later(
+    keeping_stack: Stack, dynamodb_proxy: Proxy
+) -> None:
+    async with warm_function(GUIDES_HANDLER, keeping_stack.environ) as function:
+        assert await invoke(function, upload("first")) == {"statusCode": 200, "delivered": 0}
+        function.send_signal(signal.SIGSTOP)
+        dynamodb_proxy.hang_up()
+        await asyncio.sleep(1.5)
+        function.send_signal(signal.SIGCONT)
+        assert await invoke(function, upload("second")) == {"statusCode": 200, "delivered": 0}
+    async with keeping_stack.device() as device:
+        await device.send('{"type": "hello", "cursor": "0"}')
+        welcome = (await read(device))["data"]
+    assert [message["data"]["actionUrl"] for message in welcome["messages"]] == ["/mocs/first", "/mocs/second"]
+    assert [(state["data"]["uploadId"], state["data"]["progress"]) for state in welcome["state"]] == [
+        ("first", 100),
+        ("second", 100),
+    ]
+
+
 async def test_the_environment_chooses_the_engine(stack: Stack) -> None:
     carrier = carrier_from_environment(stack.environ)
     assert isinstance(carrier, AwsCarrier)
