@@ -144,8 +144,11 @@ the history has forgotten the upload."""
 MAX_ROW_ERRORS: Final = 100_000
 """Rows in the list of those that one upload left out. Nobody mends more by hand."""
 
-ROW_ERRORS_CHUNK: Final = 500
-"""Row errors handed to the gateway at a time: at their longest some 200 KB."""
+ROW_ERRORS_CHUNK: Final = 400
+"""Row errors handed to the gateway at a time. At their longest, 2.4 KB each in JSON, they fit into one publish."""
+
+ROW_ERRORS_SECONDS: Final = 5.0
+"""How long a job that is done may take to hand in the rest of its row errors, before its last state."""
 
 HEARTBEAT_SECONDS: Final = 240
 """After this long without a word a client should say `ping`: less than half of the idle limit."""

@@ -130,8 +130,10 @@ class RowErrorStore(TakesRowErrors, Protocol):
         """
         ...
 
-    async def row_errors(self, user_id: str, upload_id: str, first: int, at_most: int) -> list[RowError]:
-        """Return a part of the list, in its order.
+    async def row_errors(
+        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
+    ) -> list[RowError]:
+        """Return a part of a run's list, in its order; none if another run has begun.
 
         Raises:
             HistoryUnavailable: it cannot be read.

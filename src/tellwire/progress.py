@@ -23,8 +23,13 @@ from types import TracebackType
 from typing import TypeVar
 
 from tellwire.broadcast import Broadcaster, current_broadcaster
-from tellwire.errors import InvalidMessage, TellwireError, UploadCancelled, UploadFailed
-from tellwire.limits import PROGRESS_INTERVAL_SECONDS, ROW_ERRORS_CHUNK, UPLOAD_LEASE_SECONDS
+from tellwire.errors import GatewayRefused, InvalidMessage, TellwireError, UploadCancelled, UploadFailed
+from tellwire.limits import (
+    PROGRESS_INTERVAL_SECONDS,
+    ROW_ERRORS_CHUNK,
+    ROW_ERRORS_SECONDS,
+    UPLOAD_LEASE_SECONDS,
+)
 from tellwire.messages import (
     Message,
     UploadProgress,
@@ -166,7 +171,7 @@ class Reporter:
                     if self._sending is not None:
                         self._sending.cancel()
                 # Who reads the last state may want the list at once.
-                await self._hand_on_row_errors(at_least=1)
+                await self._hand_on_last_row_errors()
                 for message in messages:
                     await self._send(message)
         except TimeoutError:
@@ -187,16 +192,35 @@ class Reporter:
             self.sent += 1
             self.is_cancelled = self.is_cancelled or delivery.cancelled
 
+    async def _hand_on_last_row_errors(self) -> None:
+        try:
+            async with asyncio.timeout(ROW_ERRORS_SECONDS):
+                await self._hand_on_row_errors(at_least=1)
+        except TimeoutError:
+            self._count_failure("no answer in time")
+
     async def _hand_on_row_errors(self, at_least: int) -> None:
-        tally = self._tally
-        while tally.row_errors.waiting >= at_least:
-            first, errors = tally.row_errors.next_chunk(ROW_ERRORS_CHUNK)
+        tally, row_errors = self._tally, self._tally.row_errors
+        while row_errors.untold >= at_least:
+            total, first, errors = row_errors.next_part(ROW_ERRORS_CHUNK)
             chunk = RowErrorChunk(
-                self._target.user or "", tally.upload_id, tally.file_name, tally.started_at, first, errors
+                self._target.user or "", tally.upload_id, tally.file_name, tally.started_at, total, first, errors
             )
-            if not await self._tried(self._broadcaster.add_row_errors(chunk)):
+            is_taken = await self._tried(self._offered(chunk))
+            if is_taken:
+                row_errors.handed_on(total, len(errors))
+            elif is_taken is False:
+                row_errors.keep_no_list()
+            if not is_taken or self._newest is not None:
                 return
-            tally.row_errors.handed_on(len(errors))
+
+    async def _offered(self, chunk: RowErrorChunk) -> bool:
+        try:
+            return await self._broadcaster.add_row_errors(chunk)
+        except GatewayRefused as refused:
+            # What is refused once, as by a gateway that is older, is refused again.
+            logger.warning("there will be no list of the rows left out: %s", refused)
+            return False
 
     async def _tried(self, attempt: Awaitable[T]) -> T | None:
         """Return what came of it; None if it failed, which is counted."""
@@ -292,7 +316,7 @@ class Upload:
         """Say that a row is left out, and why. What is shown counts them by cause; the gateway has a list of them all.
 
         `row` is its number, by whatever the user counts; `code` is for programs, `message` for people, and both are cut
-        after 200 characters. Costs a few microseconds and sends nothing by itself.
+        after 200 characters. Costs a microsecond and sends nothing by itself.
 
         Raises:
             InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.

@@ -6,7 +6,9 @@
 A cause is a code and a message. What a state shows, and what a list keeps, has its bounds here and in `limits`.
 """
 
-from typing import Annotated, Any, Final, NamedTuple
+import re
+from collections.abc import Sized
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -22,8 +24,14 @@ MAX_ROWS_OF_CAUSE: Final = 10
 MAX_TEXT: Final = 200
 """Characters of a code or a message. What is longer is cut."""
 
+MAX_NUMBER: Final = 2**53 - 1
+"""What every language reads from JSON as it is."""
+
 # Messages that differ in every row are no causes. Past this many they count in the total alone.
 _MAX_COUNTED_CAUSES: Final = 1000
+
+# Of one form, so that texts are in the order of time.
+_STARTED_AT: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
 
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 
@@ -34,14 +42,23 @@ class RowErrorCause(Struct, frozen=True):
     code: str
     message: str
     count: Count
-    rows: list[int]
+    rows: Annotated[list[int], Meta(extra_json_schema={"maxItems": MAX_ROWS_OF_CAUSE})]
+
+    def __post_init__(self) -> None:
+        _require_code("data.rowErrors.causes.code", self.code)
+        _require_number("data.rowErrors.causes.count", self.count)
+        _require_at_most("data.rowErrors.causes.rows", self.rows, MAX_ROWS_OF_CAUSE)
 
 
 class RowErrors(Struct, frozen=True):
     """How many rows were left out, and why: the most frequent causes first. Rare ones may count in `total` alone."""
 
     total: Count
-    causes: list[RowErrorCause]
+    causes: Annotated[list[RowErrorCause], Meta(extra_json_schema={"maxItems": MAX_CAUSES})]
+
+    def __post_init__(self) -> None:
+        _require_number("data.rowErrors.total", self.total)
+        _require_at_most("data.rowErrors.causes", self.causes, MAX_CAUSES)
 
 
 class RowError(NamedTuple):
@@ -55,29 +72,47 @@ class RowError(NamedTuple):
 class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """A part of the list of an upload's row errors, from `first` on, which counts from 0.
 
-    With another `started_at` (RFC 3339) it is another run's, and the list begins anew.
+    `total` is how many there were when it was sent; a list has at most 100,000 of them. With a later `started_at`, as
+    2026-11-23T09:18:54.123Z, it is another run's, and the list begins anew.
     """
 
     user: str
     upload_id: str
     file_name: str
     started_at: str
+    total: Count
     first: Count
     errors: list[RowError]
 
+    def __post_init__(self) -> None:
+        for name, text in (("user", self.user), ("uploadId", self.upload_id), ("fileName", self.file_name)):
+            _require_code(name, text)
+        if not _STARTED_AT.fullmatch(self.started_at):
+            raise InvalidMessage("startedAt", self.started_at, "a time in UTC such as 2026-11-23T09:18:54.123Z")
+        _require_number("total", self.total)
+        _require_number("first", self.first)
+        for row, code, message in self.errors:
+            _require_number("errors.row", row)
+            _require_code("errors.code", code)
+            if len(code) > MAX_TEXT or len(message) > MAX_TEXT:
+                raise InvalidMessage("errors", (code, message), f"texts of at most {MAX_TEXT} characters")
+
 
 class RowErrorList(Struct, frozen=True):
-    """The list of an upload's row errors. `total` is how many there were; only so many are in the list."""
+    """The list of the row errors of an upload's last run. `total` is how many there were; so many are `kept`."""
 
     file_name: str
+    started_at: str
     total: int
     kept: int
 
 
 class _Cause:
-    __slots__ = ("count", "rows")
+    __slots__ = ("code", "count", "message", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
         self.count = 0
         self.rows: list[int] = []
 
@@ -89,8 +124,11 @@ class RowErrorTally:
         self.total = 0
         self._causes: dict[tuple[str, str], _Cause] = {}
         self._summary: RowErrors | None = None
-        self._waiting: list[RowError] = []
+        self._waiting: list[tuple[int, str, str]] = []
+        self._room = MAX_ROW_ERRORS
         self._handed_on = 0
+        self._told = 0
+        self._keeps_list = True
 
     def add(self, row: int, code: str, message: str) -> None:
         """Add one.
@@ -98,49 +136,83 @@ class RowErrorTally:
         Raises:
             InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.
         """
-        if type(row) is not int or row < 0:
-            raise InvalidMessage("row", row, "a whole number, 0 or more")
-        texts = (_text("code", code), _text("message", message))
-        if not code or code.isspace():
-            raise InvalidMessage("code", code, "a non-empty string")
+        if type(row) is not int or not 0 <= row <= MAX_NUMBER:
+            raise InvalidMessage("row", row, f"a whole number from 0 to {MAX_NUMBER:,}")
+        try:
+            cause = self._causes[code, message]
+        except (KeyError, TypeError):
+            cause = self._cause(code, message)
+        cause.count += 1
+        if cause.count <= MAX_ROWS_OF_CAUSE:
+            cause.rows.append(row)
+        if self._room:
+            self._room -= 1
+            self._waiting.append((row, cause.code, cause.message))
+        # Last: who hears of it in another thread finds everything else done.
         self.total += 1
-        cause = self._causes.get(texts)
-        if cause is None and len(self._causes) < _MAX_COUNTED_CAUSES:
-            cause = self._causes[texts] = _Cause()
-        if cause is not None:
-            cause.count += 1
-            if len(cause.rows) < MAX_ROWS_OF_CAUSE:
-                cause.rows.append(row)
-        if self._handed_on + len(self._waiting) < MAX_ROW_ERRORS:
-            self._waiting.append(RowError(row, *texts))
+
+    def _cause(self, code: object, message: object) -> _Cause:
+        texts = (_text("code", code), _text("message", message))
+        _require_code("code", texts[0])
+        cause = self._causes.get(texts) or _Cause(*texts)
+        if len(self._causes) < _MAX_COUNTED_CAUSES:
+            self._causes[texts] = cause
+        return cause
 
     @property
     def summary(self) -> RowErrors | None:
         """What a state shows; None as long as there are none. The same object until there are more."""
         total = self.total
         if total and (self._summary is None or self._summary.total != total):
-            causes = sorted(self._causes.items(), key=lambda item: -item[1].count)[:MAX_CAUSES]
+            causes = sorted(self._causes.values(), key=lambda cause: -cause.count)[:MAX_CAUSES]
             self._summary = RowErrors(
-                total, [RowErrorCause(*texts, cause.count, list(cause.rows)) for texts, cause in causes]
+                total, [RowErrorCause(cause.code, cause.message, cause.count, list(cause.rows)) for cause in causes]
             )
         return self._summary
 
     @property
-    def waiting(self) -> int:
-        """How many are not in the gateway's list yet."""
-        return len(self._waiting)
+    def untold(self) -> int:
+        """How many there are of which who keeps the list does not know."""
+        return self.total - self._told if self._keeps_list else 0
 
-    def next_chunk(self, at_most: int) -> tuple[int, list[RowError]]:
-        """Return the place of the first that waits in the list, and so many from there on."""
-        return self._handed_on, self._waiting[:at_most]
+    def next_part(self, at_most: int) -> tuple[int, int, list[RowError]]:
+        """Return how many there are, and what comes next in the list: its place, and so many of them.
 
-    def handed_on(self, count: int) -> None:
-        """Take note that the first so many do not wait any more."""
+        None of them, if the list is as long as it gets.
+        """
+        return self.total, self._handed_on, [RowError(*error) for error in self._waiting[:at_most]]
+
+    def handed_on(self, total: int, count: int) -> None:
+        """Take note that so many of the list are where they belong, and that it is known how many there are."""
         del self._waiting[:count]
         self._handed_on += count
+        self._told = self._handed_on if self._waiting else total
+
+    def keep_no_list(self) -> None:
+        """Only add up from now on: nobody wants the list."""
+        self._keeps_list = False
+        self._room = 0
+        self._waiting.clear()
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidMessage(name, value, "a string")
-    return value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
+    text = value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
+    # Bytes that were no text may have left half characters, which no message can carry.
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _require_code(name: str, value: str) -> None:
+    if not value or value.isspace():
+        raise InvalidMessage(name, value, "a non-empty string")
+
+
+def _require_number(name: str, value: int) -> None:
+    if not 0 <= value <= MAX_NUMBER:
+        raise InvalidMessage(name, value, f"a whole number from 0 to {MAX_NUMBER:,}")
+
+
+def _require_at_most(name: str, values: Sized, most: int) -> None:
+    if len(values) > most:
+        raise InvalidMessage(name, len(values), f"at most {most} of them")

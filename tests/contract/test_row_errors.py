@@ -33,30 +33,32 @@ async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
 
 def part(first: int, *rows: int, user: str = "anna", run: str = FIRST_RUN, upload_id: str = "u1") -> RowErrorChunk:
     errors = [RowError(row, "BAD", f"Row {row} is bad") for row in rows]
-    return RowErrorChunk(user, upload_id, "parts.csv", run, first, errors)
+    return RowErrorChunk(user, upload_id, "parts.csv", run, first + len(errors), first, errors)
 
 
-async def rows(store: RowErrorStore, user: str = "anna", upload_id: str = "u1") -> list[int]:
-    return [error.row for error in await store.row_errors(user, upload_id, 0, 1000)]
+async def rows(store: RowErrorStore, user: str = "anna", upload_id: str = "u1", run: str = FIRST_RUN) -> list[int]:
+    return [error.row for error in await store.row_errors(user, upload_id, run, 0, 1000)]
 
 
 async def test_parts_make_a_list_in_whatever_order_they_come_and_however_often(store: RowErrorStore) -> None:
     for chunk in (part(2, 30, 40), part(0, 10, 20), part(2, 30, 40)):
         await store.add_row_errors(chunk)
     assert await rows(store) == [10, 20, 30, 40]
-    assert await store.row_errors("anna", "u1", 1, 2) == [
+    assert await store.row_errors("anna", "u1", FIRST_RUN, 1, 2) == [
         RowError(20, "BAD", "Row 20 is bad"),
         RowError(30, "BAD", "Row 30 is bad"),
     ]
-    assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", 4, 4)
+    assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", FIRST_RUN, 4, 4)
 
 
 async def test_another_run_begins_anew_and_the_one_before_is_over(store: RowErrorStore) -> None:
     await store.add_row_errors(part(0, 10, 20, 30))
     await store.add_row_errors(part(0, 5, run=SECOND_RUN))
     await store.add_row_errors(part(3, 40))
-    assert await rows(store) == [5]
-    assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", 1, 1)
+    assert await rows(store, run=SECOND_RUN) == [5]
+    # Who was reading the one before gets nothing of this one into it.
+    assert await rows(store) == []
+    assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", SECOND_RUN, 1, 1)
 
 
 async def test_lists_are_the_users_own(store: RowErrorStore) -> None:
@@ -71,7 +73,7 @@ async def test_lists_are_the_users_own(store: RowErrorStore) -> None:
 async def test_only_so_many_are_kept_and_all_are_counted(store: RowErrorStore) -> None:
     await store.add_row_errors(part(MAX_ROW_ERRORS - 1, 1, 2, 3))
     assert await rows(store) == [1]
-    assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", MAX_ROW_ERRORS + 2, 1)
+    assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", FIRST_RUN, MAX_ROW_ERRORS + 2, 1)
 
 
 async def test_a_list_is_gone_when_the_history_is(store: RowErrorStore, clock: FakeClock) -> None:

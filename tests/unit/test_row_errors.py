@@ -1,15 +1,19 @@
 """Row errors: added up by cause, within bounds, and lined up for the gateway."""
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
+from tellwire import progress, sync
 from tellwire.broadcast import Broadcaster
-from tellwire.errors import GatewayUnreachable, InvalidMessage
-from tellwire.limits import MAX_ROW_ERRORS, ROW_ERRORS_CHUNK
+from tellwire.errors import GatewayRefused, GatewayUnreachable, InvalidMessage
+from tellwire.limits import MAX_PUBLISH_BYTES, MAX_ROW_ERRORS, ROW_ERRORS_CHUNK
+from tellwire.messages import UploadProgressMessage, decode_message
+from tellwire.ports import Carrier
 from tellwire.progress import track_upload
-from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowErrorChunk, RowErrorTally
+from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowError, RowErrorChunk, RowErrorTally
 from tellwire.testing import MemoryCarrier
 
 
@@ -66,49 +70,113 @@ def test_long_texts_are_cut() -> None:
         (-1, "A", ""),
         (1.5, "A", ""),
         (True, "A", ""),
+        (2**53, "A", ""),
         ("1", "A", ""),
         (1, "", ""),
         (1, " ", ""),
         (1, None, ""),
         (1, "A", 5),
+        (1, ["A"], ""),
+        (1, "A", None),
     ],
 )
 def test_a_wrong_one_is_refused_and_counts_nowhere(row: Any, code: Any, message: Any) -> None:
     tally = RowErrorTally()
     with pytest.raises(InvalidMessage, match="allowed: "):
         tally.add(row, code, message)
-    assert (tally.total, tally.waiting) == (0, 0)
+    assert (tally.total, tally.untold) == (0, 0)
 
 
-def test_only_so_many_wait_for_the_gateway() -> None:
+def test_only_so_many_are_lined_up_for_the_gateway_and_all_are_counted() -> None:
     tally = RowErrorTally()
-    for row in range(MAX_ROW_ERRORS + 10):
+    for row in range(MAX_ROW_ERRORS):
         tally.add(row, "A", "a")
-        if tally.waiting == 1000:
-            tally.handed_on(1000)
-    assert (tally.total, tally.next_chunk(5)) == (MAX_ROW_ERRORS + 10, (MAX_ROW_ERRORS, []))
+        if row % 1000 == 999:
+            tally.handed_on(*hand_on(tally))
+    assert tally.untold == 0
+    for row in range(10):
+        tally.add(row, "A", "a")
+    assert tally.untold == 10
+    assert tally.next_part(5) == (MAX_ROW_ERRORS + 10, MAX_ROW_ERRORS, [])
+    tally.handed_on(MAX_ROW_ERRORS + 10, 0)
+    assert tally.untold == 0
+
+
+def hand_on(tally: RowErrorTally) -> tuple[int, int]:
+    total, _, errors = tally.next_part(1000)
+    return total, len(errors)
+
+
+def test_what_comes_while_a_part_is_on_its_way_is_in_the_next() -> None:
+    tally = RowErrorTally()
+    tally.add(1, "A", "a")
+    total, first, errors = tally.next_part(10)
+    tally.add(2, "A", "a")
+    tally.handed_on(total, len(errors))
+    assert (first, [error.row for error in errors], tally.untold) == (0, [1], 1)
+    assert tally.next_part(10) == (2, 1, [RowError(2, "A", "a")])
+
+
+def test_where_nobody_keeps_the_list_nothing_is_lined_up() -> None:
+    tally = RowErrorTally()
+    tally.add(1, "A", "a")
+    tally.keep_no_list()
+    tally.add(2, "A", "a")
+    assert (tally.untold, tally.next_part(10)[2]) == (0, [])
+    assert tally.summary is not None
+    assert tally.summary.total == 2
+
+
+def test_text_that_no_message_can_carry_is_mended() -> None:
+    tally = RowErrorTally()
+    tally.add(1, "BAD", b"M\xfcller is no number".decode(errors="surrogateescape"))
+    assert tally.summary is not None
+    assert tally.summary.causes[0].message == "M?ller is no number"
+    msgspec.json.encode(tally.summary)
+
+
+def test_the_longest_part_fits_into_one_publish() -> None:
+    errors = [RowError(2**53 - 1, "\1" * MAX_TEXT, "\1" * MAX_TEXT)] * ROW_ERRORS_CHUNK
+    chunk = RowErrorChunk("u" * 1000, "i" * 1000, "f" * 1000, "2026-11-28T10:00:00.000Z", 10**6, 10**5, errors)
+    assert len(msgspec.json.encode(chunk)) < MAX_PUBLISH_BYTES
+
+
+@pytest.mark.parametrize(
+    "row_errors",
+    [
+        {"total": -1, "causes": []},
+        {"total": 1, "causes": [{"code": "", "message": "", "count": 1, "rows": []}]},
+        {"total": 1, "causes": [{"code": "A", "message": "", "count": -1, "rows": []}]},
+        {"total": 1, "causes": [{"code": "A", "message": "", "count": 99, "rows": list(range(11))}]},
+        {"total": 99, "causes": [{"code": "A", "message": "", "count": 1, "rows": []}] * 21},
+    ],
+)
+def test_a_published_state_with_more_than_there_may_be_is_refused(row_errors: dict[str, Any]) -> None:
+    data = {"uploadId": "u1", "fileName": "f", "progress": 1, "message": "", "rowErrors": row_errors}
+    with pytest.raises(InvalidMessage, match=r"data\.rowErrors"):
+        decode_message(msgspec.json.encode({"type": "upload_progress", "data": data}))
 
 
 class Lists(MemoryCarrier):
-    """A carrier that takes row errors, and fails so many times before."""
+    """A carrier that remembers the parts of lists, and fails with each of these first."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, *failures: Exception) -> None:
         super().__init__()
-        self.failures = failures
+        self.failures = list(failures)
         self.chunks: list[RowErrorChunk] = []
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
         if self.failures:
-            self.failures -= 1
-            raise GatewayUnreachable("http://gateway", "it is away", not_sent=True)
+            raise self.failures.pop(0)
         self.chunks.append(chunk)
+        await super().add_row_errors(chunk)
 
     @property
     def rows(self) -> list[int]:
-        return [error.row for chunk in self.chunks for error in chunk.errors]
+        return [error.row for error in self.row_errors]
 
 
-def track(carrier: MemoryCarrier) -> track_upload:
+def track(carrier: Carrier) -> track_upload:
     return track_upload("user-1", "u1", "f.csv", 2000, broadcaster=Broadcaster(carrier), interval_seconds=0.001)
 
 
@@ -124,12 +192,24 @@ async def test_a_job_hands_them_on_in_parts_each_in_its_place() -> None:
         assert len(chunk.errors) <= ROW_ERRORS_CHUNK
         places += len(chunk.errors)
     last = carrier.sent_to("user-1")[-1]["data"]
-    assert (last["status"], last["rowErrors"]["total"]) == ("complete", 2000)
+    assert (last["status"], last["rowErrors"]["total"], carrier.chunks[-1].total) == ("complete", 2000, 2000)
     assert {chunk.started_at for chunk in carrier.chunks} == {last["startedAt"]}
 
 
+def test_synchronous_code_does_the_same() -> None:
+    carrier = Lists()
+    broadcaster = Broadcaster(carrier)
+    with sync.track_upload("user-1", "u1", "f.csv", broadcaster=broadcaster, interval_seconds=0.001) as upload:
+        for row in upload.count(range(2000)):
+            upload.row_error(row, "BAD", "It is bad")
+        with pytest.raises(InvalidMessage):
+            upload.row_error(-1, "BAD", "It is bad")
+    assert carrier.rows == list(range(2000))
+    assert carrier.sent_to("user-1")[-1]["data"]["rowErrors"]["total"] == 2000
+
+
 async def test_what_the_gateway_did_not_take_is_offered_again() -> None:
-    carrier = Lists(failures=1)
+    carrier = Lists(GatewayUnreachable("http://gateway", "it is away", not_sent=True))
     async with track(carrier) as upload:
         async for row in upload.count(range(2000)):
             upload.row_error(row, "BAD", "It is bad")
@@ -139,9 +219,67 @@ async def test_what_the_gateway_did_not_take_is_offered_again() -> None:
     assert carrier.rows == list(range(2000))
 
 
+async def test_a_gateway_that_refuses_a_list_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    carrier = Lists(GatewayRefused(404, "NOT_FOUND", "Nothing is here"))
+    async with track(carrier) as upload:
+        async for row in upload.count(range(2000)):
+            upload.row_error(row, "BAD", "It is bad")
+    assert carrier.chunks == []
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "there will be no list of the rows left out"
+    ]
+    assert carrier.sent_to("user-1")[-1]["data"]["rowErrors"]["total"] == 2000
+
+
+class Plain:
+    """A carrier that has the three things that all carriers have."""
+
+    def __init__(self, carrier: MemoryCarrier) -> None:
+        self.deliver = carrier.deliver
+        self.connections = carrier.connections
+        self.disconnect = carrier.disconnect
+
+
 async def test_a_carrier_that_keeps_no_lists_still_shows_the_summary() -> None:
     carrier = MemoryCarrier()
+    async with track(Plain(carrier)) as upload:
+        upload.row_error(7, "BAD", "It is bad")
+    assert (upload.failures, upload.tally.row_errors.next_part(1)[2]) == (0, [])
+    assert carrier.sent_to("user-1")[-1]["data"]["rowErrors"]["causes"][0]["rows"] == [7]
+
+
+class Slow(MemoryCarrier):
+    """A carrier that never ends to take a list."""
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "ROW_ERRORS_SECONDS", 0.01)
+    carrier = Slow()
     async with track(carrier) as upload:
         upload.row_error(7, "BAD", "It is bad")
-    assert upload.failures == 0
-    assert carrier.sent_to("user-1")[-1]["data"]["rowErrors"]["causes"][0]["rows"] == [7]
+    assert carrier.sent_to("user-1")[-1]["data"]["status"] == "complete"
+    assert upload.failures == 1
+
+
+async def test_a_long_list_does_not_hold_up_newer_states() -> None:
+    carrier = Lists()
+    tally = progress.Tally("u1", "f.csv")
+    reporter = progress.Reporter(Broadcaster(carrier), "user-1", tally)
+    for row in range(10 * ROW_ERRORS_CHUNK):
+        tally.row_errors.add(row, "BAD", "It is bad")
+    sent_with: list[int] = []
+
+    async def take(chunk: RowErrorChunk) -> None:
+        sent_with.append(len(carrier.sent))
+        if len(sent_with) < 5:
+            reporter.offer(UploadProgressMessage(tally.show("running")))
+
+    carrier.add_row_errors = take  # type: ignore[method-assign]
+    reporter.offer(UploadProgressMessage(tally.show("running")))
+    while reporter._sending is not None:
+        await reporter.breathe()
+    # As long as there is a newer state, it goes after each part; without one, the rest of the list does.
+    assert sent_with == [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]

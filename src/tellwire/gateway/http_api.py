@@ -28,13 +28,12 @@ from starlette.routing import BaseRoute, Route
 from tellwire.errors import TellwireError
 from tellwire.gateway.admission import Origins
 from tellwire.gateway.openapi import openapi_document
-from tellwire.gateway.row_errors import RowErrorsApi
+from tellwire.gateway.row_errors import RowErrorsApi, RowErrorStreams
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
 from tellwire.messages import CustomMessage, KnownMessage, MessageDecoder, encode_message
 from tellwire.model import ConnectionInfo, Delivery, Target, is_loopback
-from tellwire.ports import Authenticator, RowErrorStore
+from tellwire.ports import Authenticator
 from tellwire.row_errors import RowErrorChunk
-from tellwire.streams import Streams
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -86,11 +85,10 @@ class HttpApi:
 
     def __init__(
         self,
-        carrier: Streams,
+        carrier: RowErrorStreams,
         stats: Callable[[], Stats],
         is_ready: Callable[[], bool],
         *,
-        row_errors: RowErrorStore,
         authenticator: Authenticator,
         origins: Origins,
         api_key: str | None,
@@ -103,7 +101,7 @@ class HttpApi:
         self._key_digest = None if api_key is None else sha256(api_key.encode()).digest()
         self._is_open = is_open
         self._row_errors = RowErrorsApi(
-            row_errors,
+            carrier,
             authenticator,
             origins,
             self._refusal,

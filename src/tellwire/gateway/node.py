@@ -54,9 +54,7 @@ class Node:
         self.hub = Hub(self._clock, text_frames)
         self._history = make_history(settings, self._clock)
         self._leases = Leases(self._clock)
-        self.carrier = RowErrorStreams(
-            self._history, self.hub, self._clock, self._leases.note, row_errors=self._history.row_errors
-        )
+        self.carrier = RowErrorStreams(self._history, self.hub, self._clock, self._leases.note)
         self._authenticator = authenticator or make_authenticator(settings, self._clock)
         self._origins = Origins(settings.allowed_origins)
         self.broadcaster = Broadcaster(self.carrier)
@@ -135,7 +133,6 @@ class Node:
             self.carrier,
             lambda: Stats(len(self.hub), self.sockets.slow_closed),
             lambda: not self._server.is_stopping,
-            row_errors=self._history.row_errors,
             authenticator=self._authenticator,
             origins=self._origins,
             api_key=self.settings.api_key,

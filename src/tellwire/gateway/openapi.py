@@ -59,7 +59,13 @@ def _paths() -> dict[str, Any]:
                 "security": [{"userToken": []}, {"apiKey": []}],
             }
             | _with_path_parameter("uploadId")
-            | _answers("X-Total-Count is how many there were", {"text/csv": _TEXT, "application/x-ndjson": _TEXT}, 404)
+            | _answers("X-Total-Count is how many there were", {"text/csv": _TEXT, "application/x-ndjson": _TEXT}, 404),
+            "options": {
+                "operationId": "rowErrorsPreflight",
+                "summary": "CORS: whether a page of this origin may ask",
+                "responses": {"204": {"description": "The headers say so"}},
+            }
+            | _with_path_parameter("uploadId"),
         },
         "/v1/users/{userId}/connections": {
             "get": _guarded("listConnections", "List a user's live connections")

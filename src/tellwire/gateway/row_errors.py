@@ -3,29 +3,34 @@
     POST /v1/uploads/row-errors              with the API key: a part of a list
     GET  /v1/uploads/{uploadId}/row-errors   with the user's token, or the API key and ?user=: all, as CSV or NDJSON
 
-Pages call the second, so it answers those of the origins that may connect, too.
+Pages call the second, so it answers those of the origins that may connect, too. A last line counts what is not in the
+list.
 """
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from tellwire.errors import InvalidMessage, RowErrorsUnknown, TellwireError, TokenMissing
+from tellwire.errors import RowErrorsUnknown, TellwireError, TokenMissing
 from tellwire.explain import explain
 from tellwire.gateway.admission import Origins
-from tellwire.ports import Authenticator, RowErrorStore
-from tellwire.row_errors import RowError, RowErrorChunk
-from tellwire.streams import Streams
+from tellwire.history import KeepsRowErrors
+from tellwire.ports import Authenticator, Clock, RowErrorStore
+from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
+from tellwire.stream import Entry, upload_key
+from tellwire.streams import LiveCarrier, Streams
 
 _ROWS_AT_A_TIME: Final = 1000
 _NDJSON: Final = "application/x-ndjson"
 # A spreadsheet takes such a cell for a formula, whoever wrote it.
-_FORMULA: Final = re.compile(r"^[=+\-@\t\r]")
+_FORMULA: Final = re.compile(r"^[=+\-@\t\r\n]")
 _NAME: Final = re.compile(r"[^\w .-]", re.ASCII)
 
 _chunk: Final = msgspec.json.Decoder(RowErrorChunk)
@@ -36,14 +41,29 @@ IsAllowed = Callable[[Request], Response | None]
 
 
 class RowErrorStreams(Streams):
-    """The gateway's own carrier, which takes row errors, too."""
+    """The gateway's own carrier, which is a `RowErrorStore`, too."""
 
-    def __init__(self, *arguments: Any, row_errors: RowErrorStore) -> None:
-        super().__init__(*arguments)
-        self._row_errors = row_errors
+    def __init__(
+        self, history: KeepsRowErrors, carrier: LiveCarrier, clock: Clock, kept: Callable[[str, Entry], None]
+    ) -> None:
+        super().__init__(history, carrier, clock, kept)
+        self._row_errors = history.row_errors
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
         await self._row_errors.add_row_errors(chunk)
+
+    async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
+        found = await self._row_errors.row_error_list(user_id, upload_id)
+        upload = await self._history.state(user_id, upload_key(upload_id))
+        if found is None or upload is None or upload.run is None:
+            return found
+        # A run that left out nothing has no list, and the one before is over.
+        return found if datetime.fromisoformat(found.started_at).timestamp() >= upload.run else None
+
+    async def row_errors(
+        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
+    ) -> list[RowError]:
+        return await self._row_errors.row_errors(user_id, upload_id, started_at, first, at_most)
 
 
 class RowErrorsApi:
@@ -81,9 +101,7 @@ class RowErrorsApi:
         try:
             chunk = _chunk.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise explain(body, error, {}) from error
-        if chunk.first < 0:
-            raise InvalidMessage("first", chunk.first, "a whole number, 0 or more")
+            raise explain(body, error) from error
         await self._store.add_row_errors(chunk)
         return Response(status_code=204)
 
@@ -105,14 +123,14 @@ class RowErrorsApi:
         if found is None:
             raise RowErrorsUnknown(upload_id)
         is_csv = _NDJSON not in request.headers.get("accept", "")
-        rows = self._rows(user_id, upload_id)
-        name = _NAME.sub("_", found.file_name)[:100] + "-left-out." + ("csv" if is_csv else "ndjson")
         headers = {
-            "content-disposition": f'attachment; filename="{name}"',
+            "content-disposition": _attachment(found.file_name, "csv" if is_csv else "ndjson"),
             "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
             "x-total-count": str(found.total),
         }
-        lines = _csv(rows) if is_csv else _ndjson(rows)
+        rows = self._rows(user_id, upload_id, found.started_at)
+        lines = _csv(rows, found.total) if is_csv else _ndjson(rows, found.total)
         return StreamingResponse(lines, headers=headers, media_type="text/csv" if is_csv else _NDJSON)
 
     async def preflight(self, request: Request) -> Response:
@@ -140,22 +158,33 @@ class RowErrorsApi:
             "access-control-expose-headers": exposed,
         }
 
-    async def _rows(self, user_id: str, upload_id: str) -> AsyncIterator[list[RowError]]:
+    async def _rows(self, user_id: str, upload_id: str, started_at: str) -> AsyncIterator[list[RowError]]:
         first = 0
-        while rows := await self._store.row_errors(user_id, upload_id, first, _ROWS_AT_A_TIME):
+        while rows := await self._store.row_errors(user_id, upload_id, started_at, first, _ROWS_AT_A_TIME):
             yield rows
             first += len(rows)
 
 
-async def _csv(rows: AsyncIterator[list[RowError]]) -> AsyncIterator[bytes]:
+async def _csv(rows: AsyncIterator[list[RowError]], total: int) -> AsyncIterator[bytes]:
     yield b"row,code,message\r\n"
     async for some in rows:
+        total -= len(some)
         yield "".join(f"{row},{_cell(code)},{_cell(message)}\r\n" for row, code, message in some).encode()
+    if total > 0:
+        yield f',"MORE","{total:,} more were left out that are not in this list"\r\n'.encode()
 
 
-async def _ndjson(rows: AsyncIterator[list[RowError]]) -> AsyncIterator[bytes]:
+async def _ndjson(rows: AsyncIterator[list[RowError]], total: int) -> AsyncIterator[bytes]:
     async for some in rows:
+        total -= len(some)
         yield b"".join(_encode({"row": row, "code": code, "message": message}) + b"\n" for row, code, message in some)
+    if total > 0:
+        yield _encode({"more": total}) + b"\n"
+
+
+def _attachment(file_name: str, ending: str) -> str:
+    name = f"{file_name.rpartition('.')[0] or file_name}"[:100] + f"-left-out.{ending}"
+    return f"attachment; filename=\"{_NAME.sub('_', name)}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _cell(text: str) -> str:

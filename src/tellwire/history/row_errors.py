@@ -58,7 +58,7 @@ class MemoryRowErrors:
             known = self._lists[key] = _List(chunk.started_at, chunk.file_name)
         before = len(known.rows)
         known.rows |= _placed(chunk)
-        known.total = max(known.total, chunk.first + len(chunk.errors))
+        known.total = max(known.total, chunk.total)
         known.at = self._clock.now()
         self._rows += len(known.rows) - before
         self._lists.move_to_end(key)
@@ -67,11 +67,13 @@ class MemoryRowErrors:
 
     async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
         known = self._find(user_id, upload_id)
-        return None if known is None else RowErrorList(known.file_name, known.total, len(known.rows))
+        return None if known is None else RowErrorList(known.file_name, known.started_at, known.total, len(known.rows))
 
-    async def row_errors(self, user_id: str, upload_id: str, first: int, at_most: int) -> list[RowError]:
+    async def row_errors(
+        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
+    ) -> list[RowError]:
         known = self._find(user_id, upload_id)
-        rows = {} if known is None else known.rows
+        rows = {} if known is None or known.started_at != started_at else known.rows
         return [rows[place] for place in sorted(rows)[first : first + at_most]]
 
     def _find(self, user_id: str, upload_id: str) -> _List | None:
@@ -109,8 +111,10 @@ class SqliteRowErrors:
         )
         return found
 
-    async def row_errors(self, user_id: str, upload_id: str, first: int, at_most: int) -> list[RowError]:
-        found: list[RowError] = await self._ask(_read, user_id, upload_id, first, at_most)
+    async def row_errors(
+        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
+    ) -> list[RowError]:
+        found: list[RowError] = await self._ask(_read, user_id, upload_id, started_at, first, at_most)
         return found
 
     async def _ask(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -148,7 +152,7 @@ def _add(database: sqlite3.Connection, chunk: RowErrorChunk, now: float) -> None
             database.execute("DELETE FROM row_errors WHERE user_id = ? AND upload_id = ?", upload)
         database.execute(
             "INSERT OR REPLACE INTO row_error_lists VALUES (?, ?, ?, ?, ?, ?)",
-            (*upload, chunk.started_at, chunk.file_name, max(total, chunk.first + len(chunk.errors)), now),
+            (*upload, chunk.started_at, chunk.file_name, max(total, chunk.total), now),
         )
         database.executemany(
             "INSERT OR REPLACE INTO row_errors VALUES (?, ?, ?, ?, ?, ?)",
@@ -158,16 +162,19 @@ def _add(database: sqlite3.Connection, chunk: RowErrorChunk, now: float) -> None
 
 def _find(database: sqlite3.Connection, user_id: str, upload_id: str, oldest: float) -> RowErrorList | None:
     known = database.execute(
-        "SELECT file_name, total, (SELECT count(*) FROM row_errors WHERE user_id = ?1 AND upload_id = ?2) "
+        "SELECT file_name, started_at, total, (SELECT count(*) FROM row_errors WHERE user_id = ?1 AND upload_id = ?2) "
         "FROM row_error_lists WHERE user_id = ?1 AND upload_id = ?2 AND at >= ?3",
         (user_id, upload_id, oldest),
     ).fetchone()
     return known and RowErrorList(*known)
 
 
-def _read(database: sqlite3.Connection, user_id: str, upload_id: str, first: int, at_most: int) -> list[RowError]:
+def _read(
+    database: sqlite3.Connection, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
+) -> list[RowError]:
     rows = database.execute(
-        "SELECT row, code, message FROM row_errors WHERE user_id = ? AND upload_id = ? ORDER BY place LIMIT ? OFFSET ?",
-        (user_id, upload_id, at_most, first),
+        "SELECT row, code, message FROM row_errors JOIN row_error_lists USING (user_id, upload_id) "
+        "WHERE user_id = ? AND upload_id = ? AND started_at = ? ORDER BY place LIMIT ? OFFSET ?",
+        (user_id, upload_id, started_at, at_most, first),
     )
     return [RowError(*row) for row in rows]

@@ -5,15 +5,20 @@ from typing import Any
 import msgspec
 
 from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.row_errors import RowError, RowErrorChunk
 
 
 class MemoryCarrier:
-    """A `Carrier` that keeps what it was given. `answer` is what every delivery returns; `error`, if set, is raised."""
+    """A `Carrier` that keeps what it was given. `answer` is what every delivery returns; `error`, if set, is raised.
+
+    `row_errors` are the rows that jobs left out, in the order in which they came.
+    """
 
     def __init__(self, answer: Delivery | None = None) -> None:
         self.answer = answer or Delivery(delivered=1)
         self.error: Exception | None = None
         self.sent: list[tuple[Target, dict[str, Any]]] = []
+        self.row_errors: list[RowError] = []
 
     def sent_to(self, user_id: str) -> list[dict[str, Any]]:
         """Return the messages a user was sent, oldest first, as a browser would read them."""
@@ -24,6 +29,11 @@ class MemoryCarrier:
             raise self.error
         self.sent.append((target, msgspec.json.decode(payload)))
         return self.answer
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        if self.error is not None:
+            raise self.error
+        self.row_errors += chunk.errors
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         return []

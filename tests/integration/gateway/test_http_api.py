@@ -1,6 +1,7 @@
 """The HTTP API of a real gateway."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -218,12 +219,20 @@ async def test_health_readiness_and_counters(gateway: Gateway) -> None:
         assert (await call(gateway, "GET", "/v1/stats"))[1] == {"connections": 1, "slowClosed": 0}
 
 
+NAMES = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+def camel(name: str) -> str:
+    first, _, second = name.partition("_")
+    return f"{{{first}{second.capitalize()}}}"
+
+
 async def test_the_openapi_document_describes_every_endpoint(gateway: Gateway) -> None:
     status, document, _ = await call(gateway, "GET", "/openapi.json", key=None)
     assert status == 200
     assert document["openapi"] == "3.1.0"
     routes = {
-        (method, path.replace("{user_id:path}", "{userId}").replace("{connection_id}", "{connectionId}"))
+        (method, NAMES.sub(lambda name: camel(name[1]), path))
         for route in _routes(gateway)
         for method in route.methods - {"HEAD"}
         if (path := route.path) not in ("/", "/openapi.json")

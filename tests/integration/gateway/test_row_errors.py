@@ -39,7 +39,9 @@ async def test_a_user_downloads_what_a_job_left_out(gateway: Gateway) -> None:
                 upload.row_error(row, "BAD", '=cmd|" /C calc"!A0' if row == 1 else "It is bad")
     status, body, headers = await download(gateway, "moc%2F1/row-errors")
     assert (status, headers["content-type"]) == (200, "text/csv; charset=utf-8")
-    assert headers["content-disposition"] == 'attachment; filename="Teile _.csv-left-out.csv"'
+    assert headers["content-disposition"] == (
+        "attachment; filename=\"Teile _-left-out.csv\"; filename*=UTF-8''Teile%20%C3%A4-left-out.csv"
+    )
     assert headers["x-total-count"] == "1500"
     rows = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
     assert [int(row["row"]) for row in rows] == list(range(1, 3000, 2))
@@ -76,13 +78,59 @@ async def test_pages_of_allowed_origins_may_ask(start_gateway: StartGateway) -> 
     assert headers["access-control-allow-headers"] == "authorization, accept"
 
 
-CHUNK = {"user": "user-1", "uploadId": "u1", "fileName": "f", "startedAt": "2026-11-28T10:00:00.000Z", "first": 0}
+@pytest.mark.usefixtures("producer")
+async def test_a_run_that_leaves_out_nothing_has_no_list_and_ends_the_one_before(gateway: Gateway) -> None:
+    async with track_upload("user-1", "u1", "f.csv") as upload:
+        upload.row_error(1, "BAD", "It is bad")
+    async with track_upload("user-1", "u1", "f.csv"):
+        status, body, _ = await download(gateway, "u1/row-errors")
+    assert (status, json.loads(body)["code"]) == (404, "ROW_ERRORS_UNKNOWN")
+
+
+async def test_the_last_line_counts_what_is_not_in_the_list(gateway: Gateway) -> None:
+    chunk = CHUNK | {"total": 123_457, "errors": [[1, "BAD", "It is bad"]]}
+    assert (await call(gateway, "POST", "/v1/uploads/row-errors", chunk))[0] == 204
+    _, body, headers = await download(gateway, "u1/row-errors")
+    assert body.splitlines()[1:] == [
+        b'1,"BAD","It is bad"',
+        b',"MORE","123,456 more were left out that are not in this list"',
+    ]
+    assert headers["x-total-count"] == "123457"
+    _, body, _ = await download(gateway, "u1/row-errors", Accept="application/x-ndjson")
+    assert [json.loads(line) for line in body.splitlines()] == [
+        {"row": 1, "code": "BAD", "message": "It is bad"},
+        {"more": 123_456},
+    ]
+
+
+async def test_who_serves_and_publishes_at_once_has_lists_too(gateway: Gateway) -> None:
+    async with track_upload("user-1", "u1", "f.csv", broadcaster=gateway.node.broadcaster) as upload:
+        upload.row_error(1, "BAD", "It is bad")
+    found = await gateway.node.carrier.row_error_list("user-1", "u1")
+    assert found is not None
+    assert (found.file_name, found.total, found.kept) == ("f.csv", 1, 1)
+
+
+CHUNK: dict[str, Any] = {
+    "user": "user-1",
+    "uploadId": "u1",
+    "fileName": "f",
+    "startedAt": "2026-11-28T10:00:00.000Z",
+    "total": 0,
+    "first": 0,
+}
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"first": -1}, "first: got -1; allowed: a whole number, 0 or more"),
+        ({"first": -1}, "first: got -1; allowed: a whole number from 0 to 9,007,199,254,740,991"),
+        ({"total": 2**63}, "total: got 9223372036854775808; allowed: "),
+        ({"user": ""}, "user: got ''; allowed: a non-empty string"),
+        ({"startedAt": "2026-11-28T10:00:00Z"}, "startedAt: got '2026-11-28T10:00:00Z'; allowed: a time in UTC"),
+        ({"errors": [[-1, "A", ""]]}, "errors.row: got -1"),
+        ({"errors": [[1, "", ""]]}, "errors.code: got ''"),
+        ({"errors": [[1, "A", "m" * 201]]}, "allowed: texts of at most 200 characters"),
         ({"errors": [[1, "A"]]}, "errors"),
         ({"user": 5}, "user"),
         ({"more": 1}, "more"),

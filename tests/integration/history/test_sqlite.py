@@ -15,6 +15,7 @@ from tellwire.errors import ConfigError, HistoryUnavailable
 from tellwire.history.sqlite import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
+from tellwire.row_errors import RowError, RowErrorChunk
 from tellwire.stream import Replay, Said, Stream
 from tellwire.testing import FakeClock
 
@@ -190,6 +191,8 @@ def test_what_is_not_ours_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
         opened(tmp_path / "no" / "directory")
 
 
+RUN = "2026-11-28T10:00:00.000Z"
+
 SCHEMA_1 = """
 CREATE TABLE store (epoch TEXT NOT NULL);
 CREATE TABLE users (user_id TEXT PRIMARY KEY, offset INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
@@ -232,6 +235,11 @@ async def test_a_file_of_the_first_version_is_taken_over_as_it_is(path: Path) ->
         assert (replay.recovered, numbers(replay), replay.cursor) == (True, [1, 2], "epoch-of-before:3")
         assert [entry.number for entry in replay.states] == [7]
         assert (await history.read("ben", None)).cursor == "epoch-of-before:5"
+        # What came with the second version is there, too.
+        await history.row_errors.add_row_errors(
+            RowErrorChunk("anna", "u1", "f.csv", RUN, 1, 0, [RowError(7, "A", "a")])
+        )
+        assert await history.row_errors.row_errors("anna", "u1", RUN, 0, 10) == [RowError(7, "A", "a")]
         await history.close()
 
 
