@@ -12,15 +12,18 @@ everybody, are for who is here: they are not kept.
 """
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from tellwire import session
-from tellwire.errors import HistoryUnavailable, InvalidMessage, UploadUnknown
+from tellwire.errors import GatewayError, HistoryUnavailable, InvalidMessage, UploadUnknown
 from tellwire.model import ConnectionInfo, Delivery, Target
 from tellwire.ports import Clock, History
 from tellwire.stream import Entry, Replay, Said, upload_key
 from tellwire.uploads import cancelled, lapsed
+
+logger = logging.getLogger("tellwire.streams")
 
 
 class LiveCarrier(Protocol):
@@ -55,7 +58,8 @@ class Streams:
     # --- a carrier ----------------------------------------------------------------------------------------------------
 
     async def deliver(self, target: Target, payload: bytes) -> Delivery:
-        """Deliver, as every carrier does; a message that was published before goes to nobody.
+        """Deliver, as every carrier does; a message that was published before goes to nobody. One that is kept and
+        cannot be delivered just now counts as `unsent`, at least once: devices are told of it when they come back.
 
         Raises:
             HistoryUnavailable: it cannot be kept, and was not delivered.
@@ -170,7 +174,12 @@ class Streams:
 
     async def _tell(self, target: Target, entry: Entry) -> Delivery:
         self._kept(target.user or "", entry)
-        return await self._carrier.deliver(target, entry.payload, entry.key, is_final=entry.is_final)
+        try:
+            return await self._carrier.deliver(target, entry.payload, entry.key, is_final=entry.is_final)
+        except GatewayError as error:
+            # It is kept, so whoever is there hears of it at last; to publish it again would be to say it twice.
+            logger.warning("what is kept for a user could not be delivered just now: %s", error)
+            return Delivery(unsent=1)
 
 
 def _said(target: Target, payload: bytes) -> Said | InvalidMessage | None:

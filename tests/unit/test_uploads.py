@@ -1,26 +1,39 @@
 """What the server says of an upload whose worker is silent, or that a device has cancelled."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
-from tellwire.errors import UploadOver
-from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, encode_message
-from tellwire.stream import Entry, Said, Stream
+from tellwire.carriers.hub import Hub
+from tellwire.errors import AwsUnreachable, UploadOver
+from tellwire.gateway.frames import text_frames
+from tellwire.history import MemoryHistory
+from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, create_message, encode_message
+from tellwire.model import Delivery, Target
+from tellwire.stream import START, Entry, Said, Stream
+from tellwire.streams import Streams
+from tellwire.testing import FakeClock
 from tellwire.uploads import cancelled, lapsed
 
 STARTED = "2026-11-28T10:00:00.000Z"
 LEASE = 30
+NOON = datetime(2026, 11, 28, 10, tzinfo=UTC).timestamp()
+"""When it all begins, in epoch seconds."""
 
 
-def kept(stream: Stream, status: UploadStatus = "running", now: float = 1000, second: int = 0, **data: Any) -> Entry:
+def said_as(status: UploadStatus, second: int = 0, **data: Any) -> Said:
     told: dict[str, Any] = {"upload_id": "u1", "file_name": "f.csv", "progress": 40, "message": "Row 40"}
     lease = LEASE if status == "running" else None
     progress = UploadProgress(**(told | {"status": status, "started_at": STARTED, "lease_seconds": lease} | data))
     message = UploadProgressMessage(progress, f"2026-11-28T10:00:{second:02}.000Z")
-    entry = stream.append(Said.read(encode_message(message)), now)
+    return Said.read(encode_message(message))
+
+
+def kept(stream: Stream, status: UploadStatus = "running", now: float = 0, second: int = 0, **data: Any) -> Entry:
+    entry = stream.append(said_as(status, second, **data), NOON + now)
     assert entry is not None
     return entry
 
@@ -30,17 +43,17 @@ def data(payload: bytes) -> dict[str, Any]:
 
 
 def lapse(stream: Stream, entry: Entry, now: float) -> list[Entry]:
-    return [taken for said in lapsed(entry, now) if (taken := stream.append(said, now)) is not None]
+    return [taken for said in lapsed(entry, NOON + now) if (taken := stream.append(said, NOON + now)) is not None]
 
 
 def test_a_worker_that_is_heard_of_in_time_is_left_alone() -> None:
-    entry = kept(Stream("e"), now=1000)
-    assert list(lapsed(entry, 1000 + LEASE - 0.001)) == []
+    entry = kept(Stream("e"))
+    assert list(lapsed(entry, NOON + LEASE - 0.001)) == []
 
 
 @pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
 def test_an_upload_that_has_ended_is_left_alone(status: UploadStatus) -> None:
-    assert list(lapsed(kept(Stream("e"), status, lease_seconds=LEASE), 10_000)) == []
+    assert list(lapsed(kept(Stream("e"), status, lease_seconds=LEASE), NOON + 10_000)) == []
 
 
 def test_an_upload_without_a_lease_may_be_silent_for_ever() -> None:
@@ -49,7 +62,7 @@ def test_an_upload_without_a_lease_may_be_silent_for_ever() -> None:
 
 def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> None:
     stream = Stream("e")
-    (stalled,) = lapse(stream, kept(stream, now=1000), 1030)
+    (stalled,) = lapse(stream, kept(stream), 30)
     assert data(stalled.payload) == {
         "uploadId": "u1",
         "fileName": "f.csv",
@@ -59,8 +72,8 @@ def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> Non
         "startedAt": STARTED,
         "leaseSeconds": LEASE,
     }
-    assert list(lapsed(stalled, 1059)) == []
-    failed, error = lapse(stream, stalled, 1060)
+    assert list(lapsed(stalled, NOON + 59)) == []
+    failed, error = lapse(stream, stalled, 60)
     assert data(failed.payload)["status"] == "failed"
     assert "leaseSeconds" not in data(failed.payload)
     assert failed.is_final
@@ -71,55 +84,88 @@ def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> Non
 
 def test_who_looks_only_after_both_finds_it_failed() -> None:
     stream = Stream("e")
-    failed, error = lapse(stream, kept(stream, now=1000), 1060)
+    failed, error = lapse(stream, kept(stream), 60)
     assert (data(failed.payload)["status"], data(error.payload)["code"]) == ("failed", "UPLOAD_LOST")
 
 
 def test_a_stalled_upload_goes_on_with_its_next_word_even_if_its_clock_is_behind() -> None:
     stream = Stream("e")
-    lapse(stream, kept(stream, now=1000, second=1), 1030)
+    lapse(stream, kept(stream, second=1), 30)
     # By the worker's clock it is still the same second.
-    assert data(kept(stream, now=1031, second=1, progress=41).payload)["status"] == "running"
+    assert data(kept(stream, now=31, second=1, progress=41).payload)["status"] == "running"
 
 
-def test_a_worker_that_was_heard_of_meanwhile_is_not_declared_silent() -> None:
+@pytest.mark.parametrize("after", [30, 60])
+@pytest.mark.parametrize("second", [0, 1])
+def test_a_worker_that_was_heard_of_meanwhile_is_not_declared_silent(after: int, second: int) -> None:
     stream = Stream("e")
-    entry = kept(stream, now=1000, second=0)
-    verdict = list(lapsed(entry, 1060))
-    kept(stream, now=1059, second=1)
-    assert stream.append(verdict[0], 1060) is None
+    verdict = list(lapsed(kept(stream), NOON + after))
+    kept(stream, now=after - 1, second=second, current_row=41)
+    assert stream.append(verdict[0], NOON + after) is None
+
+
+async def test_nobody_is_told_of_a_failure_that_was_not_one() -> None:
+    clock = FakeClock(NOON)
+    history = MemoryHistory(clock)
+    streams = Streams(history, Hub(clock, text_frames), clock)
+    entry = await history.append("anna", said_as("running"))
+    assert entry is not None
+    await history.append("anna", said_as("running", second=1))
+    await clock.advance(2 * LEASE)
+    assert not await streams.lapse("anna", entry)
+    assert (await history.read("anna", START)).messages == []
 
 
 def test_the_worker_has_the_last_word_after_the_server_declared_it_failed() -> None:
     stream = Stream("e")
-    lapse(stream, kept(stream, now=1000), 1060)
-    assert data(kept(stream, "complete", now=1070, second=2).payload)["status"] == "complete"
+    lapse(stream, kept(stream), 60)
+    assert data(kept(stream, "complete", now=70, second=2).payload)["status"] == "complete"
 
 
 def test_what_is_cancelled_looks_like_the_last_state_and_beats_a_worker_whose_clock_is_ahead() -> None:
     stream = Stream("e")
     entry = kept(stream, second=1)
-    word = cancelled(entry, 1010)
+    word = cancelled(entry, NOON + 10)
     kept(stream, second=50, progress=60)
-    taken = stream.append(word, 1010)
+    taken = stream.append(word, NOON + 10)
     assert taken is not None
     assert (data(taken.payload)["status"], data(taken.payload)["progress"]) == ("cancelled", 40)
     late = UploadProgressMessage(msgspec.convert(data(entry.payload), UploadProgress), "2026-11-28T10:00:59.000Z")
-    assert stream.append(Said.read(encode_message(late)), 1020) is None
+    assert stream.append(Said.read(encode_message(late)), NOON + 20) is None
 
 
 def test_what_has_ended_cannot_be_cancelled() -> None:
     with pytest.raises(UploadOver, match="it is complete"):
-        cancelled(kept(Stream("e"), "complete"), 1010)
+        cancelled(kept(Stream("e"), "complete"), NOON + 10)
 
 
 def test_another_run_of_a_cancelled_upload_begins_anew_and_the_old_one_is_heard_no_more() -> None:
     stream = Stream("e")
-    stream.append(cancelled(kept(stream, progress=0), 1010), 1010)
+    stream.append(cancelled(kept(stream, progress=0), NOON + 10), NOON + 10)
     again = kept(stream, started_at="2026-11-28T10:00:30.000Z", second=31, progress=7)
     assert data(again.payload)["progress"] == 7
     for status in ("running", "complete"):
         old = UploadProgress(upload_id="u1", file_name="f", progress=50, message="", status=status, started_at=STARTED)
         assert (
-            stream.append(Said.read(encode_message(UploadProgressMessage(old, "2026-11-28T10:00:59.000Z"))), 1) is None
+            stream.append(Said.read(encode_message(UploadProgressMessage(old, "2026-11-28T10:00:59.000Z"))), NOON + 59)
+            is None
         )
+
+
+class Deaf(Hub):
+    async def deliver(self, *arguments: Any, **how: Any) -> Delivery:
+        raise AwsUnreachable("DynamoDB Query", "it is away")
+
+
+async def test_what_is_kept_and_cannot_be_delivered_just_now_is_no_failure() -> None:
+    clock = FakeClock(NOON)
+    history = MemoryHistory(clock)
+    streams = Streams(history, Deaf(clock, text_frames), clock)
+    entry = await history.append("anna", said_as("running", lease_seconds=LEASE))
+    assert entry is not None
+    await clock.advance(2 * LEASE)
+    assert await streams.lapse("anna", entry)
+    # The error is said, too, although nobody could be told of the state.
+    assert len((await history.read("anna", START)).messages) == 1
+    delivery = await streams.deliver(Target(user="anna"), encode_message(create_message("said", 1)))
+    assert delivery == Delivery(unsent=1)

@@ -7,7 +7,7 @@
 A write is a write unit for every KB. The first and the last state of an upload with a lease write the index, too.
 
 A message has an id of its own if its producer chose one, and is then taken once in 24 hours, however often it is
-published. An id that tellwire made, 24 hexadecimal digits, is another one each time, so nobody looks for it; nor does
+published. An id that tellwire made, `t` and 24 hexadecimal digits, is another one each time, so nobody looks for it; nor does
 anybody for one that merely looks like it.
 
 An offset is given out before its message is there. Its writer may be slow, or gone. A reader waits a moment for it and
@@ -49,7 +49,7 @@ from tellwire.stream import (
     seen,
 )
 
-_MADE_BY_US: Final = re.compile(r"[0-9a-f]{24}")
+_MADE_BY_US: Final = re.compile(r"t[0-9a-f]{24}")
 _LAST_OFFSET: Final = 10**15 - 1
 
 # Each time somebody else was faster, who is done then: more than a few in a row do not happen.

@@ -7,16 +7,19 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tellwire.errors import ConfigError, HistoryUnavailable
+from tellwire.history import sqlite as sqlite_module
 from tellwire.history.sqlite import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
 from tellwire.row_errors import RowError, RowErrorChunk
-from tellwire.stream import Replay, Said, Stream
+from tellwire.stream import START, Replay, Said, Stream
 from tellwire.testing import FakeClock
 
 PUBLISHER = """
@@ -271,6 +274,56 @@ async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None
     state = await history.append("anna", progress(1))
     assert state is not None
     assert state.number == HISTORY_MAX_STATES + 52
+    await history.append("anna", said(1))
+    await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
+    await history.append("ben", said(1))
+    await history.close()
+    history = SqliteHistory(path, clock)
+    history.open()
+    assert (await history.read("anna", None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 502}")
+    await history.close()
+
+
+def failing_for(users: set[str], monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
+    """Let so many commits that hold something for one of these users fail."""
+    commit = sqlite_module._commit
+    left = [times]
+
+    def faulty(database: sqlite3.Connection, batch: Sequence[Any]) -> None:
+        if left[0] and users & {write.user_id for write in batch}:
+            left[0] -= 1
+            time.sleep(0.05)
+            raise sqlite3.OperationalError("disk I/O error")
+        commit(database, batch)
+
+    monkeypatch.setattr(sqlite_module, "_commit", faulty)
+
+
+async def test_several_are_safe_only_when_each_of_their_commits_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = opened(path)
+    await history.read("anna", None)
+    failing_for({"ben"}, monkeypatch)
+    # Ben's stream is read from the file first; meanwhile Anna's message is on its way with a commit of its own.
+    with pytest.raises(HistoryUnavailable):
+        await history.append_all([("anna", said(1)), ("ben", said(2))])
+    assert numbers(await history.read("anna", START)) == [1]
+    assert numbers(await history.read("ben", START)) == []
+    await history.close()
+
+
+async def test_what_came_while_a_commit_failed_is_taken_back_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = opened(path)
+    await history.read("anna", None)
+    failing_for({"anna"}, monkeypatch)
+    first = asyncio.create_task(history.append("anna", said(1)))
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(history.append("anna", said(2)))
+    for append in (first, second):
+        with pytest.raises(HistoryUnavailable):
+            await append
+    entry = await history.append("anna", said(3))
+    assert entry is not None
+    assert entry.number == 1
     await history.close()
 
 

@@ -85,6 +85,15 @@ def test_a_last_word_goes_before_everything_that_waits_and_takes_its_state_away(
     assert outbox.take() == [b"0%"]
 
 
+def test_a_last_word_goes_first_after_others_have_left() -> None:
+    outbox = Outbox(OutboxBounds(10, 100))
+    assert outbox.offer(b"log", None)
+    assert outbox.offer(b"u1 done", "u1", is_final=True)
+    assert outbox.take(1) == [b"u1 done"]
+    assert outbox.offer(b"u2 done", "u2", is_final=True)
+    assert outbox.take() == [b"u2 done", b"log"]
+
+
 def test_last_words_keep_within_the_bounds_too() -> None:
     outbox = Outbox(SMALL)
     assert outbox.offer(b"x" * 60)
