@@ -28,7 +28,8 @@ class Broadcaster:
             InvalidMessage: the target or the message is not what it must be. Nothing was sent.
             MessageTooBig: over 128 KiB. Nothing was sent.
             GatewayError: it did not get through.
-            HistoryUnavailable: it cannot be kept, in a program that serves and publishes at once. Nothing was sent.
+            HistoryUnavailable: it cannot be kept, on AWS or in a program that serves and publishes at once. Nothing was
+                sent.
         """
         return await self._carrier.deliver(target, encode_message(message))
 

@@ -7,8 +7,8 @@
 A write is a write unit for every KB. The first and the last state of an upload with a lease write the index, too.
 
 A message has an id of its own if its producer chose one, and is then taken once in 24 hours, however often it is
-published. An id that tellwire made, `t` and 24 hexadecimal digits, is another one each time, so nobody looks for it; nor does
-anybody for one that merely looks like it.
+published. An id that tellwire made, `t` and 24 hexadecimal digits, is another one each time, so nobody looks for it;
+nor does anybody for one that merely looks like it.
 
 An offset is given out before its message is there. Its writer may be slow, or gone. A reader waits a moment for it and
 then puts a mark there: the offset is a hole from then on, and a writer that comes late takes another one. So what a
