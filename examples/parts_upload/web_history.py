@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from tellwire.gateway.row_errors import RowErrorStreams
 from tellwire.model import ConnectionInfo, Delivery, Target
-from tellwire.ports import Carrier
+from tellwire.row_errors import RowErrorChunk
 
 MESSAGES_PER_USER: Final = 100
 USERS: Final = 100
@@ -29,7 +30,7 @@ class _Progress(msgspec.Struct, rename="camel"):
 class Remembering:
     """A `Carrier` that remembers what it delivers to users. `messages_of` gives it back, oldest change first."""
 
-    def __init__(self, carrier: Carrier) -> None:
+    def __init__(self, carrier: RowErrorStreams) -> None:
         self._carrier = carrier
         self._by_user: OrderedDict[str, OrderedDict[str, msgspec.Raw]] = OrderedDict()
 
@@ -47,6 +48,9 @@ class Remembering:
 
     async def disconnect(self, connection_id: str) -> bool:
         return await self._carrier.disconnect(connection_id)
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        await self._carrier.add_row_errors(chunk)
 
     def _remember(self, user_id: str, payload: bytes) -> None:
         messages = self._by_user.setdefault(user_id, OrderedDict())

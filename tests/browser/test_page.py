@@ -1,6 +1,7 @@
 """The page, as people use it."""
 
 import asyncio
+import csv
 import os
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
-from tellwire import create_upload_progress_message
+from tellwire import create_upload_progress_message, track_upload
 from tests.browser.conftest import (
     PHONE,
     SECONDS,
@@ -52,6 +53,40 @@ async def test_the_samples_go_to_100_with_toasts_row_errors_by_cause_and_thumbna
     assert len(causes) == 5
     assert any(cause.startswith("2") and "it has no part number" in cause and "rows" in cause for cause in causes)
     await page.get_by_role("img", name="Thumbnail 5").wait_for()
+
+
+async def test_all_rows_that_were_left_out_can_be_downloaded(
+    site: Site, window: BrowserContext, tmp_path: Path
+) -> None:
+    page = await signed_in(window, site)
+    (tmp_path / "mine.csv").write_text(PARTS)
+    await page.get_by_label("Choose files").set_input_files(tmp_path / "mine.csv")
+    await page.get_by_text("3 of 4 rows were left out").click()
+    button = page.get_by_role("button", name="Download all as CSV")
+    async with page.expect_download() as started:
+        await button.click()
+    download = await started.value
+    assert download.suggested_filename == "mine-left-out.csv"
+    await download.save_as(tmp_path / "left-out.csv")
+    with (tmp_path / "left-out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == ["3", "4", "5"]
+    await page.get_by_role("switch", name="Kill the network").click()
+    await button.click()
+    await page.get_by_text("The list cannot be downloaded: there is no network.").wait_for()
+
+
+async def test_rows_that_are_left_out_are_counted_while_a_job_runs(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    async with track_upload("ada", "u1", "f.csv", 100, broadcaster=site.app.node.broadcaster) as upload:
+        upload.update(rows=50)
+        upload.row_error(7, "BAD", "it is bad")
+        await page.get_by_text("1 of 50 rows was left out").click()
+        assert (await texts(page, ".left-out li"))[0].split("\n") == ["1", "it is bad", "row 7"]
+        assert await page.get_by_role("button", name="Download").count() == 0
+        upload.row_error(9, "BAD", "it is bad")
+        await page.get_by_text("2 of 50 rows were left out").wait_for()
+    await page.get_by_role("button", name="Download all as CSV").wait_for()
 
 
 async def test_files_that_are_chosen_are_uploaded_and_what_is_neither_is_said(

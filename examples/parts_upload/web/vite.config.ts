@@ -10,5 +10,5 @@ export default defineConfig({
   resolve: { dedupe: ["react", "react-dom"] },
   // What is inlined is a data: URL, which the page's Content-Security-Policy does not allow.
   build: { assetsInlineLimit: 0, modulePreload: { polyfill: false } },
-  server: { proxy: { "/demo": server, "/live": { target: server, ws: true } } },
+  server: { proxy: { "/demo": server, "/v1": server, "/live": { target: server, ws: true } } },
 });

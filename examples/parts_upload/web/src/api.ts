@@ -56,12 +56,22 @@ export class Api {
     return Promise.all(thumbnails.map(load));
   }
 
+  /** Return the list of the rows that were left out of an upload, as CSV. This the gateway has. */
+  async rowErrors(id: string): Promise<Blob> {
+    const headers = { authorization: `Bearer ${await this.token()}` };
+    return (await this.#fetch(`/v1/uploads/${encodeURIComponent(id)}/row-errors`, { headers })).blob();
+  }
+
   async #askAsUser(method: string, path: string, body?: BodyInit): Promise<Response> {
     return this.#ask(method, path, body, { authorization: `Bearer ${await this.token()}` });
   }
 
   async #ask(method: string, path: string, body?: BodyInit, headers: HeadersInit = {}): Promise<Response> {
-    const response = await this.#network.fetch(`/demo/${path}`, { method, headers, body: body ?? null });
+    return this.#fetch(`/demo/${path}`, { method, headers, body: body ?? null });
+  }
+
+  async #fetch(url: string, init: RequestInit): Promise<Response> {
+    const response = await this.#network.fetch(url, init);
     if (response.ok) return response;
     const problem = (await response.json().catch(() => ({}))) as { message?: string };
     throw new Error(problem.message ?? `the server answered with ${response.status}`);

@@ -1,35 +1,52 @@
 // What was left out of an upload, by cause, or why it failed as a whole.
 
-import type { ReactElement } from "react";
+import type { Upload } from "@tellwire/react";
+import { type ReactElement, useState } from "react";
+import type { Api } from "./api.ts";
 import { Icon } from "./icons.tsx";
-import type { Cause, Problem } from "./words.ts";
+import { type Cause, leftOutOf, type Problem } from "./words.ts";
 
 const SHOWN = 8;
 
-export function LeftOut({ problem }: { problem: Problem }): ReactElement {
-  const { message, causes } = problem;
-  if (causes.length === 0) {
-    return (
-      <p className="trouble">
-        <Icon name="alert" /> {message}
-      </p>
-    );
-  }
+interface Props {
+  api: Api;
+  upload: Upload;
+  problem: Problem | undefined;
+}
+
+export function LeftOut({ api, upload, problem }: Props): ReactElement | null {
+  const rows = leftOutOf(upload);
+  const hasFailed = problem !== undefined && problem.causes.length === 0;
+  const leftOut = rows ?? (hasFailed ? undefined : problem);
   return (
-    <details className="left-out">
-      <summary>
-        <Icon name="alert" />
-        <span>
-          {message} <span className="quiet small">{causes.length === 1 ? "1 cause" : `${causes.length} causes`}</span>
-        </span>
-      </summary>
-      <ul>
-        {causes.map((cause) => (
-          <CauseLine key={cause.reason} cause={cause} />
-        ))}
-      </ul>
-    </details>
+    <>
+      {hasFailed && (
+        <p className="trouble">
+          <Icon name="alert" /> {problem.message}
+        </p>
+      )}
+      {leftOut !== undefined && (
+        <details className="left-out">
+          <summary>
+            <Icon name="alert" />
+            <span>
+              {leftOut.message} <span className="quiet small">{causesIn(leftOut.causes.length)}</span>
+            </span>
+          </summary>
+          <ul>
+            {leftOut.causes.map((cause) => (
+              <CauseLine key={`${cause.code} ${cause.reason}`} cause={cause} />
+            ))}
+          </ul>
+          {rows?.isWhole && <Download api={api} upload={upload} />}
+        </details>
+      )}
+    </>
   );
+}
+
+function causesIn(count: number): string {
+  return count === 1 ? "1 cause" : `${count} causes`;
 }
 
 function CauseLine({ cause }: { cause: Cause }): ReactElement {
@@ -46,5 +63,34 @@ function CauseLine({ cause }: { cause: Cause }): ReactElement {
         </span>
       </span>
     </li>
+  );
+}
+
+/** Saves the list of all rows. A link cannot send a token, so it is fetched. */
+function Download({ api, upload }: { api: Api; upload: Upload }): ReactElement {
+  const [trouble, setTrouble] = useState<string>();
+  const download = async (): Promise<void> => {
+    try {
+      const url = URL.createObjectURL(await api.rowErrors(upload.uploadId));
+      const name = `${upload.fileName.replace(/\.[^.]*$/, "")}-left-out.csv`;
+      Object.assign(document.createElement("a"), { href: url, download: name }).click();
+      // By then it is saved, whatever the browser asks first.
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      setTrouble(undefined);
+    } catch (error) {
+      setTrouble(error instanceof Error ? error.message : String(error));
+    }
+  };
+  return (
+    <div className="download">
+      <button type="button" className="button small" onClick={() => void download()}>
+        <Icon name="download" /> Download all as CSV
+      </button>
+      {trouble !== undefined && (
+        <p className="small" role="alert">
+          The list cannot be downloaded: {trouble}.
+        </p>
+      )}
+    </div>
   );
 }

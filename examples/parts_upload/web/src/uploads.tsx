@@ -13,7 +13,13 @@ import type { Problem } from "./words.ts";
 /** The bars are smooth all the same: it is half the time in which they slide to where they should be. */
 const PAUSE_MS = 100;
 
-const STATUS = { running: "Running", complete: "Complete", failed: "Failed" };
+const STATUS = {
+  running: "Running",
+  stalled: "Stalled",
+  complete: "Complete",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
 
 interface Props {
   api: Api;
@@ -76,7 +82,7 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
         </span>
       </div>
       <p className="quiet upload-words">{message}</p>
-      {problem !== undefined && <LeftOut problem={problem} />}
+      <LeftOut api={api} upload={upload} problem={problem} />
       {isImages && status === "complete" && <Thumbnails api={api} uploadId={uploadId} />}
     </li>
   );

@@ -1,6 +1,7 @@
-// What the page says of a connection and of numbers. Pure.
+// What the page says of a connection, of numbers and of what was left out. Pure.
 
 import type { ConnectionState, MessageOf } from "@tellwire/client";
+import type { Upload } from "@tellwire/react";
 
 /** How a thing is, for its colour. The words say it, too. */
 export type Tone = "good" | "busy" | "bad";
@@ -61,8 +62,9 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-/** Items left out of an upload for one reason, as examples/parts_upload/report.py says it. */
+/** Items left out of an upload for one reason. */
 export interface Cause {
+  readonly code: string;
   readonly reason: string;
   readonly count: number;
   /** The first of them: numbers of rows, or names of images. */
@@ -78,11 +80,32 @@ export interface Problem {
   readonly causes: readonly Cause[];
 }
 
-/** Return what an `error` says of an upload; undefined if it is about something else. */
+/** The rows that were left out of an upload. */
+export interface LeftOut {
+  readonly message: string;
+  readonly causes: readonly Cause[];
+  /** Whether there will be no more. */
+  readonly isWhole: boolean;
+}
+
+/** Return which rows were left out so far; undefined if none were. */
+export function leftOutOf({ rowErrors, currentRow, status }: Upload): LeftOut | undefined {
+  if (!rowErrors) return undefined;
+  const { total } = rowErrors;
+  const all = Math.max(total, currentRow ?? 0);
+  const message = `${total.toLocaleString("en")} of ${all.toLocaleString("en")} ${all === 1 ? "row" : "rows"} ${total === 1 ? "was" : "were"} left out`;
+  const causes = rowErrors.causes.map(({ code, message, count, rows }) => {
+    return { code, reason: message, count, items: rows, more: count > rows.length };
+  });
+  return { message, causes, isWhole: status !== "running" && status !== "stalled" };
+}
+
+/** Return what an `error`, as examples/parts_upload/report.py makes it, says of an upload; undefined if it is about something else. */
 export function problemIn({ data }: MessageOf<"error">): Problem | undefined {
   const details = data.details as { uploadId?: unknown; causes?: RawCause[] } | undefined;
   if (typeof details?.uploadId !== "string") return undefined;
-  const causes = (details.causes ?? []).map(({ reason, count, more, rows, images }) => ({
+  const causes = (details.causes ?? []).map(({ cause, reason, count, more, rows, images }) => ({
+    code: cause,
     reason,
     count,
     more,
@@ -92,6 +115,7 @@ export function problemIn({ data }: MessageOf<"error">): Problem | undefined {
 }
 
 interface RawCause {
+  readonly cause: string;
   readonly reason: string;
   readonly count: number;
   readonly more: boolean;
