@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import csv
 import io
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 

@@ -17,7 +17,7 @@ class Device:
     received: list[bytes] = field(default_factory=list)
     is_open: bool = True
 
-    def send(self, frames: bytes, now: float, key: str | None = None) -> Sent:
+    def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         if self.answer is Sent.DELIVERED:
             self.received.append(frames)
         return self.answer
