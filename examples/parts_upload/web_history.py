@@ -5,12 +5,12 @@ bounded: the messages longest unchanged go first.
 """
 
 from collections import OrderedDict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from tellwire.gateway.row_errors import RowErrorStreams
 from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.ports import Carrier, TakesRowErrors
 from tellwire.row_errors import RowErrorChunk
 
 MESSAGES_PER_USER: Final = 100
@@ -27,10 +27,14 @@ class _Progress(msgspec.Struct, rename="camel"):
     upload_id: str
 
 
+class GatewayCarrier(Carrier, TakesRowErrors, Protocol):
+    """What a node has for one."""
+
+
 class Remembering:
     """A `Carrier` that remembers what it delivers to users. `messages_of` gives it back, oldest change first."""
 
-    def __init__(self, carrier: RowErrorStreams) -> None:
+    def __init__(self, carrier: GatewayCarrier) -> None:
         self._carrier = carrier
         self._by_user: OrderedDict[str, OrderedDict[str, msgspec.Raw]] = OrderedDict()
 
