@@ -316,7 +316,7 @@ class Upload:
         """Say that a row is left out, and why. What is shown counts them by cause; the gateway has a list of them all.
 
         `row` is its number, by whatever the user counts; `code` is for programs, `message` for people, and both are cut
-        after 200 characters. Costs a microsecond and sends nothing by itself.
+        after 200 characters. Costs a microsecond, with a message that is new four, and sends nothing by itself.
 
         Raises:
             InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.

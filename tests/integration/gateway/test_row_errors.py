@@ -103,6 +103,15 @@ async def test_the_last_line_counts_what_is_not_in_the_list(gateway: Gateway) ->
     ]
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
+async def test_no_spreadsheet_takes_a_cell_for_a_formula(gateway: Gateway, begin: str) -> None:
+    chunk = CHUNK | {"total": 1, "errors": [[1, f"{begin}A", f'{begin}1,"2"']]}
+    await call(gateway, "POST", "/v1/uploads/row-errors", chunk)
+    _, body, _ = await download(gateway, "u1/row-errors")
+    [row] = csv.DictReader(io.StringIO(body.decode(), newline=""))
+    assert (row["code"], row["message"]) == (f"'{begin}A", f'\'{begin}1,"2"')
+
+
 async def test_who_serves_and_publishes_at_once_has_lists_too(gateway: Gateway) -> None:
     async with track_upload("user-1", "u1", "f.csv", broadcaster=gateway.node.broadcaster) as upload:
         upload.row_error(1, "BAD", "It is bad")
