@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tellwire.broadcast import Broadcaster
 from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadFailed
 from tellwire.model import Delivery, Target
-from tellwire.progress import Tally, track_upload
+from tellwire.progress import track_upload
+from tellwire.tally import Tally
 from tellwire.testing import MemoryCarrier
 
 
