@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tellwire import progress, sync
+from tellwire import reporter as reporting
+from tellwire import sync
 from tellwire.broadcast import Broadcaster
 from tellwire.errors import GatewayRefused, GatewayUnreachable, InvalidMessage
 from tellwire.limits import MAX_PUBLISH_BYTES, MAX_ROW_ERRORS, ROW_ERRORS_CHUNK
@@ -14,6 +15,7 @@ from tellwire.messages import UploadProgressMessage, decode_message
 from tellwire.ports import Carrier
 from tellwire.progress import track_upload
 from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowError, RowErrorChunk, RowErrorTally
+from tellwire.tally import Tally
 from tellwire.testing import MemoryCarrier
 
 
@@ -256,7 +258,7 @@ class Slow(MemoryCarrier):
 
 
 async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "ROW_ERRORS_SECONDS", 0.01)
+    monkeypatch.setattr(reporting, "ROW_ERRORS_SECONDS", 0.01)
     carrier = Slow()
     async with track(carrier) as upload:
         upload.row_error(7, "BAD", "It is bad")
@@ -266,8 +268,8 @@ async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word(mon
 
 async def test_a_long_list_does_not_hold_up_newer_states() -> None:
     carrier = Lists()
-    tally = progress.Tally("u1", "f.csv")
-    reporter = progress.Reporter(Broadcaster(carrier), "user-1", tally)
+    tally = Tally("u1", "f.csv")
+    reporter = reporting.Reporter(Broadcaster(carrier), "user-1", tally)
     for row in range(10 * ROW_ERRORS_CHUNK):
         tally.row_errors.add(row, "BAD", "It is bad")
     sent_with: list[int] = []
