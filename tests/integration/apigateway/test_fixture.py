@@ -18,7 +18,7 @@ def greet(event, context):
     request = event["requestContext"]
     api = boto3.client("apigatewaymanagementapi", endpoint_url=f"https://{request['domainName']}/{request['stage']}")
     api.post_to_connection(ConnectionId=request["connectionId"], Data=b"hello")
-    return {"statusCode": 200}
+    return {"statusCode": 200, "body": "bye"}
 
 
 def let_in(event, context):
@@ -26,10 +26,11 @@ def let_in(event, context):
 
 
 def test_synchronous(api_gateway):
-    api = api_gateway({"$connect": let_in, "$default": greet})
+    api = api_gateway({"$connect": let_in, "$default": greet}, answering=["$default"])
     with api.connect({"who": "friend"}) as socket:
         socket.send("hi")
         assert socket.recv(5) == "hello"
+        assert socket.recv(5) == "bye"  # the function has ended, so no time runs out for it
         api.advance(601)
         with pytest.raises(ConnectionClosed):
             socket.recv(5)
