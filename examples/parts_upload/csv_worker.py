@@ -8,7 +8,8 @@ Rules:
 - Ten rows or a million, memory stays the same: rows are read, checked and stored `batch_rows` at a time.
 - Nobody knows how many rows there are before the end, so progress goes by bytes, unless the caller knows `total_rows`.
 - A bad row is reported and left out. A file that is no parts list at all raises `UploadFailed`.
-- An upload is stored whole or not at all; the same `upload_id` again replaces what it brought before.
+- An upload is stored whole or not at all; the same `upload_id` again replaces what it brought before. So of one that is
+  cancelled nothing stays.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from typing import Final
 from examples.parts_upload.csv_rows import CsvRows, Row
 from examples.parts_upload.parts import REASONS, BadHeader, Cause, Columns, Part, find_columns, read_part
 from examples.parts_upload.report import Kind, Report
-from examples.parts_upload.tell import shown_name, tell
+from examples.parts_upload.tell import cancellable, shown_name, tell
 from tellwire import UploadFailed, track_upload
 
 ROWS: Final = Kind("row", "part", "imported", "BAD_ROWS", REASONS)
@@ -58,14 +59,16 @@ async def import_parts(
 
     Raises:
         UploadFailed: the file cannot be read, or is no parts list. The user has been told.
+        UploadCancelled: the user did not want it any more.
     """
     report, file_name = Report(ROWS), shown_name(path)
     async with track_upload(user_id, upload_id, file_name, total_rows, total_bytes=size_bytes(path)) as upload:
-        with open_csv(path, file_name) as rows, replacing_parts(database, upload_id) as store:
+        with cancellable(upload), open_csv(path, file_name) as rows, replacing_parts(database, upload_id) as store:
             columns = read_header(rows, file_name)
             while batch := list(islice(rows, batch_rows)):
                 store(keep_parts(batch, columns, report, upload.row_error))
                 upload.update(rows=report.total, bytes_read=rows.bytes_read)
+                upload.raise_if_cancelled()
                 await pause()
         upload.summary = report.summary
     await tell(user_id, report.messages(upload_id, file_name))

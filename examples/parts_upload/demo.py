@@ -28,7 +28,7 @@ from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.screen import Screen, make_screen
 from examples.parts_upload.web_app import PAGE
-from tellwire import TellwireError, UploadFailed, broadcast_to_user, create_message
+from tellwire import TellwireError, UploadCancelled, UploadFailed, broadcast_to_user, create_message
 from tellwire.auth import mint_token
 from tellwire.cli.common import development_secret
 
@@ -100,6 +100,8 @@ async def upload_everything(samples: Samples, pace_seconds: float) -> list[str]:
 def _failure(error: BaseException) -> str:
     if isinstance(error, UploadFailed):
         return f"upload failed: {error.message} ({error.upload_code})"
+    if isinstance(error, UploadCancelled):
+        return "an upload was cancelled on some device"
     raise error
 
 

@@ -54,7 +54,9 @@ class Device:
         return uploads
 
     def missed(self, upload_ids: Iterable[str]) -> list[str]:
-        """Return what is wrong with what it saw of these uploads, each of which should go from 0 up to 100."""
+        """Return what is wrong with what it saw of these uploads, each of which should go from 0 up to 100, or be
+        cancelled.
+        """
         uploads = self.uploads()
         return [
             f"{self.name}: {upload_id} {wrong}" for upload_id in upload_ids if (wrong := _wrong(uploads, upload_id))
@@ -67,9 +69,12 @@ class Device:
 
 
 def _wrong(uploads: dict[str, list[Message]], upload_id: str) -> str | None:
-    progress = [state["progress"] for state in uploads.get(upload_id, [])]
+    states = uploads.get(upload_id, [])
+    progress = [state["progress"] for state in states]
     if not progress:
         return "was not seen at all"
+    if states[-1].get("status") == "cancelled":
+        return None
     if progress[0] != 0 or progress[-1] != 100:
         return f"went from {progress[0]:g} to {progress[-1]:g}, not from 0 to 100"
     return "went backwards" if progress != sorted(progress) else None

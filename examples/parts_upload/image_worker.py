@@ -6,11 +6,12 @@ In: image files, a folder for the thumbnails, whose upload it is. Out: `1.jpg`, 
 Rules:
 - Pillow works in a thread, one image at a time; the event loop stays free.
 - An image is measured before it is decoded: a small file may unpack to gigabytes.
-- A bad image is reported and left out, and leaves no file behind.
+- A bad image is reported and left out, and leaves no file behind. Nor does an upload that is cancelled.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,8 +20,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from examples.parts_upload.csv_worker import give_way
 from examples.parts_upload.report import Kind, Report
-from examples.parts_upload.tell import shown_name, tell
-from tellwire import track_upload
+from examples.parts_upload.tell import cancellable, shown_name, tell
+from tellwire import UploadCancelled, track_upload
 
 MAX_FILE_BYTES: Final = 20 * 1024 * 1024
 MAX_PIXELS: Final = 40_000_000
@@ -68,20 +69,40 @@ async def make_thumbnails(
     *,
     pause: Callable[[], Awaitable[None]] = give_way,
 ) -> Report:
-    """Make a thumbnail of each image and show the user how far it is. `title` is what the user knows them by."""
+    """Make a thumbnail of each image and show the user how far it is. `title` is what the user knows them by.
+
+    Raises:
+        UploadCancelled: the user did not want it any more.
+    """
     report = Report(IMAGES)
     async with track_upload(user_id, upload_id, title, total_rows=len(images)) as upload:
-        async for number, path in upload.count(enumerate(images, 1)):
-            upload.update(message=f"Image {number:,} of {len(images):,}")
-            try:
-                await asyncio.to_thread(make_thumbnail, path, folder / f"{number}.jpg")
-                report.kept += 1
-            except BadImage as bad:
-                report.leave_out(shown_name(path), bad.cause)
-            await pause()
+        with cancellable(upload, "image"), discarding_if_cancelled() as made:
+            async for number, path in upload.count(enumerate(images, 1)):
+                upload.raise_if_cancelled()
+                upload.update(message=f"Image {number:,} of {len(images):,}")
+                thumbnail = folder / f"{number}.jpg"
+                try:
+                    await asyncio.to_thread(make_thumbnail, path, thumbnail)
+                    made.append(thumbnail)
+                    report.kept += 1
+                except BadImage as bad:
+                    report.leave_out(shown_name(path), bad.cause)
+                await pause()
         upload.summary = report.summary
     await tell(user_id, report.messages(upload_id, title))
     return report
+
+
+@contextmanager
+def discarding_if_cancelled() -> Iterator[list[Path]]:
+    """Give a list for the files that are made in the block; those go if it is cancelled."""
+    made: list[Path] = []
+    try:
+        yield made
+    except UploadCancelled:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def make_thumbnail(path: Path, thumbnail: Path) -> None:

@@ -69,8 +69,8 @@ class Report:
     @property
     def summary(self) -> str:
         """One line for people: `9,988 parts imported, 12 rows left out`."""
-        kept = f"{_counted(self.kept, self.kind.product)} {self.kind.done}"
-        return f"{kept}, {_counted(self.left_out, self.kind.item)} left out" if self.left_out else kept
+        kept = f"{counted(self.kept, self.kind.product)} {self.kind.done}"
+        return f"{kept}, {counted(self.left_out, self.kind.item)} left out" if self.left_out else kept
 
     def messages(self, upload_id: str, file_name: str) -> list[Message]:
         """Return what the user is told at the end: what was left out, if anything was, and a notification."""
@@ -82,7 +82,7 @@ class Report:
 
     def _error(self, upload_id: str, file_name: str) -> Message:
         verb = "was" if self.left_out == 1 else "were"
-        text = f"{self.left_out:,} of {_counted(self.total, self.kind.item)} {verb} left out"
+        text = f"{self.left_out:,} of {counted(self.total, self.kind.item)} {verb} left out"
         details = {
             "uploadId": upload_id,
             "fileName": file_name,
@@ -103,5 +103,6 @@ class Report:
         }
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: `1 row`, `12,000 rows`."""
     return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -22,7 +22,13 @@ from examples.parts_upload.devices import Device, Message
 from tellwire.cli.screen import printable, unechoed_keys
 
 _COLOURS: Final = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
-_BAR_COLOURS: Final = {"running": "cyan", "complete": "green", "failed": "red"}
+_BAR_COLOURS: Final = {
+    "running": "cyan",
+    "stalled": "yellow",
+    "complete": "green",
+    "failed": "red",
+    "cancelled": "white",
+}
 _BARS_SHOWN: Final = 4
 _NEWS_SHOWN: Final = 5
 _ITEMS_SHOWN: Final = 5

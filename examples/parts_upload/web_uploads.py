@@ -5,7 +5,7 @@
 Rules:
 - A user reaches their own uploads only: each has a folder of its own, named by user and upload.
 - At most `RUNNING` workers run at once; the others wait their turn. A file has at most `MAX_FILE_BYTES`.
-- The files go when the worker is done. Thumbnails stay until this process ends.
+- The files go when the worker is done. Thumbnails stay until this process ends, unless their upload was cancelled.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Final, Literal, TypeAlias
 from examples.parts_upload.csv_worker import give_way, import_parts
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
-from tellwire import Broadcaster, UploadFailed, use_broadcaster
+from tellwire import Broadcaster, UploadCancelled, UploadFailed, use_broadcaster
 from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.model import new_message_id
 
@@ -147,7 +147,7 @@ class Uploads:
     async def _run(self, worker: Worker, folder: UploadFolder) -> None:
         try:
             async with self._places:
-                with use_broadcaster(self._broadcaster), suppress(UploadFailed):
+                with use_broadcaster(self._broadcaster), suppress(UploadFailed, UploadCancelled):
                     await worker()
         except Exception:
             # The user was told that it failed; why is for whoever runs this.

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 
 from examples.parts_upload.csv_worker import import_parts
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import make_samples
 from tellwire import UploadFailed
-from tests.conftest import Gateway
+from tellwire.auth import mint_token
+from tests.conftest import SECRET, Gateway, offered
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -141,6 +142,25 @@ async def test_the_demo_shows_why_a_file_cannot_be_used_and_exits_1(tmp_path: Pa
     assert any(line.startswith("laptop  BAD_HEADER: ") for line in lines)
     assert lines[-3].startswith("upload failed: The first row must name the columns")
     assert lines[-1] == "laptop: moc-123-parts went from 0 to 0, not from 0 to 100"
+
+
+async def test_the_demo_stays_when_an_upload_is_cancelled_on_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLWIRE_JWT_SECRET", SECRET)
+    async with demo("--pace", "0.2", home=tmp_path) as process:
+        address = (await line_with(process, "Gateway: ")).split("http://")[1].split(". ")[0]
+        token = mint_token(SECRET, "demo-user", 60)
+        async with connect(f"ws://{address}", subprotocols=offered(token), proxy=None) as device:
+            # A page says which uploads there are by what it hears.
+            await line_with(process, "parts-list.csv")
+            await device.send(json.dumps({"type": "cancel", "uploadId": "moc-123-parts"}))
+            await line_with(process, "Cancelled after")
+        await line_with(process, "an upload was cancelled on some device")
+        await line_with(process, "Gateway and devices stay")
+        process.send_signal(signal.SIGINT)
+        code, _, errors = await ended(process)
+    assert (code, errors) == (1, "")
 
 
 async def test_the_demo_is_not_disturbed_by_what_the_environment_says_of_other_gateways(

@@ -13,8 +13,9 @@ import pytest
 from examples.parts_upload.csv_worker import import_parts
 from examples.parts_upload.make_samples import make_samples, write_parts_list
 from examples.parts_upload.report import Report
-from tellwire import UploadFailed, track_upload
+from tellwire import UploadCancelled, UploadFailed, track_upload
 from tellwire.errors import GatewayUnreachable
+from tellwire.model import Delivery
 from tellwire.testing import MemoryCarrier
 
 HEADER = b"part number,name,colour,quantity\n"
@@ -230,6 +231,16 @@ async def test_an_upload_that_is_interrupted_stores_nothing_and_keeps_what_was_t
         await desk.upload(HEADER + b"3002,Brick,Red,4\n" * 2000, pause=interrupt)
     assert [part[1] for part in desk.parts()] == ["3001"]
     assert desk.of_type("error")[-1]["code"] == "UPLOAD_INTERRUPTED"
+
+
+async def test_an_upload_that_is_cancelled_stops_stores_nothing_and_says_so(desk: Desk) -> None:
+    await desk.upload(HEADER + b"3001,Brick,Red,4\n")
+    desk.carrier.answer = Delivery(cancelled=True)
+    with pytest.raises(UploadCancelled):
+        await desk.upload(HEADER + b"3002,Brick,Red,4\n" * 2000)
+    assert [part[1] for part in desk.parts()] == ["3001"]
+    last = desk.carrier.sent_to("user-1")[-1]["data"]
+    assert (last["status"], last["message"]) == ("cancelled", "Cancelled after 500 rows. Nothing of it was kept.")
 
 
 async def test_a_gateway_that_is_away_does_not_disturb_the_work(desk: Desk) -> None:

@@ -44,6 +44,10 @@ def test_an_upload_is_seen_if_it_goes_up_from_0_to_100(progress: list[float], wr
     assert seen.missed(["moc-1"]) == ([wrong] if wrong else [])
 
 
+def test_an_upload_that_was_cancelled_is_seen_if_that_is() -> None:
+    assert device(state(0), state(35), state(35, status="cancelled")).missed(["moc-1"]) == []
+
+
 def test_the_delay_is_from_the_timestamp_to_the_arrival() -> None:
     device = Device("phone")
     for seconds in (0.001, 0.002, 0.5):

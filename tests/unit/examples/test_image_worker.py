@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import Image
 from examples.parts_upload import image_worker
 from examples.parts_upload.image_worker import MAX_FILE_BYTES, THUMBNAIL_SIDE, BadImage, Cause, make_thumbnail
 from examples.parts_upload.make_samples import make_samples
+from tellwire import UploadCancelled, track_upload
+from tellwire.model import Delivery
 from tellwire.testing import MemoryCarrier
 
 RED = (200, 30, 30)
@@ -211,6 +214,25 @@ async def test_images_of_the_same_name_do_not_overwrite_each_other(tmp_path: Pat
     images = [picture(tmp_path / "a.png"), picture(tmp_path / "other" / "a.png")]
     await make_all(images, tmp_path / "thumbnails")
     assert len(list((tmp_path / "thumbnails").iterdir())) == 2
+
+
+async def test_images_that_are_cancelled_leave_no_thumbnail_and_nothing_else_is_touched(
+    tmp_path: Path, carrier: MemoryCarrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By rows instead of by the clock, so that the worker hears of it after the first image.
+    monkeypatch.setattr(image_worker, "track_upload", partial(track_upload, every_rows=1))
+
+    async def cancel() -> None:
+        carrier.answer = Delivery(cancelled=True)
+
+    (tmp_path / "thumbnails").mkdir()
+    (tmp_path / "thumbnails" / "2.jpg").write_bytes(b"of before")
+    images = [picture(tmp_path / f"{number}.png") for number in range(3)]
+    with pytest.raises(UploadCancelled):
+        await image_worker.make_thumbnails(images, tmp_path / "thumbnails", "user-1", "moc-1", pause=cancel)
+    assert [file.name for file in (tmp_path / "thumbnails").iterdir()] == ["2.jpg"]
+    last = carrier.sent_to("user-1")[-1]["data"]
+    assert (last["status"], last["message"]) == ("cancelled", "Cancelled after 1 image. Nothing of it was kept.")
 
 
 async def test_the_event_loop_is_free_while_pillow_works(
