@@ -1,6 +1,7 @@
 """The contract of every `History`: in memory, in an SQLite file, and in DynamoDB.
 
-DynamoDB is Amazon's own, DynamoDB Local: moto's conditional writes are not atomic, and a thousand items take it a minute.
+DynamoDB is Amazon's own, DynamoDB Local: moto's conditional writes are not atomic, and for a thousand items it takes a
+minute.
 """
 
 import asyncio
