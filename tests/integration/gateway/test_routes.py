@@ -49,7 +49,7 @@ async def test_devices_connect_and_are_told_beside_the_page(embedded: Gateway) -
     async with embedded.device() as device:
         assert await publish(embedded, {"user": "user-1"}) == (
             200,
-            {"delivered": 1, "gone": 0, "failed": 0, "unsent": 0},
+            {"delivered": 1, "gone": 0, "failed": 0, "unsent": 0, "cancelled": False},
         )
         assert "World" in str(await device.recv())
 
