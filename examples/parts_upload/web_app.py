@@ -5,14 +5,14 @@
     PUT  /demo/uploads/{id}/files/{number}?name=parts.csv     a file of an upload
     POST /demo/uploads/{id}                   {"kind": "parts" | "images", "paced": true}: that was all, begin
     POST /demo/samples                        {"paced": true}: begin with the sample files
-    GET  /demo/messages                       {"messages": […]}: what this user was sent, for a page that was away
     GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
 
 Rules:
 - Whoever reaches this may be anybody they like, so it is reached from this machine only: the gateway listens on
   loopback, the name it is called by must be one of loopback, and other sites' pages are refused.
 - All but the token wants `Authorization: Bearer <token>`, the same token that opens the WebSocket.
-- Everything that happens to an upload is told over the WebSocket; nothing is polled.
+- Everything that happens to an upload is told over the WebSocket; nothing is polled. The gateway keeps what it told, so
+  a page that was away, or was loaded anew, has nothing to ask for here.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,9 +27,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from examples.parts_upload.make_samples import Samples
-from examples.parts_upload.web_history import Remembering
 from examples.parts_upload.web_uploads import Kind, Uploads
-from tellwire import Broadcaster
 from tellwire.auth import make_authenticator, mint_token
 from tellwire.config import Settings
 from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig, TellwireError, TokenMissing
@@ -101,8 +99,7 @@ class WebApp:
         self._page = page
         self._authenticator = make_authenticator(settings, SystemClock())
         self.node = Node(settings, routes=self._routes())
-        self._history = Remembering(self.node.carrier)
-        self.uploads = Uploads(root, Broadcaster(self._history), pace_seconds)
+        self.uploads = Uploads(root, self.node.broadcaster, pace_seconds)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -126,7 +123,6 @@ class WebApp:
             Route("/", _from_here(self._index), methods=["GET"]),
             Route("/assets/{name}", _from_here(self._asset), methods=["GET"]),
             Route("/demo/token", _from_here(self._sign_in), methods=["POST"]),
-            Route("/demo/messages", user(self._messages), methods=["GET"]),
             Route("/demo/samples", user(self._begin_samples), methods=["POST"]),
             Route("/demo/uploads/{upload_id}", user(self._begin), methods=["POST"]),
             Route("/demo/uploads/{upload_id}/files/{number:int}", user(self._put_file), methods=["PUT"]),
@@ -156,9 +152,6 @@ class WebApp:
         return _json({"token": mint_token(self._secret, name, self._token_seconds)})
 
     # --- uploads ------------------------------------------------------------------------------------------------------
-
-    async def _messages(self, request: Request, user_id: str) -> Response:
-        return _json({"messages": self._history.messages_of(user_id)})
 
     async def _begin_samples(self, request: Request, user_id: str) -> Response:
         self.uploads.start_samples(user_id, self._samples, is_paced=(await _read(request, Begin)).paced)

@@ -4,6 +4,7 @@ All tests here run on one event loop, which serves, too: their modules say so. `
 """
 
 import asyncio
+import json
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -106,6 +107,11 @@ class Site:
     async def tell(self, user: str, message: Message) -> int:
         """Send a message; return to how many connections."""
         return (await self.app.node.broadcaster.broadcast_to_user(user, message)).delivered
+
+    async def kept(self, user: str) -> list[dict[str, Any]]:
+        """Return what a device of a user that has nothing yet would be told of the log."""
+        pages = await self.app.node.carrier.welcome(user, "0", "a-test", "")
+        return [message for page in pages for message in json.loads(page)["data"]["messages"]]
 
 
 StartSite = Callable[..., Any]

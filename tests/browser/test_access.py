@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tellwire import create_notification_message
+from tellwire import create_notification_message, create_upload_progress_message
+from tellwire.messages import UploadProgressMessage
 from tests.browser.conftest import (
     PACKAGES,
     PHONE,
@@ -76,6 +78,18 @@ async def states(window: BrowserContext, site: Site, tmp_path: Path) -> AsyncIte
     await page.get_by_label("Choose files").set_input_files([tmp_path / "letter.csv", tmp_path / "song.mp3"])
     await page.locator(".upload[data-status=failed]").wait_for()
     yield "failed, and trouble", page
+    running = create_upload_progress_message("moc-1", "parts.csv", 40, "No word from its worker for 30 seconds")
+    stalled = msgspec.structs.replace(running.data, status="stalled", lease_seconds=30)
+    await site.tell("demo-user", UploadProgressMessage(stalled))
+    await page.locator(".upload[data-status=stalled]").wait_for()
+    yield "stalled", page
+    await page.get_by_role("button", name="Cancel parts.csv").click()
+    await page.locator(".upload[data-status=cancelled]").wait_for()
+    yield "cancelled", page
+    await site.stop()
+    await site.start()
+    await page.locator(".missed").wait_for()
+    yield "something may be missing", page
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -87,7 +101,7 @@ async def test_axe_finds_nothing_and_nothing_is_cut_off(
     async for state, page in states(await open_browser(**LOOKS[look]), site, tmp_path):
         overflow = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         found[state] = [*await violations(page, axe), *(["wider than the screen"] if overflow else [])]
-    assert len(found) == 9
+    assert len(found) == 12
     assert {state: problems for state, problems in found.items() if problems} == {}
 
 

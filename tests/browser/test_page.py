@@ -4,6 +4,7 @@ import asyncio
 import csv
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,98 @@ async def test_a_phone_sees_the_same(site: Site, window: BrowserContext, open_br
     assert await texts(page, ".upload-words") == await texts(phone, ".upload-words")
 
 
+async def test_what_is_read_on_one_device_is_read_on_the_other(
+    site: Site, window: BrowserContext, open_browser: OpenBrowser
+) -> None:
+    page = await signed_in(window, site)
+    phone = await signed_in(await open_browser(viewport=PHONE), site)
+    for title in ("One", "Two"):
+        await site.tell("ada", hello(title))
+    await page.get_by_role("button", name="Notifications, 2 unread").wait_for()
+    await phone.get_by_role("button", name="Notifications, 2 unread").click()
+    await page.get_by_role("button", name="Notifications", exact=True).wait_for()
+    await page.locator(".toast").first.wait_for(state="detached")
+    await phone.keyboard.press("Escape")
+    await site.tell("ada", hello("Three"))
+    for each in (page, phone):
+        await each.get_by_role("button", name="Notifications, 1 unread").wait_for()
+    await page.reload()
+    await page.get_by_role("button", name="Notifications, 1 unread").click()
+    assert await texts(page, "#notifications b") == ["Three", "Two", "One"]
+
+
+async def test_an_upload_is_cancelled_on_one_device_and_that_is_seen_on_the_other(
+    start_site: StartSite, window: BrowserContext, open_browser: OpenBrowser
+) -> None:
+    site = await start_site(pace_seconds=1)
+    page = await signed_in(window, site)
+    phone = await signed_in(await open_browser(viewport=PHONE), site)
+    await page.get_by_role("button", name="Use the sample files").click()
+    await phone.get_by_role("progressbar", name="6 images").wait_for()
+    for each, name in ((page, "parts-list-1000.csv"), (phone, "6 images")):
+        button = each.get_by_role("button", name=f"Cancel {name}")
+        await button.focus()
+        await each.keyboard.press("Enter")
+        await button.wait_for(state="detached")
+        assert await each.evaluate("document.activeElement.innerText") == name
+    for each in (page, phone):
+        await each.locator(".upload[data-status=cancelled]").nth(1).wait_for()
+        assert await texts(each, ".chip") == ["Cancelled", "Cancelled"]
+        # How far they came the workers say, who have stopped.
+        await each.get_by_text("Nothing of it was kept.").nth(1).wait_for()
+        assert await each.locator(".toast").count() == 0
+    assert [m for m in await site.kept("ada") if m["type"] == "error"] == []
+
+
+async def test_an_upload_cannot_be_cancelled_while_there_is_no_connection(
+    start_site: StartSite, window: BrowserContext
+) -> None:
+    site = await start_site(pace_seconds=1)
+    page = await signed_in(window, site)
+    await page.get_by_role("button", name="Use the sample files").click()
+    button = page.get_by_role("button", name="Cancel 6 images")
+    assert await button.is_enabled()
+    await page.get_by_role("switch", name="Kill the network").click()
+    await page.locator("button.cancel:disabled").nth(1).wait_for()
+    await page.get_by_role("switch", name="Kill the network").click()
+    await button.click()
+    await page.locator(".upload[data-status=cancelled]").wait_for()
+
+
+WORKER = """
+import asyncio
+from tellwire import track_upload
+
+async def main():
+    async with track_upload("ada", "moc-1", "parts.csv", 100, lease_seconds=3) as upload:
+        upload.update(rows=40)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_an_upload_whose_worker_was_killed_has_stalled_and_then_failed(
+    site: Site, window: BrowserContext
+) -> None:
+    page = await signed_in(window, site)
+    environ = {**os.environ, "TELLWIRE_URL": site.url}
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, env=environ)
+    try:
+        await page.locator(".upload-words", has_text="Row 40 of 100").wait_for()
+    finally:
+        worker.kill()
+        await worker.wait()
+    await page.locator(".upload[data-status=stalled]").wait_for()
+    assert await texts(page, ".chip") == ["Stalled"]
+    assert await texts(page, ".upload-words") == ["No word from its worker for 3 seconds"]
+    await page.get_by_text("If it stays silent for another 3 s, it has failed.").wait_for()
+    assert await page.get_by_role("button", name="Cancel parts.csv").is_enabled()
+    await page.locator(".upload[data-status=failed]").wait_for()
+    await page.get_by_text("parts.csv was lost: its worker fell silent").wait_for()
+    assert await page.get_by_role("button", name="Cancel parts.csv").count() == 0
+
+
 async def test_tabs_share_one_socket_and_hand_it_over(site: Site, window: BrowserContext) -> None:
     first = await signed_in(window, site)
     [leader] = await site.until_connected("ada")
@@ -207,15 +300,63 @@ async def test_the_network_is_killed_for_all_tabs_and_what_was_missed_is_caught_
     await page.get_by_text("Not connected. The bars show how far the uploads were").wait_for()
     await site.until_connected("ada", 0)
     await page.locator(".events", has_text="Try 1 failed").wait_for()
-    # The worker goes on meanwhile, and nobody hears of its end.
-    while len(site.app._history.messages_of("ada")) < 6:
-        await asyncio.sleep(0.02)
+    # The workers go on meanwhile, and nobody hears of their end.
+    async with asyncio.timeout(SECONDS):
+        while len(await site.kept("ada")) < 4:
+            await asyncio.sleep(0.02)
     assert await page.locator(".upload[data-status=complete]").count() < 2
     await page.get_by_role("switch", name="Kill the network").click()
-    await is_complete(page, 2)
-    await is_shown(page, "6 images")
+    async with asyncio.timeout(2):
+        for each in (page, other):
+            await is_complete(each, 2)
+            await is_shown(each, "6 images")
+            await each.get_by_text("1 of 6 images was left out").wait_for()
     await page.locator(".events", has_text="Back after").wait_for()
     assert len(await site.connections("ada")) == 1
+    for each in (page, other):
+        assert await each.locator(".missed").count() == 0
+        await each.get_by_role("button", name="Notifications").click()
+        assert await texts(each, "#notifications b") == ["Upload complete", "Upload complete"]
+
+
+async def test_a_page_that_is_loaded_anew_has_its_bars_notifications_and_errors_again(
+    start_site: StartSite, window: BrowserContext
+) -> None:
+    site = await start_site(pace_seconds=0.5)
+    page = await signed_in(window, site)
+    await page.get_by_role("button", name="Use the sample files").click()
+    await is_shown(page, "parts-list-1000.csv")
+    names = await texts(page, ".upload h2")
+    await page.reload()
+    await page.locator(".upload[data-status=running]", has_text="6 images").wait_for()
+    assert await texts(page, ".upload h2") == names
+    await page.get_by_text("10 of 1,000 rows were left out").wait_for()
+    await page.get_by_role("button", name="Notifications, 1 unread").wait_for()
+    # What was there before the page is no news.
+    assert await page.locator(".toast").count() == 0
+    assert await page.locator(".missed").count() == 0
+    await is_complete(page, 2)
+    await is_shown(page, "6 images")
+    assert await page.locator(".toast").count() == 1
+
+
+async def test_that_something_may_be_missing_is_said_until_nothing_is(
+    site: Site, window: BrowserContext, open_browser: OpenBrowser
+) -> None:
+    page = await signed_in(window, site)
+    await site.stop()
+    await page.locator(".events", has_text="Try 1 failed").wait_for()
+    # It keeps what it says in memory, so all of that is gone.
+    await site.start()
+    await page.locator(".missed", has_text="Some messages may be missing").wait_for()
+    fresh = await signed_in(await open_browser(), site)
+    await fresh.get_by_text("Nothing here yet").wait_for()
+    assert await fresh.locator(".missed").count() == 0
+    await page.get_by_role("switch", name="Kill the network").click()
+    await page.locator(".pill", has_text="Live").wait_for(state="detached")
+    await page.get_by_role("switch", name="Kill the network").click()
+    await is_live(page)
+    await page.locator(".missed").wait_for(state="detached")
 
 
 async def test_the_page_comes_back_when_the_gateway_restarts(site: Site, window: BrowserContext) -> None:

@@ -11,9 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.web_app import WebApp
-from examples.parts_upload.web_history import MESSAGES_PER_USER, USERS, Remembering
 from examples.parts_upload.web_uploads import Uploads
-from tellwire import Broadcaster, create_message, create_notification_message, create_upload_progress_message
+from tellwire import Broadcaster
 from tellwire.config import Settings
 from tellwire.errors import ConfigError
 from tellwire.testing import MemoryCarrier
@@ -108,17 +107,29 @@ async def test_the_samples_are_two_uploads(app: Gateway) -> None:
     }
 
 
-async def test_a_page_that_was_away_gets_the_newest_state_of_each_upload_and_the_rest(app: Gateway) -> None:
-    async with app.device("ada") as device:
-        await ask(app, "POST", "/demo/samples", {"paced": False})
-        messages = await told(device, notifications=2)
-    status, answer = await ask(app, "GET", "/demo/messages")
-    states = last_states(messages).values()
-    assert status == 200
-    assert [m["data"] for m in answer["messages"] if m["type"] == "upload_progress"] == list(states)
-    others = [m["id"] for m in messages if m["type"] != "upload_progress"]
-    assert [m["id"] for m in answer["messages"] if m["type"] != "upload_progress"] == others
-    assert await ask(app, "GET", "/demo/messages", user="bob") == (200, {"messages": []})
+async def test_an_upload_that_is_cancelled_stops_and_is_no_failure_in_the_log(
+    tmp_path: Path, samples: Samples, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1)
+    web = WebApp(settings, tmp_path, samples, page=tmp_path / "none", pace_seconds=0.1)
+    async with web.running() as url, Gateway(web.node, url).device("ada") as device, asyncio.timeout(20):
+        web.uploads.start_samples("ada", samples, is_paced=True)
+        begun: set[str] = set()
+        while len(begun) < 2:
+            begun.add(json.loads(await device.recv())["data"]["uploadId"])
+        for upload_id in begun:
+            await device.send(json.dumps({"type": "cancel", "uploadId": upload_id}))
+        last: dict[str, str] = {}
+        while len(last) < 2:
+            message = json.loads(await device.recv())
+            assert message["type"] == "upload_progress"
+            # At once it is the gateway's word; then it is the worker's, who knows how far it came.
+            if message["data"]["message"].endswith("Nothing of it was kept."):
+                last[message["data"]["uploadId"]] = message["data"]["status"]
+    assert set(last.values()) == {"cancelled"}
+    for upload_id in begun:
+        assert not any(web.uploads.folder("ada", upload_id).thumbnails.glob("*"))
+    assert [record for record in caplog.records if record.name == "parts_upload"] == []
 
 
 async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path: Path, samples: Samples) -> None:
@@ -137,7 +148,7 @@ async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/demo/messages"])
+@pytest.mark.parametrize("path", ["/", "/demo/uploads/u-1/thumbnails"])
 @pytest.mark.parametrize(
     "headers", [{"Host": "parts.example:80"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
 )
@@ -149,11 +160,12 @@ async def test_other_names_and_other_sites_pages_are_refused(app: Gateway, path:
 
 
 async def test_its_own_page_may_ask(app: Gateway) -> None:
-    assert (await ask(app, "GET", "/demo/messages", Origin=app.url))[0] == 200
+    assert (await ask(app, "GET", "/demo/uploads/u-1/thumbnails", Origin=app.url))[0] == 200
 
 
 async def test_without_a_good_token_nothing_is_had(app: Gateway) -> None:
-    for method, path in [("GET", "/demo/messages"), ("POST", "/demo/samples"), ("PUT", "/demo/uploads/u/files/1")]:
+    thumbnails = ("GET", "/demo/uploads/u-1/thumbnails")
+    for method, path in [thumbnails, ("POST", "/demo/samples"), ("PUT", "/demo/uploads/u/files/1")]:
         status, answer = await ask(app, method, path, user=None)
         assert (status, answer["code"]) == (401, "TOKEN_MISSING")
         status, answer = await ask(app, method, path, user=None, Authorization="Bearer nonsense")
@@ -222,27 +234,3 @@ async def test_a_page_that_was_not_built_is_a_404_that_says_so(tmp_path: Path, s
         status, answer = await ask(app, "GET", "/", user=None)
         assert (status, "was not built" in answer["message"]) == (404, True)
         assert (await ask(app, "GET", "/assets/app.js", user=None))[0] == 404
-
-
-# --- what is remembered -----------------------------------------------------------------------------------------------
-
-
-def remembered(history: Remembering, user_id: str) -> list[Any]:
-    return [json.loads(bytes(message))["data"] for message in history.messages_of(user_id)]
-
-
-async def test_what_is_remembered_is_bounded_and_the_longest_unchanged_goes_first() -> None:
-    history = Remembering(MemoryCarrier())
-    sender = Broadcaster(history)
-    await sender.broadcast_to_user("ada", create_upload_progress_message("u-1", "a.csv", 0, "Starting…"))
-    for number in range(MESSAGES_PER_USER):
-        if number == 5:
-            await sender.broadcast_to_user("ada", create_upload_progress_message("u-1", "a.csv", 50, "Half"))
-        await sender.broadcast_to_user("ada", create_notification_message("Hello", str(number), "info"))
-    found = remembered(history, "ada")
-    assert len(found) == MESSAGES_PER_USER
-    assert [found[0]["message"], found[4]["message"], found[5]["message"]] == ["1", "Half", "5"]
-    for number in range(USERS):
-        await sender.broadcast_to_user(f"user-{number}", create_message("custom", [1, 2]))
-    assert remembered(history, "ada") == []
-    assert remembered(history, "user-0") == [[1, 2]]

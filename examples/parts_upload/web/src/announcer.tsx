@@ -1,5 +1,5 @@
 // What a screen reader hears without being asked: that the connection went or came, and, every few seconds, how far the
-// uploads are. That they are done it hears from the toasts.
+// uploads are; and which one ended as it should not, or may. That they are done it hears from the toasts.
 
 import { useConnection, useUploads } from "@tellwire/react";
 import type { ReactElement } from "react";
@@ -16,11 +16,17 @@ export function Announcer(): ReactElement {
       .map(({ fileName, progress }) => `${fileName}: ${Math.round(progress)} percent.`)
       .join(" "),
   );
+  const trouble = useUploads(([...uploads]) => {
+    const bad = uploads.filter(({ status }) => status === "stalled" || status === "failed" || status === "cancelled");
+    const last = bad.sort((one, other) => Date.parse(other.timestamp) - Date.parse(one.timestamp))[0];
+    return last === undefined ? "" : `${last.fileName}: ${last.status}.`;
+  });
   const said = usePaused(progress, PAUSE_MS);
   return (
     <div className="visually-hidden">
       <p role="status">{connection}</p>
       <p role="status">{said}</p>
+      <p role="status">{trouble}</p>
     </div>
   );
 }

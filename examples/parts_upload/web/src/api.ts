@@ -1,6 +1,6 @@
-// What the page asks of its server, beside the WebSocket: tokens, files, and what it missed.
+// What the page asks of its server, beside the WebSocket: tokens, files, and what became of them.
 
-import type { AnyMessage, TokenReason } from "@tellwire/client";
+import type { TokenReason } from "@tellwire/client";
 import type { Network } from "./network.ts";
 
 /** What an upload consists of. Each kind has its worker. */
@@ -28,12 +28,6 @@ export class Api {
     this.#token = { text: token, expiresAt: expiryOf(token) };
     return token;
   };
-
-  /** Return the messages of this user that the server remembers. */
-  async messages(): Promise<AnyMessage[]> {
-    const response = await this.#askAsUser("GET", "messages");
-    return ((await response.json()) as { messages: AnyMessage[] }).messages;
-  }
 
   /** Send the files of an upload, and begin it. */
   async upload(id: string, kind: Kind, files: readonly File[], paced: boolean): Promise<void> {

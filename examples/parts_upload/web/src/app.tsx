@@ -4,7 +4,6 @@ import { sharedClient } from "@tellwire/client/shared";
 import { TellwireProvider } from "@tellwire/react";
 import { type ReactElement, useState } from "react";
 import { Api } from "./api.ts";
-import { CatchingUp } from "./catching-up.ts";
 import { Desk } from "./desk.tsx";
 import { network } from "./network.ts";
 import { SignIn } from "./sign-in.tsx";
@@ -16,10 +15,10 @@ export function App(): ReactElement {
 }
 
 function SignedIn({ user }: { user: string }): ReactElement {
-  const [{ api, client, isOld }] = useState(() => connectionOf(user));
+  const [{ api, client }] = useState(() => connectionOf(user));
   return (
     <TellwireProvider client={client}>
-      <Desk api={api} isOld={isOld} />
+      <Desk api={api} />
     </TellwireProvider>
   );
 }
@@ -27,8 +26,8 @@ function SignedIn({ user }: { user: string }): ReactElement {
 function connectionOf(user: string) {
   const api = new Api(network, user);
   const { environment } = network;
-  // A gateway answers on every path; this one can be told from the development server's own.
-  const shared = sharedClient({ url: "/live", user, getToken: api.token, environment });
-  const client = new CatchingUp(shared, () => api.messages());
-  return { api, client, isOld: (id: string) => client.wasThereBefore(id) };
+  // A gateway answers on every path; this one can be told from the development server's own. A page that was loaded anew
+  // has forgotten everything, so it begins with all that the gateway keeps, wherever it was before.
+  const client = sharedClient({ url: "/live", user, getToken: api.token, startFrom: "oldest", environment });
+  return { api, client };
 }

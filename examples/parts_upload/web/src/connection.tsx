@@ -3,9 +3,10 @@
 import type { ConnectionState } from "@tellwire/client";
 import { useClient, useConnection } from "@tellwire/react";
 import { type ReactElement, useEffect, useState } from "react";
+import { Icon } from "./icons.tsx";
 import { network, useCutUntil } from "./network.ts";
 import { useNow } from "./use-now.ts";
-import { secondsUntil, type Tone, type Words, wordsOf } from "./words.ts";
+import { MISSED, secondsUntil, type Tone, type Words, wordsOf } from "./words.ts";
 
 const CUT_SECONDS = 10;
 const EVENTS_SHOWN = 5;
@@ -18,6 +19,17 @@ export function ConnectionPill(): ReactElement {
       <span className="visually-hidden">Connection: </span>
       {label}
     </span>
+  );
+}
+
+/** A line that is there only if something may be missing. */
+export function Missed(): ReactElement | null {
+  const { recovered } = useConnection();
+  if (recovered !== false) return null;
+  return (
+    <p className="quiet missed">
+      <Icon name="info" /> {MISSED}
+    </p>
   );
 }
 

@@ -6,7 +6,7 @@ import { Announcer } from "./announcer.tsx";
 import type { Api } from "./api.ts";
 import { Bell } from "./bell.tsx";
 import { Brand } from "./brand.tsx";
-import { ConnectionCard, ConnectionPill } from "./connection.tsx";
+import { ConnectionCard, ConnectionPill, Missed } from "./connection.tsx";
 import { DropZone } from "./drop-zone.tsx";
 import { Icon } from "./icons.tsx";
 import { Toasts } from "./toasts.tsx";
@@ -18,11 +18,9 @@ import { type Problem, problemIn } from "./words.ts";
 
 interface Props {
   api: Api;
-  /** Whether a notification is older than the page. */
-  isOld: (id: string) => boolean;
 }
 
-export function Desk({ api, isOld }: Props): ReactElement {
+export function Desk({ api }: Props): ReactElement {
   const problems = useProblems();
   const sending = useSending(api);
   useTitle();
@@ -40,6 +38,7 @@ export function Desk({ api, isOld }: Props): ReactElement {
         <div className="desk-main">
           <h1>Uploads</h1>
           <DropZone sending={sending} />
+          <Missed />
           <Uploads api={api} problems={problems} sending={sending} />
         </div>
         <aside className="desk-side" aria-label="Connection and devices">
@@ -47,7 +46,7 @@ export function Desk({ api, isOld }: Props): ReactElement {
           <OtherDevices user={api.user} />
         </aside>
       </main>
-      <Toasts isOld={isOld} />
+      <Toasts />
       <Announcer />
     </>
   );

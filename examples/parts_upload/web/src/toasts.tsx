@@ -1,7 +1,7 @@
 // New notifications, for a while, in a corner. They stay while they are pointed at or have the focus; errors stay until
 // somebody closes them. All of them are in the bell's list, too.
 
-import { type ReceivedNotification, useNotifications } from "@tellwire/react";
+import { type ReceivedNotification, useConnection, useNotifications } from "@tellwire/react";
 import { type ReactElement, useEffect, useState } from "react";
 import { Icon, type IconName } from "./icons.tsx";
 
@@ -15,13 +15,13 @@ export const ICONS: Record<ReceivedNotification["severity"], IconName> = {
   error: "alert",
 };
 
-/** `isOld` tells which notifications were there before the page: those are in the list only. */
-export function Toasts({ isOld }: { isOld: (id: string) => boolean }): ReactElement {
+export function Toasts(): ReactElement {
   const { notifications } = useNotifications();
+  const isNew = useIsNew(notifications);
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const [isHeld, setHeld] = useState(false);
   const close = (id: string): void => setClosed((before) => new Set(before).add(id));
-  const open = notifications.filter(({ id, isRead }) => !isRead && !closed.has(id) && !isOld(id));
+  const open = notifications.filter(({ id, isRead }) => !isRead && !closed.has(id) && isNew(id));
   const shown = open.slice(0, SHOWN);
   return (
     <section className="toasts" aria-label="New messages">
@@ -40,6 +40,15 @@ export function Toasts({ isOld }: { isOld: (id: string) => boolean }): ReactElem
       {open.length > shown.length && <p className="toasts-more">and {open.length - shown.length} more</p>}
     </section>
   );
+}
+
+/** Tell which came after the page: those that the first welcome brought are in the list only. */
+function useIsNew(notifications: readonly ReceivedNotification[]): (id: string) => boolean {
+  const { recovered } = useConnection();
+  const [first, setFirst] = useState<ReadonlySet<string>>();
+  // All that a welcome brings is there by the time its end is rendered.
+  if (first === undefined && recovered !== undefined) setFirst(new Set(notifications.map(({ id }) => id)));
+  return (id) => first !== undefined && !first.has(id);
 }
 
 interface ToastProps {

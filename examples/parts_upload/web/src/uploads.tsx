@@ -1,14 +1,14 @@
-// The uploads, newest first, each with its bar and with what was left out of it.
+// The uploads, newest first, each with its bar, what was left out of it, and a button that cancels it.
 
-import { type Upload, useConnection, useUploads } from "@tellwire/react";
-import { memo, type ReactElement } from "react";
+import { type Upload, useClient, useConnection, useUploads } from "@tellwire/react";
+import { memo, type ReactElement, useRef } from "react";
 import type { Api } from "./api.ts";
 import { Icon } from "./icons.tsx";
 import { LeftOut } from "./left-out.tsx";
 import { Thumbnails } from "./thumbnails.tsx";
 import { usePaused } from "./use-paused.ts";
 import { nameOf, type Parcel, type Sending } from "./use-sending.ts";
-import type { Problem } from "./words.ts";
+import { isOver, type Problem, silenceOf } from "./words.ts";
 
 /** The bars are smooth all the same: it is half the time in which they slide to where they should be. */
 const PAUSE_MS = 100;
@@ -29,7 +29,7 @@ interface Props {
 
 export function Uploads({ api, problems, sending }: Props): ReactElement {
   const uploads = usePaused(useUploads(), PAUSE_MS);
-  const isStale = useConnection().status !== "open" && uploads.some(({ status }) => status === "running");
+  const isStale = useConnection().status !== "open" && uploads.some((upload) => !isOver(upload));
   const known = new Set(uploads.map(({ uploadId }) => uploadId));
   const parcels = sending.parcels.filter(({ id }) => !known.has(id));
   if (uploads.length === 0 && parcels.length === 0) return <NoUploads />;
@@ -44,7 +44,7 @@ export function Uploads({ api, problems, sending }: Props): ReactElement {
         {parcels.map((parcel) => (
           <ParcelCard key={parcel.id} parcel={parcel} />
         ))}
-        {[...uploads].reverse().map((upload) => (
+        {newestFirst(uploads).map((upload) => (
           <UploadCard key={upload.uploadId} api={api} upload={upload} problem={problems.get(upload.uploadId)} />
         ))}
       </ol>
@@ -52,18 +52,30 @@ export function Uploads({ api, problems, sending }: Props): ReactElement {
   );
 }
 
+/** A page that was loaded anew heard of them in another order, so it goes by when they began, where that is known. */
+function newestFirst(uploads: readonly Upload[]): Upload[] {
+  return [...uploads].reverse().sort((one, other) => beginOf(other) - beginOf(one));
+}
+
+function beginOf({ startedAt }: Upload): number {
+  return startedAt ? Date.parse(startedAt) : 0;
+}
+
 const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; problem: Problem | undefined }) {
   const { api, upload, problem } = props;
   const { uploadId, fileName, progress, status, message } = upload;
+  const name = useRef<HTMLHeadingElement>(null);
   const isImages = /\bimages?\b|\.(jpe?g|png|webp|gif)$/i.test(fileName);
   return (
     <li className="card upload" data-status={status}>
       <div className="upload-head">
         <Icon name={isImages ? "images" : "parts"} />
-        <h2 className="upload-name">{fileName}</h2>
+        <h2 className="upload-name" ref={name} tabIndex={-1}>
+          {fileName}
+        </h2>
         <span className="chip" data-status={status}>
           {status === "complete" && <Icon name="check" />}
-          {status === "failed" && <Icon name="alert" />}
+          {(status === "failed" || status === "stalled") && <Icon name="alert" />}
           {STATUS[status]}
         </span>
       </div>
@@ -81,12 +93,36 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
           {Math.floor(progress)} %
         </span>
       </div>
-      <p className="quiet upload-words">{message}</p>
+      <div className="upload-foot">
+        <p className="quiet upload-words">{message}</p>
+        {!isOver(upload) && <CancelButton upload={upload} then={() => name.current?.focus()} />}
+      </div>
+      {status === "stalled" && <p className="silence">{silenceOf(upload)}</p>}
       <LeftOut api={api} upload={upload} problem={problem} />
       {isImages && status === "complete" && <Thumbnails api={api} uploadId={uploadId} />}
     </li>
   );
 });
+
+/** `then` is done when it was asked for: the button that had the focus goes with the upload's end. */
+function CancelButton({ upload, then }: { upload: Upload; then: () => void }): ReactElement {
+  const client = useClient();
+  const isOpen = useConnection().status === "open";
+  const cancel = (): void => {
+    if (client.cancel(upload.uploadId)) then();
+  };
+  return (
+    <button
+      type="button"
+      className="button small cancel"
+      disabled={!isOpen}
+      onClick={cancel}
+      aria-label={`Cancel ${upload.fileName}`}
+    >
+      Cancel
+    </button>
+  );
+}
 
 function ParcelCard({ parcel }: { parcel: Parcel }): ReactElement {
   return (

@@ -46,9 +46,13 @@ function words(tone: Tone, label: string, detail: string, headline = label): Wor
   return { tone, label, headline, detail };
 }
 
+/** What is said if not everything was heard that was said while there was no connection. */
+export const MISSED =
+  "Some messages may be missing: the server no longer has all that it said while this page was away.";
+
 /** What a screen reader hears: the same for as long as nothing of importance happens. */
-export function spokenOf({ status, retryAt }: ConnectionState): string {
-  if (status === "open") return "Connected.";
+export function spokenOf({ status, retryAt, recovered }: ConnectionState): string {
+  if (status === "open") return recovered === false ? `Connected. ${MISSED}` : "Connected.";
   if (status === "waiting" && retryAt === undefined) return "Offline.";
   if (status === "waiting") return "Connection lost. Reconnecting.";
   return status === "closed" ? "Disconnected." : "";
@@ -60,6 +64,17 @@ export function secondsUntil(then: number, now: number): number {
 
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+/** Tell whether an upload has ended, one way or another. */
+export function isOver({ status }: Upload): boolean {
+  return status !== "running" && status !== "stalled";
+}
+
+/** Put into words what follows when the worker of a stalled upload stays silent. */
+export function silenceOf({ leaseSeconds }: Upload): string {
+  const wait = leaseSeconds ? ` for another ${leaseSeconds} s` : "";
+  return `The upload goes on if the worker comes back. If it stays silent${wait}, it has failed.`;
 }
 
 /** Items left out of an upload for one reason. */
@@ -89,7 +104,8 @@ export interface LeftOut {
 }
 
 /** Return which rows were left out so far; undefined if none were. */
-export function leftOutOf({ rowErrors, currentRow, status }: Upload): LeftOut | undefined {
+export function leftOutOf(upload: Upload): LeftOut | undefined {
+  const { rowErrors, currentRow } = upload;
   if (!rowErrors) return undefined;
   const { total } = rowErrors;
   const all = Math.max(total, currentRow ?? 0);
@@ -97,7 +113,7 @@ export function leftOutOf({ rowErrors, currentRow, status }: Upload): LeftOut | 
   const causes = rowErrors.causes.map(({ code, message, count, rows }) => {
     return { code, reason: message, count, items: rows, more: count > rows.length };
   });
-  return { message, causes, isWhole: status !== "running" && status !== "stalled" };
+  return { message, causes, isWhole: isOver(upload) };
 }
 
 /** Return what an `error`, as examples/parts_upload/report.py makes it, says of an upload; undefined if it is about something else. */
