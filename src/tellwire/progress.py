@@ -129,17 +129,21 @@ class Upload:
             async for row in upload.count(csv.DictReader(file)):
                 save(row)
         """
-        tally, by_rows = self.tally, self._every_rows is not None
+        tally, reporter, by_rows = self.tally, self._reporter, self._every_rows is not None
         if isinstance(rows, AsyncIterable):
             async for row in rows:
                 yield row
                 tally.rows += 1
+                if reporter.is_cancelled:
+                    self.raise_if_cancelled()
                 if by_rows or monotonic() >= self._next_at:
                     await self._step()
         else:
             for row in rows:
                 yield row
                 tally.rows += 1
+                if reporter.is_cancelled:
+                    self.raise_if_cancelled()
                 if by_rows or monotonic() >= self._next_at:
                     await self._step()
 
@@ -147,7 +151,6 @@ class Upload:
         if self.take_due():
             self.offer()
             await self._reporter.breathe()
-            self.raise_if_cancelled()
 
     def take_due(self) -> bool:
         """Tell whether an update is due and, if it is, wait for the next from here. From any thread."""

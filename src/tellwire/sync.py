@@ -127,14 +127,12 @@ class Upload:
         for row in rows:
             yield row
             tally.rows += 1
-            if self._send_if_due():
-                self.raise_if_cancelled()
+            self._upload.raise_if_cancelled()
+            self._send_if_due()
 
-    def _send_if_due(self) -> bool:
-        is_due = self._upload.take_due()
-        if is_due:
+    def _send_if_due(self) -> None:
+        if self._upload.take_due():
             self._loop.call_soon_threadsafe(self._upload.offer)
-        return is_due
 
 
 class track_upload(progress.track_upload):  # noqa: N801 - used like a function

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tellwire.broadcast import Broadcaster
-from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadFailed
+from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadCancelled, UploadFailed
 from tellwire.model import Delivery, Target
 from tellwire.progress import track_upload
 from tellwire.tally import Tally
@@ -315,3 +315,20 @@ async def test_a_total_of_zero_rows_is_complete_at_the_end(carrier: MemoryCarrie
         async for _ in upload.count([]):
             pass
     assert progress_of(carrier) == [0, 100]
+
+
+async def test_slow_rows_are_cancelled_too() -> None:
+    # The ticker takes each update that is due, so no row finds one.
+    carrier = MemoryCarrier(Delivery(cancelled=True))
+
+    async def rows() -> AsyncIterator[int]:
+        for row in range(20):
+            await asyncio.sleep(0.03)
+            yield row
+
+    with pytest.raises(UploadCancelled):
+        async with track(carrier, interval_seconds=0.01) as upload:
+            async for _ in upload.count(rows()):
+                pass
+    assert upload.rows < 20
+    assert carrier.sent_to("user-1")[-1]["data"]["status"] == "cancelled"
