@@ -35,7 +35,7 @@ def lapsed(entry: Entry, now: float) -> Iterator[Said]:
     if entry.lapses_at is None or entry.lease_seconds is None or now < entry.lapses_at:
         return
     if entry.status != "stalled" and now < entry.lapses_at + entry.lease_seconds:
-        seconds = f"{entry.lease_seconds:g} seconds"
+        seconds = "a second" if entry.lease_seconds == 1 else f"{entry.lease_seconds:g} seconds"
         yield _changed(entry, "stalled", f"No word from its worker for {seconds}", now, replaces=entry.number)
         return
     yield _changed(entry, "failed", "Its worker fell silent", now, replaces=entry.number)

@@ -70,12 +70,26 @@ class Leases:
             await self._clock.sleep(1.0)
             now = self._clock.now()
             for lease in list(self._wheel.due(now)):
-                try:
-                    await lapse(lease.user_id, lease.entry)
-                except HistoryUnavailable as error:
-                    logger.warning("a silent upload cannot be declared so, trying again: %s", error)
+                if await self._lapses(lease, lapse):
+                    self._forget(lease)
+                else:
                     self._wheel.put(lease, now + _AGAIN_SECONDS)
-                    continue
-                if not lease.due_slot:
-                    # Nothing new came of it: the history has forgotten the upload.
-                    self._by_upload.pop((lease.user_id, lease.entry.key or ""), None)
+
+    async def _lapses(self, lease: _Lease, lapse: Callable[[str, Entry], Awaitable[bool]]) -> bool:
+        """Tell whether it was looked at; if not, it is to be looked at again."""
+        try:
+            await lapse(lease.user_id, lease.entry)
+        except HistoryUnavailable as error:
+            logger.warning("a silent upload cannot be declared so, trying again: %s", error)
+            return False
+        except Exception:
+            # One upload's trouble must not leave all others unwatched.
+            logger.exception("a silent upload cannot be declared so, trying again")
+            return False
+        return True
+
+    def _forget(self, lease: _Lease) -> None:
+        """Forget an upload of which nothing new came, since the history has forgotten it. Another run has its own."""
+        upload = (lease.user_id, lease.entry.key or "")
+        if not lease.due_slot and self._by_upload.get(upload) is lease:
+            del self._by_upload[upload]

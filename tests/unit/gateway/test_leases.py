@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from tellwire.errors import HistoryUnavailable
@@ -22,7 +23,7 @@ class Watched:
         self.history = MemoryHistory(self.clock)
         self.leases = Leases(self.clock)
         self.lapsed: list[tuple[str, str | None, float]] = []
-        self.failures = 0
+        self.failures: list[Exception] = []
 
     async def say(self, upload_id: str = "u1", status: UploadStatus = "running", lease: float | None = 30) -> Entry:
         progress = UploadProgress(
@@ -35,8 +36,7 @@ class Watched:
 
     async def lapse(self, user_id: str, entry: Entry) -> bool:
         if self.failures:
-            self.failures -= 1
-            raise HistoryUnavailable("no disk")
+            raise self.failures.pop()
         self.lapsed.append((user_id, entry.key, self.clock.now() - self.began))
         return True
 
@@ -96,8 +96,34 @@ async def test_what_a_process_before_left_has_a_whole_lease_from_now(watched: Wa
 
 
 async def test_a_history_out_of_order_is_asked_again(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
-    watched.failures = 2
+    watched.failures = [HistoryUnavailable("no disk")] * 2
     await watched.say()
     await watched.clock.advance(60)
     assert len(watched.lapsed) == 1
     assert "trying again: The history is out of order: no disk" in caplog.text
+
+
+async def test_a_fault_with_one_leaves_the_others_watched(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.failures = [RuntimeError("a fault of ours")]
+    await watched.say("u1")
+    await watched.say("u2")
+    await watched.clock.advance(60)
+    assert {key for _, key, _ in watched.lapsed} == {"upload:u1", "upload:u2"}
+    assert "a fault of ours" in caplog.text
+
+
+async def test_an_old_lease_does_not_take_the_place_of_the_next_ones() -> None:
+    watched = Watched()
+    leases = watched.leases
+    await watched.say()
+
+    async def meanwhile(user_id: str, entry: Entry) -> bool:
+        # While it is looked at, the upload ends, and begins anew.
+        leases.note(user_id, msgspec.structs.replace(entry, status="complete"))
+        leases.note(user_id, msgspec.structs.replace(entry, at=entry.lapses_at))
+        return False
+
+    watching = asyncio.create_task(leases.watch(meanwhile))
+    await watched.clock.advance(32)
+    assert len(leases) == 1
+    watching.cancel()
