@@ -3,7 +3,8 @@
 import { addressWith, gatewayUrl } from "./address.js";
 import { environment } from "./environment.js";
 import { Listeners } from "./listeners.js";
-import { type Action, type Happening, isActive, type Model, newModel, nextDue, step } from "./machine.js";
+import { isActive, newModel, nextDue, step } from "./machine.js";
+import type { Action, Happening, Model } from "./model.js";
 import { cursorOf } from "./place.js";
 import { newcomers } from "./seen.js";
 import { settingsOf } from "./settings.js";

@@ -21,65 +21,11 @@
 
 import { closeReason, closeRule, meantBy } from "./closing.js";
 import { readMessage } from "./incoming.js";
-import { goLive, helloOf, hold, isPlaced, isWelcome, newPlace, type Place, type Taken, take } from "./place.js";
+import type { Action, Due, Happening, Model, Moment, Timer } from "./model.js";
+import { goLive, helloOf, hold, isPlaced, isWelcome, newPlace, type Taken, take } from "./place.js";
 import type { Settings } from "./settings.js";
 import { expiryOf, expiryTold } from "./token.js";
-import type { AnyMessage, CloseReason, ConnectionState, Sign, TokenReason } from "./types.js";
-
-/** What happened. `link` says to which link. */
-export type Happening =
-  | { is: "connect" }
-  | { is: "close" }
-  | { is: "token"; link: number; token: string }
-  | { is: "no token"; link: number; message: string }
-  | { is: "opened"; link: number }
-  | { is: "received"; link: number; data: unknown }
-  | { is: "ended"; link: number; code: number }
-  | { is: "sign"; sign: Sign }
-  /** The timer fired that was set for `wanted`. */
-  | { is: "tick"; wanted: number };
-
-/** What is to be done, in this order. */
-export type Action =
-  | { do: "get token"; link: number; why: TokenReason }
-  | { do: "open"; link: number; token: string }
-  | { do: "send"; link: number; message: { type: string; [field: string]: unknown } }
-  | { do: "drop"; link: number }
-  | { do: "pass"; message: AnyMessage };
-
-/** What is true while something happens. */
-export interface Moment {
-  now: number;
-  online: boolean;
-  /** From 0 to 1, without 1. */
-  random(): number;
-}
-
-/** What is due, and when, in milliseconds since 1970. */
-type Due = { [timer in keyof typeof TIMERS]?: number };
-
-export interface Model {
-  readonly settings: Settings;
-  readonly state: ConnectionState;
-  readonly place: Place;
-  readonly due: Readonly<Due>;
-  /** How many links there were; each has its number. */
-  readonly links: number;
-  readonly next?: number | undefined;
-  readonly current?: number | undefined;
-  readonly last?: number | undefined;
-  /** When the tokens of `next` and `current` expire, if that is known. */
-  readonly nextExpiresAt?: number | undefined;
-  readonly expiresAt?: number | undefined;
-  /** Waits since a connection was open for a while. */
-  readonly waits: number;
-  /** Handshakes that failed in a row. */
-  readonly refusals: number;
-  /** The next token has to be a new one. */
-  readonly isRefused: boolean;
-  /** The last `error` on the current link. */
-  readonly error?: { readonly code: string; readonly at: number };
-}
+import type { AnyMessage, CloseReason, ConnectionState, Sign } from "./types.js";
 
 /** How long a link that was replaced is listened to. */
 const LINGER_MS = 5_000;
@@ -451,7 +397,7 @@ function wake(turn: Turn): void {
 }
 
 /** What to do about each timer, in this order. */
-const TIMERS = {
+const TIMERS: { [timer in Timer]: (turn: Turn) => void } = {
   settle: (turn: Turn) => {
     turn.model.waits = 0;
   },
@@ -478,7 +424,7 @@ function tick(turn: Turn, wanted: number): void {
   const { model, now } = turn;
   if (now - wanted > ASLEEP_MS) slept(turn);
   if (wanted - now > CLOCK_MS) shift(model.due, now - wanted);
-  for (const timer of Object.keys(TIMERS) as (keyof typeof TIMERS)[]) {
+  for (const timer of Object.keys(TIMERS) as Timer[]) {
     if ((model.due[timer] ?? Number.POSITIVE_INFINITY) > now) continue;
     delete model.due[timer];
     TIMERS[timer](turn);

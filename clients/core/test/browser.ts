@@ -3,7 +3,7 @@
 import type { Channel, Locks, SharedEnvironment } from "../src/shared.js";
 import { sharedClient } from "../src/shared.js";
 import type { ClientOptions } from "../src/types.js";
-import { MINUTE, World } from "./world.js";
+import { MINUTE, passes, World } from "./world.js";
 
 const CHANNEL = "tellwire:2:wss://gateway.test/live:user-1";
 
@@ -232,3 +232,17 @@ export class BrowserTab {
     };
   }
 }
+
+/** Connect so many tabs of a user; the first one leads, and its connection is open. */
+export async function connected(count: number, browser = new Browser(), options = {}): Promise<BrowserTab[]> {
+  const tabs = Array.from({ length: count }, () => browser.tab("user-1", options));
+  for (const tab of tabs) tab.world.client.connect();
+  await passes(0);
+  tabs[0]?.world.socket.opens();
+  await passes(0);
+  return tabs;
+}
+
+export const sockets = (tabs: BrowserTab[]): number[] => tabs.map(({ world }) => world.sockets.length);
+export const statuses = (tabs: BrowserTab[]): string[] => tabs.map(({ world }) => world.status);
+export const leaders = (tabs: BrowserTab[]): boolean[] => tabs.map(({ leads }) => leads);

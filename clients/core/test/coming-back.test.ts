@@ -3,7 +3,8 @@
 // that something may be missing exactly when a server said so.
 
 import { describe, expect, test } from "vitest";
-import { type Action, type Happening, type Model, newModel, nextDue, step } from "../src/machine.js";
+import { newModel, nextDue, step } from "../src/machine.js";
+import type { Action, Happening, Model } from "../src/model.js";
 import { cursorOf } from "../src/place.js";
 import { settingsOf } from "../src/settings.js";
 import type { AnyMessage } from "../src/types.js";

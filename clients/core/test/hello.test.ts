@@ -7,6 +7,16 @@ import { errorMessage, MINUTE, passes, testsItsTime, World } from "./world.js";
 
 testsItsTime();
 
+/** A page's way to be left: `left` has who wants to know. */
+function leaving(): { left: Set<() => void>; onLeave: (listener: () => void) => () => void } {
+  const left = new Set<() => void>();
+  const onLeave = (listener: () => void): (() => void) => {
+    left.add(listener);
+    return () => left.delete(listener);
+  };
+  return { left, onLeave };
+}
+
 const hey = { type: "hey", data: null, timestamp: "" };
 const ids = (world: World): (string | undefined)[] => world.messages.map(({ id }) => id);
 
@@ -309,11 +319,7 @@ describe("the cursor's storage", () => {
 
   test("is written to when the page is left, and when the client closes", async () => {
     const cursorStorage = new Shelf();
-    const left = new Set<() => void>();
-    const onLeave = (listener: () => void): (() => void) => {
-      left.add(listener);
-      return () => left.delete(listener);
-    };
+    const { left, onLeave } = leaving();
     const world = await welcomed({ cursorStorage, environment: { onLeave } });
     for (const leave of [...left]) leave();
     expect([[...cursorStorage.items.values()], left.size]).toEqual([["e:5"], 0]);
@@ -324,11 +330,7 @@ describe("the cursor's storage", () => {
 
   test("is written to after the listeners were called, so that none misses a message", async () => {
     const cursorStorage = new Shelf();
-    const left = new Set<() => void>();
-    const onLeave = (listener: () => void): (() => void) => {
-      left.add(listener);
-      return () => left.delete(listener);
-    };
+    const { left, onLeave } = leaving();
     const world = await welcomed({ cursorStorage, environment: { onLeave } });
     world.client.on("note", () => {
       for (const leave of [...left]) leave();

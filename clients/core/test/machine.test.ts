@@ -1,7 +1,8 @@
 // The machine by itself: every status, and what each happening makes of it; and links that are not heard any more.
 
 import { describe, expect, test } from "vitest";
-import { type Action, type Happening, type Model, newModel, nextDue, step } from "../src/machine.js";
+import { newModel, nextDue, step } from "../src/machine.js";
+import type { Action, Happening, Model } from "../src/model.js";
 import { settingsOf } from "../src/settings.js";
 
 const NOW = 1_000_000;
