@@ -68,8 +68,9 @@ async def import_parts(
             while batch := list(islice(rows, batch_rows)):
                 store(keep_parts(batch, columns, report, upload.row_error))
                 upload.update(rows=report.total, bytes_read=rows.bytes_read)
-                upload.raise_if_cancelled()
                 await pause()
+                # Afterwards, so that a cancel during the last pause is heard as well.
+                upload.raise_if_cancelled()
         upload.summary = report.summary
     await tell(user_id, report.messages(upload_id, file_name))
     return report

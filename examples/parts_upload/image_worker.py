@@ -88,6 +88,7 @@ async def make_thumbnails(
                 except BadImage as bad:
                     report.leave_out(shown_name(path), bad.cause)
                 await pause()
+            upload.raise_if_cancelled()
         upload.summary = report.summary
     await tell(user_id, report.messages(upload_id, title))
     return report

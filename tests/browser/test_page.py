@@ -182,7 +182,8 @@ async def test_what_is_read_on_one_device_is_read_on_the_other(
 async def test_an_upload_is_cancelled_on_one_device_and_that_is_seen_on_the_other(
     start_site: StartSite, window: BrowserContext, open_browser: OpenBrowser
 ) -> None:
-    site = await start_site(pace_seconds=1)
+    # So long that nothing is over before it is cancelled.
+    site = await start_site(pace_seconds=4)
     page = await signed_in(window, site)
     phone = await signed_in(await open_browser(viewport=PHONE), site)
     await page.get_by_role("button", name="Use the sample files").click()

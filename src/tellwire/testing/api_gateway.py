@@ -25,6 +25,7 @@ Handler = Callable[[Any, Any], Any]
 T = TypeVar("T")
 
 _ANSWER_SECONDS = 30.0
+_MOMENT_SECONDS = 0.25
 
 
 class ApiGateway:
@@ -42,8 +43,16 @@ class ApiGateway:
         self.environment = local.environment
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: idle and duration limits, and how long a handler may take, go by it."""
-        self._do(self.clock.advance(seconds))
+        """Let time pass: idle and duration limits, and how long a handler may take, go by it.
+
+        A handler whose message a client has is about to end, and gets a moment of real time for that. One that hangs is
+        left behind.
+        """
+        self._do(self._advance(seconds))
+
+    async def _advance(self, seconds: float) -> None:
+        await self._local.functions.rest(_MOMENT_SECONDS)
+        await self.clock.advance(seconds)
 
     @contextlib.contextmanager
     def connect(

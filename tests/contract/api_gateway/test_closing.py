@@ -1,5 +1,6 @@
 """How connections end, and what `$disconnect` hears of it."""
 
+import contextlib
 import socket as sockets
 import struct
 
@@ -72,7 +73,8 @@ def test_a_message_over_128_kib_ends_a_connection(contract: Contract) -> None:
     with contract.connect() as client:
         client.send(["x" * 32_768] * 4)
         assert len(contract.events("MESSAGE", 1)[0]["body"]) == 131_072
-        client.send(["x" * 32_768] * 4 + ["x"])
+        with contextlib.suppress(ConnectionClosed):  # which may come before the last frame, an empty one
+            client.send(["x" * 32_768] * 4 + ["x"])
         assert closed_with(client) == 1009
     assert told(contract)[0] == 1009
     assert len(contract.events("MESSAGE")) == 1

@@ -243,6 +243,17 @@ async def test_an_upload_that_is_cancelled_stops_stores_nothing_and_says_so(desk
     assert (last["status"], last["message"]) == ("cancelled", "Cancelled after 500 rows. Nothing of it was kept.")
 
 
+async def test_an_upload_that_is_cancelled_after_its_last_row_stores_nothing_either(desk: Desk) -> None:
+    async def cancel() -> None:
+        desk.carrier.answer = Delivery(cancelled=True)
+        while not any(message["data"].get("currentRow") for message in desk.carrier.sent_to("user-1")):
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(UploadCancelled):
+        await desk.upload(HEADER + b"3002,Brick,Red,4\n", pause=cancel)
+    assert desk.parts() == []
+
+
 async def test_a_gateway_that_is_away_does_not_disturb_the_work(desk: Desk) -> None:
     desk.carrier.error = GatewayUnreachable("http://gateway", "Connection refused")
     report = await desk.upload(HEADER + b"3001,Brick,Red,4\nbad\n")

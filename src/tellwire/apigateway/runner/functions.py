@@ -98,6 +98,11 @@ class Functions:
         if not task.cancelled():
             task.exception()
 
+    async def rest(self, at_most_seconds: float) -> None:
+        """Wait until nothing runs, by the real time, and no longer than this."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=at_most_seconds)
+
     async def reload(self) -> None:
         """Run the code as it is on disk now. What cannot be loaded is told, and fails until it can."""
         for function in self._deployed.values():
