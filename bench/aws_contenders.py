@@ -137,8 +137,8 @@ def _obey(orders: Connection, client: _Client) -> None:
 
 class _Tellwire:
     def __init__(self) -> None:
-        from tellwire.aws.environment import open_management, open_table
-        from tellwire.carriers.aws import AwsCarrier
+        from tellwire.engines.aws.carrier import AwsCarrier
+        from tellwire.engines.aws.environment import open_management, open_table
 
         self._loop = asyncio.new_event_loop()
         self._management = open_management(os.environ)
@@ -148,7 +148,7 @@ class _Tellwire:
         self._loop.run_until_complete(self._post(ids))
 
     async def _post(self, ids: Sequence[str]) -> None:
-        from tellwire.aws.client import Payload
+        from tellwire.aws_api.client import Payload
 
         for connection_id in ids:
             if not await self._management.post(connection_id, Payload.of(PAYLOAD)):

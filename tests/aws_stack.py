@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 
 from tellwire.auth import mint_token
-from tellwire.aws.client import Retries
 from tellwire.aws.deployment import Deployment
-from tellwire.aws.environment import open_history_table, open_management, open_table
 from tellwire.aws.handlers import Connect, Default, Disconnect, Sweep
-from tellwire.carriers.aws import AwsCarrier
-from tellwire.history.dynamodb import DynamoHistory
-from tellwire.streams import Streams
+from tellwire.aws_api.client import Retries
+from tellwire.broker import Streams
+from tellwire.engines.aws.carrier import AwsCarrier
+from tellwire.engines.aws.environment import open_history_table, open_management, open_table
+from tellwire.engines.aws.history import DynamoHistory
 from tellwire.testing import FakeClock
 from tellwire.testing.api_gateway import ApiGateway, run_api_gateway
 from tests.conftest import SECRET

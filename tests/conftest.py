@@ -114,7 +114,7 @@ def producer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate
     """The environment of a producer that publishes to `gateway`."""
     monkeypatch.setenv("TELLWIRE_URL", gateway.url)
     monkeypatch.setenv("TELLWIRE_API_KEY", API_KEY)
-    from tellwire.engine import _carrier_of_process
+    from tellwire.producer import _carrier_of_process
 
     _carrier_of_process.cache_clear()
     yield gateway

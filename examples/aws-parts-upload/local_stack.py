@@ -20,8 +20,8 @@ from tellwire.apigateway.definition import Function
 from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.template import read_project
-from tellwire.engine import carrier_from_environment
 from tellwire.ports import Carrier
+from tellwire.producer import carrier_from_environment
 
 EXAMPLE: Final = Path(__file__).resolve().parent
 CSV_WORKER: Final = "CsvWorkerFunction"

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from tellwire.engine import default_carrier
 from tellwire.messages import Message, encode_message
 from tellwire.model import Delivery, Target
 from tellwire.ports import Carrier, TakesRowErrors
+from tellwire.producer import default_carrier
 from tellwire.row_errors import RowErrorChunk
 
 

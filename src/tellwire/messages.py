@@ -19,8 +19,8 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from tellwire.decode_errors import explain
 from tellwire.errors import InvalidMessage, MessageTooBig
-from tellwire.explain import explain
 from tellwire.limits import MAX_LEASE_SECONDS, MAX_MESSAGE_BYTES, MIN_LEASE_SECONDS
 from tellwire.model import new_message_id, timestamp
 from tellwire.row_errors import RowErrors

@@ -24,8 +24,8 @@ from tellwire.broadcast import Broadcaster, current_broadcaster
 from tellwire.errors import InvalidMessage, UploadCancelled, UploadFailed
 from tellwire.limits import PROGRESS_INTERVAL_SECONDS, UPLOAD_LEASE_SECONDS
 from tellwire.messages import UploadProgress, UploadProgressMessage, create_error_message
-from tellwire.reporter import Reporter
-from tellwire.tally import Tally
+from tellwire.progress_sender import Reporter
+from tellwire.progress_state import Tally
 
 T = TypeVar("T")
 

@@ -97,6 +97,10 @@ class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
             if len(code) > MAX_TEXT or len(message) > MAX_TEXT:
                 raise InvalidMessage("errors", (code, message), f"texts of at most {MAX_TEXT} characters")
 
+    def by_index(self) -> dict[int, RowError]:
+        """Return the rows by their index in the list; those past its bound are left out."""
+        return {index: error for index, error in enumerate(self.errors, self.first) if index < MAX_ROW_ERRORS}
+
 
 class RowErrorList(Struct, frozen=True):
     """The list of the row errors of an upload's last run. `total` is how many there were; so many are `kept`."""

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tellwire.aws.environment import open_history_table
-from tellwire.history.dynamodb import DynamoHistory
-from tellwire.history.memory import MemoryHistory
-from tellwire.history.sqlite import SqliteHistory
+from tellwire.engines.aws.environment import open_history_table
+from tellwire.engines.aws.history import DynamoHistory
+from tellwire.engines.memory.history import MemoryHistory
+from tellwire.engines.sqlite.history import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 from tellwire.messages import create_message, encode_message
 from tellwire.ports import History

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tellwire.history.memory import MemoryHistory
-from tellwire.history.row_errors import MemoryRowErrors
-from tellwire.history.sqlite import SqliteHistory
+from tellwire.engines.memory.history import MemoryHistory
+from tellwire.engines.memory.row_errors import MemoryRowErrors
+from tellwire.engines.sqlite.history import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, MAX_ROW_ERRORS
 from tellwire.messages import create_message, encode_message
 from tellwire.ports import RowErrorStore

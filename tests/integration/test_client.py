@@ -20,11 +20,11 @@ from tellwire import (
     create_upload_progress_message,
 )
 from tellwire.auth import mint_token
-from tellwire.aws.connections import ConnectionRow
 from tellwire.carriers.http import HttpCarrier
 from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing
 from tellwire.client.actions import Why
 from tellwire.config import Settings
+from tellwire.engines.aws.connections import ConnectionRow
 from tellwire.gateway import Node
 from tellwire.model import timestamp
 from tellwire.testing import FakeClock
@@ -136,7 +136,7 @@ async def test_a_token_is_renewed_on_the_living_connection(
 ) -> None:
     clock = FakeClock(time.time())
     # The time in an auth_ok is the system's; here it has to be the one that the gateway's clock shows.
-    monkeypatch.setattr("tellwire.session.timestamp", lambda at=None: timestamp(clock.now() if at is None else at))
+    monkeypatch.setattr("tellwire.protocol.timestamp", lambda at=None: timestamp(clock.now() if at is None else at))
     tokens = Tokens(clock, ttl_seconds=100)
     gateway = await start_gateway(clock)
     async with Client(gateway.url, tokens, clock=clock, jitter=lambda: 0.5) as client:

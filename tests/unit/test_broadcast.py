@@ -2,7 +2,7 @@
 
 import pytest
 
-from tellwire import broadcast, engine
+from tellwire import broadcast, producer
 from tellwire.broadcast import Broadcaster, use_broadcaster
 from tellwire.carriers.http import HttpCarrier
 from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig
@@ -51,11 +51,11 @@ async def test_an_empty_user_is_refused(carrier: MemoryCarrier) -> None:
 
 def test_without_a_gateway_the_error_says_what_to_set() -> None:
     with pytest.raises(ConfigError, match="set TELLWIRE_URL"):
-        engine.carrier_from_environment({})
+        producer.carrier_from_environment({})
 
 
 def test_tellwire_url_names_the_gateway() -> None:
-    carrier = engine.carrier_from_environment({"TELLWIRE_URL": "ws://gateway:8787/", "TELLWIRE_API_KEY": "k"})
+    carrier = producer.carrier_from_environment({"TELLWIRE_URL": "ws://gateway:8787/", "TELLWIRE_API_KEY": "k"})
     assert isinstance(carrier, HttpCarrier)
     assert carrier.url == "http://gateway:8787"
 

@@ -10,8 +10,8 @@ import pytest
 
 from tellwire.errors import ConfigError
 from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, http_base_url
-from tests.unit.aws.authority import make_authority
-from tests.unit.aws.scripted import DROPS, HANGS, OK, Says, Service, Step
+from tests.unit.aws_api.authority import make_authority
+from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Says, Service, Step
 
 ATTEMPT_SECONDS = 5.0
 

@@ -15,7 +15,7 @@ from tellwire.broadcast import Broadcaster
 from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadCancelled, UploadFailed
 from tellwire.model import Delivery, Target
 from tellwire.progress import track_upload
-from tellwire.tally import Tally
+from tellwire.progress_state import Tally
 from tellwire.testing import MemoryCarrier
 
 

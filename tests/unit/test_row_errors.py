@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tellwire import reporter as reporting
+from tellwire import progress_sender as reporting
 from tellwire import sync
 from tellwire.broadcast import Broadcaster
 from tellwire.errors import GatewayRefused, GatewayUnreachable, InvalidMessage
@@ -14,8 +14,8 @@ from tellwire.limits import MAX_PUBLISH_BYTES, MAX_ROW_ERRORS, ROW_ERRORS_CHUNK
 from tellwire.messages import UploadProgressMessage, decode_message
 from tellwire.ports import Carrier
 from tellwire.progress import track_upload
+from tellwire.progress_state import Tally
 from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowError, RowErrorChunk, RowErrorTally
-from tellwire.tally import Tally
 from tellwire.testing import MemoryCarrier
 
 

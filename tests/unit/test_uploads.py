@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from tellwire.broker import Streams
 from tellwire.carriers.hub import Hub
+from tellwire.engines.memory.history import MemoryHistory
 from tellwire.errors import AwsUnreachable, UploadOver
-from tellwire.gateway.frames import text_frames
-from tellwire.history import MemoryHistory
 from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, create_message, encode_message
 from tellwire.model import Delivery, Target
+from tellwire.server.framing import text_frames
 from tellwire.stream import START, Entry, Said, Stream
-from tellwire.streams import Streams
 from tellwire.testing import FakeClock
 from tellwire.uploads import cancelled, lapsed
 

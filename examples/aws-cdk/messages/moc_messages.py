@@ -3,8 +3,8 @@
 from typing import Any
 
 from tellwire import InvalidMessage, Message, create_message
-from tellwire.aws.connections import ConnectionRow
 from tellwire.aws.handlers import default
+from tellwire.engines.aws.connections import ConnectionRow
 
 __all__ = ["default"]
 

@@ -38,10 +38,10 @@ from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.validation import Models
 from tellwire.carriers.hub import Hub
 from tellwire.gateway.admission import HandshakeLimiter
-from tellwire.gateway.frames import text_frames
-from tellwire.gateway.handshake import Refusal, UpgradeRequest
-from tellwire.gateway.socket import Connection
 from tellwire.ports import Clock
+from tellwire.server.framing import text_frames
+from tellwire.server.handshake import Refusal, UpgradeRequest
+from tellwire.server.socket import Connection
 
 logger = logging.getLogger("tellwire.apigateway")
 

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 
 from tellwire.apigateway.choices import disconnect_reason
 from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Event
-from tellwire.gateway.handshake import UpgradeRequest
 from tellwire.model import new_connection_id
+from tellwire.server.handshake import UpgradeRequest
 
 new_request_id = new_connection_id
 """Ids of requests and messages have the form of connection ids."""

@@ -19,14 +19,14 @@ from tellwire.apigateway.management import Management
 from tellwire.apigateway.runner.functions import Deployed, Functions, lambda_environment
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.runner.process import WorkerProcess
-from tellwire.aws.sigv4 import Credentials
+from tellwire.aws_api.sigv4 import Credentials
 from tellwire.carriers.hub import Hub
 from tellwire.errors import ConfigError
-from tellwire.gateway.frames import text_frames
-from tellwire.gateway.server import Server, authority_of, listen
-from tellwire.gateway.socket import SocketLimits, Sockets
 from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
 from tellwire.ports import Clock, SystemClock
+from tellwire.server.framing import text_frames
+from tellwire.server.server import Server, authority_of, listen
+from tellwire.server.socket import SocketLimits, Sockets
 
 _DRAIN_SECONDS = 5.0
 

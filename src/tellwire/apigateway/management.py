@@ -24,11 +24,11 @@ from tellwire.apigateway.answers import ERROR_TYPES, answer_headers
 from tellwire.apigateway.definition import Api
 from tellwire.apigateway.events import Caller
 from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, is_signed, verify
-from tellwire.aws.sigv4 import Credentials
+from tellwire.aws_api.sigv4 import Credentials
 from tellwire.carriers.hub import Hub
-from tellwire.gateway.socket import Connection
 from tellwire.model import Target, timestamp
 from tellwire.ports import Clock
+from tellwire.server.socket import Connection
 
 logger = logging.getLogger("tellwire.apigateway")
 

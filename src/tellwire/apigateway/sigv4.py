@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from tellwire.aws.sigv4 import (
+from tellwire.aws_api.sigv4 import (
     ALGORITHM,
     Credentials,
     canonical_request,

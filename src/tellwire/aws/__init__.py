@@ -7,6 +7,6 @@
              └▶ management (@connections) ───────────┴▶ client ─▶ sigv4, credentials
 """
 
-from tellwire.aws.deadline import deadline
+from tellwire.aws_api.deadline import deadline
 
 __all__ = ["deadline"]

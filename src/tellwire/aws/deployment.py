@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from tellwire.aws.connections import ConnectionRow, ConnectionsTable
-from tellwire.aws.environment import has_history, open_management, open_table
-from tellwire.aws.management import Management
+from tellwire.aws_api.management import Management
+from tellwire.engines.aws.connections import ConnectionRow, ConnectionsTable
+from tellwire.engines.aws.environment import has_history, open_management, open_table
 from tellwire.limits import CONNECTION_SETTLES_SECONDS
 from tellwire.ports import Authenticator, Clock, SystemClock
 
 if TYPE_CHECKING:
-    from tellwire.history.dynamodb import DynamoHistory
-    from tellwire.streams import Streams
+    from tellwire.broker import Streams
+    from tellwire.engines.aws.history import DynamoHistory
 
 Event = Mapping[str, Any]
 
@@ -44,7 +44,7 @@ class Deployment:
     @cached_property
     def history(self) -> "DynamoHistory":
         # $connect and $disconnect need none of it.
-        from tellwire.history.dynamodb import DynamoHistory
+        from tellwire.engines.aws.history import DynamoHistory
 
         return DynamoHistory.from_environment(self._environ, self.clock)
 
@@ -55,8 +55,8 @@ class Deployment:
 
     def streams(self, event: Event | None = None) -> "Streams":
         """Return what is said to users, kept and told to the devices of the stage that an event is from."""
-        from tellwire.carriers.aws import AwsCarrier
-        from tellwire.streams import Streams
+        from tellwire.broker import Streams
+        from tellwire.engines.aws.carrier import AwsCarrier
 
         return Streams(self.history, AwsCarrier(self.table, self.management(event), self.clock), self.clock)
 

@@ -2,7 +2,7 @@
 
     $connect      token ─▶ Authenticator ─▶ a row in the table ─▶ 200 │ 401 │ 503 │ 500
     $disconnect   index ─▶ the row is removed
-    $default      row ─▶ session.receive ─▶ pong │ auth_ok │ welcome │ your function's message │ error, posted back
+    $default      row ─▶ protocol.receive ─▶ pong │ auth_ok │ welcome │ your function's message │ error, posted back
     sweep         on a schedule: uploads whose worker fell silent ─▶ stalled, failed
 
 They are synchronous, as Lambda wants them; everything else of theirs is made once per process, when first needed, from
@@ -24,12 +24,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tellwire import session
-from tellwire.aws.caller import Caller
-from tellwire.aws.connections import ConnectionRow
-from tellwire.aws.deadline import deadline
+from tellwire import protocol
 from tellwire.aws.deployment import Deployment, Event
+from tellwire.aws.peer import Caller
+from tellwire.aws_api.deadline import deadline
 from tellwire.background import run
+from tellwire.engines.aws.connections import ConnectionRow
 from tellwire.errors import InvalidMessage, KeysUnavailable, TellwireError, TokenMissing, TokenRefused
 from tellwire.messages import Message, create_message, encode_message
 
@@ -59,9 +59,9 @@ class Connect:
     async def _connect(self, event: Event) -> Response:
         request = event["requestContext"]
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        subprotocols = session.offered_subprotocols(headers.get("sec-websocket-protocol", ""))
+        subprotocols = protocol.offered_subprotocols(headers.get("sec-websocket-protocol", ""))
         query = event.get("queryStringParameters") or {}
-        token = session.token_in(subprotocols, [query["token"]] if "token" in query else [])
+        token = protocol.token_in(subprotocols, [query["token"]] if "token" in query else [])
         try:
             if token is None:
                 raise TokenMissing
@@ -75,8 +75,8 @@ class Connect:
         except TellwireError:
             logger.exception("%s: refused, it cannot be stored", request["connectionId"])
             return _refused(500, TellwireError.code, "The connection could not be made; try again in a few seconds")
-        if session.SUBPROTOCOL in subprotocols:
-            return {**_OK, "headers": {"Sec-WebSocket-Protocol": session.SUBPROTOCOL}}
+        if protocol.SUBPROTOCOL in subprotocols:
+            return {**_OK, "headers": {"Sec-WebSocket-Protocol": protocol.SUBPROTOCOL}}
         return _OK
 
 
@@ -98,7 +98,7 @@ class Disconnect:
 
 
 class Default:
-    """`$default`: the client's conversation, as the gateway has it (`tellwire.session`), and your own types."""
+    """`$default`: the client's conversation, as the gateway has it (`tellwire.protocol`), and your own types."""
 
     def __init__(self, deployment: Deployment = _shared) -> None:
         self._deployment = deployment
@@ -128,22 +128,22 @@ class Default:
     def __call__(self, event: Event, context: Any) -> Response:
         with deadline(context):
             client = Caller(self._deployment, event)
-            action = session.receive(event.get("body") or "", self._functions)
+            action = protocol.receive(event.get("body") or "", self._functions)
             row = run(client.admit(action))
             match action:
                 case _ if row is None:
                     pass
-                case session.Reply(payload):
+                case protocol.Reply(payload):
                     run(client.tell(payload))
-                case session.Reauthenticate(token):
+                case protocol.Reauthenticate(token):
                     run(client.renew(row, token))
-                case session.Recover(cursor):
+                case protocol.Recover(cursor):
                     run(client.welcome(row, cursor))
-                case session.Acknowledge(cursor):
+                case protocol.Acknowledge(cursor):
                     run(client.acknowledge(row, cursor))
-                case session.Cancel(upload_id):
+                case protocol.Cancel(upload_id):
                     run(client.cancel(row, upload_id))
-                case session.Custom(message_type, data):
+                case protocol.Custom(message_type, data):
                     self._call(self._functions[message_type], data, client, row)
         return _OK
 
@@ -153,10 +153,10 @@ class Default:
             result = function(data, row)
             message = run(_awaited(result)) if inspect.isawaitable(result) else result
         except InvalidMessage as error:
-            run(client.tell(session.refusal(error)))
+            run(client.tell(protocol.refusal(error)))
             return
         except BaseException:
-            run(client.tell(session.refusal(TellwireError("The message could not be handled"))))
+            run(client.tell(protocol.refusal(TellwireError("The message could not be handled"))))
             raise
         if message is not None:
             run(client.tell(encode_message(message)))

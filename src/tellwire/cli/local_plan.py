@@ -16,7 +16,7 @@ from tellwire.apigateway.definition import DEFAULT, Api, Authorizer, Function, I
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.handlers import HandlerName, Modules
 from tellwire.apigateway.runner.host import InProcess
-from tellwire.aws.sigv4 import Credentials
+from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import ConfigError
 
 CREDENTIALS_VARIABLE = "TELLWIRE_LOCAL_CREDENTIALS"

@@ -17,7 +17,7 @@ from tellwire.client.reasons import Refusal, retry_after
 from tellwire.limits import CLOSE_TIMEOUT_SECONDS, MAX_FRAME_BYTES
 from tellwire.model import is_loopback
 from tellwire.ports import Clock
-from tellwire.session import SUBPROTOCOL
+from tellwire.protocol import SUBPROTOCOL
 
 TokenIn = Literal["subprotocol", "query"]
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from tellwire.errors import HistoryUnavailable
-from tellwire.gateway.deadlines import Deadlines
 from tellwire.ports import Clock, History
+from tellwire.server.timer_wheel import Deadlines
 from tellwire.stream import Entry
 
 logger = logging.getLogger("tellwire.gateway")

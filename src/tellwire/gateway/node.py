@@ -13,17 +13,17 @@ from tellwire.auth import make_authenticator
 from tellwire.broadcast import Broadcaster
 from tellwire.carriers.hub import Hub
 from tellwire.config import Settings
+from tellwire.engines.registry import make_history
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
-from tellwire.gateway.frames import text_frames
+from tellwire.gateway.application import Sessions
 from tellwire.gateway.http_api import HttpApi, Stats
 from tellwire.gateway.leases import Leases
-from tellwire.gateway.outbox import OutboxBounds
 from tellwire.gateway.row_errors import RowErrorStreams
-from tellwire.gateway.server import Server
-from tellwire.gateway.sessions import Sessions
-from tellwire.gateway.socket import SocketLimits, Sockets
-from tellwire.history import make_history
 from tellwire.ports import Authenticator, Clock, SystemClock
+from tellwire.server.framing import text_frames
+from tellwire.server.outbox import OutboxBounds
+from tellwire.server.server import Server
+from tellwire.server.socket import SocketLimits, Sockets
 
 
 class Node:

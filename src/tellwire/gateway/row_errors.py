@@ -18,14 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from tellwire.broker import LiveCarrier, Streams
+from tellwire.decode_errors import explain
+from tellwire.engines.registry import KeepsRowErrors
 from tellwire.errors import RowErrorsUnknown, TellwireError, TokenMissing
-from tellwire.explain import explain
 from tellwire.gateway.admission import Origins
-from tellwire.history import KeepsRowErrors
 from tellwire.ports import Authenticator, Clock, RowErrorStore
 from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
 from tellwire.stream import Entry, upload_key
-from tellwire.streams import LiveCarrier, Streams
 
 _ROWS_AT_A_TIME: Final = 1000
 _NDJSON: Final = "application/x-ndjson"

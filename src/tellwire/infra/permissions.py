@@ -14,8 +14,8 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
-from tellwire.aws.connections import BY_CONNECTION
-from tellwire.aws.history_items import RUNNING
+from tellwire.engines.aws.connections import BY_CONNECTION
+from tellwire.engines.aws.history_items import RUNNING
 
 _POST_AND_DELETE: Final = ("POST", "DELETE")
 

@@ -22,7 +22,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
 from constructs import Construct
 
-from tellwire.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT, TABLE_NAME
+from tellwire.engines.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT, TABLE_NAME
 from tellwire.errors import ConfigError
 from tellwire.infra import access_log, permissions
 from tellwire.infra.alarms import Alarms

@@ -9,8 +9,8 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-from tellwire.aws.connections import BY_CONNECTION
-from tellwire.aws.history_items import RUNNING
+from tellwire.engines.aws.connections import BY_CONNECTION
+from tellwire.engines.aws.history_items import RUNNING
 
 TTL_ATTRIBUTE: Final = "expiresAt"
 """Epoch seconds, in both tables."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from aws_cdk import aws_cognito as cognito
 
-from tellwire.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT, TABLE_NAME
+from tellwire.engines.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT, TABLE_NAME
 from tellwire.errors import ConfigError
 
 _USER_POOL_ID: Final = "COGNITO_USER_POOL_ID"

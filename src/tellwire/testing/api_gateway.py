@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 from tellwire.apigateway.definition import Api, Authorizer, IdentitySource, Route
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.host import InProcess
-from tellwire.aws.sigv4 import Credentials
+from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import ConfigError, shown
 from tellwire.testing.clock import FakeClock
 

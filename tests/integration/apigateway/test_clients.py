@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tellwire.aws.sigv4 import Credentials
+from tellwire.aws_api.sigv4 import Credentials
 from tellwire.testing.api_gateway import ApiGateway
 from tests.integration.apigateway.conftest import SECONDS, Browser, SdkCall, StartWscat
 

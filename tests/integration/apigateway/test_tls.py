@@ -15,7 +15,7 @@ from tellwire.apigateway.certificate import make_certificate
 from tellwire.apigateway.definition import Api, Route
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.host import InProcess
-from tellwire.gateway import tls
+from tellwire.server import tls
 
 
 def echo(event: Any, context: Any) -> Any:
@@ -82,7 +82,7 @@ async def test_events_tell_which_it_was() -> None:
 async def test_who_begins_and_does_not_go_on_is_let_go(
     words: bytes, local: LocalApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tellwire.gateway.tls", "tellwire.gateway.http_protocol"):
+    for module in ("tellwire.server.tls", "tellwire.server.http_protocol"):
         monkeypatch.setattr(f"{module}.HEAD_TIMEOUT_SECONDS", 0.3)
     reader, writer = await asyncio.open_connection(*address(local))
     writer.write(words)

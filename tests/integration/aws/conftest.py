@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tellwire.carriers.aws import AwsCarrier
+from tellwire.engines.aws.carrier import AwsCarrier
 from tests.aws_stack import Stack, running_stack
 from tests.faults import Proxy, faulty_proxy
 

@@ -21,8 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tellwire.auth import mint_token
-from tellwire.aws.connections import ConnectionsTable
-from tellwire.aws.environment import open_table
+from tellwire.engines.aws.connections import ConnectionsTable
+from tellwire.engines.aws.environment import open_table
 from tellwire.model import Delivery, Target
 from tellwire.ports import Carrier
 from tests.aws_stack import Stack, read, running_stack

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tellwire.aws.connections import ConnectionRow
-from tellwire.aws.deadline import deadline
-from tellwire.carriers.aws import AwsCarrier
+from tellwire.aws_api.deadline import deadline
+from tellwire.engines.aws.carrier import AwsCarrier
+from tellwire.engines.aws.connections import ConnectionRow
 from tellwire.errors import AwsRefused, AwsUnreachable
 from tellwire.messages import create_message, create_notification_message, encode_message
 from tellwire.model import Delivery, Target, new_connection_id

@@ -9,9 +9,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tellwire.aws.connections import ConnectionRow
 from tellwire.aws.deployment import Deployment
 from tellwire.aws.handlers import Connect, Default
+from tellwire.engines.aws.connections import ConnectionRow
 from tellwire.errors import ConfigError, InvalidMessage
 from tellwire.messages import CustomMessage, create_message
 from tests.aws_stack import Stack, read

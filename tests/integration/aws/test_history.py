@@ -11,12 +11,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tellwire.broadcast import Broadcaster, use_broadcaster
-from tellwire.engine import carrier_from_environment
+from tellwire.broker import Streams
 from tellwire.errors import UploadCancelled
 from tellwire.messages import create_message, create_notification_message, encode_message
 from tellwire.model import Delivery, Target
+from tellwire.producer import carrier_from_environment
 from tellwire.progress import track_upload
-from tellwire.streams import Streams
 from tests.aws_stack import Stack, read
 from tests.faults import NONE, Fault, Proxy, Request
 

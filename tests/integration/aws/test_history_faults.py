@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tellwire.aws.client import Retries
-from tellwire.aws.dynamodb import DynamoDb
-from tellwire.aws.environment import open_history_table
+from tellwire.aws_api.client import Retries
+from tellwire.aws_api.dynamodb import DynamoDb
+from tellwire.engines.aws.environment import open_history_table
+from tellwire.engines.aws.history import DynamoHistory
 from tellwire.errors import HistoryUnavailable, MessageTooBig
-from tellwire.history.dynamodb import DynamoHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, MAX_MESSAGE_BYTES
 from tellwire.messages import create_message, encode_message
 from tellwire.stream import START, Entry, Replay, Said

@@ -173,7 +173,7 @@ def test_handlers_and_producers_need_nothing_but_the_layer(opt: Path) -> None:
     code = """
 import tellwire, tellwire.sync, jwt, pyreqwest
 from tellwire.aws.handlers import connect, default, disconnect, sweep
-from tellwire.engine import carrier_from_environment
+from tellwire.producer import carrier_from_environment
 from cryptography.hazmat.primitives.asymmetric import rsa
 rsa.generate_private_key(65537, 2048)
 places = {module.__file__.rsplit("/python/")[0] for module in (tellwire, jwt, pyreqwest)}

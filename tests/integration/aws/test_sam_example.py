@@ -30,8 +30,8 @@ from tellwire import create_message
 from tellwire.apigateway.runner.invocation import Invocation
 from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.auth import mint_token
-from tellwire.aws.environment import open_table
 from tellwire.broadcast import Broadcaster
+from tellwire.engines.aws.environment import open_table
 from tellwire.model import Target
 
 ROOT = Path(__file__).parents[3]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tellwire.carriers.aws import AwsCarrier
-from tellwire.engine import carrier_from_environment
+from tellwire.engines.aws.carrier import AwsCarrier
 from tellwire.errors import ConfigError
+from tellwire.producer import carrier_from_environment
 from tests.aws_stack import Stack, read
 from tests.faults import Proxy
 

@@ -158,7 +158,7 @@ async def test_a_crash_while_authenticating_is_a_500_without_details(
 async def test_a_socket_that_says_nothing_or_dawdles_is_let_go(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellwire.gateway.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
     assert await raw(gateway, b"") == b""
     assert await raw(gateway, b"GET / HTTP/1.1\r\nHost: ") == b""
     after_a_first_request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal"
@@ -171,7 +171,7 @@ async def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
 
 
 async def test_a_kept_alive_connection_may_rest_and_go_on(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tellwire.gateway.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
     for _ in range(2):

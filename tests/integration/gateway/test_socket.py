@@ -408,7 +408,7 @@ async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: Start
 async def test_connections_leave_nothing_behind(gateway: Gateway) -> None:
     import gc
 
-    from tellwire.gateway.socket import Connection
+    from tellwire.server.socket import Connection
 
     for _ in range(20):
         async with gateway.device() as device:

@@ -10,7 +10,7 @@ import pytest
 from tellwire.apigateway import events
 from tellwire.apigateway.definition import Api, Route
 from tellwire.apigateway.events import Caller, Opening
-from tellwire.gateway.handshake import UpgradeRequest
+from tellwire.server.handshake import UpgradeRequest
 
 GOLDEN = Path(__file__).parents[3] / "spec" / "apigateway"
 API = Api((Route("$connect", "connect"),), api_id="a1b2c3d4e5")

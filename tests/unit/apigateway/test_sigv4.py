@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, is_signed, verify
-from tellwire.aws.sigv4 import Credentials
+from tellwire.aws_api.sigv4 import Credentials
 
 CREDENTIALS = Credentials("AKID", "secret")
 PATH = "/prod/@connections/nBUGZLR2Hhyb5qM%3D"

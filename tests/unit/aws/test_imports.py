@@ -31,8 +31,8 @@ print(json.dumps(sorted(heavy | {{name for name in sys.modules if name.startswit
     "module",
     [
         "tellwire.aws.handlers",
-        "tellwire.carriers.aws",
-        "tellwire.history.dynamodb",
+        "tellwire.engines.aws.carrier",
+        "tellwire.engines.aws.history",
         "tellwire.sync",
         "tellwire.aws",
         "tellwire",
@@ -57,7 +57,7 @@ for room in ("history", "carriers", "streams", "uploads", "config", "aws.history
 
 
 def test_a_worker_with_a_history_loads_no_settings_of_a_gateway() -> None:
-    program = "import sys, tellwire.history.dynamodb\nassert 'tellwire.config' not in sys.modules"
+    program = "import sys, tellwire.engines.aws.history\nassert 'tellwire.config' not in sys.modules"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
 

@@ -21,7 +21,7 @@ def small() -> Iterator[None]:
     """A server that keeps little, and has small pages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tellwire.stream.HISTORY_MAX_MESSAGES", KEPT)
-        patch.setattr("tellwire.session.WELCOME_PAGE_BYTES", PAGE_BYTES)
+        patch.setattr("tellwire.protocol.WELCOME_PAGE_BYTES", PAGE_BYTES)
         yield
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tellwire import session
+from tellwire import protocol
 from tellwire.client.inbox import Inbox
 from tellwire.client.lanes import Cursor
 from tellwire.client.received import ReceivedMessage, read_message
@@ -123,8 +123,8 @@ class World:
             self.excused |= gone
         elif cursor == "0":
             self.not_yet |= gone
-        head = session.Welcome("c", "u", replay.cursor, replay.recovered, "2026-11-28T00:00:00.000Z")
-        line.pages = session.welcome(head, replay)
+        head = protocol.Welcome("c", "u", replay.cursor, replay.recovered, "2026-11-28T00:00:00.000Z")
+        line.pages = protocol.welcome(head, replay)
 
     def turns_a_page(self, number: int) -> None:
         line = self._line(number)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from tellwire.engines.memory.history import MemoryHistory
 from tellwire.errors import HistoryUnavailable
 from tellwire.gateway.leases import Leases
-from tellwire.history import MemoryHistory
 from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, encode_message
 from tellwire.stream import Entry, Said
 from tellwire.testing import FakeClock

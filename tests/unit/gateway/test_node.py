@@ -8,7 +8,7 @@ import pytest
 from tellwire.config import Settings
 from tellwire.errors import ConfigError
 from tellwire.gateway import Node
-from tellwire.gateway.server import listen
+from tellwire.server.server import listen
 
 SECRET = "x" * 32
 

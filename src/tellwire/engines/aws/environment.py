@@ -1,0 +1,156 @@
+"""What the environment says of AWS: where its services are, in which region, and which tables are ours.
+
+CONNECTIONS_TABLE_NAME                      the table of connections
+HISTORY_TABLE_NAME                          the table of what was said; without it nothing is kept
+WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
+AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
+AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another place than AWS's own, as SDKs have it
+AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI    the same for the management API; a URL for all services has no stage in it
+AWS_CA_BUNDLE                               certificates to trust
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tellwire.aws_api.client import DEFAULT_RETRIES, AwsClient, Retries
+from tellwire.aws_api.credentials import find_credentials
+from tellwire.aws_api.dynamodb import DynamoDb
+from tellwire.aws_api.management import Management
+from tellwire.engines.aws.connections import ConnectionsTable
+from tellwire.errors import ConfigError, shown
+from tellwire.http_client import http_base_url
+from tellwire.ports import Clock
+
+if TYPE_CHECKING:
+    from tellwire.engines.aws.history_table import HistoryTable
+
+TABLE_NAME: Final = "CONNECTIONS_TABLE_NAME"
+HISTORY_TABLE_NAME: Final = "HISTORY_TABLE_NAME"
+MANAGEMENT_ENDPOINT: Final = "WEBSOCKET_API_ENDPOINT"
+
+_REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_EXECUTE_API: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.(com|com\.cn|eu)$")
+
+
+def open_table(
+    environ: Mapping[str, str], clock: Clock | None = None, retries: Retries = DEFAULT_RETRIES
+) -> ConnectionsTable:
+    """Return the table of connections.
+
+    Raises:
+        ConfigError: a setting is missing or not what it must be.
+    """
+    table_name = _table_name(environ, TABLE_NAME, "that has the connections")
+    return ConnectionsTable(_dynamodb(environ, retries), table_name, clock)
+
+
+def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RETRIES) -> "HistoryTable":
+    """Return the table of what was said.
+
+    Raises:
+        ConfigError: a setting is missing or not what it must be.
+    """
+    table_name = _table_name(environ, HISTORY_TABLE_NAME, "that has what was said")
+    from tellwire.engines.aws.history_table import HistoryTable  # most functions need none of it
+
+    return HistoryTable(_dynamodb(environ, retries), table_name)
+
+
+def has_history(environ: Mapping[str, str]) -> bool:
+    """Tell whether what is said to users is kept."""
+    return bool(environ.get(HISTORY_TABLE_NAME, "").strip())
+
+
+def open_management(
+    environ: Mapping[str, str], endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES
+) -> Management:
+    """Return the management API: where the environment says it is, otherwise at `endpoint`.
+
+    Raises:
+        ConfigError: a setting is missing or not what it must be.
+    """
+    url = (
+        _endpoint(environ, "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
+        or environ.get(MANAGEMENT_ENDPOINT, "").strip()
+        or endpoint
+    )
+    if not url:
+        raise ConfigError(
+            f"{MANAGEMENT_ENDPOINT}: not set; allowed: https://<api>.execute-api.<region>.amazonaws.com/<stage>"
+        )
+    # The console shows it with `/@connections`.
+    base = http_base_url(url.rstrip("/").removesuffix("/@connections"), MANAGEMENT_ENDPOINT)
+    return Management(_client("execute-api", base, find_region(environ, base), environ, retries))
+
+
+def find_region(environ: Mapping[str, str], endpoint: str = "") -> str:
+    """Return the region whose services are meant.
+
+    Raises:
+        ConfigError: nothing names one, or what names one does not.
+    """
+    named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    elsewhere = environ.get(MANAGEMENT_ENDPOINT, "")
+    region = _region_in(endpoint) or named or _region_in(elsewhere) or _configured_region()
+    if not region:
+        raise ConfigError("AWS_REGION: not set; allowed: a region such as eu-central-1")
+    if _REGION.fullmatch(region) is None:
+        raise ConfigError(f"AWS_REGION: got {shown(region)}; allowed: a region such as eu-central-1")
+    return region
+
+
+def _table_name(environ: Mapping[str, str], setting: str, what: str) -> str:
+    name = environ.get(setting, "").strip()
+    if not name:
+        raise ConfigError(f"{setting}: not set; allowed: the name of the table {what}")
+    return name
+
+
+def _dynamodb(environ: Mapping[str, str], retries: Retries) -> DynamoDb:
+    region = find_region(environ)
+    url = (
+        _endpoint(environ, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
+        or f"https://dynamodb.{region}.{_suffix(region)}"
+    )
+    return DynamoDb(_client("dynamodb", url, region, environ, retries))
+
+
+def _region_in(endpoint: str) -> str | None:
+    try:
+        found = _EXECUTE_API.search(urlsplit(endpoint.strip()).hostname or "")
+    except ValueError:
+        return None  # whoever uses it says what is wrong with it
+    return found[1] if found else None
+
+
+def _configured_region() -> str | None:
+    try:
+        from botocore.exceptions import BotoCoreError
+        from botocore.session import Session
+    except ModuleNotFoundError:
+        return None
+    try:
+        found = Session().get_config_variable("region")
+    except BotoCoreError as error:
+        raise ConfigError(f"AWS_REGION: not set, and cannot be had from AWS's configuration: {error}") from error
+    return None if found is None else str(found)
+
+
+def _endpoint(environ: Mapping[str, str], *names: str) -> str | None:
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    for name in names:
+        if url := environ.get(name, "").strip():
+            return http_base_url(url, name)
+    return None
+
+
+def _suffix(region: str) -> str:
+    return {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}.get(region.partition("-")[0], "amazonaws.com")
+
+
+def _client(service: str, url: str, region: str, environ: Mapping[str, str], retries: Retries) -> AwsClient:
+    ca_bundle = environ.get("AWS_CA_BUNDLE") or None
+    return AwsClient(service, url, region, find_credentials(environ), ca_bundle=ca_bundle, retries=retries)

@@ -1,0 +1,69 @@
+"""Lists of rows that jobs left out, in the memory of this process."""
+
+from collections import OrderedDict
+from typing import Final
+
+from tellwire.limits import HISTORY_MAX_AGE_SECONDS
+from tellwire.ports import Clock
+from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
+
+_MAX_IN_MEMORY: Final = 500_000
+"""Rows of all lists in memory, some 100 MB. The lists unchanged longest go first."""
+
+
+class _List:
+    def __init__(self, started_at: str, file_name: str) -> None:
+        self.started_at = started_at
+        self.file_name = file_name
+        self.total = 0
+        self.at = 0.0
+        self.rows: dict[int, RowError] = {}
+
+
+class MemoryRowErrors:
+    """A `RowErrorStore` in this process."""
+
+    def __init__(self, clock: Clock, max_rows: int = _MAX_IN_MEMORY) -> None:
+        self._clock = clock
+        self._max_rows = max_rows
+        self._rows = 0
+        self._lists: OrderedDict[tuple[str, str], _List] = OrderedDict()
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        key = (chunk.user, chunk.upload_id)
+        known = self._lists.get(key)
+        if known is not None and known.started_at > chunk.started_at:
+            return
+        if known is None or known.started_at < chunk.started_at:
+            self._forget(key)
+            known = self._lists[key] = _List(chunk.started_at, chunk.file_name)
+        before = len(known.rows)
+        known.rows |= chunk.by_index()
+        known.total = max(known.total, chunk.total)
+        known.at = self._clock.now()
+        self._rows += len(known.rows) - before
+        self._lists.move_to_end(key)
+        while self._rows > self._max_rows and len(self._lists) > 1:
+            self._forget(next(iter(self._lists)))
+
+    async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
+        known = self._find(user_id, upload_id)
+        return None if known is None else RowErrorList(known.file_name, known.started_at, known.total, len(known.rows))
+
+    async def row_errors(
+        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
+    ) -> list[RowError]:
+        known = self._find(user_id, upload_id)
+        rows = {} if known is None or known.started_at != started_at else known.rows
+        return [rows[index] for index in sorted(rows)[first : first + at_most]]
+
+    def _find(self, user_id: str, upload_id: str) -> _List | None:
+        oldest = self._clock.now() - HISTORY_MAX_AGE_SECONDS
+        while self._lists and next(iter(self._lists.values())).at < oldest:
+            self._forget(next(iter(self._lists)))
+        return self._lists.get((user_id, upload_id))
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        forgotten = self._lists.pop(key, None)
+        if forgotten is not None:
+            self._rows -= len(forgotten.rows)

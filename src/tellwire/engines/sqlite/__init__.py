@@ -1,0 +1,1 @@
+"""The engine of one process that keeps streams in an SQLite file."""

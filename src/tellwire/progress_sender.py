@@ -1,0 +1,136 @@
+"""What a job says, on its way: one message at a time, and the next one is the newest. Nothing here disturbs the job.
+
+A slow gateway makes updates rarer, never late. One that cannot be reached is logged once per episode and counted; the
+job goes on. Rows that were left out go along in parts, and never hold up a newer state.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from typing import Final, TypeVar
+
+from tellwire.broadcast import Broadcaster
+from tellwire.errors import GatewayRefused, TellwireError
+from tellwire.limits import ROW_ERRORS_CHUNK, ROW_ERRORS_SECONDS
+from tellwire.messages import Message
+from tellwire.model import Target
+from tellwire.progress_state import Tally
+from tellwire.row_errors import RowErrorChunk
+
+logger = logging.getLogger("tellwire.progress")
+
+T = TypeVar("T")
+
+_YIELD_SECONDS: Final = 0.0025
+_LAST_WORDS_SECONDS: Final = 15.0
+
+
+class Reporter:
+    """Sends one user what is newest, one message at a time, in order. Lives on one event loop; never raises."""
+
+    def __init__(self, broadcaster: Broadcaster, user_id: str, tally: Tally) -> None:
+        self._broadcaster = broadcaster
+        self._target = Target(user=user_id)
+        self._tally = tally
+        self._newest: Message | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._in_trouble = False
+        self._finished = False
+        self.is_cancelled = False
+        self.sent = 0
+        self.failures = 0
+
+    def offer(self, message: Message) -> None:
+        """Send `message` as soon as the one on its way is through, unless a newer one is offered by then."""
+        if self._finished:
+            return  # The last word has been said; a straggler's update is older.
+        self._newest = message
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_newest(), name="tellwire-progress")
+
+    async def breathe(self) -> None:
+        """Let a message that was offered leave, without waiting for a gateway that is slow."""
+        if self._sending is None:
+            await asyncio.sleep(0)
+        else:
+            await asyncio.wait({self._sending}, timeout=_YIELD_SECONDS)
+
+    async def finish(self, messages: Iterable[Message]) -> None:
+        """Send the last messages, all of them, after the one on its way; what waits is out of date."""
+        self._newest, self._finished = None, True
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                if self._sending is not None:
+                    await asyncio.wait({self._sending}, timeout=_LAST_WORDS_SECONDS / 3)
+                    if self._sending is not None:
+                        self._sending.cancel()
+                # Who reads the last state may want the list at once.
+                await self._hand_on_last_row_errors()
+                for message in messages:
+                    await self._send(message)
+        except TimeoutError:
+            self._count_failure("no answer in time")
+
+    async def _send_newest(self) -> None:
+        try:
+            while self._newest is not None:
+                message, self._newest = self._newest, None
+                await self._send(message)
+                await self._hand_on_row_errors(at_least=ROW_ERRORS_CHUNK)
+        finally:
+            self._sending = None
+
+    async def _send(self, message: Message) -> None:
+        delivery = await self._tried(self._broadcaster.broadcast(self._target, message))
+        if delivery is not None:
+            self.sent += 1
+            self.is_cancelled = self.is_cancelled or delivery.cancelled
+
+    async def _hand_on_last_row_errors(self) -> None:
+        try:
+            async with asyncio.timeout(ROW_ERRORS_SECONDS):
+                await self._hand_on_row_errors(at_least=1)
+        except TimeoutError:
+            self._count_failure("no answer in time")
+
+    async def _hand_on_row_errors(self, at_least: int) -> None:
+        tally, row_errors = self._tally, self._tally.row_errors
+        while row_errors.untold >= at_least:
+            total, first, errors = row_errors.next_part(ROW_ERRORS_CHUNK)
+            chunk = RowErrorChunk(
+                self._target.user or "", tally.upload_id, tally.file_name, tally.started_at, total, first, errors
+            )
+            is_taken = await self._tried(self._offered(chunk))
+            if is_taken:
+                row_errors.handed_on(total, len(errors))
+            elif is_taken is False:
+                row_errors.keep_no_list()
+            if not is_taken or self._newest is not None:
+                return
+
+    async def _offered(self, chunk: RowErrorChunk) -> bool:
+        try:
+            return await self._broadcaster.add_row_errors(chunk)
+        except GatewayRefused as refused:
+            # What is refused once, as by a gateway that is older, is refused again.
+            logger.warning("there will be no list of the rows left out: %s", refused)
+            return False
+
+    async def _tried(self, attempt: Awaitable[T]) -> T | None:
+        """Return what came of it; None if it failed, which is counted."""
+        try:
+            result = await attempt
+        except TellwireError as error:
+            self._count_failure(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a carrier does, the job must go on
+            self._count_failure(repr(error))
+        else:
+            self._in_trouble = False
+            return result
+        return None
+
+    def _count_failure(self, reason: str) -> None:
+        self.failures += 1
+        if not self._in_trouble:
+            logger.warning("progress does not get through, the job goes on: %s", reason)
+        self._in_trouble = True

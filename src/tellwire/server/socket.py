@@ -1,0 +1,434 @@
+"""One WebSocket: the shell between a transport and an application. It decides nothing but what RFC 6455 asks.
+
+    data_received ─▶ handshake ─▶ application.authorize ─▶ 101 ─▶ application.opened
+                  └▶ websockets' sans-I/O Protocol ─▶ frames ─▶ application.received(text)
+    send ─▶ outbox ─▶ once per turn of the event loop ─▶ transport
+
+uvicorn makes one `Connection` per upgrade request (its `ws=` extension point). Incoming frames go through websockets'
+`Protocol`; outgoing ones are bytes that the hub framed once for everybody, so they go to the transport as they are.
+
+Written a few at a time: a `send()` call costs about as much as everything else we do for a message, so the frames that
+gather during one turn of the event loop leave in one write.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets import protocol as ws
+from websockets.frames import Frame, Opcode
+
+from tellwire import limits
+from tellwire.carriers.hub import Sent
+from tellwire.errors import TellwireError
+from tellwire.model import ConnectionInfo, Identity, new_connection_id, timestamp
+from tellwire.ports import Clock
+from tellwire.server import handshake
+from tellwire.server.outbox import Outbox, OutboxBounds
+from tellwire.server.timer_wheel import Deadlines
+
+logger = logging.getLogger("tellwire.gateway")
+
+# websockets logs every connection's end at INFO, a logger looked up by name each time.
+_protocol_logger = logging.getLogger("tellwire.server.framing")
+_protocol_logger.setLevel(logging.WARNING)
+
+# Looked up once per message and device; on the class it takes a detour through the enumeration's metaclass.
+_DELIVERED = Sent.DELIVERED
+
+GOING_AWAY = (1001, "Going away")
+TOO_SLOW = (1013, "Too slow: come back")
+RESTARTING = (1012, "Service restart")
+TOKEN_EXPIRED = (4401, "Token expired")
+
+
+class Application(Protocol):
+    """What connections are for. All calls come from the event loop; only `authorize` may wait."""
+
+    async def authorize(self, connection: "Connection", request: handshake.UpgradeRequest) -> str | None:
+        """Let the connection in and return the subprotocol to answer, or raise `Refusal` or a `TellwireError`."""
+        ...
+
+    def opened(self, connection: "Connection") -> None:
+        """Hear that the 101 has been written."""
+        ...
+
+    def received(self, connection: "Connection", text: str) -> None:
+        """Take one text message from the client."""
+        ...
+
+    def closed(self, connection: "Connection", code: int, reason: str) -> None:
+        """Hear that the socket is gone: the close code that came first, 1006 when there was none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """What a connection may do. See `limits` for the sources.
+
+    A client that does not read until its outbox is full is closed; or, with `closes_slow` false, stays, and the sender
+    hears that the message failed.
+    """
+
+    idle_timeout_seconds: float = limits.IDLE_TIMEOUT_SECONDS
+    max_connection_seconds: float = limits.MAX_CONNECTION_SECONDS
+    outbox: OutboxBounds = field(default_factory=OutboxBounds)
+    closes_slow: bool = True
+
+
+class Sockets:
+    """What the connections of a node share: the application, the clock, the deadlines, and one list to write."""
+
+    def __init__(self, application: Application, clock: Clock, socket_limits: SocketLimits | None = None) -> None:
+        self.application = application
+        self.clock = clock
+        self.limits = socket_limits or SocketLimits()
+        self.deadlines: Deadlines[Connection] = Deadlines(clock.now())
+        self.slow_closed = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._to_flush: list[Connection] = []
+
+    def make_connection(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> "Connection":
+        """Make the protocol for one upgrade request, with the arguments uvicorn gives its `ws=` class."""
+        return Connection(self, server_state)
+
+    def flush_soon(self, connection: "Connection") -> None:
+        """Write the connection's outbox at the end of this turn of the event loop."""
+        if not self._to_flush:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_flush.append(connection)
+
+    def _flush(self) -> None:
+        waiting, self._to_flush = self._to_flush, []
+        for connection in waiting:
+            connection.flush()
+
+    async def watch(self) -> None:
+        """Look at the connections whose deadline has come, once a second, for ever."""
+        while True:
+            await self.clock.sleep(1.0)
+            now = self.clock.now()
+            for connection in self.deadlines.due(now):
+                connection.look(now)
+
+
+class Connection(asyncio.Protocol):
+    """One WebSocket connection, from the upgrade request to the end of the socket."""
+
+    __slots__ = (
+        "_close_by",
+        "_drained",
+        "_fragments",
+        "_outbox",
+        "_paused",
+        "_protocol",
+        "_server_state",
+        "_sockets",
+        "_transport",
+        "connected_at",
+        "connection_id",
+        "due_slot",
+        "expires_at",
+        "is_open",
+        "last_active_at",
+        "state",
+        "user_id",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, sockets: Sockets, server_state: ServerState) -> None:
+        self._sockets = sockets
+        self._server_state = server_state
+        self._protocol: ws.Protocol | None = None
+        self._outbox = Outbox(sockets.limits.outbox)
+        self._paused = False
+        self._drained: asyncio.Future[None] | None = None
+        self._fragments: bytearray | None = None
+        self._close_by = float("inf")
+        self.connection_id = new_connection_id()
+        self.user_id = ""
+        # The application's own: what it wants to remember of this connection.
+        self.state: Any = None
+        self.is_open = False
+        self.expires_at = float("inf")
+        self.connected_at = self.last_active_at = sockets.clock.now()
+        self.due_slot = 0
+
+    # --- what the application asks ------------------------------------------------------------------------------------
+
+    @property
+    def peer_address(self) -> str:
+        """The address at the other end of the TCP connection; empty when the system does not tell."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def local_port(self) -> int:
+        """The port the client connected to."""
+        return int(self._transport.get_extra_info("sockname")[1])
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client speaks TLS."""
+        return self._transport.get_extra_info("sslcontext") is not None
+
+    def identify(self, identity: Identity) -> None:
+        """Say whose connection this is, and until when."""
+        self.user_id = identity.user_id
+        self.expires_at = identity.expires_at
+        if self.is_open:
+            self._set_deadline()
+
+    def info(self) -> ConnectionInfo:
+        return ConnectionInfo(
+            self.connection_id,
+            self.user_id,
+            timestamp(self.connected_at),
+            timestamp(self.last_active_at),
+            timestamp(self.expires_at),
+        )
+
+    def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
+        if not self.is_open:
+            return Sent.GONE
+        if now >= self.expires_at:
+            self._expire()
+            return Sent.GONE
+        outbox = self._outbox
+        # What waits already has its flush to come: at the end of this turn, or when the transport resumes.
+        is_first = not outbox.size_bytes
+        if not self._paused:
+            key = None  # it is not behind: every state is on its way
+        if not outbox.offer(frames, key, is_final=is_final):
+            # Full may only mean that much was said within this turn. What the socket does not take now is too much.
+            self.flush()
+            if not outbox.offer(frames, key, is_final=is_final):
+                if self._sockets.limits.closes_slow:
+                    self._close_slow()
+                return Sent.FAILED
+        self.last_active_at = now
+        if is_first and not self._paused:
+            self._sockets.flush_soon(self)
+        return _DELIVERED
+
+    async def drained(self) -> None:
+        """Wait until nothing waits for this client any more, or it is gone."""
+        while self.is_open and (self._paused or self._outbox.size_bytes):
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake, after what is in the outbox. Does nothing on a connection that is closing."""
+        if not self.is_open or self._protocol is None:
+            return
+        if len(self._outbox):
+            # All of it, even to a paused transport: it is bounded, and these are the last words.
+            self._transport.writelines(self._outbox.take(self._outbox.size_bytes))
+        self._protocol.send_close(code, reason)
+        self._after_protocol()
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        # Write at once, and pause as soon as anything is left: gathering and waiting are the outbox's business, where
+        # messages can still be counted and dropped. Not 0: a TLS transport pauses at the mark, the others above it.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+        self._server_state.connections.add(cast("Any", self))
+
+    def data_received(self, data: bytes) -> None:
+        if self._protocol is not None:
+            self._receive(data)
+            return
+        # A client has nothing to say before the 101, so nothing is lost by not listening.
+        self._transport.pause_reading()
+        task = asyncio.get_running_loop().create_task(self._open(handshake.read_request(data)))
+        self._sockets.tasks.add(task)
+        task.add_done_callback(self._sockets.tasks.discard)
+
+    def eof_received(self) -> None:
+        if self._protocol is not None:
+            self._protocol.receive_eof()
+            self._after_protocol()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_state.connections.discard(cast("Any", self))
+        self._sockets.deadlines.discard(self)
+        self._outbox.clear()
+        self.is_open = False
+        self._tell_drained()
+        protocol = self._protocol
+        if protocol is None:
+            return
+        # The parser is a generator that holds the protocol that holds the parser; closed, both go at once.
+        with contextlib.suppress(RuntimeError):
+            protocol.parser.close()
+        first = protocol.close_rcvd if protocol.close_rcvd_then_sent is not False else protocol.close_sent
+        first = first or protocol.close_sent
+        code, reason = (first.code, first.reason) if first is not None else (1006, "")
+        self._sockets.application.closed(self, int(code), reason)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        # Whoever does not read our answers gets no more of them: pongs would pile up beside the outbox.
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._sockets.clock.now() >= self.expires_at:
+            self._expire()
+        self._paused = False
+        self.flush()
+        if not self._transport.is_closing() and self._protocol is not None:
+            self._transport.resume_reading()
+
+    def shutdown(self) -> None:
+        """Let the client go because the server stops; uvicorn calls this."""
+        if self._protocol is None:
+            self._refuse(handshake.Refusal(503, "RESTARTING", "The server is restarting; come back"))
+        else:
+            self.close(*RESTARTING)
+
+    def abort(self) -> None:
+        """Cut the socket."""
+        self._transport.abort()
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    async def _open(self, request: handshake.UpgradeRequest) -> None:
+        try:
+            accept_value = handshake.accept(request)
+            subprotocol = await self._sockets.application.authorize(self, request)
+        except handshake.Refusal as refusal:
+            self._refuse(refusal)
+        except TellwireError as error:
+            self._refuse(handshake.Refusal.of(error))
+        except Exception:
+            logger.exception("a handshake failed")
+            self._refuse(handshake.Refusal(500, "INTERNAL_ERROR", "The handshake failed; the server's log has more"))
+        else:
+            if not self._transport.is_closing():
+                self._accept(accept_value, subprotocol)
+
+    def _accept(self, accept_value: str, subprotocol: str | None) -> None:
+        self._protocol = ws.Protocol(
+            ws.SERVER, max_size=(limits.MAX_MESSAGE_BYTES, limits.MAX_FRAME_BYTES), logger=_protocol_logger
+        )
+        self.is_open = True
+        self._transport.write(handshake.accepted(accept_value, subprotocol))
+        self._sockets.application.opened(self)
+        self._set_deadline()
+        if not self._paused:
+            self._transport.resume_reading()
+
+    def _refuse(self, refusal: handshake.Refusal) -> None:
+        if not self._transport.is_closing():
+            logger.info("refused a connection from %s: %s %s", self.peer_address, refusal.status, refusal.code)
+            self._transport.write(handshake.refused(refusal))
+            self._transport.close()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def _receive(self, data: bytes) -> None:
+        assert self._protocol is not None  # noqa: S101 - data_received asked
+        self.last_active_at = self._sockets.clock.now()
+        self._protocol.receive_data(data)
+        for frame in self._protocol.events_received():
+            if self.is_open:
+                self._take_frame(frame)
+        self._after_protocol()
+
+    def _take_frame(self, frame: Any) -> None:
+        assert isinstance(frame, Frame)  # noqa: S101 - this side of the protocol emits frames only
+        if frame.opcode is Opcode.BINARY:
+            self.close(1003, "Only text messages are accepted")
+            return
+        if frame.opcode is Opcode.TEXT:
+            self._fragments = bytearray()
+        elif frame.opcode is not Opcode.CONT:
+            return
+        fragments = self._fragments
+        if fragments is None:
+            return
+        fragments += frame.data
+        if frame.fin:
+            self._fragments = None
+            self._take_text(fragments)
+
+    def _take_text(self, data: bytearray) -> None:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.close(1007, "A text message must be UTF-8")
+            return
+        self._sockets.application.received(self, text)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what waits, as far as the transport takes it."""
+        outbox = self._outbox
+        while outbox.size_bytes and not self._paused and self.is_open:
+            self._transport.writelines(outbox.take())
+        if self._drained is not None and not (outbox.size_bytes or self._paused):
+            self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    def _after_protocol(self) -> None:
+        assert self._protocol is not None  # noqa: S101
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif self._protocol.close_rcvd is not None:
+                self._transport.close()
+            elif self._transport.can_write_eof():
+                # A client that sent too much is still sending. To close with bytes unread would reset the connection,
+                # and overtake the close frame that says why. TLS has no half-close: there the deadline ends it.
+                self._transport.write_eof()
+        if self.is_open and self._protocol.state is not ws.OPEN:
+            self.is_open = False
+            self._outbox.clear()
+            self._close_by = self._sockets.clock.now() + limits.CLOSE_TIMEOUT_SECONDS
+            self._sockets.deadlines.put(self, self._close_by)
+
+    def _expire(self) -> None:
+        if self._paused:
+            # What still waits for a slow client was said in time, but would be heard too late.
+            self._outbox.clear()
+        self.close(*TOKEN_EXPIRED)
+
+    def _close_slow(self) -> None:
+        self._sockets.slow_closed += 1
+        logger.warning("closing %s: %d messages behind", self.connection_id, len(self._outbox))
+        self._outbox.clear()
+        self.close(*TOO_SLOW)
+
+    # --- deadlines ----------------------------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Do what is due: end a connection that idled, grew old or expired, and cut one that does not answer."""
+        if now >= self._close_by:
+            self._transport.abort()
+            return
+        if now >= self.expires_at:
+            self._expire()
+        elif now >= self._ends_at():
+            self.close(*GOING_AWAY)
+        if self.is_open:
+            self._set_deadline()
+
+    def _ends_at(self) -> float:
+        bounds = self._sockets.limits
+        return min(self.last_active_at + bounds.idle_timeout_seconds, self.connected_at + bounds.max_connection_seconds)
+
+    def _set_deadline(self) -> None:
+        self._sockets.deadlines.put(self, min(self.expires_at, self._ends_at()))
