@@ -156,8 +156,10 @@ class _Tellwire:
 
     def broadcast(self) -> None:
         from tellwire.model import Target
+        from tellwire.publication import Publication
 
-        delivery = self._loop.run_until_complete(self._carrier.deliver(Target(user=USER), PAYLOAD))
+        publication = Publication(Target(user=USER), "t0", "note", PAYLOAD, 0.0)
+        delivery = self._loop.run_until_complete(self._carrier.deliver(publication))
         if delivery.failed or delivery.gone or delivery.unsent:
             raise LoadError(str(delivery))
 

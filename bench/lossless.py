@@ -20,7 +20,7 @@ import msgspec
 
 from tellwire.broadcast import Broadcaster
 from tellwire.client import Client, ReceivedMessage, Timing
-from tellwire.errors import GatewayError, HistoryUnavailable, TellwireError
+from tellwire.errors import HistoryUnavailable, PublishError, TellwireError
 from tellwire.messages import Message, UploadProgress, UploadProgressMessage, create_message
 from tellwire.model import Delivery
 
@@ -154,7 +154,7 @@ class Producer:
         while True:
             try:
                 await self._tell(user_id, message)
-            except (GatewayError, HistoryUnavailable):
+            except (PublishError, HistoryUnavailable):
                 self.retries += 1
                 await asyncio.sleep(0.05)
             else:

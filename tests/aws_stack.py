@@ -14,7 +14,7 @@ from tellwire.auth import mint_token
 from tellwire.aws.deployment import Deployment
 from tellwire.aws.handlers import Connect, Default, Disconnect, Sweep
 from tellwire.aws_api.client import Retries
-from tellwire.broker import Streams
+from tellwire.broker import BrokerCarrier, ComposedBroker
 from tellwire.engines.aws.carrier import AwsCarrier
 from tellwire.engines.aws.environment import open_history_table, open_management, open_table
 from tellwire.engines.aws.history import DynamoHistory
@@ -65,14 +65,15 @@ class Stack:
         self.carriers.append(carrier)
         return carrier
 
-    def streams(self) -> Streams:
-        """Return what a worker publishes to where a history is kept. It does not wait long either."""
+    def keeping_carrier(self) -> BrokerCarrier:
+        """Return a carrier as a worker has it where a history is kept. It does not wait long either."""
         history = DynamoHistory(open_history_table(self.environ, QUICK), self.clock)
-        return Streams(history, self.carrier(), self.clock)
+        carrier = self.carrier()
+        return BrokerCarrier(ComposedBroker(history, carrier), carrier)
 
     def sweep(self) -> int:
-        """Run the scheduled function; return how many uploads it had something to say of. Not on the event loop."""
-        return int(Sweep(self.deployment)({}, None)["lapsed"])
+        """Run the scheduled function; return the number of leases that had expired. Not on the event loop."""
+        return int(Sweep(self.deployment)({}, None)["expired"])
 
     async def user_ids(self) -> list[str]:
         """Return whose connections are in the table, by their rows."""

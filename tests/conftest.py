@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 from tellwire.auth import mint_token
 from tellwire.config import Settings
 from tellwire.gateway import Node
-from tellwire.ports import Clock
+from tellwire.ports import Authenticator, Clock
 
 # Random examples are for developers; a build should not fail on a dice roll that nobody can repeat.
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None)
@@ -85,7 +85,9 @@ async def start_gateway() -> AsyncIterator[StartGateway]:
     """Start gateways with settings of the test's choice; they stop with the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(clock: Clock | None = None, **settings: Any) -> Gateway:
+        async def start(
+            clock: Clock | None = None, authenticator: Authenticator | None = None, **settings: Any
+        ) -> Gateway:
             defaults: dict[str, Any] = {
                 "port": 0,
                 "jwt_secret": SECRET,
@@ -95,7 +97,7 @@ async def start_gateway() -> AsyncIterator[StartGateway]:
             }
             if settings.get("jwks_url"):
                 del defaults["jwt_secret"]
-            node = Node(Settings(**defaults | settings), clock)
+            node = Node(Settings(**defaults | settings), clock, authenticator)
             return Gateway(node, await stack.enter_async_context(node.running()))
 
         yield start

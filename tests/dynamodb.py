@@ -48,20 +48,20 @@ CONNECTIONS_TABLE: dict[str, Any] = {
 HISTORY_TABLE: dict[str, Any] = {
     "BillingMode": "PAY_PER_REQUEST",
     "AttributeDefinitions": [
-        {"AttributeName": "userId", "AttributeType": "S"},
-        {"AttributeName": "place", "AttributeType": "S"},
-        {"AttributeName": "running", "AttributeType": "S"},
+        {"AttributeName": "streamKey", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "S"},
+        {"AttributeName": "leasedUploads", "AttributeType": "S"},
     ],
     "KeySchema": [
-        {"AttributeName": "userId", "KeyType": "HASH"},
-        {"AttributeName": "place", "KeyType": "RANGE"},
+        {"AttributeName": "streamKey", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
     ],
     "GlobalSecondaryIndexes": [
         {
-            "IndexName": "running",
+            "IndexName": "leasedUploads",
             "KeySchema": [
-                {"AttributeName": "running", "KeyType": "HASH"},
-                {"AttributeName": "userId", "KeyType": "RANGE"},
+                {"AttributeName": "leasedUploads", "KeyType": "HASH"},
+                {"AttributeName": "streamKey", "KeyType": "RANGE"},
             ],
             "Projection": {"ProjectionType": "KEYS_ONLY"},
         }

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from examples.parts_upload.report import counted
-from tellwire import GatewayError, Message, UploadCancelled, broadcast_to_user
+from tellwire import PublishError, Message, UploadCancelled, broadcast_to_user
 from tellwire.progress import Upload
 
 logger = logging.getLogger("parts_upload")
@@ -22,7 +22,7 @@ async def tell(user_id: str, messages: Iterable[Message]) -> None:
     for message in messages:
         try:
             await broadcast_to_user(user_id, message)
-        except GatewayError as error:
+        except PublishError as error:
             logger.warning("the job is done, its user does not know: %s", error)
 
 

@@ -1,4 +1,4 @@
-"""What producers call: a message and whom it is for go in, a `Delivery` comes out.
+"""The functions that producers call: a message and its target go in, a `Delivery` comes out.
 
 The functions use the engine that the environment names. A program that talks to several gateways, or to none (a test),
 makes its own `Broadcaster` and either calls it or says `with use_broadcaster(mine):`.
@@ -8,18 +8,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from tellwire.messages import Message, encode_message
+from tellwire.messages import Message
 from tellwire.model import Delivery, Target
-from tellwire.ports import Carrier, TakesRowErrors
+from tellwire.ports import Carrier, RowErrorSink
 from tellwire.producer import default_carrier
+from tellwire.publication import Publication
 from tellwire.row_errors import RowErrorChunk
 
 
 class Broadcaster:
-    """Sends messages over one carrier. Each is encoded once, and checked before anything is sent."""
+    """Sends messages over one carrier. Each is encoded once, and checked before anything is sent.
 
-    def __init__(self, carrier: Carrier) -> None:
+    `row_errors` takes the rows that jobs left out; without it the carrier does, if it can.
+    """
+
+    def __init__(self, carrier: Carrier, row_errors: RowErrorSink | None = None) -> None:
         self._carrier = carrier
+        self._row_errors = row_errors or (carrier if isinstance(carrier, RowErrorSink) else None)
 
     async def broadcast(self, target: Target, message: Message) -> Delivery:
         """Send `message` to every connection of `target`. A dead device never stops the others.
@@ -27,21 +32,19 @@ class Broadcaster:
         Raises:
             InvalidMessage: the target or the message is not what it must be. Nothing was sent.
             MessageTooBig: over 128 KiB. Nothing was sent.
-            GatewayError: it did not get through.
-            HistoryUnavailable: it cannot be kept, on AWS or in a program that serves and publishes at once. Nothing was
-                sent.
+            PublishError: it did not get through.
         """
-        return await self._carrier.deliver(target, encode_message(message))
+        return await self._carrier.deliver(Publication.of(target, message))
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> bool:
-        """Hand on rows that a job left out, for the list that its user can download. False: nobody keeps such lists.
+        """Add rows that a job left out to the list that its user can download. False: no such lists are kept.
 
         Raises:
-            GatewayError: it did not get through.
+            PublishError: it did not get through.
         """
-        if not isinstance(self._carrier, TakesRowErrors):
+        if self._row_errors is None:
             return False
-        await self._carrier.add_row_errors(chunk)
+        await self._row_errors.add_row_errors(chunk)
         return True
 
     async def broadcast_to_user(self, user_id: str, message: Message) -> Delivery:
@@ -76,7 +79,7 @@ def current_broadcaster() -> Broadcaster:
 
 @contextmanager
 def use_broadcaster(broadcaster: Broadcaster) -> Iterator[Broadcaster]:
-    """Let everything in this block (and in tasks started in it) send through `broadcaster`."""
+    """Send through `broadcaster` in this block, and in tasks started in it."""
     token = _current.set(broadcaster)
     try:
         yield broadcaster
@@ -93,7 +96,7 @@ async def broadcast_to_user(user_id: str, message: Message) -> Delivery:
         InvalidMessage: `user_id` is empty, or not a message. Nothing was sent.
         MessageTooBig: over 128 KiB. Nothing was sent.
         ConfigError: the environment names no gateway.
-        GatewayError: the message did not get through to the gateway.
+        PublishError: the message did not get through.
 
     Example:
         await broadcast_to_user("user-1", create_notification_message("Done", "10,000 parts", "success"))

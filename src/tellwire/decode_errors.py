@@ -1,4 +1,4 @@
-"""Why a JSON text was not what it must be: the decoder says where and what it expected, this adds what was given."""
+"""Errors of the JSON decoder in our form: it says where and what it expected, this adds what was given."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ class _Nothing:
         return "nothing"
 
 
-def explain(
+def describe(
     payload: bytes | msgspec.Raw, error: Exception, choices: Mapping[str, Iterable[str]] | None = None
 ) -> InvalidMessage:
     """Turn a failed decode of `payload` into an error that says what, what was given and what is allowed.

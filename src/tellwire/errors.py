@@ -1,30 +1,37 @@
-"""Everything that tellwire raises.
+"""Every error that tellwire raises.
 
     TellwireError
-    ├── InvalidMessage       a message, a target or an argument is not what it must be
-    ├── MessageTooBig        a message is over 128 KiB; nothing was sent
-    ├── ConfigError          a setting is missing or not what it must be
-    ├── TokenRefused         a token does not open a connection
+    ├── InvalidMessage          a message, a target or an argument is not what it must be
+    ├── MessageTooBig           a message is over 128 KiB
+    ├── ConfigError             a setting is missing or not what it must be
+    ├── PublishError            a message did not get through
+    │   ├── GatewayUnreachable  the gateway did not answer, or not as it should
+    │   ├── GatewayRefused      the gateway answered, and said no
+    │   ├── AwsUnreachable      DynamoDB or API Gateway did not answer, or not in time
+    │   ├── AwsRefused          DynamoDB or API Gateway answered, and said no
+    │   └── HistoryUnavailable  the history cannot be written or read just now
+    ├── TokenRefused            a token does not open a connection
     │   ├── TokenMissing
     │   ├── TokenInvalid
     │   ├── TokenExpired
     │   └── TokenOfAnotherUser
-    ├── ConnectionUnknown    a client speaks on a connection that nobody knows (any more)
-    ├── KeysUnavailable      the identity provider's keys cannot be had just now
-    ├── GatewayError         a publish did not get through to the gateway
-    │   ├── GatewayUnreachable
-    │   ├── GatewayRefused
-    │   ├── AwsUnreachable   DynamoDB or API Gateway did not answer, or not in time, however often they were asked
-    │   └── AwsRefused       they answered, and said no
-    ├── HistoryUnavailable   what was said cannot be kept or read just now
-    ├── ClosedForGood        the gateway closed a connection and wants nobody back (`tellwire.client`)
-    └── UploadFailed         raise it inside `track_upload` to choose the words the user sees
+    ├── KeysUnavailable         the identity provider's keys cannot be had just now
+    ├── ConnectionUnknown       a client speaks on a connection that is not stored (any more)
+    ├── RequestsLimited         a client asks for more at a time than a connection may
+    ├── HistoryMissing          a client asks for what only a server with a history can do
+    ├── UploadFailed            raise it inside `track_upload` to choose the words the user sees
+    ├── UploadCancelled         a device has cancelled the upload: stop
+    ├── UploadUnknown           no upload has this id
+    ├── UploadOver              an upload that has ended cannot be cancelled
+    ├── RowErrorsUnknown        an upload has no list of row errors
+    └── ClosedForGood           the server wants this client no more (`tellwire.client`)
 
 Each class knows its answer: `code` for the wire, `http_status` for HTTP, `close_code` for a WebSocket, `retryable` for
-the caller. Messages say what, what was given and what is allowed; none of them holds a token, a key or a path.
+the caller. A message says what, what was given and what is allowed; none of them holds a token, a key or a path. All of
+them survive `pickle` with every field, so a process pool can raise them.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _SHOWN_CHARACTERS = 80
 
@@ -46,13 +53,17 @@ class TellwireError(Exception):
     close_code: ClassVar[int] = 1011
     retryable: ClassVar[bool] = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled as its class and its text, which is not what our constructors take.
+        fields = {name: _picklable(value) for name, value in vars(self).items()}
+        return _restored, (type(self), self.args, fields)
+
 
 class InvalidMessage(TellwireError, ValueError):
     """A field of a message, a target or an argument is not what it must be. Nothing was sent."""
 
     code = "INVALID_MESSAGE"
     http_status = 400
-    close_code = 4400
 
     def __init__(self, field: str, given: object, allowed: str) -> None:
         super().__init__(f"{field}: got {shown(given)}; allowed: {allowed}")
@@ -78,6 +89,74 @@ class ConfigError(TellwireError, ValueError):
     """A setting is missing or not what it must be."""
 
     code = "CONFIG_ERROR"
+
+
+class PublishError(TellwireError):
+    """A message did not get through. `retryable` says whether trying again can help."""
+
+    code = "PUBLISH_FAILED"
+    http_status = 502
+
+
+class GatewayUnreachable(PublishError):
+    """The gateway did not answer, or not as it should. Unless `not_sent`, the message may have gone out."""
+
+    code = "GATEWAY_UNREACHABLE"
+    retryable = True
+
+    def __init__(self, url: str, reason: str, *, not_sent: bool = False) -> None:
+        super().__init__(f"The gateway at {url} did not take the message: {reason}")
+        self.url = url
+        self.reason = reason
+        self.not_sent = not_sent
+
+
+class GatewayRefused(PublishError):
+    """The gateway answered, and said no."""
+
+    code = "GATEWAY_REFUSED"
+
+    def __init__(self, status: int, refusal: str, message: str) -> None:
+        super().__init__(f"The gateway refused the message ({status} {refusal}): {message}")
+        self.status = status
+        self.refusal = refusal
+
+
+class AwsUnreachable(PublishError):
+    """An AWS service did not answer, or was too busy, or there was no time left to ask. `action` is what was asked."""
+
+    code = "AWS_UNREACHABLE"
+    retryable = True
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(f"{action}: no answer: {reason}")
+        self.action = action
+        self.reason = reason
+
+
+class AwsRefused(PublishError):
+    """An AWS service answered, and said no. `error_type` is its name for that, such as `AccessDeniedException`."""
+
+    code = "AWS_REFUSED"
+
+    def __init__(self, action: str, status: int, error_type: str, message: str) -> None:
+        super().__init__(f"{action}: refused ({status} {error_type}): {message}")
+        self.action = action
+        self.status = status
+        self.error_type = error_type
+
+
+class HistoryUnavailable(PublishError):
+    """The history cannot be written or read just now. A message that cannot be kept is not delivered either."""
+
+    code = "HISTORY_UNAVAILABLE"
+    http_status = 503
+    close_code = 1013
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The history is not available: {reason}")
+        self.reason = reason
 
 
 class TokenRefused(TellwireError):
@@ -127,18 +206,6 @@ class TokenOfAnotherUser(TokenRefused):
         super().__init__("The token is another user's")
 
 
-class ConnectionUnknown(TellwireError):
-    """A client speaks on a connection that was never stored, or was forgotten. It connects again."""
-
-    code = "CONNECTION_UNKNOWN"
-    http_status = 410
-    close_code = 1012
-    retryable = True
-
-    def __init__(self) -> None:
-        super().__init__("This connection is not known here; connect again")
-
-
 class KeysUnavailable(TellwireError):
     """The identity provider's keys cannot be had just now; the token was neither accepted nor refused."""
 
@@ -151,73 +218,39 @@ class KeysUnavailable(TellwireError):
         super().__init__("The keys that verify tokens cannot be fetched just now; try again in a few seconds")
 
 
-class GatewayError(TellwireError):
-    """A publish did not get through to the gateway."""
+class ConnectionUnknown(TellwireError):
+    """A client speaks on a connection that was never stored, or was removed. It connects again."""
 
-    code = "GATEWAY_ERROR"
-
-
-class GatewayUnreachable(GatewayError):
-    """The gateway did not answer, or not as it should. Unless `not_sent`, the message may have gone out."""
-
-    code = "GATEWAY_UNREACHABLE"
-    http_status = 502
+    code = "CONNECTION_UNKNOWN"
+    http_status = 410
+    close_code = 1012
     retryable = True
 
-    def __init__(self, url: str, reason: str, *, not_sent: bool = False) -> None:
-        super().__init__(f"The gateway at {url} did not take the message: {reason}")
-        self.url = url
-        self.reason = reason
-        self.not_sent = not_sent
+    def __init__(self) -> None:
+        super().__init__("This connection is not known here; connect again")
 
 
-class GatewayRefused(GatewayError):
-    """The gateway answered, and said no."""
+class RequestsLimited(TellwireError):
+    """A client asks for more at a time than one connection may. One that goes on is closed."""
 
-    code = "GATEWAY_REFUSED"
-
-    def __init__(self, status: int, refusal: str, message: str) -> None:
-        super().__init__(f"The gateway refused the message ({status} {refusal}): {message}")
-        self.status = status
-        self.refusal = refusal
-
-
-class AwsUnreachable(GatewayError):
-    """An AWS service did not answer, or was too busy, or there was no time left to ask. `action` is what was asked."""
-
-    code = "AWS_UNREACHABLE"
-    http_status = 502
+    code = "TOO_MANY_REQUESTS"
+    http_status = 429
+    close_code = 4429
     retryable = True
 
-    def __init__(self, action: str, reason: str) -> None:
-        super().__init__(f"{action}: no answer: {reason}")
-        self.action = action
-        self.reason = reason
+    def __init__(self, max_requests: int) -> None:
+        super().__init__(f"Too many requests at a time; allowed: {max_requests} on one connection. Wait for answers")
+        self.max_requests = max_requests
 
 
-class AwsRefused(GatewayError):
-    """An AWS service answered, and said no. `error_type` is its name for that, such as `AccessDeniedException`."""
+class HistoryMissing(TellwireError):
+    """A client asks for what only a server with a history can do."""
 
-    code = "AWS_REFUSED"
+    code = "HISTORY_MISSING"
+    http_status = 501
 
-    def __init__(self, action: str, status: int, error_type: str, message: str) -> None:
-        super().__init__(f"{action}: refused ({status} {error_type}): {message}")
-        self.action = action
-        self.status = status
-        self.error_type = error_type
-
-
-class HistoryUnavailable(TellwireError):
-    """What was said cannot be kept, or read, just now. A message that cannot be kept is not delivered either."""
-
-    code = "HISTORY_UNAVAILABLE"
-    http_status = 503
-    close_code = 1013
-    retryable = True
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The history is out of order: {reason}")
-        self.reason = reason
+    def __init__(self) -> None:
+        super().__init__("Uploads cannot be cancelled here: the server keeps no history")
 
 
 class UploadFailed(TellwireError):
@@ -276,3 +309,21 @@ class UploadOver(TellwireError):
 
     def __init__(self, status: str) -> None:
         super().__init__(f"The upload cannot be cancelled: it is {status}")
+
+
+def _restored(cls: type[TellwireError], args: tuple[Any, ...], fields: dict[str, Any]) -> TellwireError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    vars(error).update(fields)
+    return error
+
+
+def _picklable(value: Any) -> Any:
+    """Return `value`, or how it is shown if it cannot be pickled: an error may hold what it was given."""
+    import pickle
+
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - whatever an object's own code raises
+        return shown(value)
+    return value

@@ -130,8 +130,8 @@ HISTORY_MAX_AGE_SECONDS: Final = 24 * 3600.0
 HISTORY_MAX_STATES: Final = 200
 """Uploads whose newest state is kept, of one user; those unchanged longest go first."""
 
-HISTORY_CACHED_USERS: Final = 10_000
-"""Users whose stream is kept in memory. Past this those quiet longest are dropped: with a store they are read anew."""
+HISTORY_CACHED_STREAMS: Final = 10_000
+"""Streams kept in memory. Past this those quiet longest are dropped: with a store they are read anew."""
 
 UPLOAD_LEASE_SECONDS: Final = 30
 """How long an upload's worker may be silent before the upload counts as stalled; after as long again it has failed."""
@@ -150,8 +150,12 @@ ROW_ERRORS_CHUNK: Final = 400
 ROW_ERRORS_SECONDS: Final = 5.0
 """How long a job that is done may take to hand in the rest of its row errors, before its last state."""
 
-HEARTBEAT_SECONDS: Final = 240
-"""After this long without a word a client should say `ping`: less than half of the idle limit."""
+HEARTBEAT_SECONDS: Final = 25
+"""After this long without a message a client of a gateway should send a `ping`, so that a dead link shows within 35 s.
+It is less than proxies wait: nginx 60 s, Heroku 55 s, Cloudflare 100 s."""
+
+AWS_HEARTBEAT_SECONDS: Final = 240
+"""The same on AWS, where each `ping` invokes a function: less than half of API Gateway's idle limit."""
 
 ROTATE_AFTER_SECONDS: Final = 6600
 """When a client should move to a new connection, before the two hours end this one."""
@@ -167,3 +171,9 @@ HISTORY_HOLE_SECONDS: Final = 0.2
 
 HISTORY_IN_FLIGHT: Final = 16
 """Messages of one user that may be on their way into the table at once, below which nothing that is known begins."""
+
+MAX_REQUESTS_IN_FLIGHT: Final = 32
+"""Requests of one connection that are being worked on. A page that cancels all its uploads at once has fewer."""
+
+MAX_REQUESTS_REFUSED: Final = 64
+"""Requests above that which are answered with an error before the connection is closed with 4429."""

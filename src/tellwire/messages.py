@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from tellwire.decode_errors import explain
+from tellwire.decode_errors import describe
 from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.limits import MAX_LEASE_SECONDS, MAX_MESSAGE_BYTES, MIN_LEASE_SECONDS
 from tellwire.model import new_message_id, timestamp
@@ -27,8 +27,8 @@ from tellwire.row_errors import RowErrors
 
 Severity = Literal["info", "success", "warning", "error"]
 UploadStatus = Literal["running", "stalled", "complete", "failed", "cancelled"]
-LAST_WORDS: Final = frozenset({"complete", "failed", "cancelled"})
-"""The statuses after which an upload says no more."""
+TERMINAL_STATUSES: Final = frozenset({"complete", "failed", "cancelled"})
+"""The statuses that end a run of an upload."""
 
 RESERVED_TYPES: Final = frozenset(
     {"ping", "pong", "hello", "welcome", "auth", "auth_ok", "ack", "seen", "cancel"}
@@ -272,17 +272,24 @@ def encode_message(message: Message) -> bytes:
         InvalidMessage: not a message, or its data holds something JSON cannot carry.
         MessageTooBig: over 128 KiB.
     """
+    return encode_with_id(message)[1]
+
+
+def encode_with_id(message: Message) -> tuple[str, bytes]:
+    """Return the message's id, a new one if it has none, and its JSON. Raises what `encode_message` does."""
     if not isinstance(message, _CLASSES):
         raise InvalidMessage("message", message, "what a create_…_message function made")
     try:
         payload = _encoder.encode(message)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidMessage("data", message.data, f"what JSON can carry ({error})") from error
-    if message.id is UNSET:
-        payload = b'%b,"id":"%b"}' % (payload[:-1], new_message_id().encode())
+    message_id = message.id
+    if message_id is UNSET:
+        message_id = new_message_id()
+        payload = b'%b,"id":"%b"}' % (payload[:-1], message_id.encode())
     if len(payload) > MAX_MESSAGE_BYTES:
         raise MessageTooBig(len(payload), MAX_MESSAGE_BYTES)
-    return payload
+    return message_id, payload
 
 
 Known = TypeVar("Known")
@@ -313,7 +320,7 @@ class MessageDecoder(Generic[Known, Custom]):
                     raise
             return self._custom.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise explain(payload, error, ENUMERATED) from error
+            raise describe(payload, error, ENUMERATED) from error
 
 
 _messages: Final = MessageDecoder[KnownMessage, CustomMessage](KnownMessage, CustomMessage)

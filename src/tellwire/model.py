@@ -84,6 +84,13 @@ class Target(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
         else:
             self._check_other_ways()
 
+    @property
+    def connection_ids(self) -> tuple[str, ...]:
+        """The connections that it names; empty for a user or for everybody."""
+        if self.connections is not None:
+            return self.connections
+        return () if self.connection is None else (self.connection,)
+
     def _check_other_ways(self) -> None:
         chosen = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
         match chosen:
@@ -133,6 +140,13 @@ class Delivery(Struct, frozen=True):
             self.unsent + other.unsent,
             self.cancelled or other.cancelled,
         )
+
+
+class Sender(Struct, frozen=True):
+    """The client that a message of a type of your own came from."""
+
+    user_id: str
+    connection_id: str
 
 
 class ConnectionInfo(Struct, frozen=True, rename="camel"):

@@ -1,29 +1,44 @@
-"""The ports: what the core asks of the outside, and what it may count on. One contract suite runs on every adapter."""
+"""The ports: what the core asks of the outside, and what it may count on. One contract suite runs on every adapter.
+
+Broker          keeps a publication in its stream and hands it to live connections, as one step
+History         keeps streams, and reads them back after a cursor
+Carrier         delivers publications to live connections
+RowErrorSink    takes the rows that a job left out; RowErrorStore also reads them back
+Authenticator   knows the user behind a token
+Peer            the client at the other end of a conversation
+Observer        hears of counts and timings
+Clock           the time, and waiting
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from tellwire.model import ConnectionInfo, Delivery, Identity, Target
+from msgspec import Struct
+
+from tellwire.errors import TellwireError
+from tellwire.model import ConnectionInfo, Delivery, Identity
+from tellwire.publication import Publication, StreamKey
 from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
-from tellwire.stream import Entry, Replay, Said
+from tellwire.stream import Entry, Position, Replay
 
 
 class Carrier(Protocol):
-    """How a message travels to live connections."""
+    """Delivery of publications to live connections."""
 
-    async def deliver(self, target: Target, payload: bytes) -> Delivery:
-        """Hand `payload` to every connection of `target` and count what became of it.
+    async def deliver(self, publication: Publication) -> Delivery:
+        """Hand a publication to every connection of its target and count the outcomes.
 
-        `payload` is one encoded message, at most `limits.MAX_MESSAGE_BYTES`; it arrives as one text message, byte for
-        byte. Two deliveries that were awaited one after the other arrive in that order on each connection.
+        Its payload arrives as one text message, byte for byte. Two deliveries that were awaited one after the other
+        arrive in that order on each connection. A state that has not gone out yet may be left out for a newer one of
+        its key, and a final one may go before what waits.
 
         One connection's trouble is counted and never raised: the others get theirs. A user without connections is no
         error: `Delivery()`. A connection id nobody has counts as `gone`.
 
         Raises:
-            GatewayError: the carrier itself is out of reach; what became of the message is not known.
+            PublishError: the carrier itself is out of reach; whether the message was delivered is not known.
         """
         ...
 
@@ -37,20 +52,12 @@ class Carrier(Protocol):
 
 
 class History(Protocol):
-    """What was said to users, each in a stream of their own. See `stream`."""
+    """Streams that are kept, and read back after a cursor. See `stream`."""
 
-    def open(self) -> None:
-        """Begin. Nothing else may be called before.
+    async def append(self, publication: Publication) -> Entry | None:
+        """Keep a publication in its stream. None: it is kept already, or is older than the state of its key.
 
-        Raises:
-            ConfigError: the place where it is kept cannot be used.
-        """
-        ...
-
-    async def append(self, user_id: str, said: Said) -> Entry | None:
-        """Keep a message, and return it in its place. None: it is kept already, or older than what is known of its key.
-
-        When it returns, the message is safe. Appends that were begun one after the other get their places in that
+        When it returns, the publication is safe. Appends that were begun one after the other get their numbers in that
         order, and return in it.
 
         Raises:
@@ -58,23 +65,23 @@ class History(Protocol):
         """
         ...
 
-    async def append_all(self, messages: Sequence[tuple[str, Said]]) -> list[Entry | None]:
-        """Append a message for each of these users as `append` does, in this order; they are made safe together.
+    async def append_all(self, publications: Sequence[Publication]) -> list[Entry | None]:
+        """Append each of these as `append` does, in this order; they are made safe together.
 
         Raises:
             HistoryUnavailable: some of them are not kept, or none.
         """
         ...
 
-    async def read(self, user_id: str, cursor: str | None) -> Replay:
-        """Return what a client with this cursor has missed. Everything in it is safe.
+    async def read(self, stream: StreamKey, cursor: str | None) -> Replay:
+        """Read all that a client with this cursor has missed. Everything in it is safe.
 
         Raises:
             HistoryUnavailable: it cannot be read.
         """
         ...
 
-    async def state(self, user_id: str, key: str) -> Entry | None:
+    async def state(self, stream: StreamKey, key: str) -> Entry | None:
         """Return the newest state of a key.
 
         Raises:
@@ -82,18 +89,16 @@ class History(Protocol):
         """
         ...
 
-    async def acknowledge(self, user_id: str, cursor: str) -> Entry | None:
-        """Keep that the user has seen the log up to here, and return it in its place: it is a state.
-
-        None: they had seen that much, or it is no cursor of ours.
+    async def position(self, stream: StreamKey) -> Position | None:
+        """Return the end of the log; None if it has not begun.
 
         Raises:
-            HistoryUnavailable: it is not kept.
+            HistoryUnavailable: it cannot be read.
         """
         ...
 
-    def leased(self) -> AsyncIterator[tuple[str, Entry]]:
-        """Yield the user and the state of every upload with a lease that has not ended.
+    def leased_uploads(self) -> AsyncIterator[Entry]:
+        """Yield the state of every upload with a lease that has not ended.
 
         Raises:
             HistoryUnavailable: it cannot be read.
@@ -101,29 +106,58 @@ class History(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what is held. Appends that have returned stay."""
+        """Release files and connections. Appends that have returned stay."""
+        ...
+
+
+class Published(Struct, frozen=True):
+    """The outcome of a publish. `entry` is None if the publication is not one that is kept, or was not taken: it was
+    published before, or its state is out of date.
+    """
+
+    entry: Entry | None
+    delivery: Delivery
+
+
+class Broker(Protocol):
+    """The one way to publish: kept in its stream, then handed to live connections, as one step.
+
+    A publication without a stream is delivered only. One that is kept already, or out of date, is delivered to nobody.
+    """
+
+    async def publish(self, publication: Publication) -> Published:
+        """Publish. What is kept and cannot be delivered just now counts as `unsent`, at least once: devices find it in
+        the history when they come back.
+
+        Raises:
+            HistoryUnavailable: it cannot be kept, and was not delivered.
+            PublishError: it is not one that is kept, and the carrier is out of reach.
+        """
+        ...
+
+    async def publish_all(self, publications: Sequence[Publication]) -> list[Published | Exception]:
+        """Publish one after the other, kept together. An error is the answer of its publication, and stops no other."""
         ...
 
 
 @runtime_checkable
-class TakesRowErrors(Protocol):
-    """A carrier that also takes the rows that a job left out, for a list that its user can download."""
+class RowErrorSink(Protocol):
+    """A place for the rows that a job left out, for a list that its user can download."""
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        """Put a part of the list into its place. The same part twice is there once.
+        """Add a part of the list. The same part twice is there once.
 
         Raises:
-            GatewayError: the carrier is out of reach; whether it took them is not known.
-            HistoryUnavailable: they are not kept.
+            PublishError: out of reach; whether it took them is not known.
         """
         ...
 
 
-class RowErrorStore(TakesRowErrors, Protocol):
-    """Keeps the lists of row errors, of each upload that of its last run, as long as a history."""
+class RowErrorStore(RowErrorSink, Protocol):
+    """The lists of row errors: of each upload that of its last run, kept as long as a history."""
 
     async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
-        """Return what is known of an upload's list; None if there is none.
+        """Return the head of an upload's list; None if there is none.
 
         Raises:
             HistoryUnavailable: it cannot be read.
@@ -142,10 +176,10 @@ class RowErrorStore(TakesRowErrors, Protocol):
 
 
 class Authenticator(Protocol):
-    """Who is behind a token."""
+    """The user behind a token."""
 
     async def authenticate(self, token: str) -> Identity:
-        """Return who the token says it is, valid at this moment.
+        """Return the identity in a token that is valid at this moment.
 
         Safe to call for many tokens at once. Never logs the token, nor quotes it in an error.
 
@@ -155,6 +189,101 @@ class Authenticator(Protocol):
             KeysUnavailable: the keys to check it cannot be had just now.
         """
         ...
+
+
+class Peer(Protocol):
+    """The client at the other end of a conversation: one connection, on a socket or behind API Gateway."""
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def user_id(self) -> str: ...
+
+    @property
+    def expires_at(self) -> float:
+        """When its token, or the connection itself, expires: epoch seconds."""
+        ...
+
+    async def send(self, payload: bytes) -> bool:
+        """Send one encoded message. False: the client is gone, which is nobody's fault."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until the client can take more, or is gone."""
+        ...
+
+    async def renew(self, identity: Identity) -> bool:
+        """Live until this identity's token expires. False: the connection is not known any more."""
+        ...
+
+    async def close(self, error: TellwireError) -> None:
+        """Tell the client why in an `error`, then close with the error's code (on AWS: with 1000)."""
+        ...
+
+
+class Observer(Protocol):
+    """Counts and timings. Every call is made on the event loop, and must be quick. See `NullObserver`."""
+
+    def connection_opened(self) -> None:
+        """Count a connection that was let in."""
+        ...
+
+    def connection_closed(self, code: int) -> None:
+        """Count the end of one, by its close code; 1006 if there was none."""
+        ...
+
+    def connection_refused(self, code: str) -> None:
+        """Count a handshake that was refused, by the code of the refusal."""
+        ...
+
+    def frame_conflated(self) -> None:
+        """Count a state that was left out for a newer one of its key, as its client is behind."""
+        ...
+
+    def frame_dropped(self) -> None:
+        """Count a message that a slow consumer did not get."""
+        ...
+
+    def published(self, publication: Publication, published: Published, seconds: float) -> None:
+        """Count a publication, and how long it took to keep and deliver it."""
+        ...
+
+    def welcomed(self, replay: Replay, seconds: float) -> None:
+        """Count a client that came back, and how long its welcome took."""
+        ...
+
+    def lease_expired(self, status: str) -> None:
+        """Count an upload that was declared `stalled` or `failed`."""
+        ...
+
+
+class NullObserver:
+    """An `Observer` that does nothing. Observers of your own can inherit from it and override what they count."""
+
+    def connection_opened(self) -> None:
+        """Ignore it."""
+
+    def connection_closed(self, code: int) -> None:
+        """Ignore it."""
+
+    def connection_refused(self, code: str) -> None:
+        """Ignore it."""
+
+    def frame_conflated(self) -> None:
+        """Ignore it."""
+
+    def frame_dropped(self) -> None:
+        """Ignore it."""
+
+    def published(self, publication: Publication, published: Published, seconds: float) -> None:
+        """Ignore it."""
+
+    def welcomed(self, replay: Replay, seconds: float) -> None:
+        """Ignore it."""
+
+    def lease_expired(self, status: str) -> None:
+        """Ignore it."""
 
 
 class Clock(Protocol):

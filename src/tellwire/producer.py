@@ -1,4 +1,4 @@
-"""Which engine a producer uses: read from the environment, once per process."""
+"""A producer's carrier: chosen by the environment, once per process."""
 
 import functools
 import os
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tellwire.errors import ConfigError
-from tellwire.ports import Carrier, SystemClock
+from tellwire.ports import Carrier
 
 _AWS_NAMES: Final = ("CONNECTIONS_TABLE_NAME", "WEBSOCKET_API_ENDPOINT")
 
@@ -16,7 +16,7 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
 
     `TELLWIRE_URL` (with `TELLWIRE_API_KEY`): publish to a gateway. `CONNECTIONS_TABLE_NAME` and
     `WEBSOCKET_API_ENDPOINT`: send through API Gateway to the connections in a DynamoDB table; with
-    `HISTORY_TABLE_NAME`, keep in another table what is said to users, for those who are away.
+    `HISTORY_TABLE_NAME`, keep messages for users in another table, for those who are away.
 
     Raises:
         ConfigError: the environment names neither, or both.
@@ -42,16 +42,11 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
 
 
 def _on_aws(environ: Mapping[str, str]) -> Carrier:
-    from tellwire.engines.aws.carrier import AwsCarrier
-    from tellwire.engines.aws.environment import has_history
+    from tellwire.broker import BrokerCarrier
+    from tellwire.engines.aws.engine import aws_engine
 
-    carrier = AwsCarrier.from_environment(environ)
-    if not has_history(environ):
-        return carrier
-    from tellwire.broker import Streams
-    from tellwire.engines.aws.history import DynamoHistory
-
-    return Streams(DynamoHistory.from_environment(environ), carrier, SystemClock())
+    engine = aws_engine(environ)
+    return BrokerCarrier(engine.broker, engine.carrier)
 
 
 @functools.cache

@@ -1,15 +1,15 @@
 """The progress of an upload: a job reports where it is, its user sees it on every device.
 
-    count / update ─▶ Tally (pure: what to show) ─▶ Reporter (one message at a time, the newest) ─▶ broadcaster
+    count / update ─▶ ProgressState (pure) ─▶ ProgressSender (one message at a time, the newest) ─▶ broadcaster
 
 Rules:
-- The first and the last state are always sent. In between one is sent when what is shown has changed, at most every
+- The first and the final state are always sent. In between one is sent when it looks different, at most every
   `interval_seconds` (or, with `every_rows`, once that many rows have gone by).
-- Progress never goes backwards, and 100 is said once: by leaving the block.
+- Progress never goes backwards, and 100 is sent once: by leaving the block.
 - Only one message is on its way at a time, and the next one is the newest. A slow gateway makes updates rarer, never
   late, and never the job slower than a hundredth of its time.
-- While the block runs, something is said at least three times in `lease_seconds`, so that silence means that the worker
-  is gone: then the server says so, and nobody watches a bar that never moves again.
+- While the block runs, a state is sent at least three times in `lease_seconds`. So silence means that the worker is
+  gone: the server publishes that, and no bar stands still without a word.
 - When a device has cancelled the upload, the answer to the next message says so: after a third of a lease at most.
 - A gateway that cannot be reached is logged once per episode and counted in `failures`. The job goes on.
 """
@@ -24,8 +24,8 @@ from tellwire.broadcast import Broadcaster, current_broadcaster
 from tellwire.errors import InvalidMessage, UploadCancelled, UploadFailed
 from tellwire.limits import PROGRESS_INTERVAL_SECONDS, UPLOAD_LEASE_SECONDS
 from tellwire.messages import UploadProgress, UploadProgressMessage, create_error_message
-from tellwire.progress_sender import Reporter
-from tellwire.progress_state import Tally
+from tellwire.progress_sender import ProgressSender
+from tellwire.progress_state import ProgressState
 
 T = TypeVar("T")
 
@@ -34,15 +34,15 @@ _LONGEST_REASON = 4096
 
 
 class Upload:
-    """An upload in progress. Made by `track_upload`; use it from the event loop it was entered on.
+    """An upload in progress. Made by `track_upload`; use it from the event loop it was entered on."""
 
-    `tally` is where it is; `begin`, `end`, `take_due` and `offer` are for the two `track_upload`s, this module's and
-    `tellwire.sync`'s.
-    """
+    # `tellwire.sync` uses the private names, too: its upload is this one, on the loop of a background thread.
 
-    def __init__(self, reporter: Reporter, tally: Tally, interval_seconds: float, every_rows: int | None) -> None:
-        self._reporter = reporter
-        self.tally = tally
+    def __init__(
+        self, sender: ProgressSender, state: ProgressState, interval_seconds: float, every_rows: int | None
+    ) -> None:
+        self._sender = sender
+        self._state = state
         self._interval_seconds = interval_seconds
         self._every_rows = every_rows
         self._next_at = 0.0
@@ -55,24 +55,24 @@ class Upload:
     @property
     def rows(self) -> int:
         """Rows done so far."""
-        return self.tally.rows
+        return self._state.rows
 
     @property
     def sent(self) -> int:
         """Messages that got through to the gateway."""
-        return self._reporter.sent
+        return self._sender.sent
 
     @property
     def failures(self) -> int:
         """Messages that did not."""
-        return self._reporter.failures
+        return self._sender.failures
 
     @property
     def cancelled(self) -> bool:
-        """Whether a device has cancelled it. Who has asked and been told so is taken to stop: the last state says
+        """True when a device has cancelled it. A job that has read this is expected to stop: its final state is
         "cancelled", not "complete".
         """
-        self._knows_of_cancel = self._knows_of_cancel or self._reporter.is_cancelled
+        self._knows_of_cancel = self._knows_of_cancel or self._sender.is_cancelled
         return self._knows_of_cancel
 
     def raise_if_cancelled(self) -> None:
@@ -82,31 +82,31 @@ class Upload:
 
     @property
     def summary(self) -> str | None:
-        """The last state's words. None: they are made from the number of rows."""
-        return self.tally.summary
+        """The text of the final state. None: it is made from the number of rows."""
+        return self._state.summary
 
     @summary.setter
     def summary(self, text: str | None) -> None:
         if text is not None and not isinstance(text, str):
             raise InvalidMessage("summary", text, "a string")
-        self.tally.summary = text
+        self._state.summary = text
 
     def update(self, *, rows: int | None = None, bytes_read: int | None = None, message: str | None = None) -> None:
-        """Say where the job is, in totals. Costs next to nothing; what is due is sent in the background.
+        """Update the totals. Costs next to nothing; messages are sent in the background.
 
-        `message` replaces the words shown from now on. Rows or bytes lower than before are ignored.
+        `message` replaces the text shown from now on. Rows or bytes lower than before are ignored.
 
         Raises:
             InvalidMessage: a count is negative or not whole, or `message` is not a string.
         """
-        self.tally.update(rows, bytes_read, message)
-        if self.take_due():
-            self.offer()
+        self._state.update(rows, bytes_read, message)
+        if self._take_due():
+            self._offer()
 
     def row_error(self, row: int, code: str, message: str) -> None:
-        """Say that a row is left out, and why. What is shown counts them by cause; the gateway has a list of them all.
+        """Report a row that is left out. The state counts them by cause; the gateway has a list of them all.
 
-        `row` is its number, by whatever the user counts; `code` is for programs, `message` for people, and both are cut
+        `row` is its number, as the user counts; `code` is for programs, `message` for people, and both are cut
         after 200 characters. Costs a microsecond, with a message that is new four, and sends nothing by itself.
 
         Raises:
@@ -115,7 +115,7 @@ class Upload:
         Example:
             upload.row_error(17, "NO_QUANTITY", "The quantity is missing")
         """
-        self.tally.row_errors.add(row, code, message)
+        self._state.row_errors.add(row, code, message)
 
     async def count(self, rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
         """Pass on `rows`, counting each as done when the next one is asked for.
@@ -129,87 +129,87 @@ class Upload:
             async for row in upload.count(csv.DictReader(file)):
                 save(row)
         """
-        tally, reporter, by_rows = self.tally, self._reporter, self._every_rows is not None
+        state, sender, by_rows = self._state, self._sender, self._every_rows is not None
         if isinstance(rows, AsyncIterable):
             async for row in rows:
                 yield row
-                tally.rows += 1
-                if reporter.is_cancelled:
+                state.rows += 1
+                if sender.is_cancelled:
                     self.raise_if_cancelled()
                 if by_rows or monotonic() >= self._next_at:
                     await self._step()
         else:
             for row in rows:
                 yield row
-                tally.rows += 1
-                if reporter.is_cancelled:
+                state.rows += 1
+                if sender.is_cancelled:
                     self.raise_if_cancelled()
                 if by_rows or monotonic() >= self._next_at:
                     await self._step()
 
     async def _step(self) -> None:
-        if self.take_due():
-            self.offer()
-            await self._reporter.breathe()
+        if self._take_due():
+            self._offer()
+            await self._sender.breathe()
 
-    def take_due(self) -> bool:
-        """Tell whether an update is due and, if it is, wait for the next from here. From any thread."""
+    def _take_due(self) -> bool:
+        """Return whether an update is due, and if so begin the next interval. From any thread."""
         if self._every_rows is None:
             now = monotonic()
             if now < self._next_at:
                 return False
             self._next_at = now + self._interval_seconds
             return True
-        rows = self.tally.rows
+        rows = self._state.rows
         if rows < self._next_row:
             return False
         self._next_row = rows - rows % self._every_rows + self._every_rows
         return True
 
-    def offer(self) -> None:
-        """Send the present state if it looks different from the last, or the lease has to be renewed."""
-        shown = self.tally.show("running")
+    def _offer(self) -> None:
+        """Send the present state if it looks different from the last one, or the lease must be renewed."""
+        shown = self._state.show("running")
         if shown != self._shown or monotonic() >= self._renew_at:
             self._shown = shown
             self._renew_at = monotonic() + self._renewal_seconds
-            self._reporter.offer(UploadProgressMessage(shown))
+            self._sender.offer(UploadProgressMessage(shown))
 
     @property
     def _renewal_seconds(self) -> float:
-        lease_seconds = self.tally.lease_seconds
+        lease_seconds = self._state.lease_seconds
         return float("inf") if lease_seconds is None else lease_seconds / _RENEWALS_PER_LEASE
 
     async def _tick(self, seconds: float) -> None:
         # The job may pause just after an update that was too early to send, or for longer than its lease.
         while True:
             await asyncio.sleep(seconds)
-            by_time = self._every_rows is None and self.take_due()
+            by_time = self._every_rows is None and self._take_due()
             if by_time or monotonic() >= self._renew_at:
-                self.offer()
+                self._offer()
 
-    async def begin(self) -> None:
+    async def _begin(self) -> None:
         """Send the first state."""
         self._next_at = monotonic() + self._interval_seconds
-        self.offer()
+        self._offer()
         interval_seconds = self._interval_seconds if self._every_rows is None else float("inf")
         tick_seconds = min(interval_seconds, self._renewal_seconds)
         if tick_seconds != float("inf"):
             self._ticker = asyncio.create_task(self._tick(tick_seconds), name="tellwire-progress-tick")
-        await self._reporter.breathe()
+        await self._sender.breathe()
 
-    async def end(self, error: BaseException | None) -> None:
-        """Send the last state, and why it failed if it did."""
+    async def _end(self, error: BaseException | None) -> None:
+        """Send the final state, and an error if it failed."""
         if self._ticker is not None:
             self._ticker.cancel()
         if isinstance(error, UploadCancelled) or self._knows_of_cancel:
-            await self._reporter.finish([UploadProgressMessage(self.tally.show("cancelled"))])
+            await self._sender.finish([UploadProgressMessage(self._state.show("cancelled"))])
             return
         if error is None:
-            await self._reporter.finish([UploadProgressMessage(self.tally.show("complete"))])
+            await self._sender.finish([UploadProgressMessage(self._state.show("complete"))])
             return
-        details = {"uploadId": self.tally.upload_id, "fileName": self.tally.file_name}
-        last = UploadProgressMessage(self.tally.show("failed"))
-        await self._reporter.finish([last, create_error_message(*_failure(error, self.tally.file_name), details)])
+        details = {"uploadId": self._state.upload_id, "fileName": self._state.file_name}
+        last = UploadProgressMessage(self._state.show("failed"))
+        await self._sender.finish([last, create_error_message(*_failure(error, self._state.file_name), details)])
 
 
 def _failure(error: BaseException, file_name: str) -> tuple[str, str]:
@@ -223,34 +223,8 @@ def _failure(error: BaseException, file_name: str) -> tuple[str, str]:
             return "UPLOAD_FAILED", f"{file_name} could not be processed"
 
 
-class track_upload:  # noqa: N801 - used like a function
-    """Show a user the progress of an upload, on every device, while the block runs.
-
-    Args:
-        user_id: whose devices are told.
-        upload_id: what the client knows this upload by.
-        file_name: what the user knows it by.
-        total_rows: how many rows there will be; None if nobody knows.
-        total_bytes: how big the file is, for a job that knows bytes instead of rows.
-        interval_seconds: the shortest time between two updates.
-        lease_seconds: after how long a silence the server takes the worker to be gone, from 1 to 86,400; None: never.
-        every_rows: send an update after this many rows, whatever the time (the guide's "every 100 rows").
-        broadcaster: who sends; None means the environment's.
-
-    Leaving the block sends 100. When a device cancels the upload, `upload.cancelled` is true and `upload.count` raises
-    `UploadCancelled`, which sends a cancelled state and goes on its way. Any other exception sends a failed state and
-    an `error` message, and goes on its way; raise `UploadFailed` to choose the words. A gateway out of reach never
-    disturbs the job.
-
-    Raises:
-        InvalidMessage: an id or the file name is empty, or a count is negative.
-        ConfigError: no `broadcaster`, and the environment names no gateway.
-
-    Example:
-        async with track_upload("user-1", "moc-1", "parts.csv", total_rows=10_000) as upload:
-            async for row in upload.count(rows):
-                save(row)
-    """
+class TrackUpload:
+    """The arguments of the two `track_upload`s, this module's and `tellwire.sync`'s, checked."""
 
     def __init__(
         self,
@@ -269,15 +243,45 @@ class track_upload:  # noqa: N801 - used like a function
             raise InvalidMessage("interval_seconds", interval_seconds, "a number above 0")
         if every_rows is not None and (not isinstance(every_rows, int) or every_rows < 1):
             raise InvalidMessage("every_rows", every_rows, "a whole number, 1 or more")
-        tally = Tally(upload_id, file_name, total_rows, total_bytes, lease_seconds=lease_seconds)
-        reporter = Reporter(broadcaster or current_broadcaster(), user_id, tally)
-        self.upload = Upload(reporter, tally, interval_seconds, every_rows)
+        state = ProgressState(upload_id, file_name, total_rows, total_bytes, lease_seconds=lease_seconds)
+        sender = ProgressSender(broadcaster or current_broadcaster(), user_id, state)
+        self._upload = Upload(sender, state, interval_seconds, every_rows)
+
+
+class track_upload(TrackUpload):  # noqa: N801 - used like a function
+    """Show a user the progress of an upload, on every device, while the block runs.
+
+    Args:
+        user_id: the user.
+        upload_id: the id of this upload, for programs.
+        file_name: its name, for people.
+        total_rows: the number of rows there will be; None if it is not known.
+        total_bytes: the size of the file, for a job that knows bytes instead of rows.
+        interval_seconds: the shortest time between two updates.
+        lease_seconds: the silence after which the server takes the worker to be gone, from 1 to 86,400; None: never.
+        every_rows: send an update after this many rows, whatever the time (the guide's "every 100 rows").
+        broadcaster: the broadcaster to send with; None means the environment's.
+
+    Leaving the block sends 100. When a device cancels the upload, `upload.cancelled` is true and `upload.count` raises
+    `UploadCancelled`, which sends a cancelled state and goes on its way. Any other exception sends a failed state and
+    an `error` message, and goes on its way; raise `UploadFailed` to choose the text. A gateway out of reach never
+    disturbs the job.
+
+    Raises:
+        InvalidMessage: an id or the file name is empty, or a count is negative.
+        ConfigError: no `broadcaster`, and the environment names no gateway.
+
+    Example:
+        async with track_upload("user-1", "moc-1", "parts.csv", total_rows=10_000) as upload:
+            async for row in upload.count(rows):
+                save(row)
+    """
 
     async def __aenter__(self) -> Upload:
-        await self.upload.begin()
-        return self.upload
+        await self._upload._begin()
+        return self._upload
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.upload.end(error)
+        await self._upload._end(error)

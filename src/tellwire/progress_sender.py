@@ -1,7 +1,7 @@
-"""What a job says, on its way: one message at a time, and the next one is the newest. Nothing here disturbs the job.
+"""The sender of a job's progress: one message at a time, and the next one is the newest. It never disturbs the job.
 
 A slow gateway makes updates rarer, never late. One that cannot be reached is logged once per episode and counted; the
-job goes on. Rows that were left out go along in parts, and never hold up a newer state.
+job goes on. Row errors are sent in parts, and never hold up a newer state.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from tellwire.errors import GatewayRefused, TellwireError
 from tellwire.limits import ROW_ERRORS_CHUNK, ROW_ERRORS_SECONDS
 from tellwire.messages import Message
 from tellwire.model import Target
-from tellwire.progress_state import Tally
+from tellwire.progress_state import ProgressState
 from tellwire.row_errors import RowErrorChunk
 
 logger = logging.getLogger("tellwire.progress")
@@ -22,16 +22,16 @@ logger = logging.getLogger("tellwire.progress")
 T = TypeVar("T")
 
 _YIELD_SECONDS: Final = 0.0025
-_LAST_WORDS_SECONDS: Final = 15.0
+_FINISH_SECONDS: Final = 15.0
 
 
-class Reporter:
-    """Sends one user what is newest, one message at a time, in order. Lives on one event loop; never raises."""
+class ProgressSender:
+    """Sends one user the newest state, one message at a time, in order. Lives on one event loop; never raises."""
 
-    def __init__(self, broadcaster: Broadcaster, user_id: str, tally: Tally) -> None:
+    def __init__(self, broadcaster: Broadcaster, user_id: str, state: ProgressState) -> None:
         self._broadcaster = broadcaster
         self._target = Target(user=user_id)
-        self._tally = tally
+        self._state = state
         self._newest: Message | None = None
         self._sending: asyncio.Task[None] | None = None
         self._in_trouble = False
@@ -43,7 +43,7 @@ class Reporter:
     def offer(self, message: Message) -> None:
         """Send `message` as soon as the one on its way is through, unless a newer one is offered by then."""
         if self._finished:
-            return  # The last word has been said; a straggler's update is older.
+            return  # The final state is on its way; a straggler's update is older.
         self._newest = message
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_newest(), name="tellwire-progress")
@@ -59,13 +59,13 @@ class Reporter:
         """Send the last messages, all of them, after the one on its way; what waits is out of date."""
         self._newest, self._finished = None, True
         try:
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_FINISH_SECONDS):
                 if self._sending is not None:
-                    await asyncio.wait({self._sending}, timeout=_LAST_WORDS_SECONDS / 3)
+                    await asyncio.wait({self._sending}, timeout=_FINISH_SECONDS / 3)
                     if self._sending is not None:
                         self._sending.cancel()
-                # Who reads the last state may want the list at once.
-                await self._hand_on_last_row_errors()
+                # A user who sees the final state may want the list at once.
+                await self._send_last_row_errors()
                 for message in messages:
                     await self._send(message)
         except TimeoutError:
@@ -76,7 +76,7 @@ class Reporter:
             while self._newest is not None:
                 message, self._newest = self._newest, None
                 await self._send(message)
-                await self._hand_on_row_errors(at_least=ROW_ERRORS_CHUNK)
+                await self._send_row_errors(at_least=ROW_ERRORS_CHUNK)
         finally:
             self._sending = None
 
@@ -86,38 +86,38 @@ class Reporter:
             self.sent += 1
             self.is_cancelled = self.is_cancelled or delivery.cancelled
 
-    async def _hand_on_last_row_errors(self) -> None:
+    async def _send_last_row_errors(self) -> None:
         try:
             async with asyncio.timeout(ROW_ERRORS_SECONDS):
-                await self._hand_on_row_errors(at_least=1)
+                await self._send_row_errors(at_least=1)
         except TimeoutError:
             self._count_failure("no answer in time")
 
-    async def _hand_on_row_errors(self, at_least: int) -> None:
-        tally, row_errors = self._tally, self._tally.row_errors
-        while row_errors.untold >= at_least:
+    async def _send_row_errors(self, at_least: int) -> None:
+        state, row_errors = self._state, self._state.row_errors
+        while row_errors.unsent >= at_least:
             total, first, errors = row_errors.next_part(ROW_ERRORS_CHUNK)
             chunk = RowErrorChunk(
-                self._target.user or "", tally.upload_id, tally.file_name, tally.started_at, total, first, errors
+                self._target.user or "", state.upload_id, state.file_name, state.started_at, total, first, errors
             )
-            is_taken = await self._tried(self._offered(chunk))
+            is_taken = await self._tried(self._add(chunk))
             if is_taken:
-                row_errors.handed_on(total, len(errors))
+                row_errors.mark_sent(total, len(errors))
             elif is_taken is False:
                 row_errors.keep_no_list()
             if not is_taken or self._newest is not None:
                 return
 
-    async def _offered(self, chunk: RowErrorChunk) -> bool:
+    async def _add(self, chunk: RowErrorChunk) -> bool:
         try:
             return await self._broadcaster.add_row_errors(chunk)
         except GatewayRefused as refused:
-            # What is refused once, as by a gateway that is older, is refused again.
+            # A part that is refused once, as by a gateway that is older, is refused again.
             logger.warning("there will be no list of the rows left out: %s", refused)
             return False
 
     async def _tried(self, attempt: Awaitable[T]) -> T | None:
-        """Return what came of it; None if it failed, which is counted."""
+        """Return the result; None if it failed, which is counted."""
         try:
             result = await attempt
         except TellwireError as error:

@@ -1,4 +1,4 @@
-"""Where an upload is, and what its user should see of that. Pure: it counts, and puts the count into words.
+"""The state of an upload's progress, and its words for the user. Pure.
 
 Progress never goes backwards, and stays below 100 until the upload is complete.
 """
@@ -9,14 +9,14 @@ from typing import Final
 from tellwire.errors import InvalidMessage
 from tellwire.messages import UploadProgress, UploadStatus, require_count, require_lease
 from tellwire.model import timestamp
-from tellwire.row_errors import RowErrorTally
+from tellwire.row_errors import RowErrorCounts
 
 _HIGHEST_WHILE_RUNNING: Final = 99.0
 
 
 @dataclass(slots=True)
-class Tally:
-    """Where an upload is. Pure: it counts, and says what to show."""
+class ProgressState:
+    """The counts of one run of an upload."""
 
     upload_id: str
     file_name: str
@@ -27,7 +27,7 @@ class Tally:
     lease_seconds: float | None = None
     message: str | None = None
     summary: str | None = None
-    row_errors: RowErrorTally = field(default_factory=RowErrorTally)
+    row_errors: RowErrorCounts = field(default_factory=RowErrorCounts)
     started_at: str = field(default_factory=timestamp)
 
     def __post_init__(self) -> None:
@@ -52,13 +52,13 @@ class Tally:
             self.message = message
 
     def show(self, status: UploadStatus) -> UploadProgress:
-        """Return what the user should see."""
+        """Return the state as the user should see it."""
         progress = 100.0 if status == "complete" else self._reached()
         return UploadProgress(
             upload_id=self.upload_id,
             file_name=self.file_name,
             progress=int(progress) if progress.is_integer() else progress,
-            message=self._words(status),
+            message=self._text(status),
             current_row=self.rows,
             total_rows=self.rows if status == "complete" and self.total_rows is not None else self.total_rows,
             status=status,
@@ -76,7 +76,7 @@ class Tally:
             share = 0.0
         return min(_HIGHEST_WHILE_RUNNING, round(100 * share, 1))
 
-    def _words(self, status: UploadStatus) -> str:
+    def _text(self, status: UploadStatus) -> str:
         if status == "complete":
             return self.summary or (f"Complete: {_rows(self.rows)}" if self.rows else "Complete")
         if status in ("failed", "cancelled"):

@@ -240,7 +240,7 @@ def welcome(head: Welcome, replay: Replay) -> Iterator[bytes]:
             page.append(message)
             size += len(message) + 1
     states: list[bytes] = []
-    for state in [entry.payload for entry in replay.states]:
+    for state in [entry.payload for entry in replay.snapshot]:
         if size + len(state) > WELCOME_PAGE_BYTES:
             yield _page(head, page, states)
             page, states, size = [], [], 0

@@ -1,9 +1,9 @@
-"""The rows that a job left out, and why. Pure: they are added up by cause, and lined up for the gateway.
+"""Row errors: the rows that a job left out, counted by cause, and listed for download. Pure.
 
-    row_error ─▶ RowErrorTally ─▶ summary: total and causes, in the upload's state (bounded, so a state stays small)
-                               └▶ waiting: all of them, for the list that can be downloaded
+    row_error ─▶ RowErrorCounts ─▶ summary: total and causes, in the upload's state (bounded, so a state stays small)
+                                └▶ waiting: all of them, for the list that can be downloaded
 
-A cause is a code and a message. What a state shows, and what a list keeps, has its bounds here and in `limits`.
+A cause is a code and a message. The bounds of a state's causes and of a list are here and in `limits`.
 """
 
 import re
@@ -25,7 +25,7 @@ MAX_TEXT: Final = 200
 """Characters of a code or a message. What is longer is cut."""
 
 MAX_NUMBER: Final = 2**53 - 1
-"""What every language reads from JSON as it is."""
+"""The highest number that every language reads from JSON as it is."""
 
 # Messages that differ in every row are no causes. Past this many they count in the total alone.
 _MAX_COUNTED_CAUSES: Final = 1000
@@ -37,7 +37,7 @@ Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 
 
 class RowErrorCause(Struct, frozen=True):
-    """Why rows were left out: how many, and the first of them."""
+    """A cause of row errors: the number of rows, and the first of them."""
 
     code: str
     message: str
@@ -51,7 +51,7 @@ class RowErrorCause(Struct, frozen=True):
 
 
 class RowErrors(Struct, frozen=True):
-    """How many rows were left out, and why: the most frequent causes first. Rare ones may count in `total` alone."""
+    """The number of rows left out, by cause, the most frequent first. Rare causes may count in `total` alone."""
 
     total: Count
     causes: Annotated[list[RowErrorCause], Meta(extra_json_schema={"maxItems": MAX_CAUSES})]
@@ -76,7 +76,7 @@ class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     2026-11-23T09:18:54.123Z, it is another run's, and the list begins anew.
     """
 
-    user: str
+    user_id: str
     upload_id: str
     file_name: str
     started_at: str
@@ -85,7 +85,7 @@ class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     errors: list[RowError]
 
     def __post_init__(self) -> None:
-        for name, text in (("user", self.user), ("uploadId", self.upload_id), ("fileName", self.file_name)):
+        for name, text in (("userId", self.user_id), ("uploadId", self.upload_id), ("fileName", self.file_name)):
             _require_code(name, text)
         if not _STARTED_AT.fullmatch(self.started_at):
             raise InvalidMessage("startedAt", self.started_at, "a time in UTC such as 2026-11-23T09:18:54.123Z")
@@ -103,7 +103,7 @@ class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 
 class RowErrorList(Struct, frozen=True):
-    """The list of the row errors of an upload's last run. `total` is how many there were; so many are `kept`."""
+    """The list of the row errors of an upload's last run. `total` is how many there were, `kept` how many are in it."""
 
     file_name: str
     started_at: str
@@ -121,7 +121,7 @@ class _Cause:
         self.rows: list[int] = []
 
 
-class RowErrorTally:
+class RowErrorCounts:
     """Adds up the row errors of one upload. `add` may be called from another thread than the rest."""
 
     def __init__(self) -> None:
@@ -130,8 +130,8 @@ class RowErrorTally:
         self._summary: RowErrors | None = None
         self._waiting: list[tuple[int, str, str]] = []
         self._room = MAX_ROW_ERRORS
-        self._handed_on = 0
-        self._told = 0
+        self._sent = 0
+        self._known = 0
         self._keeps_list = True
 
     def add(self, row: int, code: str, message: str) -> None:
@@ -152,7 +152,7 @@ class RowErrorTally:
         if self._room:
             self._room -= 1
             self._waiting.append((row, cause.code, cause.message))
-        # Last: who hears of it in another thread finds everything else done.
+        # Last: another thread that reads it finds everything else done.
         self.total += 1
 
     def _cause(self, code: object, message: object) -> _Cause:
@@ -165,7 +165,7 @@ class RowErrorTally:
 
     @property
     def summary(self) -> RowErrors | None:
-        """What a state shows; None as long as there are none. The same object until there are more."""
+        """The causes for the state; None as long as there are none. The same object until there are more."""
         total = self.total
         if total and (self._summary is None or self._summary.total != total):
             causes = sorted(self._causes.values(), key=lambda cause: -cause.count)[:MAX_CAUSES]
@@ -175,25 +175,22 @@ class RowErrorTally:
         return self._summary
 
     @property
-    def untold(self) -> int:
-        """How many there are of which who keeps the list does not know."""
-        return self.total - self._told if self._keeps_list else 0
+    def unsent(self) -> int:
+        """The number of row errors that the list does not know of yet."""
+        return self.total - self._known if self._keeps_list else 0
 
     def next_part(self, at_most: int) -> tuple[int, int, list[RowError]]:
-        """Return how many there are, and what comes next in the list: its place, and so many of them.
+        """Return the total, and the next part of the list: its index, and its rows, none if the list is full."""
+        return self.total, self._sent, [RowError(*error) for error in self._waiting[:at_most]]
 
-        None of them, if the list is as long as it gets.
-        """
-        return self.total, self._handed_on, [RowError(*error) for error in self._waiting[:at_most]]
-
-    def handed_on(self, total: int, count: int) -> None:
-        """Take note that so many of the list are where they belong, and that it is known how many there are."""
+    def mark_sent(self, total: int, count: int) -> None:
+        """Mark the first `count` waiting row errors, and the total, as stored."""
         del self._waiting[:count]
-        self._handed_on += count
-        self._told = self._handed_on if self._waiting else total
+        self._sent += count
+        self._known = self._sent if self._waiting else total
 
     def keep_no_list(self) -> None:
-        """Only add up from now on: nobody wants the list."""
+        """Only count from now on: no list is kept."""
         self._keeps_list = False
         self._room = 0
         self._waiting.clear()

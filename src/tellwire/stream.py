@@ -1,149 +1,85 @@
-"""What was said to one user, in two lanes, and where a client is in it. Pure: no clock, no store, no socket.
+"""A stream in its two lanes, and what a client that comes back has missed of it. Pure: no clock, no store, no socket.
 
     log     notifications, errors, your own types     each gets the next offset; kept by count and age, and replayed
-    state   upload_progress, by upload; what is seen  each gets the key's next version; only the newest is kept
+    state   upload_progress by upload, `seen`         each gets the key's next version; only the newest is kept
 
-A cursor is `<epoch>:<offset>`: how much of the log a client has. The epoch is another one wherever offsets may have
-begun anew, so that a cursor from before is noticed and never misread.
+A position is an epoch and an offset: how much of the log a client has. As text, `<epoch>:<offset>`, it is a cursor. The
+epoch changes wherever offsets may begin anew, so a cursor from before is noticed and never misread.
 
-A message's place travels with it: `cursor` on the log, `key` and `version` on states, beside its type, data, timestamp
-and id.
+On the wire an entry has `cursor` (log), or `key` and `version` (state), beside its type, data, timestamp and id.
 """
 
 from collections import deque
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from msgspec import Struct, field, json
+from msgspec import Struct, json
 
-from tellwire.errors import InvalidMessage
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
-from tellwire.messages import LAST_WORDS
 from tellwire.model import timestamp
+from tellwire.publication import Publication, StreamKey, stream_target
 
 START: Final = "0"
 """The cursor of a client that wants everything that is kept."""
 
 SEEN: Final = "seen"
-"""The key of how much of the log the user has seen."""
+"""The type, and the key, of the state that tells how much of the log the user has seen."""
 
 # More than a client could have counted to, and less than Python takes a while to read.
-_MOST_DIGITS: Final = 15
+_MAX_OFFSET_DIGITS: Final = 15
 
 
-class _Data(Struct):
-    upload_id: str = field(name="uploadId")
-    progress: float
-    status: str | None = None
-    started_at: str | None = field(name="startedAt", default=None)
-    lease_seconds: float | None = field(name="leaseSeconds", default=None)
+class Position(NamedTuple):
+    """How much of a log a client has. Its text is a cursor."""
 
+    epoch: str
+    offset: int
 
-class _Envelope(Struct):
-    type: str
-    timestamp: str
-    id: str
-
-
-class _Upload(Struct):
-    data: _Data
-
-
-_envelope = json.Decoder(_Envelope)
-_upload = json.Decoder(_Upload)
-
-
-class Said(Struct, frozen=True):
-    """A message as a stream needs to know it. `key` is None for the log.
-
-    `said_at` orders the states of a key: epoch seconds by the clock of whoever said it; for what is seen, the offset.
-    `status` is an upload's, `run` when this run of it began (epoch seconds, if anybody says so), `lease_seconds` how
-    long it may be silent. `begins`: where nobody tells runs apart, this looks like the first word of one.
-    `replaces`: it was made of the state with this version, and is of no use in place of another.
-    """
-
-    id: str
-    payload: bytes
-    said_at: float
-    key: str | None = None
-    status: str | None = None
-    run: float | None = None
-    lease_seconds: float | None = None
-    begins: bool = False
-    replaces: int | None = None
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
 
     @classmethod
-    def read(cls, payload: bytes) -> "Said":
-        """Read an encoded message.
+    def parse(cls, cursor: str) -> "Position | None":
+        """Read a cursor; None if it is none."""
+        epoch, _, digits = cursor.rpartition(":")
+        is_cursor = epoch and digits.isdecimal() and digits.isascii() and len(digits) <= _MAX_OFFSET_DIGITS
+        return cls(epoch, int(digits)) if is_cursor else None
 
-        Raises:
-            InvalidMessage: one of its times names a day there is not.
-        """
-        envelope = _envelope.decode(payload)
-        said_at = _seconds("timestamp", envelope.timestamp)
-        if envelope.type != "upload_progress":
-            return cls(envelope.id, payload, said_at)
-        data = _upload.decode(payload).data
-        status = data.status or ("complete" if data.progress >= 100 else "running")
-        return cls(
-            envelope.id,
-            payload,
-            said_at,
-            key=upload_key(data.upload_id),
-            status=status,
-            run=None if data.started_at is None else _seconds("data.startedAt", data.started_at),
-            lease_seconds=data.lease_seconds,
-            begins=data.progress == 0 and status not in LAST_WORDS,
-        )
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it is the last word on its key, until the key begins anew."""
-        return self.status in LAST_WORDS
+    def offset_of(self, cursor: str) -> int | None:
+        """Return the offset that a cursor names, if this log has given it out."""
+        named = Position.parse(cursor)
+        return named.offset if named and named.epoch == self.epoch and named.offset <= self.offset else None
 
 
-class Entry(Struct, frozen=True):
-    """A message in its place. `number` is the log's offset or the state's version; `payload` says it. `at` is when it
-    was taken, in epoch seconds. The others are `Said`'s.
+class Entry(Publication, frozen=True, kw_only=True):
+    """A publication in its stream. `number` is its offset or version, and part of `payload`; `stored_at` is when it was
+    kept, in epoch seconds.
     """
 
-    id: str
     number: int
-    payload: bytes
-    at: float
-    said_at: float
-    key: str | None = None
-    status: str | None = None
-    run: float | None = None
-    lease_seconds: float | None = None
+    stored_at: float
 
     @property
-    def is_final(self) -> bool:
-        """Whether it is the last word on its key, until the key begins anew."""
-        return self.status in LAST_WORDS
-
-    @property
-    def lapses_at(self) -> float | None:
+    def lease_expires_at(self) -> float | None:
         """When its worker has been silent for too long, in epoch seconds; None if it may be."""
-        return None if self.lease_seconds is None or self.is_final else self.at + self.lease_seconds
+        return None if self.lease_seconds is None or self.is_final else self.stored_at + self.lease_seconds
 
 
 class Replay(Struct, frozen=True):
-    """What a client that comes back is told.
+    """All that a client that comes back has missed.
 
     `recovered`: `messages` are all that it missed of the log. Otherwise something may be missing, and they are all
-    there is. `states` are the newest of each key; `cursor` is where a client is that has all this.
+    there is. `snapshot` has the newest state of each key; `cursor` is where a client is that has all this.
     """
 
     recovered: bool
     cursor: str
     messages: list[bytes]
-    states: list[Entry]
+    snapshot: list[Entry]
 
 
 class Stream:
-    """One user's stream. `offset` and `version` are the last ones given out; they only rise while the epoch lasts."""
+    """One stream. `offset` and `version` are the last ones given out; they only rise while the epoch lasts."""
 
     __slots__ = ("_ids", "_log", "_states", "epoch", "offset", "version")
 
@@ -157,54 +93,54 @@ class Stream:
         for entry in entries:
             self._keep(entry)
 
-    def append(self, said: Said, now: float) -> Entry | None:
-        """Give a message its place. None: it has one already, or is older than what is known of its key."""
-        if said.id in self._ids:
+    @property
+    def position(self) -> Position:
+        """The end of the log."""
+        return Position(self.epoch, self.offset)
+
+    def append(self, publication: Publication, now: float) -> Entry | None:
+        """Keep a publication. None: it is kept already, or is older than the state of its key."""
+        if publication.id in self._ids:
             return None
-        if said.key is None:
+        if publication.key is None:
             self.offset += 1
-            entry = place_message(said, now, self.epoch, self.offset)
+            entry = with_offset(publication, now, self.epoch, self.offset)
         else:
-            if is_late(said, self._states.get(said.key)):
+            if is_late(publication, self._states.get(publication.key)):
                 return None
             self.version += 1
-            entry = place_state(said, now, self.version)
+            entry = with_version(publication, now, self.version)
         self._keep(entry)
-        self._forget(now)
+        self._evict(now)
         return entry
 
     def read(self, cursor: str | None, now: float) -> Replay:
-        """Return what a client with this cursor missed. None is a client that has nothing yet, and missed nothing."""
-        self._forget(now)
+        """Read all after a cursor. None is a client that has nothing yet, and missed nothing."""
+        self._evict(now)
         after = self.offset if cursor is None else self._recoverable(cursor)
         return Replay(
             recovered=after is not None,
-            cursor=f"{self.epoch}:{self.offset}",
+            cursor=str(self.position),
             messages=[entry.payload for entry in self._log if entry.number > (after or 0)],
-            states=list(self._states.values()),
+            snapshot=list(self._states.values()),
         )
 
     def state(self, key: str, now: float) -> Entry | None:
         """Return the newest state of a key."""
-        self._forget(now)
+        self._evict(now)
         return self._states.get(key)
 
-    def leased(self) -> list[Entry]:
-        """Return the states of the uploads that may lapse."""
-        return [entry for entry in self._states.values() if entry.lapses_at is not None]
-
-    def acknowledge(self, cursor: str, now: float) -> Entry | None:
-        """Take note that the user has seen the log up to a cursor. None: they had, or it is not one of ours."""
-        offset = offset_in(cursor, self.epoch)
-        return None if offset is None or offset > self.offset else self.append(seen(cursor, offset, now), now)
+    def leased_uploads(self) -> list[Entry]:
+        """Return the states of the uploads that have a lease."""
+        return [entry for entry in self._states.values() if entry.lease_expires_at is not None]
 
     def _recoverable(self, cursor: str) -> int | None:
-        """Return the offset of a cursor, if everything after it is here: one from elsewhere or ahead of us is not."""
+        """Return the offset of a cursor, if everything after it is kept."""
         if cursor == START:
             return 0
-        offset = offset_in(cursor, self.epoch)
+        offset = self.position.offset_of(cursor)
         first_kept = self._log[0].number if self._log else self.offset + 1
-        return offset if offset is not None and first_kept - 1 <= offset <= self.offset else None
+        return offset if offset is not None and first_kept - 1 <= offset else None
 
     def _keep(self, entry: Entry) -> None:
         self._ids.add(entry.id)
@@ -216,73 +152,75 @@ class Stream:
             self._ids.discard(replaced.id)
         self._states[entry.key] = entry  # at the end: the newest
 
-    def _forget(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         oldest = now - HISTORY_MAX_AGE_SECONDS
-        while self._log and (len(self._log) > HISTORY_MAX_MESSAGES or self._log[0].at < oldest):
+        while self._log and (len(self._log) > HISTORY_MAX_MESSAGES or self._log[0].stored_at < oldest):
             self._ids.discard(self._log.popleft().id)
         while self._states:
             key, entry = next(iter(self._states.items()))
-            if entry.at >= oldest and len(self._states) <= HISTORY_MAX_STATES:
+            if entry.stored_at >= oldest and len(self._states) <= HISTORY_MAX_STATES:
                 break
             del self._states[key]
-            if entry.at >= oldest and key == SEEN:
-                self._states[key] = entry  # without it, what was seen long ago would be new again
+            if entry.stored_at >= oldest and key == SEEN:
+                self._states[key] = entry  # without it, all that was seen long ago would be new again
             else:
                 self._ids.discard(entry.id)
 
 
-def upload_key(upload_id: str) -> str:
-    """Return the key of an upload's state."""
-    return f"upload:{upload_id}"
-
-
-def offset_in(cursor: str, epoch: str) -> int | None:
-    """Return the offset that a cursor of this epoch names; None if it is none."""
-    its_epoch, _, digits = cursor.rpartition(":")
-    is_ours = its_epoch == epoch and digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS
-    return int(digits) if is_ours else None
-
-
-def seen(cursor: str, offset: int, now: float) -> Said:
-    """Return the message that the user has seen the log up to here. It is the same one however often it is said."""
+def seen_state(stream: StreamKey, position: Position, now: float) -> Publication:
+    """Return the state that the user has seen the log up to a position. Its id is the same however often it is made."""
+    message_id = f"seen:{position}"
     payload = json.encode(
-        {"type": SEEN, "data": {"cursor": cursor}, "timestamp": timestamp(now), "id": f"seen:{cursor}"}
+        {"type": SEEN, "data": {"cursor": str(position)}, "timestamp": timestamp(now), "id": message_id}
     )
-    return Said(f"seen:{cursor}", payload, said_at=offset, key=SEEN)
+    return Publication(stream_target(stream), message_id, SEEN, payload, position.offset, SEEN)
 
 
-def place_message(said: Said, at: float, epoch: str, offset: int) -> Entry:
-    """Return a message of the log in its place."""
-    payload = b'%b,"cursor":"%b:%d"}' % (said.payload[:-1], epoch.encode(), offset)
-    return Entry(said.id, offset, payload, at, said.said_at)
+def with_offset(publication: Publication, now: float, epoch: str, offset: int) -> Entry:
+    """Return a publication with its offset in the log."""
+    payload = b'%b,"cursor":"%b:%d"}' % (publication.payload[:-1], epoch.encode(), offset)
+    return _entry(publication, payload, offset, now)
 
 
-def place_state(said: Said, at: float, version: int) -> Entry:
-    """Return a state in its place."""
-    payload = b'%b,"key":%b,"version":%d}' % (said.payload[:-1], json.encode(said.key), version)
-    return Entry(said.id, version, payload, at, said.said_at, said.key, said.status, said.run, said.lease_seconds)
+def with_version(publication: Publication, now: float, version: int) -> Entry:
+    """Return a publication with its version among the states."""
+    payload = b'%b,"key":%b,"version":%d}' % (publication.payload[:-1], json.encode(publication.key), version)
+    return _entry(publication, payload, version, now)
 
 
-def is_late(said: Said, known: Entry | None) -> bool:
-    """Tell whether a state is out of date, by what is known of its key.
+def _entry(of: Publication, payload: bytes, number: int, now: float) -> Entry:
+    return Entry(
+        of.target,
+        of.id,
+        of.type,
+        payload,
+        of.published_at,
+        of.key,
+        of.status,
+        of.run,
+        of.lease_seconds,
+        of.begins_run,
+        of.replaces,
+        of.ttl_seconds,
+        of.trace_context,
+        number=number,
+        stored_at=now,
+    )
 
-    Of two runs the later one counts. In a run, the last word outranks all others, whatever the clocks say, and after it
-    comes only another last word.
+
+def is_late(publication: Publication, known: Entry | None) -> bool:
+    """Tell whether a state is out of date beside the one that its key has.
+
+    Of two runs the later one counts. In a run, a terminal status outranks all others, whatever the clocks say, and only
+    another terminal status may follow it.
     """
-    if said.replaces is not None:
-        return known is None or said.replaces != known.number
+    if publication.replaces is not None:
+        return known is None or publication.replaces != known.number
     if known is None:
         return False
-    if said.run is not None and known.run is not None and said.run != known.run:
-        return said.run < known.run
-    if known.is_final and not said.is_final:
-        begins = said.begins and (said.run is None or known.run is None)
-        return not begins or said.said_at < known.said_at
-    return said.said_at < known.said_at and (known.is_final or not said.is_final)
-
-
-def _seconds(name: str, time: str) -> float:
-    try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError as error:
-        raise InvalidMessage(name, time, "a time that exists") from error
+    if publication.run is not None and known.run is not None and publication.run != known.run:
+        return publication.run < known.run
+    if known.is_final and not publication.is_final:
+        begins = publication.begins_run and (publication.run is None or known.run is None)
+        return not begins or publication.published_at < known.published_at
+    return publication.published_at < known.published_at and (known.is_final or not publication.is_final)

@@ -8,6 +8,7 @@ between two events, goes on as if nothing had happened. Fork before the first ca
 """
 
 import asyncio
+import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
@@ -70,6 +71,8 @@ class Upload:
     def __init__(self, upload: progress.Upload, loop: asyncio.AbstractEventLoop) -> None:
         self._upload = upload
         self._loop = loop
+        # Two threads that update at once must not put the older count in place of the newer.
+        self._updating = threading.Lock()
 
     @property
     def rows(self) -> int:
@@ -88,7 +91,7 @@ class Upload:
 
     @property
     def cancelled(self) -> bool:
-        """Whether a device has cancelled it. See `tellwire.progress.Upload.cancelled`."""
+        """True when a device has cancelled it. See `tellwire.progress.Upload.cancelled`."""
         return self._upload.cancelled
 
     def raise_if_cancelled(self) -> None:
@@ -97,7 +100,7 @@ class Upload:
 
     @property
     def summary(self) -> str | None:
-        """The last state's words. None: they are made from the number of rows."""
+        """The text of the final state. None: it is made from the number of rows."""
         return self._upload.summary
 
     @summary.setter
@@ -105,12 +108,13 @@ class Upload:
         self._upload.summary = text
 
     def update(self, *, rows: int | None = None, bytes_read: int | None = None, message: str | None = None) -> None:
-        """Say where the job is, in totals. See `tellwire.progress.Upload.update`."""
-        self._upload.tally.update(rows, bytes_read, message)
+        """Update the totals. See `tellwire.progress.Upload.update`."""
+        with self._updating:
+            self._upload._state.update(rows, bytes_read, message)
         self._send_if_due()
 
     def row_error(self, row: int, code: str, message: str) -> None:
-        """Say that a row is left out, and why. See `tellwire.progress.Upload.row_error`."""
+        """Report a row that is left out. See `tellwire.progress.Upload.row_error`."""
         self._upload.row_error(row, code, message)
 
     def count(self, rows: Iterable[T]) -> Iterator[T]:
@@ -123,19 +127,19 @@ class Upload:
             for row in upload.count(csv.DictReader(file)):
                 save(row)
         """
-        tally = self._upload.tally
+        state = self._upload._state
         for row in rows:
             yield row
-            tally.rows += 1
+            state.rows += 1
             self._upload.raise_if_cancelled()
             self._send_if_due()
 
     def _send_if_due(self) -> None:
-        if self._upload.take_due():
-            self._loop.call_soon_threadsafe(self._upload.offer)
+        if self._upload._take_due():
+            self._loop.call_soon_threadsafe(self._upload._offer)
 
 
-class track_upload(progress.track_upload):  # noqa: N801 - used like a function
+class track_upload(progress.TrackUpload):  # noqa: N801 - used like a function
     """Show a user the progress of an upload while the block runs. The arguments are `tellwire.track_upload`'s.
 
     Example:
@@ -145,10 +149,10 @@ class track_upload(progress.track_upload):  # noqa: N801 - used like a function
     """
 
     def __enter__(self) -> Upload:
-        run(self.upload.begin())
-        return Upload(self.upload, background_loop())
+        run(self._upload._begin())
+        return Upload(self._upload, background_loop())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        run(self.upload.end(error))
+        run(self._upload._end(error))

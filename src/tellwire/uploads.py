@@ -1,51 +1,55 @@
-"""What the server itself says of an upload: that it has stalled, failed or been cancelled. Pure.
+"""The states of an upload that the server itself publishes: stalled, failed, cancelled. Pure.
 
     running ─▶ silent for its lease ─▶ stalled ─▶ silent for as long again ─▶ failed, and an `error` that says so
        └─▶ a device cancels it ─▶ cancelled
 
-The server's word looks like the upload's last, with another status. It never stands in the way of the worker's own: a
-stalled upload goes on with its next update, and a last word is heard even after the server's.
+Each is the upload's last state with another status. It never stands in the way of the worker's own: a stalled upload
+goes on with its next update, and a worker's terminal status is taken even after the server's.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
+from msgspec import Struct, json, structs
 
 from tellwire.errors import UploadOver
-from tellwire.messages import (
-    UploadProgressMessage,
-    UploadStatus,
-    create_error_message,
-    decode_message,
-    encode_message,
-)
+from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, create_error_message
 from tellwire.model import timestamp
-from tellwire.stream import Entry, Said
+from tellwire.publication import Publication
+from tellwire.stream import Entry
 
 UPLOAD_LOST: Final = "UPLOAD_LOST"
+"""The code of the `error` that says that an upload's worker fell silent."""
 
 
-def lapsed(entry: Entry, now: float) -> Iterator[Said]:
-    """Yield what is to be said of an upload whose worker is silent: the state, and the error if it has failed.
+class _Upload(Struct):
+    data: UploadProgress
 
-    Nothing, as long as its lease lasts. Each says which state it was made of, so it comes to nothing if the worker is
-    heard of meanwhile; the error is to be said only if the state before it was taken.
+
+_upload: Final = json.Decoder(_Upload)
+
+
+def on_lease_expired(entry: Entry, now: float) -> Iterator[Publication]:
+    """Yield the publications about an upload whose worker is silent: its state, and the error if it has failed.
+
+    None, as long as its lease lasts. The state names the version it was made of, so it is not taken if the worker
+    published meanwhile; the error is to be published only if the state before it was taken.
     """
-    if entry.lapses_at is None or entry.lease_seconds is None or now < entry.lapses_at:
+    expires_at = entry.lease_expires_at
+    if expires_at is None or entry.lease_seconds is None or now < expires_at:
         return
-    if entry.status != "stalled" and now < entry.lapses_at + entry.lease_seconds:
+    if entry.status != "stalled" and now < expires_at + entry.lease_seconds:
         seconds = "a second" if entry.lease_seconds == 1 else f"{entry.lease_seconds:g} seconds"
         yield _changed(entry, "stalled", f"No word from its worker for {seconds}", now, replaces=entry.number)
         return
     yield _changed(entry, "failed", "Its worker fell silent", now, replaces=entry.number)
-    data = _read(entry).data
+    data = _upload.decode(entry.payload).data
     details = {"uploadId": data.upload_id, "fileName": data.file_name}
     error = create_error_message(UPLOAD_LOST, f"{data.file_name} was lost: its worker fell silent", details)
-    yield Said.read(encode_message(msgspec.structs.replace(error, timestamp=timestamp(now))))
+    yield Publication.of(entry.target, structs.replace(error, timestamp=timestamp(now)))
 
 
-def cancelled(entry: Entry, now: float) -> Said:
+def cancelled(entry: Entry, now: float) -> Publication:
     """Return the state of an upload that a device has cancelled.
 
     Raises:
@@ -56,18 +60,10 @@ def cancelled(entry: Entry, now: float) -> Said:
     return _changed(entry, "cancelled", "Cancelled", now)
 
 
-def _changed(entry: Entry, status: UploadStatus, words: str, now: float, replaces: int | None = None) -> Said:
-    last = _read(entry)
-    lease = last.data.lease_seconds if status == "stalled" else None
-    data = msgspec.structs.replace(last.data, status=status, message=words, lease_seconds=lease)
-    payload = encode_message(UploadProgressMessage(data, timestamp(now)))
-    # In the order of the worker's words it stands where the last one did, whatever the clocks say.
-    return msgspec.structs.replace(Said.read(payload), said_at=entry.said_at, replaces=replaces)
-
-
-def _read(entry: Entry) -> UploadProgressMessage:
-    # What was kept has its place at the end, which a message that is published has not.
-    envelope = msgspec.json.decode(entry.payload, type=dict[str, msgspec.Raw])
-    message = decode_message(msgspec.json.encode({name: envelope[name] for name in ("type", "data", "timestamp")}))
-    assert isinstance(message, UploadProgressMessage)  # noqa: S101 - the entry has an upload's key
-    return message
+def _changed(entry: Entry, status: UploadStatus, text: str, now: float, replaces: int | None = None) -> Publication:
+    last = _upload.decode(entry.payload).data
+    lease = last.lease_seconds if status == "stalled" else None
+    data = structs.replace(last, status=status, message=text, lease_seconds=lease)
+    publication = Publication.of(entry.target, UploadProgressMessage(data, timestamp(now)))
+    # In the order of the worker's states it stands where the last one did, whatever the clocks say.
+    return structs.replace(publication, published_at=entry.published_at, replaces=replaces)

@@ -19,6 +19,8 @@ from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.web_app import PAGE, WebApp
 from tellwire import Message, create_notification_message
 from tellwire.config import Settings
+from tellwire.publication import user_stream
+from tellwire.stream import START
 from tests.conftest import SECRET
 from tests.tools import missing, require
 
@@ -110,8 +112,10 @@ class Site:
 
     async def kept(self, user: str) -> list[dict[str, Any]]:
         """Return what a device of a user that has nothing yet would be told of the log."""
-        pages = await self.app.node.carrier.welcome(user, "0", "a-test", "")
-        return [message for page in pages for message in json.loads(page)["data"]["messages"]]
+        history = self.app.node.engine.history
+        assert history is not None
+        replay = await history.read(user_stream(user), START)
+        return [json.loads(message) for message in replay.messages]
 
 
 StartSite = Callable[..., Any]

@@ -16,6 +16,7 @@ from tellwire.model import Delivery, Target, new_connection_id
 from tellwire.ports import Carrier
 from tests.aws_stack import Stack, running_stack
 from tests.conftest import API_KEY, Gateway, StartGateway, read
+from tests.publications import publication
 
 HELLO = encode_message(create_notification_message("Hello", "World", "info"))
 
@@ -55,22 +56,22 @@ async def ids(carrier: Carrier, user_id: str) -> list[str]:
 
 async def test_every_device_of_the_user_gets_the_bytes_and_nobody_else(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(3) as mine, gateway.device("user-2") as other:
-        assert await carrier.deliver(Target(user="user-1"), HELLO) == Delivery(delivered=3)
+        assert await carrier.deliver(publication(Target(user="user-1"), HELLO)) == Delivery(delivered=3)
         assert [await heard(device) for device in mine] == [HELLO] * 3
-        await carrier.deliver(Target(user="user-2"), encode_message(create_message("mine", 1)))
+        await carrier.deliver(publication(Target(user="user-2"), encode_message(create_message("mine", 1))))
         assert (await read(other))["type"] == "mine"
 
 
 async def test_a_user_without_connections_is_no_error(carrier: Carrier) -> None:
-    assert await carrier.deliver(Target(user="nobody"), HELLO) == Delivery()
+    assert await carrier.deliver(publication(Target(user="nobody"), HELLO)) == Delivery()
 
 
 async def test_one_connection_is_one_device(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(2) as (first, second):
         first_id, second_id = await ids(carrier, "user-1")
-        assert await carrier.deliver(Target(connection=first_id), HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(Target(connection=first_id), HELLO)) == Delivery(delivered=1)
         assert await heard(first) == HELLO
-        await carrier.deliver(Target(connection=second_id), encode_message(create_message("second", 2)))
+        await carrier.deliver(publication(Target(connection=second_id), encode_message(create_message("second", 2))))
         assert (await read(second))["type"] == "second"
 
 
@@ -78,50 +79,50 @@ async def test_a_list_reaches_each_once_and_counts_the_gone(carrier: Carrier, ga
     async with gateway.devices(2) as devices:
         known = await ids(carrier, "user-1")
         wanted = (*known, known[0], new_connection_id(), "made-up")
-        assert await carrier.deliver(Target(connections=wanted), HELLO) == Delivery(delivered=2, gone=2)
+        assert await carrier.deliver(publication(Target(connections=wanted), HELLO)) == Delivery(delivered=2, gone=2)
         marker = encode_message(create_message("marker", 0))
-        await carrier.deliver(Target(user="user-1"), marker)
+        await carrier.deliver(publication(Target(user="user-1"), marker))
         for device in devices:
             assert [await heard(device) for _ in range(2)] == [HELLO, marker]
 
 
 async def test_an_unknown_connection_is_gone(carrier: Carrier) -> None:
-    assert await carrier.deliver(Target(connection=new_connection_id()), HELLO) == Delivery(gone=1)
-    assert await carrier.deliver(Target(connections=()), HELLO) == Delivery()
+    assert await carrier.deliver(publication(Target(connection=new_connection_id()), HELLO)) == Delivery(gone=1)
+    assert await carrier.deliver(publication(Target(connections=()), HELLO)) == Delivery()
 
 
 async def test_everyone_means_everyone(carrier: Carrier, gateway: Devices) -> None:
-    assert await carrier.deliver(Target(all=True), HELLO) == Delivery()
+    assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery()
     async with gateway.device("user-1") as one, gateway.device("user-2") as two:
-        assert await carrier.deliver(Target(all=True), HELLO) == Delivery(delivered=2)
+        assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery(delivered=2)
         assert await heard(one) == await heard(two) == HELLO
 
 
 async def test_messages_arrive_in_the_order_they_were_sent(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.device() as device:
         for number in range(200):
-            await carrier.deliver(Target(user="user-1"), encode_message(create_message("n", number)))
+            await carrier.deliver(publication(Target(user="user-1"), encode_message(create_message("n", number))))
         assert [(await read(device))["data"] for _ in range(200)] == list(range(200))
 
 
 async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(3) as (first, dead, last):
         dead.transport.abort()
-        delivery = await carrier.deliver(Target(user="user-1"), HELLO)
+        delivery = await carrier.deliver(publication(Target(user="user-1"), HELLO))
         assert delivery.delivered >= 2
         assert await heard(first) == await heard(last) == HELLO
         async with asyncio.timeout(5):
             while len(await ids(carrier, "user-1")) != 2:
                 await asyncio.sleep(0.01)
-        assert await carrier.deliver(Target(user="user-1"), encode_message(create_message("again", 1))) == Delivery(
-            delivered=2
-        )
+        assert await carrier.deliver(
+            publication(Target(user="user-1"), encode_message(create_message("again", 1)))
+        ) == Delivery(delivered=2)
 
 
 async def test_a_long_message_arrives_whole(carrier: Carrier, gateway: Devices) -> None:
     payload = encode_message(create_message("blob", "ü" * 60_000))
     async with gateway.device(max_size=None) as device:
-        assert await carrier.deliver(Target(user="user-1"), payload) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(Target(user="user-1"), payload)) == Delivery(delivered=1)
         assert await heard(device) == payload
 
 
@@ -138,7 +139,7 @@ async def test_user_ids_may_hold_anything(carrier: Carrier, gateway: Devices) ->
     for user_id in ("a/b", "auth0|5?x=1#y", "ü ñ", "%2F"):
         async with gateway.device(user_id) as device:
             assert [info.user_id for info in await carrier.connections(user_id)] == [user_id]
-            assert await carrier.deliver(Target(user=user_id), HELLO) == Delivery(delivered=1)
+            assert await carrier.deliver(publication(Target(user=user_id), HELLO)) == Delivery(delivered=1)
             assert await heard(device) == HELLO
 
 

@@ -9,11 +9,11 @@ from tellwire.engines.memory.history import MemoryHistory
 from tellwire.engines.memory.row_errors import MemoryRowErrors
 from tellwire.engines.sqlite.history import SqliteHistory
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, MAX_ROW_ERRORS
-from tellwire.messages import create_message, encode_message
+from tellwire.messages import create_message
 from tellwire.ports import RowErrorStore
 from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
-from tellwire.stream import Said
 from tellwire.testing import FakeClock
+from tests.publications import for_user
 
 FIRST_RUN, SECOND_RUN = "2026-11-28T10:00:00.000Z", "2026-11-28T11:00:00.000Z"
 
@@ -26,7 +26,6 @@ def clock() -> FakeClock:
 @pytest.fixture(params=["memory", "sqlite"])
 async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[RowErrorStore]:
     history = MemoryHistory(clock) if request.param == "memory" else SqliteHistory(tmp_path / "h.sqlite3", clock)
-    history.open()
     yield history.row_errors
     await history.close()
 
@@ -92,15 +91,13 @@ async def test_in_memory_the_lists_unchanged_longest_make_place(clock: FakeClock
 
 async def test_in_a_file_they_survive_and_are_removed_when_they_are_old(clock: FakeClock, tmp_path: Path) -> None:
     history = SqliteHistory(tmp_path / "h.sqlite3", clock)
-    history.open()
     await history.row_errors.add_row_errors(part(0, 10))
     await history.close()
     history = SqliteHistory(tmp_path / "h.sqlite3", clock)
-    history.open()
     assert await rows(history.row_errors) == [10]
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append("anna", Said.read(encode_message(create_message("said", 1))))
+    await history.append(for_user("anna", create_message("said", 1)))
     await history.close()
-    history.open()
+    history = SqliteHistory(tmp_path / "h.sqlite3", clock)
     assert await rows(history.row_errors) == []
     await history.close()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from tellwire.broadcast import Broadcaster
 from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadCancelled, UploadFailed
-from tellwire.model import Delivery, Target
+from tellwire.model import Delivery
 from tellwire.progress import track_upload
-from tellwire.progress_state import Tally
+from tellwire.progress_state import ProgressState
+from tellwire.publication import Publication
 from tellwire.testing import MemoryCarrier
 
 
@@ -137,7 +138,7 @@ async def test_progress_never_goes_backwards_and_stays_below_100_until_the_end(c
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=20), st.none() | st.integers(0, 200))
 def test_a_tally_only_rises_whatever_it_is_told(updates: list[tuple[int, int]], total: int | None) -> None:
-    tally = Tally("a", "f", total_rows=total, total_bytes=150)
+    tally = ProgressState("a", "f", total_rows=total, total_bytes=150)
     shown = [tally.show("running").progress]
     for rows, bytes_read in updates:
         tally.update(rows, bytes_read, None)
@@ -259,12 +260,12 @@ class SlowCarrier(MemoryCarrier):
         self.seconds = seconds
         self.under_way = 0
 
-    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+    async def deliver(self, publication: Publication) -> Delivery:
         self.under_way += 1
         assert self.under_way == 1
         await asyncio.sleep(self.seconds)
         self.under_way -= 1
-        return await super().deliver(target, payload)
+        return await super().deliver(publication)
 
 
 async def test_a_slow_gateway_gets_the_newest_state_not_the_backlog() -> None:

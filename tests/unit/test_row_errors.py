@@ -14,17 +14,17 @@ from tellwire.limits import MAX_PUBLISH_BYTES, MAX_ROW_ERRORS, ROW_ERRORS_CHUNK
 from tellwire.messages import UploadProgressMessage, decode_message
 from tellwire.ports import Carrier
 from tellwire.progress import track_upload
-from tellwire.progress_state import Tally
-from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowError, RowErrorChunk, RowErrorTally
+from tellwire.progress_state import ProgressState
+from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowError, RowErrorChunk, RowErrorCounts
 from tellwire.testing import MemoryCarrier
 
 
 def test_without_any_there_is_nothing_to_show() -> None:
-    assert RowErrorTally().summary is None
+    assert RowErrorCounts().summary is None
 
 
 def test_they_are_added_up_by_cause_the_most_frequent_first() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     tally.add(3, "NO_QUANTITY", "The quantity is missing")
     for row in range(10, 30):
         tally.add(row, "BAD_COLOUR", "There is no such colour")
@@ -38,7 +38,7 @@ def test_they_are_added_up_by_cause_the_most_frequent_first() -> None:
 
 
 def test_a_summary_is_the_same_until_there_are_more() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     tally.add(1, "A", "a")
     assert tally.summary is tally.summary
     before = tally.summary
@@ -47,7 +47,7 @@ def test_a_summary_is_the_same_until_there_are_more() -> None:
 
 
 def test_messages_that_differ_in_every_row_stay_within_bounds() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     for row in range(5000):
         tally.add(row, "BAD", f"{'x' * 1000}"[: 150 + row % 10] + str(row))
     summary = tally.summary
@@ -59,7 +59,7 @@ def test_messages_that_differ_in_every_row_stay_within_bounds() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     tally.add(1, "C" * 500, "m" * 500)
     assert tally.summary is not None
     (cause,) = tally.summary.causes
@@ -83,54 +83,54 @@ def test_long_texts_are_cut() -> None:
     ],
 )
 def test_a_wrong_one_is_refused_and_counts_nowhere(row: Any, code: Any, message: Any) -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     with pytest.raises(InvalidMessage, match="allowed: "):
         tally.add(row, code, message)
-    assert (tally.total, tally.untold) == (0, 0)
+    assert (tally.total, tally.unsent) == (0, 0)
 
 
 def test_only_so_many_are_lined_up_for_the_gateway_and_all_are_counted() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     for row in range(MAX_ROW_ERRORS):
         tally.add(row, "A", "a")
         if row % 1000 == 999:
-            tally.handed_on(*hand_on(tally))
-    assert tally.untold == 0
+            tally.mark_sent(*hand_on(tally))
+    assert tally.unsent == 0
     for row in range(10):
         tally.add(row, "A", "a")
-    assert tally.untold == 10
+    assert tally.unsent == 10
     assert tally.next_part(5) == (MAX_ROW_ERRORS + 10, MAX_ROW_ERRORS, [])
-    tally.handed_on(MAX_ROW_ERRORS + 10, 0)
-    assert tally.untold == 0
+    tally.mark_sent(MAX_ROW_ERRORS + 10, 0)
+    assert tally.unsent == 0
 
 
-def hand_on(tally: RowErrorTally) -> tuple[int, int]:
+def hand_on(tally: RowErrorCounts) -> tuple[int, int]:
     total, _, errors = tally.next_part(1000)
     return total, len(errors)
 
 
 def test_what_comes_while_a_part_is_on_its_way_is_in_the_next() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     tally.add(1, "A", "a")
     total, first, errors = tally.next_part(10)
     tally.add(2, "A", "a")
-    tally.handed_on(total, len(errors))
-    assert (first, [error.row for error in errors], tally.untold) == (0, [1], 1)
+    tally.mark_sent(total, len(errors))
+    assert (first, [error.row for error in errors], tally.unsent) == (0, [1], 1)
     assert tally.next_part(10) == (2, 1, [RowError(2, "A", "a")])
 
 
 def test_where_nobody_keeps_the_list_nothing_is_lined_up() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     tally.add(1, "A", "a")
     tally.keep_no_list()
     tally.add(2, "A", "a")
-    assert (tally.untold, tally.next_part(10)[2]) == (0, [])
+    assert (tally.unsent, tally.next_part(10)[2]) == (0, [])
     assert tally.summary is not None
     assert tally.summary.total == 2
 
 
 def test_text_that_no_message_can_carry_is_mended() -> None:
-    tally = RowErrorTally()
+    tally = RowErrorCounts()
     tally.add(1, "BAD", b"M\xfcller is no number".decode(errors="surrogateescape"))
     assert tally.summary is not None
     assert tally.summary.causes[0].message == "M?ller is no number"
@@ -190,7 +190,7 @@ async def test_a_job_hands_them_on_in_parts_each_in_its_place() -> None:
     assert carrier.rows == list(range(2000))
     places = 0
     for chunk in carrier.chunks:
-        assert (chunk.user, chunk.upload_id, chunk.file_name, chunk.first) == ("user-1", "u1", "f.csv", places)
+        assert (chunk.user_id, chunk.upload_id, chunk.file_name, chunk.first) == ("user-1", "u1", "f.csv", places)
         assert len(chunk.errors) <= ROW_ERRORS_CHUNK
         places += len(chunk.errors)
     last = carrier.sent_to("user-1")[-1]["data"]
@@ -216,7 +216,7 @@ async def test_what_the_gateway_did_not_take_is_offered_again() -> None:
         async for row in upload.count(range(2000)):
             upload.row_error(row, "BAD", "It is bad")
             if row % 100 == 99:
-                await upload._reporter.breathe()
+                await upload._sender.breathe()
     assert upload.failures == 1
     assert carrier.rows == list(range(2000))
 
@@ -246,7 +246,7 @@ async def test_a_carrier_that_keeps_no_lists_still_shows_the_summary() -> None:
     carrier = MemoryCarrier()
     async with track(Plain(carrier)) as upload:
         upload.row_error(7, "BAD", "It is bad")
-    assert (upload.failures, upload.tally.row_errors.next_part(1)[2]) == (0, [])
+    assert (upload.failures, upload._state.row_errors.next_part(1)[2]) == (0, [])
     assert carrier.sent_to("user-1")[-1]["data"]["rowErrors"]["causes"][0]["rows"] == [7]
 
 
@@ -268,8 +268,8 @@ async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word(mon
 
 async def test_a_long_list_does_not_hold_up_newer_states() -> None:
     carrier = Lists()
-    tally = Tally("u1", "f.csv")
-    reporter = reporting.Reporter(Broadcaster(carrier), "user-1", tally)
+    tally = ProgressState("u1", "f.csv")
+    reporter = reporting.ProgressSender(Broadcaster(carrier), "user-1", tally)
     for row in range(10 * ROW_ERRORS_CHUNK):
         tally.row_errors.add(row, "BAD", "It is bad")
     sent_with: list[int] = []

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
-from tellwire.stream import Said, Stream
+from tellwire.stream import Stream
+from tests.publications import for_user
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Streams(RuleBasedStateMachine):
         self._deliver(encode_message(create_upload_progress_message(f"u{upload}", "f", value, "")))
 
     def _deliver(self, payload: bytes) -> None:
-        entry = self.stream.append(Said.read(payload), self.now)
+        entry = self.stream.append(for_user("anna", payload), self.now)
         assert entry is not None
         for client in self.clients:
             if client.is_online:
@@ -71,7 +72,7 @@ class Streams(RuleBasedStateMachine):
         assert replay.recovered
         if client.cursor is None:
             client.joined_at = len(self.said)
-        for payload in (*replay.messages, *(state.payload for state in replay.states)) * (2 if twice else 1):
+        for payload in (*replay.messages, *(state.payload for state in replay.snapshot)) * (2 if twice else 1):
             client.hear(payload)
         client.cursor = replay.cursor
 

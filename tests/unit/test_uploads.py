@@ -1,4 +1,4 @@
-"""What the server says of an upload whose worker is silent, or that a device has cancelled."""
+"""States of an upload that the server publishes: its worker is silent, or a device has cancelled it."""
 
 import json
 from datetime import UTC, datetime
@@ -7,16 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from tellwire.broker import Streams
+from tellwire.broker import BrokerCarrier, ComposedBroker
 from tellwire.carriers.hub import Hub
 from tellwire.engines.memory.history import MemoryHistory
 from tellwire.errors import AwsUnreachable, UploadOver
-from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, create_message, encode_message
-from tellwire.model import Delivery, Target
+from tellwire.lease_expiry import LeaseExpiry
+from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, create_message
+from tellwire.model import Delivery
+from tellwire.publication import Publication, user_stream
 from tellwire.server.framing import text_frames
-from tellwire.stream import START, Entry, Said, Stream
+from tellwire.stream import START, Entry, Stream
 from tellwire.testing import FakeClock
-from tellwire.uploads import cancelled, lapsed
+from tellwire.uploads import cancelled, on_lease_expired
+from tests.publications import for_user
 
 STARTED = "2026-11-28T10:00:00.000Z"
 LEASE = 30
@@ -24,16 +27,16 @@ NOON = datetime(2026, 11, 28, 10, tzinfo=UTC).timestamp()
 """When it all begins, in epoch seconds."""
 
 
-def said_as(status: UploadStatus, second: int = 0, **data: Any) -> Said:
+def state(status: UploadStatus, second: int = 0, **data: Any) -> Publication:
     told: dict[str, Any] = {"upload_id": "u1", "file_name": "f.csv", "progress": 40, "message": "Row 40"}
     lease = LEASE if status == "running" else None
     progress = UploadProgress(**(told | {"status": status, "started_at": STARTED, "lease_seconds": lease} | data))
     message = UploadProgressMessage(progress, f"2026-11-28T10:00:{second:02}.000Z")
-    return Said.read(encode_message(message))
+    return for_user("anna", message)
 
 
 def kept(stream: Stream, status: UploadStatus = "running", now: float = 0, second: int = 0, **data: Any) -> Entry:
-    entry = stream.append(said_as(status, second, **data), NOON + now)
+    entry = stream.append(state(status, second, **data), NOON + now)
     assert entry is not None
     return entry
 
@@ -42,27 +45,31 @@ def data(payload: bytes) -> dict[str, Any]:
     return dict(json.loads(payload)["data"])
 
 
-def lapse(stream: Stream, entry: Entry, now: float) -> list[Entry]:
-    return [taken for said in lapsed(entry, NOON + now) if (taken := stream.append(said, NOON + now)) is not None]
+def expire(stream: Stream, entry: Entry, now: float) -> list[Entry]:
+    return [
+        taken
+        for publication in on_lease_expired(entry, NOON + now)
+        if (taken := stream.append(publication, NOON + now)) is not None
+    ]
 
 
 def test_a_worker_that_is_heard_of_in_time_is_left_alone() -> None:
     entry = kept(Stream("e"))
-    assert list(lapsed(entry, NOON + LEASE - 0.001)) == []
+    assert list(on_lease_expired(entry, NOON + LEASE - 0.001)) == []
 
 
 @pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
 def test_an_upload_that_has_ended_is_left_alone(status: UploadStatus) -> None:
-    assert list(lapsed(kept(Stream("e"), status, lease_seconds=LEASE), NOON + 10_000)) == []
+    assert list(on_lease_expired(kept(Stream("e"), status, lease_seconds=LEASE), NOON + 10_000)) == []
 
 
 def test_an_upload_without_a_lease_may_be_silent_for_ever() -> None:
-    assert list(lapsed(kept(Stream("e"), lease_seconds=None), 10**9)) == []
+    assert list(on_lease_expired(kept(Stream("e"), lease_seconds=None), 10**9)) == []
 
 
 def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> None:
     stream = Stream("e")
-    (stalled,) = lapse(stream, kept(stream), 30)
+    (stalled,) = expire(stream, kept(stream), 30)
     assert data(stalled.payload) == {
         "uploadId": "u1",
         "fileName": "f.csv",
@@ -72,8 +79,8 @@ def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> Non
         "startedAt": STARTED,
         "leaseSeconds": LEASE,
     }
-    assert list(lapsed(stalled, NOON + 59)) == []
-    failed, error = lapse(stream, stalled, 60)
+    assert list(on_lease_expired(stalled, NOON + 59)) == []
+    failed, error = expire(stream, stalled, 60)
     assert data(failed.payload)["status"] == "failed"
     assert "leaseSeconds" not in data(failed.payload)
     assert failed.is_final
@@ -84,13 +91,13 @@ def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> Non
 
 def test_who_looks_only_after_both_finds_it_failed() -> None:
     stream = Stream("e")
-    failed, error = lapse(stream, kept(stream), 60)
+    failed, error = expire(stream, kept(stream), 60)
     assert (data(failed.payload)["status"], data(error.payload)["code"]) == ("failed", "UPLOAD_LOST")
 
 
 def test_a_stalled_upload_goes_on_with_its_next_word_even_if_its_clock_is_behind() -> None:
     stream = Stream("e")
-    lapse(stream, kept(stream, second=1), 30)
+    expire(stream, kept(stream, second=1), 30)
     # By the worker's clock it is still the same second.
     assert data(kept(stream, now=31, second=1, progress=41).payload)["status"] == "running"
 
@@ -99,7 +106,7 @@ def test_a_stalled_upload_goes_on_with_its_next_word_even_if_its_clock_is_behind
 @pytest.mark.parametrize("second", [0, 1])
 def test_a_worker_that_was_heard_of_meanwhile_is_not_declared_silent(after: int, second: int) -> None:
     stream = Stream("e")
-    verdict = list(lapsed(kept(stream), NOON + after))
+    verdict = list(on_lease_expired(kept(stream), NOON + after))
     kept(stream, now=after - 1, second=second, current_row=41)
     assert stream.append(verdict[0], NOON + after) is None
 
@@ -107,18 +114,18 @@ def test_a_worker_that_was_heard_of_meanwhile_is_not_declared_silent(after: int,
 async def test_nobody_is_told_of_a_failure_that_was_not_one() -> None:
     clock = FakeClock(NOON)
     history = MemoryHistory(clock)
-    streams = Streams(history, Hub(clock, text_frames), clock)
-    entry = await history.append("anna", said_as("running"))
+    leases = LeaseExpiry(ComposedBroker(history, Hub(clock, text_frames)), clock)
+    entry = await history.append(for_user("anna", state("running")))
     assert entry is not None
-    await history.append("anna", said_as("running", second=1))
+    await history.append(for_user("anna", state("running", second=1)))
     await clock.advance(2 * LEASE)
-    assert not await streams.lapse("anna", entry)
-    assert (await history.read("anna", START)).messages == []
+    assert not await leases.expire(entry)
+    assert (await history.read(user_stream("anna"), START)).messages == []
 
 
 def test_the_worker_has_the_last_word_after_the_server_declared_it_failed() -> None:
     stream = Stream("e")
-    lapse(stream, kept(stream), 60)
+    expire(stream, kept(stream), 60)
     assert data(kept(stream, "complete", now=70, second=2).payload)["status"] == "complete"
 
 
@@ -131,7 +138,7 @@ def test_what_is_cancelled_looks_like_the_last_state_and_beats_a_worker_whose_cl
     assert taken is not None
     assert (data(taken.payload)["status"], data(taken.payload)["progress"]) == ("cancelled", 40)
     late = UploadProgressMessage(msgspec.convert(data(entry.payload), UploadProgress), "2026-11-28T10:00:59.000Z")
-    assert stream.append(Said.read(encode_message(late)), NOON + 20) is None
+    assert stream.append(for_user("anna", late), NOON + 20) is None
 
 
 def test_what_has_ended_cannot_be_cancelled() -> None:
@@ -146,26 +153,24 @@ def test_another_run_of_a_cancelled_upload_begins_anew_and_the_old_one_is_heard_
     assert data(again.payload)["progress"] == 7
     for status in ("running", "complete"):
         old = UploadProgress(upload_id="u1", file_name="f", progress=50, message="", status=status, started_at=STARTED)
-        assert (
-            stream.append(Said.read(encode_message(UploadProgressMessage(old, "2026-11-28T10:00:59.000Z"))), NOON + 59)
-            is None
-        )
+        late = for_user("anna", UploadProgressMessage(old, "2026-11-28T10:00:59.000Z"))
+        assert stream.append(late, NOON + 59) is None
 
 
-class Deaf(Hub):
-    async def deliver(self, *arguments: Any, **how: Any) -> Delivery:
+class Unreachable(Hub):
+    async def deliver(self, publication: Publication) -> Delivery:
         raise AwsUnreachable("DynamoDB Query", "it is away")
 
 
 async def test_what_is_kept_and_cannot_be_delivered_just_now_is_no_failure() -> None:
     clock = FakeClock(NOON)
     history = MemoryHistory(clock)
-    streams = Streams(history, Deaf(clock, text_frames), clock)
-    entry = await history.append("anna", said_as("running", lease_seconds=LEASE))
+    broker = ComposedBroker(history, Unreachable(clock, text_frames))
+    entry = await history.append(for_user("anna", state("running", lease_seconds=LEASE)))
     assert entry is not None
     await clock.advance(2 * LEASE)
-    assert await streams.lapse("anna", entry)
-    # The error is said, too, although nobody could be told of the state.
-    assert len((await history.read("anna", START)).messages) == 1
-    delivery = await streams.deliver(Target(user="anna"), encode_message(create_message("said", 1)))
-    assert delivery == Delivery(unsent=1)
+    assert await LeaseExpiry(broker, clock).expire(entry)
+    # The error is published, too, although the state could not be delivered.
+    assert len((await history.read(user_stream("anna"), START)).messages) == 1
+    carrier = BrokerCarrier(broker, Hub(clock, text_frames))
+    assert await carrier.deliver(for_user("anna", create_message("note", 1))) == Delivery(unsent=1)

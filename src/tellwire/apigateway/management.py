@@ -25,9 +25,10 @@ from tellwire.apigateway.definition import Api
 from tellwire.apigateway.events import Caller
 from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, is_signed, verify
 from tellwire.aws_api.sigv4 import Credentials
-from tellwire.carriers.hub import Hub
-from tellwire.model import Target, timestamp
+from tellwire.carriers.hub import Hub, Sent
+from tellwire.model import timestamp
 from tellwire.ports import Clock
+from tellwire.server.framing import text_frames
 from tellwire.server.socket import Connection
 
 logger = logging.getLogger("tellwire.apigateway")
@@ -135,12 +136,18 @@ class Management:
                 raise Failure(HTTPStatus.FORBIDDEN, "Forbidden")
 
     async def _post(self, connection_id: str, body: bytes) -> Response:
-        delivery = await self._hub.deliver(Target(connection=connection_id), choices.posted_text(body))
-        if delivery.gone:
+        # Any bytes may be posted, so they are no publication.
+        connection = self._hub.get(connection_id)
+        if connection is None:
             raise _gone()
-        if delivery.failed:
-            raise Failure(HTTPStatus.TOO_MANY_REQUESTS, "The client's buffer is full")
-        return _response(HTTPStatus.OK)
+        sent = connection.send(text_frames(choices.posted_text(body)), self._clock.now())
+        match sent:
+            case Sent.GONE:
+                raise _gone()
+            case Sent.FAILED:
+                raise Failure(HTTPStatus.TOO_MANY_REQUESTS, "The client's buffer is full")
+            case Sent.DELIVERED:
+                return _response(HTTPStatus.OK)
 
     def _get(self, connection_id: str) -> Response:
         connection = self._hub.get(connection_id)

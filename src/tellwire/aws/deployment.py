@@ -1,4 +1,4 @@
-"""What the functions of one API have in common: each part is made when a function first needs it, once per process."""
+"""The parts that the functions of one API share: each is made when a function first needs it, once per process."""
 
 import asyncio
 import os
@@ -10,11 +10,11 @@ from tellwire.aws_api.management import Management
 from tellwire.engines.aws.connections import ConnectionRow, ConnectionsTable
 from tellwire.engines.aws.environment import has_history, open_management, open_table
 from tellwire.limits import CONNECTION_SETTLES_SECONDS
-from tellwire.ports import Authenticator, Clock, SystemClock
+from tellwire.model import Identity
+from tellwire.ports import Authenticator, Clock, History, SystemClock
 
 if TYPE_CHECKING:
-    from tellwire.broker import Streams
-    from tellwire.engines.aws.history import DynamoHistory
+    from tellwire.engine import Engine
 
 Event = Mapping[str, Any]
 
@@ -22,43 +22,39 @@ _INDEX_WAITS_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
 
 
 class Deployment:
-    """The parts, from the environment. `environ` is the process's if it is left out."""
+    """The parts, from the environment. `environ` is the process's if it is left out.
+
+    It is an `Authenticator`: the one that the environment names is imported with the first token.
+    """
 
     def __init__(self, environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> None:
         self._environ = os.environ if environ is None else environ
         self.clock = clock or SystemClock()
         self._managements: dict[str | None, Management] = {}
 
+    async def authenticate(self, token: str) -> Identity:
+        """Return the identity in a token. See `Authenticator`."""
+        return await self._authenticator.authenticate(token)
+
     @cached_property
     def table(self) -> ConnectionsTable:
+        """The table of connections."""
         return open_table(self._environ, self.clock)
 
     @cached_property
-    def authenticator(self) -> Authenticator:
-        # Cryptography takes a third of a cold start; $disconnect needs none.
-        from tellwire.auth import make_authenticator
-        from tellwire.config import load_settings
+    def history(self) -> History | None:
+        """The history; None if the environment names none."""
+        if not has_history(self._environ):
+            return None
+        from tellwire.engines.aws.engine import open_history  # $connect and $disconnect need none of it
 
-        return make_authenticator(load_settings(self._environ), self.clock)
+        return open_history(self._environ, self.clock)
 
-    @cached_property
-    def history(self) -> "DynamoHistory":
-        # $connect and $disconnect need none of it.
-        from tellwire.engines.aws.history import DynamoHistory
+    def engine(self, event: Event | None = None) -> "Engine":
+        """Return the engine whose devices are on the stage that an event is from; without one, the environment's."""
+        from tellwire.engines.aws.engine import compose
 
-        return DynamoHistory.from_environment(self._environ, self.clock)
-
-    @property
-    def has_history(self) -> bool:
-        """Whether what is said to users is kept."""
-        return has_history(self._environ)
-
-    def streams(self, event: Event | None = None) -> "Streams":
-        """Return what is said to users, kept and told to the devices of the stage that an event is from."""
-        from tellwire.broker import Streams
-        from tellwire.engines.aws.carrier import AwsCarrier
-
-        return Streams(self.history, AwsCarrier(self.table, self.management(event), self.clock), self.clock)
+        return compose(self.table, self.management(event), self.history, self.clock)
 
     def management(self, event: Event | None = None) -> Management:
         """Return the management API of the stage that an event is from; without one, the environment's."""
@@ -82,6 +78,14 @@ class Deployment:
         return row
 
     def is_new(self, event: Event) -> bool:
-        """Tell whether the connection may not be in the index yet."""
+        """Return True if the connection may not be in the index yet."""
         connected_at: float = event["requestContext"]["connectedAt"] / 1000
         return self.clock.now() - connected_at < CONNECTION_SETTLES_SECONDS
+
+    @cached_property
+    def _authenticator(self) -> Authenticator:
+        # Cryptography takes a third of a cold start; $disconnect needs none.
+        from tellwire.auth import make_authenticator
+        from tellwire.config import load_settings
+
+        return make_authenticator(load_settings(self._environ), self.clock)

@@ -1,43 +1,39 @@
 """The Lambda functions of a WebSocket API. `tellwire.aws.handlers.connect` in a template needs no code of your own.
 
-    $connect      token ─▶ Authenticator ─▶ a row in the table ─▶ 200 │ 401 │ 503 │ 500
+    $connect      token ─▶ authenticator ─▶ a row in the table ─▶ 200 │ 401 │ 503 │ 500
     $disconnect   index ─▶ the row is removed
-    $default      row ─▶ protocol.receive ─▶ pong │ auth_ok │ welcome │ your function's message │ error, posted back
-    sweep         on a schedule: uploads whose worker fell silent ─▶ stalled, failed
+    $default      row ─▶ the conversation of `tellwire.conversation` ─▶ answers are posted back
+    sweep         on a schedule: leases that have expired ─▶ stalled, failed
 
-They are synchronous, as Lambda wants them; everything else of theirs is made once per process, when first needed, from
-the environment. For messages of your own types, a module of yours:
+They are synchronous, as Lambda wants them; all else is made once per process, when first needed, from the environment.
+For messages of your own types, a module of yours:
 
     from tellwire.aws.handlers import default
 
     @default.on_message("rename")
-    def rename(data, connection):
-        return create_message("renamed", {"by": connection.user_id, "to": data["name"]})
+    def rename(data, sender):
+        return create_message("renamed", {"by": sender.user_id, "to": data["name"]})
 
 with the handler `that_module.default`.
 """
 
-import inspect
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
 from tellwire import protocol
 from tellwire.aws.deployment import Deployment, Event
-from tellwire.aws.peer import Caller
 from tellwire.aws_api.deadline import deadline
 from tellwire.background import run
-from tellwire.engines.aws.connections import ConnectionRow
-from tellwire.errors import InvalidMessage, KeysUnavailable, TellwireError, TokenMissing, TokenRefused
-from tellwire.messages import Message, create_message, encode_message
+from tellwire.errors import ConfigError, KeysUnavailable, TellwireError, TokenMissing, TokenRefused
+from tellwire.limits import AWS_HEARTBEAT_SECONDS
+from tellwire.message_handlers import F, MessageHandlers
 
 logger = logging.getLogger("tellwire.aws")
 
 Response = dict[str, Any]
-OnMessage = Callable[[Any, ConnectionRow], Message | Awaitable[Message | None] | None]
-F = TypeVar("F", bound=Callable[..., Any])
 
 _OK: Final[Response] = {"statusCode": 200}
 
@@ -45,8 +41,8 @@ _shared = Deployment()
 
 
 class Connect:
-    """`$connect`: who has no good token is refused with 401, and the body says whether it is missing, invalid or
-    expired; 503 if that cannot be told just now. A connection that cannot be stored is refused with 500.
+    """`$connect`: without a good token refused with 401, and the body says whether it is missing, invalid or expired;
+    503 if it cannot be checked just now. A connection that cannot be stored is refused with 500.
     """
 
     def __init__(self, deployment: Deployment = _shared) -> None:
@@ -65,7 +61,7 @@ class Connect:
         try:
             if token is None:
                 raise TokenMissing
-            identity = await self._deployment.authenticator.authenticate(token)
+            identity = await self._deployment.authenticate(token)
             await self._deployment.table.add(
                 identity.user_id, request["connectionId"], request["connectedAt"] / 1000, identity.expires_at
             )
@@ -81,7 +77,7 @@ class Connect:
 
 
 class Disconnect:
-    """`$disconnect`: the connection is forgotten. Its event need not say whose it was."""
+    """`$disconnect`: the connection's row is removed. Its event need not have a user."""
 
     def __init__(self, deployment: Deployment = _shared) -> None:
         self._deployment = deployment
@@ -98,75 +94,46 @@ class Disconnect:
 
 
 class Default:
-    """`$default`: the client's conversation, as the gateway has it (`tellwire.protocol`), and your own types."""
+    """`$default`: the client's conversation, as a gateway has it, and messages of your own types."""
 
     def __init__(self, deployment: Deployment = _shared) -> None:
         self._deployment = deployment
-        self._functions: dict[str, OnMessage] = {}
+        self._handlers = MessageHandlers()
 
     def on_message(self, message_type: str) -> Callable[[F], F]:
-        """Let the decorated function answer messages `{"type": message_type, "data": …}` of clients.
+        """Call the decorated function for messages of your own type; see `MessageHandlers.on_message`.
 
-        It is called with the message's data, which nobody has checked, and the connection (`user_id`,
-        `connection_id`); it may be a coroutine function. A message that it returns goes to this connection. It may
-        raise `InvalidMessage`, which the client is told. Any other exception is Lambda's to log and to count; the
-        client is told that something went wrong.
-
-        Raises:
-            InvalidMessage: `message_type` is no name for a message of your own, or has a function already.
+        Its exceptions are Lambda's to log and to count.
         """
-        create_message(message_type, None)
-        if message_type in self._functions:
-            raise InvalidMessage("message_type", message_type, "one that has no function yet")
-
-        def keep(function: F) -> F:
-            self._functions[message_type] = function
-            return function
-
-        return keep
+        return self._handlers.on_message(message_type)
 
     def __call__(self, event: Event, context: Any) -> Response:
         with deadline(context):
-            client = Caller(self._deployment, event)
-            action = protocol.receive(event.get("body") or "", self._functions)
-            row = run(client.admit(action))
-            match action:
-                case _ if row is None:
-                    pass
-                case protocol.Reply(payload):
-                    run(client.tell(payload))
-                case protocol.Reauthenticate(token):
-                    run(client.renew(row, token))
-                case protocol.Recover(cursor):
-                    run(client.welcome(row, cursor))
-                case protocol.Acknowledge(cursor):
-                    run(client.acknowledge(row, cursor))
-                case protocol.Cancel(upload_id):
-                    run(client.cancel(row, upload_id))
-                case protocol.Custom(message_type, data):
-                    self._call(self._functions[message_type], data, client, row)
-        return _OK
+            return run(self._converse(event))
 
-    def _call(self, function: OnMessage, data: Any, client: Caller, row: ConnectionRow) -> None:
-        # Here and not on the background loop: a function may call `tellwire.sync`, which waits for that loop.
-        try:
-            result = function(data, row)
-            message = run(_awaited(result)) if inspect.isawaitable(result) else result
-        except InvalidMessage as error:
-            run(client.tell(protocol.refusal(error)))
-            return
-        except BaseException:
-            run(client.tell(protocol.refusal(TellwireError("The message could not be handled"))))
-            raise
-        if message is not None:
-            run(client.tell(encode_message(message)))
+    async def _converse(self, event: Event) -> Response:
+        from tellwire.aws.peer import find_peer
+        from tellwire.conversation import Conversation  # $connect and $disconnect need none of it
+
+        conversation = Conversation(
+            self._deployment.engine(event),
+            self._deployment,
+            self._deployment.clock,
+            self._handlers,
+            heartbeat_seconds=AWS_HEARTBEAT_SECONDS,
+        )
+        action = conversation.receive(event.get("body") or "")
+        peer = await find_peer(self._deployment, event, action)
+        if peer is not None:
+            await conversation.handle(action, peer)
+        return _OK
 
 
 class Sweep:
-    """For a schedule: uploads whose worker has been silent for too long are said to have stalled, and then to have
-    failed. It is no route of the API, so `WEBSOCKET_API_ENDPOINT` says where the devices are.
+    """For a schedule: uploads whose worker has been silent for too long are published as stalled, and then as failed.
+    It is no route of the API, so `WEBSOCKET_API_ENDPOINT` says where the devices are.
 
-    What cannot be said just now is said the next time; the error is Lambda's to log and to count.
+    An upload whose state cannot be published is tried again the next time; the error is Lambda's to log and to count.
     """
 
     def __init__(self, deployment: Deployment = _shared) -> None:
@@ -177,22 +144,23 @@ class Sweep:
             return run(self._sweep())
 
     async def _sweep(self) -> Response:
-        streams = self._deployment.streams()
-        lapsed = 0
+        from tellwire.lease_expiry import LeaseExpiry
+
+        engine = self._deployment.engine()
+        if engine.history is None:
+            raise ConfigError("HISTORY_TABLE_NAME: not set; allowed: the name of the table of the history")
+        leases = LeaseExpiry(engine.broker, self._deployment.clock)
+        expired = 0
         first_error: TellwireError | None = None
-        async for user_id, entry in self._deployment.history.leased():
+        async for entry in engine.history.leased_uploads():
             try:
-                lapsed += await streams.lapse(user_id, entry)
+                expired += await leases.expire(entry)
             except TellwireError as error:
-                logger.warning("a silent upload cannot be declared so: %s", error)
+                logger.warning("a lease has expired and that cannot be published: %s", error)
                 first_error = first_error or error
         if first_error is not None:
             raise first_error
-        return {"lapsed": lapsed}
-
-
-async def _awaited(result: Awaitable[Message | None]) -> Message | None:
-    return await result
+        return {"expired": expired}
 
 
 def _refused(status: int, code: str, message: str) -> Response:

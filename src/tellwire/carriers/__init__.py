@@ -1,1 +1,1 @@
-"""How messages travel to live connections. `hub`: to the sockets of this process; `http`: to a gateway elsewhere."""
+"""Carriers: delivery to the sockets of this process (`hub`), and over HTTP to a gateway (`http`)."""

@@ -1,8 +1,8 @@
-"""The carrier of producers: messages are handed to a gateway elsewhere, over its HTTP API.
+"""The carrier of producers: publications go to a gateway over its HTTP API.
 
-A gateway that restarts is gone for a second; a publish that finds nobody tries again, with full jitter, until its time
-is up. So does one for a user that may have gone out: the gateway keeps what it says to users, and knows a message by
-its id. Anything else that may have gone out is not tried again, lest it arrive twice; nor is what the gateway refuses.
+A gateway that restarts is gone for a second; a publish that finds nobody is tried again, with full jitter, until its
+time is up. So is one for a user that may have gone out: the gateway keeps those, and knows them by their id. Anything
+else that may have gone out is not tried again, since it could arrive twice; nor is what the gateway refuses.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from tellwire.errors import GatewayRefused, GatewayUnreachable
 from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, http_base_url
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
 from tellwire.model import ConnectionInfo, Delivery, Target, require_api_key
+from tellwire.publication import Publication
 from tellwire.row_errors import RowErrorChunk
 
 T = TypeVar("T")
@@ -64,9 +65,10 @@ class HttpCarrier:
             headers["authorization"] = f"Bearer {api_key}"
         self._client = HttpClient(self.url, min(_ATTEMPT_SECONDS, timeout_seconds), headers)
 
-    async def deliver(self, target: Target, payload: bytes) -> Delivery:
-        body = msgspec.json.encode(_Publish(target, msgspec.Raw(payload)))
-        return await self._call(_delivery, "POST", "/v1/publish", body, may_repeat=target.user is not None)
+    async def deliver(self, publication: Publication) -> Delivery:
+        body = msgspec.json.encode(_Publish(publication.target, msgspec.Raw(publication.payload)))
+        # The gateway knows one that is kept by its id, so it is published once however often it is sent.
+        return await self._call(_delivery, "POST", "/v1/publish", body, may_repeat=publication.stream is not None)
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         answer = await self._call(_connections, "GET", f"/v1/users/{quote(user_id, safe='')}/connections")

@@ -1,21 +1,22 @@
-"""The hub: the live connections of this process, by id and by user, and messages handed to them.
+"""The hub: the live connections of this process, by id and by stream, and delivery to them.
 
 Everything here happens on one event loop, without waiting: a message is in the outboxes of all its receivers before
-the next one is looked at, so all of them see the same order.
+the next one is delivered, so all of them see the same order.
 """
 
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Protocol
 
-from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.model import ConnectionInfo, Delivery
 from tellwire.ports import Clock
+from tellwire.publication import Publication, StreamKey, user_stream
 
 NOBODY = Delivery()
 
 
 class Sent(Enum):
-    """What became of one message at one connection."""
+    """The outcome of one message at one connection."""
 
     DELIVERED = auto()
     GONE = auto()
@@ -40,7 +41,7 @@ class LiveConnection(Protocol):
         """Queue bytes for the client, without waiting and without raising.
 
         With a `key` they are a state: while a client is behind, it replaces the one of this key that waits, and goes
-        before everything that waits if it is the last word.
+        before everything that waits if it is final.
         """
         ...
 
@@ -59,7 +60,7 @@ class Hub:
         self._clock = clock
         self._frame = frame
         self._by_id: dict[str, LiveConnection] = {}
-        self._by_user: dict[str, dict[str, LiveConnection]] = {}
+        self._by_stream: dict[StreamKey, dict[str, LiveConnection]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -67,39 +68,39 @@ class Hub:
     def attach(self, connection: LiveConnection) -> None:
         """Let the connection receive from now on."""
         self._by_id[connection.connection_id] = connection
-        self._by_user.setdefault(connection.user_id, {})[connection.connection_id] = connection
+        receivers = self._by_stream.setdefault(user_stream(connection.user_id), {})
+        receivers[connection.connection_id] = connection
 
     def detach(self, connection_id: str) -> None:
-        """Forget a connection. It need not be there."""
+        """Remove a connection. It need not be there."""
         connection = self._by_id.pop(connection_id, None)
         if connection is None:
             return
-        devices = self._by_user[connection.user_id]
-        del devices[connection_id]
-        if not devices:
-            del self._by_user[connection.user_id]
+        stream = user_stream(connection.user_id)
+        receivers = self._by_stream[stream]
+        del receivers[connection_id]
+        if not receivers:
+            del self._by_stream[stream]
 
     def get(self, connection_id: str) -> LiveConnection | None:
         """Return an open connection; None when there is none of this id, or it is closing."""
         connection = self._by_id.get(connection_id)
         return connection if connection is not None and connection.is_open else None
 
-    async def deliver(
-        self, target: Target, payload: bytes, key: str | None = None, *, is_final: bool = False
-    ) -> Delivery:
-        """Deliver, as every carrier does. `key` is the state that the message is; see `LiveConnection.send`."""
-        if target.user is not None:
-            devices = self._by_user.get(target.user)
-            return self._send(devices.values(), payload, key, is_final=is_final) if devices else NOBODY
+    async def deliver(self, publication: Publication) -> Delivery:
+        target = publication.target
+        stream = publication.stream
+        if stream is not None:
+            receivers = self._by_stream.get(stream)
+            return self._send(receivers.values(), publication) if receivers else NOBODY
         if target.all:
-            return self._send(self._by_id.values(), payload)
-        wanted = target.connections if target.connections is not None else (target.connection or "",)
-        found = [self._by_id[each] for each in dict.fromkeys(wanted) if each in self._by_id]
-        missing = len(dict.fromkeys(wanted)) - len(found)
-        return self._send(found, payload) + Delivery(gone=missing)
+            return self._send(self._by_id.values(), publication)
+        wanted = dict.fromkeys(target.connection_ids)
+        found = [self._by_id[each] for each in wanted if each in self._by_id]
+        return self._send(found, publication) + Delivery(gone=len(wanted) - len(found))
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
-        return [connection.info() for connection in self._by_user.get(user_id, {}).values()]
+        return [connection.info() for connection in self._by_stream.get(user_stream(user_id), {}).values()]
 
     async def disconnect(self, connection_id: str) -> bool:
         connection = self.get(connection_id)
@@ -108,11 +109,11 @@ class Hub:
         connection.close(1000, "Connection Closed Normally")
         return True
 
-    def _send(
-        self, connections: Iterable[LiveConnection], payload: bytes, key: str | None = None, *, is_final: bool = False
-    ) -> Delivery:
-        frames = self._frame(payload)
+    def _send(self, connections: Iterable[LiveConnection], publication: Publication) -> Delivery:
+        frames = self._frame(publication.payload)
         now = self._clock.now()
+        # Who is connected only hears newer states instead of older ones in a stream, where a version tells them apart.
+        key, is_final = (None, False) if publication.stream is None else (publication.key, publication.is_final)
         delivered = gone = failed = 0
         is_delivered, is_gone = Sent.DELIVERED, Sent.GONE
         for connection in connections:

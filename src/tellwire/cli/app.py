@@ -11,7 +11,7 @@ from tellwire.cli.local import clock, local
 from tellwire.cli.send import send
 from tellwire.cli.serve import serve
 from tellwire.cli.token import token
-from tellwire.errors import GatewayError, TellwireError
+from tellwire.errors import PublishError, TellwireError
 
 _EPILOG = """\b
 Try it, in three terminals:
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(error.format_message(), 2)
     except click.Abort:
         return 130
-    except GatewayError as error:
+    except PublishError as error:
         return _fail(str(error), 1)
     except TellwireError as error:
         return _fail(str(error), 2)

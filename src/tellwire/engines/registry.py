@@ -1,35 +1,29 @@
-"""What was said to users, kept so that it can be said again: in memory, in an SQLite file, or in a DynamoDB table.
+"""The engines by name. Another one is a folder here with an `open_…` function, and a line in `ENGINES`."""
 
-The first two keep `stream.Stream`s, one for each user; what a stream says and forgets is decided there. The third has
-no stream in memory, and decides by the same functions.
-"""
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from tellwire.config import Settings
+from tellwire.engine import Engine
+from tellwire.ports import Clock, NullObserver, Observer
 
-from tellwire.engines.memory.history import MemoryHistory
-from tellwire.ports import Clock, History, RowErrorStore
+Open = Callable[[Settings, Clock, Observer], Awaitable[Engine]]
 
-if TYPE_CHECKING:
-    # A function on AWS needs none of a gateway's settings.
-    from tellwire.config import Settings
-
-
-class KeepsRowErrors(History, Protocol):
-    """A gateway's history, which also keeps the lists of rows that jobs left out."""
-
-    @property
-    def row_errors(self) -> RowErrorStore: ...
+ENGINES: Final = {
+    "memory": "tellwire.engines.memory.engine:open_memory",
+    "sqlite": "tellwire.engines.sqlite.engine:open_sqlite",
+}
+"""Imported when it is opened: each needs other packages. `aws` is not among them, since functions serve no sockets."""
 
 
-def make_history(settings: "Settings", clock: Clock) -> KeepsRowErrors:
-    """Return the history that the settings of a gateway ask for.
+async def open_engine(settings: Settings, clock: Clock, observer: Observer | None = None) -> Engine:
+    """Open the engine that the settings name.
 
     Raises:
-        ConfigError: its file cannot be used.
+        ConfigError: it cannot be used as the settings have it.
+        HistoryUnavailable: its history cannot be read.
     """
-    if settings.chosen_engine == "memory":
-        return MemoryHistory(clock)
-    from tellwire.engines.sqlite.history import SqliteHistory
-
-    return SqliteHistory(Path(settings.database), clock)
+    module, _, name = ENGINES[settings.chosen_engine].partition(":")
+    open_ = cast("Open", getattr(importlib.import_module(module), name))
+    return await open_(settings, clock, observer or NullObserver())

@@ -1,9 +1,8 @@
-"""A node: the composition of the gateway's parts.
+"""A node: a gateway process, composed of an engine, the conversation, the sockets and the HTTP API.
 
-The only module that knows which clock, which authenticator and which carrier the others work with.
+The only module that knows which clock, which authenticator and which engine the others work with.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,16 +10,19 @@ from starlette.routing import BaseRoute
 
 from tellwire.auth import make_authenticator
 from tellwire.broadcast import Broadcaster
+from tellwire.broker import BrokerCarrier
 from tellwire.carriers.hub import Hub
 from tellwire.config import Settings
-from tellwire.engines.registry import make_history
+from tellwire.conversation import Conversation
+from tellwire.engine import Engine
+from tellwire.engines.registry import open_engine
+from tellwire.errors import ConfigError
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
-from tellwire.gateway.application import Sessions
+from tellwire.gateway.application import GatewayApplication
 from tellwire.gateway.http_api import HttpApi, Stats
-from tellwire.gateway.leases import Leases
-from tellwire.gateway.row_errors import RowErrorStreams
-from tellwire.ports import Authenticator, Clock, SystemClock
-from tellwire.server.framing import text_frames
+from tellwire.gateway.row_errors import RowErrorsApi
+from tellwire.message_handlers import F, MessageHandlers
+from tellwire.ports import Authenticator, Clock, NullObserver, Observer, SystemClock
 from tellwire.server.outbox import OutboxBounds
 from tellwire.server.server import Server
 from tellwire.server.socket import SocketLimits, Sockets
@@ -29,13 +31,14 @@ from tellwire.server.socket import SocketLimits, Sockets
 class Node:
     """One gateway process.
 
-    `broadcaster` sends to this node's own connections without HTTP, for a program that serves and publishes at once.
-    `routes` are what that program serves beside the gateway: `/` and every path that the HTTP API does not use. Their
-    errors are answered as the API's are.
+    `engine` is one that is open already; without it the node opens the one that the settings name, and closes it.
+    `routes` are what the program around it serves beside the gateway: `/` and every path that the HTTP API does not
+    use. Their errors are answered as the API's are.
 
     Example:
-        async with Node(settings).running() as url:
-            ...
+        node = Node(settings)
+        async with node.running() as url:
+            await node.broadcaster.broadcast_to_user("user-1", message)
 
     Raises:
         ConfigError: the settings do not fit together.
@@ -47,94 +50,150 @@ class Node:
         clock: Clock | None = None,
         authenticator: Authenticator | None = None,
         *,
+        engine: Engine | None = None,
+        observer: Observer | None = None,
         routes: Sequence[BaseRoute] = (),
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
-        self.hub = Hub(self._clock, text_frames)
-        self._history = make_history(settings, self._clock)
-        self._leases = Leases(self._clock)
-        self.carrier = RowErrorStreams(self._history, self.hub, self._clock, self._leases.note)
         self._authenticator = authenticator or make_authenticator(settings, self._clock)
         self._origins = Origins(settings.allowed_origins)
-        self.broadcaster = Broadcaster(self.carrier)
-        sessions = Sessions(
-            self.hub,
-            self.carrier,
-            self._authenticator,
-            self._clock,
-            origins=self._origins,
-            limiter=HandshakeLimiter(settings.handshakes_per_second, settings.handshake_burst),
-            trusted_proxies=parse_networks(settings.trusted_proxies),
-        )
-        self.sockets = Sockets(
-            sessions,
-            self._clock,
-            SocketLimits(
-                settings.idle_timeout_seconds,
-                settings.max_connection_seconds,
-                OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes),
-            ),
-        )
-        self._server = Server(
-            self.sockets,
-            self._http_api().application(routes),
-            host=settings.host,
-            port=settings.port,
-            drain_seconds=settings.drain_seconds,
-        )
+        self._trusted_proxies = parse_networks(settings.trusted_proxies)
+        self._limiter = HandshakeLimiter(settings.handshakes_per_second, settings.handshake_burst)
+        self._given_engine = engine
+        self._observer = observer or NullObserver()
+        self._routes = routes
+        self._handlers = MessageHandlers()
+        self._running: _Running | None = None
+
+    @property
+    def broadcaster(self) -> Broadcaster:
+        """Publishes through this node without HTTP, for a program that serves and publishes at once.
+
+        Raises:
+            RuntimeError: the node does not run.
+        """
+        return self._now.broadcaster
+
+    @property
+    def engine(self) -> Engine:
+        """The engine it works with.
+
+        Raises:
+            RuntimeError: the node does not run.
+        """
+        return self._now.engine
+
+    @property
+    def hub(self) -> Hub:
+        """Its live connections.
+
+        Raises:
+            RuntimeError: the node does not run.
+        """
+        return self._now.hub
+
+    @property
+    def sockets(self) -> Sockets:
+        """Its WebSockets.
+
+        Raises:
+            RuntimeError: the node does not run.
+        """
+        return self._now.sockets
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port it listens on, once it does."""
-        return self._server.address
+        return self._now.server.address
 
     @property
     def authority(self) -> str:
         """The address as it stands in a URL."""
-        return self._server.authority
+        return self._now.server.authority
+
+    def on_message(self, message_type: str, handler: F) -> F:
+        """Call `handler(data, sender)` for messages of your own type; see `MessageHandlers.on_message`."""
+        return self._handlers.on_message(message_type, handler)
 
     async def serve(self, started: Callable[["Node"], None] | None = None) -> None:
         """Run until SIGTERM or SIGINT, then let everybody go within `drain_seconds`.
 
         Raises:
-            ConfigError: the address cannot be listened on.
+            ConfigError: the address cannot be listened on, or the engine cannot be used.
         """
-        async with self._keeping():
-            await self._server.serve(None if started is None else lambda: started(self))
+        async with self._opened() as running:
+            await running.server.serve(None if started is None else lambda: started(self))
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
-        self._server.stop()
+        self._now.server.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, for tests and for programs of their own; gives the HTTP address."""
-        async with self._keeping(), self._server.running() as url:
+        async with self._opened() as running, running.server.running() as url:
             yield url
 
-    @asynccontextmanager
-    async def _keeping(self) -> AsyncIterator[None]:
-        """Have the history open, and watch over the leases in it."""
-        self._history.open()
-        try:
-            await self._leases.load(self._history)
-            watch = asyncio.create_task(self._leases.watch(self.carrier.lapse), name="tellwire-leases")
-            try:
-                yield
-            finally:
-                watch.cancel()
-                await asyncio.wait([watch])
-        finally:
-            await self._history.close()
+    @property
+    def _now(self) -> "_Running":
+        if self._running is None:
+            raise RuntimeError("the node does not run: use it inside `async with node.running()`")
+        return self._running
 
-    def _http_api(self) -> HttpApi:
-        return HttpApi(
-            self.carrier,
-            lambda: Stats(len(self.hub), self.sockets.slow_closed),
-            lambda: not self._server.is_stopping,
-            authenticator=self._authenticator,
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator["_Running"]:
+        if self._given_engine is not None:
+            self._running = self._compose(self._given_engine)
+            yield self._running
+            return
+        async with await open_engine(self.settings, self._clock, self._observer) as engine:
+            self._running = self._compose(engine)
+            yield self._running
+
+    def _compose(self, engine: Engine) -> "_Running":
+        if engine.hub is None:
+            raise ConfigError("engine: got one without a hub; allowed: one that holds the connections of a process")
+        conversation = Conversation(engine, self._authenticator, self._clock, self._handlers, observer=self._observer)
+        application = GatewayApplication(
+            engine.hub,
+            conversation,
+            self._authenticator,
+            self._clock,
             origins=self._origins,
+            limiter=self._limiter,
+            trusted_proxies=self._trusted_proxies,
+        )
+        settings = self.settings
+        bounds = OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes)
+        limits = SocketLimits(settings.idle_timeout_seconds, settings.max_connection_seconds, bounds)
+        return _Running(self, engine, engine.hub, Sockets(application, self._clock, limits, self._observer))
+
+    def _http_api(self, running: "_Running") -> HttpApi:
+        row_errors = RowErrorsApi(running.engine, self._authenticator, self._origins)
+        return HttpApi(
+            running.engine,
+            lambda: Stats(len(running.hub), running.sockets.slow_closed),
+            lambda: not running.server.is_stopping,
+            row_errors,
             api_key=self.settings.api_key,
             is_open=self.settings.dev and self.settings.api_key is None,
+        )
+
+
+class _Running:
+    """The parts of a node that is open."""
+
+    def __init__(self, node: Node, engine: Engine, hub: Hub, sockets: Sockets) -> None:
+        settings = node.settings
+        self.engine = engine
+        self.hub = hub
+        self.sockets = sockets
+        self.broadcaster = Broadcaster(BrokerCarrier(engine.broker, engine.carrier), engine.row_errors)
+        self.server = Server(
+            sockets,
+            node._http_api(self).application(node._routes),
+            host=settings.host,
+            port=settings.port,
+            drain_seconds=settings.drain_seconds,
         )

@@ -3,12 +3,12 @@
     POST /v1/uploads/row-errors              with the API key: a part of a list
     GET  /v1/uploads/{uploadId}/row-errors   with the user's token, or the API key and ?user=: all, as CSV or NDJSON
 
-Pages call the second, so it answers those of the origins that may connect, too. A last line counts what is not in the
-list.
+Pages call the second, so it answers those of the origins that may connect, too. A last line counts the rows that are
+not in the list.
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
@@ -18,14 +18,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from tellwire.broker import LiveCarrier, Streams
-from tellwire.decode_errors import explain
-from tellwire.engines.registry import KeepsRowErrors
+from tellwire.decode_errors import describe
+from tellwire.engine import Engine
 from tellwire.errors import RowErrorsUnknown, TellwireError, TokenMissing
 from tellwire.gateway.admission import Origins
-from tellwire.ports import Authenticator, Clock, RowErrorStore
+from tellwire.gateway.http import ApiKey, error_response, problem, read_body
+from tellwire.limits import MAX_PUBLISH_BYTES
+from tellwire.ports import Authenticator, RowErrorStore
+from tellwire.publication import upload_key, user_stream
 from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
-from tellwire.stream import Entry, upload_key
 
 _ROWS_AT_A_TIME: Final = 1000
 _NDJSON: Final = "application/x-ndjson"
@@ -36,91 +37,56 @@ _NAME: Final = re.compile(r"[^\w .-]", re.ASCII)
 _chunk: Final = msgspec.json.Decoder(RowErrorChunk)
 _encode: Final = msgspec.json.Encoder().encode
 
-IsAllowed = Callable[[Request], Response | None]
-"""Returns why a request with, or without, the API key may not do what it wants; None: it may."""
-
-
-class RowErrorStreams(Streams):
-    """The gateway's own carrier, which is a `RowErrorStore`, too."""
-
-    def __init__(
-        self, history: KeepsRowErrors, carrier: LiveCarrier, clock: Clock, kept: Callable[[str, Entry], None]
-    ) -> None:
-        super().__init__(history, carrier, clock, kept)
-        self._row_errors = history.row_errors
-
-    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        await self._row_errors.add_row_errors(chunk)
-
-    async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
-        found = await self._row_errors.row_error_list(user_id, upload_id)
-        upload = await self._history.state(user_id, upload_key(upload_id))
-        if found is None or upload is None or upload.run is None:
-            return found
-        # A run that left out nothing has no list, and the one before is over.
-        return found if datetime.fromisoformat(found.started_at).timestamp() >= upload.run else None
-
-    async def row_errors(
-        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
-    ) -> list[RowError]:
-        return await self._row_errors.row_errors(user_id, upload_id, started_at, first, at_most)
-
 
 class RowErrorsApi:
-    """The endpoints."""
+    """The endpoints. Only engines that keep lists have any; without them every list is unknown."""
 
-    def __init__(
-        self,
-        store: RowErrorStore,
-        authenticator: Authenticator,
-        origins: Origins,
-        refusal: IsAllowed,
-        body: Callable[[Request], Awaitable[bytes]],
-        tell_error: Callable[[Request, Exception], Awaitable[Response]],
-    ) -> None:
-        self._store = store
+    def __init__(self, engine: Engine, authenticator: Authenticator, origins: Origins) -> None:
+        self._store = engine.row_errors
+        self._history = engine.history
         self._authenticator = authenticator
         self._origins = origins
-        self._refusal = refusal
-        self._body = body
-        self._tell_error = tell_error
 
-    @property
-    def routes(self) -> list[Route]:
+    def routes(self, key: ApiKey) -> list[Route]:
+        """Return the routes; `key` guards what wants the API key."""
         path = "/v1/uploads/{upload_id:path}/row-errors"
+
+        async def download(request: Request) -> Response:
+            return await self._download(request, key)
+
         return [
-            Route("/v1/uploads/row-errors", self.add, methods=["POST"]),
-            Route(path, self.download, methods=["GET"]),
+            Route("/v1/uploads/row-errors", key.guarded(self.add), methods=["POST"]),
+            Route(path, download, methods=["GET"]),
             Route(path, self.preflight, methods=["OPTIONS"]),
         ]
 
     async def add(self, request: Request) -> Response:
-        if (refusal := self._refusal(request)) is not None:
-            return refusal
-        body = await self._body(request)
+        body = await read_body(request, MAX_PUBLISH_BYTES)
         try:
             chunk = _chunk.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise explain(body, error) from error
+            raise describe(body, error) from error
+        if self._store is None:
+            return problem(501, "ROW_ERRORS_NOT_KEPT", "This gateway's engine keeps no lists of row errors")
         await self._store.add_row_errors(chunk)
         return Response(status_code=204)
 
-    async def download(self, request: Request) -> Response:
+    async def _download(self, request: Request, key: ApiKey) -> Response:
         try:
-            response = await self._download(request)
+            response = await self._list(request, key)
         except TellwireError as error:
-            # A page is to read the reason, too.
-            response = await self._tell_error(request, error)
+            # A page must be able to read the reason, so it needs the headers below.
+            response = error_response(error)
         response.headers.update(self._cors(request))
         return response
 
-    async def _download(self, request: Request) -> Response:
-        user_id = await self._user(request)
+    async def _list(self, request: Request, key: ApiKey) -> Response:
+        user_id = await self._user(request, key)
         if isinstance(user_id, Response):
             return user_id
         upload_id = request.path_params["upload_id"]
-        found = await self._store.row_error_list(user_id, upload_id)
-        if found is None:
+        found = None if self._store is None else await self._store.row_error_list(user_id, upload_id)
+        if self._store is None or found is None or not await self._is_of_last_run(user_id, upload_id, found):
             raise RowErrorsUnknown(upload_id)
         is_csv = _NDJSON not in request.headers.get("accept", "")
         headers = {
@@ -129,19 +95,27 @@ class RowErrorsApi:
             "x-content-type-options": "nosniff",
             "x-total-count": str(found.total),
         }
-        rows = self._rows(user_id, upload_id, found.started_at)
+        rows = _rows(self._store, user_id, upload_id, found.started_at)
         lines = _csv(rows, found.total) if is_csv else _ndjson(rows, found.total)
         return StreamingResponse(lines, headers=headers, media_type="text/csv" if is_csv else _NDJSON)
+
+    async def _is_of_last_run(self, user_id: str, upload_id: str, found: RowErrorList) -> bool:
+        """Return False for the list of a run before the last one, which itself left out nothing."""
+        if self._history is None:
+            return True
+        upload = await self._history.state(user_stream(user_id), upload_key(upload_id))
+        run = None if upload is None else upload.run
+        return run is None or datetime.fromisoformat(found.started_at).timestamp() >= run
 
     async def preflight(self, request: Request) -> Response:
         allowed = {"access-control-allow-methods": "GET", "access-control-allow-headers": "authorization, accept"}
         return Response(status_code=204, headers=self._cors(request) | allowed)
 
-    async def _user(self, request: Request) -> str | Response:
-        """Return whose list is wanted: the token's user's, or whoever's for those with the API key."""
+    async def _user(self, request: Request, key: ApiKey) -> str | Response:
+        """Return the user whose list is asked for: the token's, or any with the API key. Or the refusal."""
         user_id = request.query_params.get("user")
         if user_id is not None:
-            return self._refusal(request) or user_id
+            return key.refusal(request) or user_id
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise TokenMissing
@@ -158,11 +132,12 @@ class RowErrorsApi:
             "access-control-expose-headers": exposed,
         }
 
-    async def _rows(self, user_id: str, upload_id: str, started_at: str) -> AsyncIterator[list[RowError]]:
-        first = 0
-        while rows := await self._store.row_errors(user_id, upload_id, started_at, first, _ROWS_AT_A_TIME):
-            yield rows
-            first += len(rows)
+
+async def _rows(store: RowErrorStore, user_id: str, upload_id: str, started_at: str) -> AsyncIterator[list[RowError]]:
+    first = 0
+    while rows := await store.row_errors(user_id, upload_id, started_at, first, _ROWS_AT_A_TIME):
+        yield rows
+        first += len(rows)
 
 
 async def _csv(rows: AsyncIterator[list[RowError]], total: int) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
 from tellwire.engines.aws.connections import BY_CONNECTION
-from tellwire.engines.aws.history_items import RUNNING
+from tellwire.engines.aws.history_items import LEASED_UPLOADS
 
 _POST_AND_DELETE: Final = ("POST", "DELETE")
 
@@ -66,7 +66,7 @@ def of_sweep(
 ) -> list[iam.PolicyStatement]:
     """Find the uploads that run, say of them that they have stalled or failed, and tell their users' devices."""
     return [
-        _allow(["dynamodb:Query"], [_index_arn(history, RUNNING), table.table_arn]),
+        _allow(["dynamodb:Query"], [_index_arn(history, LEASED_UPLOADS), table.table_arn]),
         _allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [history.table_arn]),
         _allow(["dynamodb:DeleteItem"], [table.table_arn]),
         _manage_connections(api, stage_name),

@@ -1,4 +1,4 @@
-"""The tables: who is connected, by user and by connection; and what was said, by user and place.
+"""The tables: connections, by user and by connection; and the history, by stream.
 
 Keys, indexes and TTL are what `tellwire.aws` reads and writes; a table made otherwise (SAM, SST) must have the same.
 """
@@ -10,7 +10,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from tellwire.engines.aws.connections import BY_CONNECTION
-from tellwire.engines.aws.history_items import RUNNING
+from tellwire.engines.aws.history_items import LEASED_UPLOADS, PARTITION_KEY, SORT_KEY
 
 TTL_ATTRIBUTE: Final = "expiresAt"
 """Epoch seconds, in both tables."""
@@ -19,7 +19,8 @@ TTL_ATTRIBUTE: Final = "expiresAt"
 def make_table(scope: Construct, *, removal_policy: RemovalPolicy, point_in_time_recovery: bool) -> dynamodb.Table:
     """Return a new connections table."""
     connection_id = _text("connectionId")
-    table = _table(scope, "Connections", connection_id, removal_policy, point_in_time_recovery=point_in_time_recovery)
+    keys = (_text("userId"), connection_id)
+    table = _table(scope, "Connections", keys, removal_policy, point_in_time_recovery=point_in_time_recovery)
     table.add_global_secondary_index(
         index_name=BY_CONNECTION, partition_key=connection_id, projection_type=dynamodb.ProjectionType.ALL
     )
@@ -27,15 +28,16 @@ def make_table(scope: Construct, *, removal_policy: RemovalPolicy, point_in_time
 
 
 def make_history_table(scope: Construct, *, removal_policy: RemovalPolicy) -> dynamodb.Table:
-    """Return a new table of what was said.
+    """Return a new history table.
 
-    It has no point-in-time recovery: a table from an hour ago would give out places that clients have seen already.
+    It has no point-in-time recovery: a table from an hour ago would issue cursors again that clients have seen.
     """
-    table = _table(scope, "History", _text("place"), removal_policy, point_in_time_recovery=False)
+    keys = (_text(PARTITION_KEY), _text(SORT_KEY))
+    table = _table(scope, "History", keys, removal_policy, point_in_time_recovery=False)
     table.add_global_secondary_index(
-        index_name=RUNNING,
-        partition_key=_text(RUNNING),
-        sort_key=_text("userId"),
+        index_name=LEASED_UPLOADS,
+        partition_key=_text(LEASED_UPLOADS),
+        sort_key=_text(PARTITION_KEY),
         projection_type=dynamodb.ProjectionType.KEYS_ONLY,
     )
     return table
@@ -44,7 +46,7 @@ def make_history_table(scope: Construct, *, removal_policy: RemovalPolicy) -> dy
 def _table(
     scope: Construct,
     name: str,
-    sort_key: dynamodb.Attribute,
+    keys: tuple[dynamodb.Attribute, dynamodb.Attribute],
     removal_policy: RemovalPolicy,
     *,
     point_in_time_recovery: bool,
@@ -52,8 +54,8 @@ def _table(
     return dynamodb.Table(
         scope,
         name,
-        partition_key=_text("userId"),
-        sort_key=sort_key,
+        partition_key=keys[0],
+        sort_key=keys[1],
         time_to_live_attribute=TTL_ATTRIBUTE,
         # Connections come in waves: a morning, a deploy, a reconnect storm. So do uploads.
         billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,

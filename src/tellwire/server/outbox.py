@@ -1,9 +1,10 @@
-"""What waits to be written to one client, bounded in messages and in bytes. Pure: it holds frames and counts them.
+"""The frames that wait to be written to one client, bounded in messages and in bytes. Pure.
 
-Of a state (an upload's progress) only the newest waits: it takes the place of the one before it. A last word goes to
-the front: a client that is far behind should not see a bar move that has long ended.
+States are conflated: only the newest of a key waits, where the one before it was. A final state goes to the front: a
+client that is far behind should not see a bar move that has long ended.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES, WRITE_CHUNK_BYTES
@@ -11,7 +12,7 @@ from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES, WRITE_CHUNK_B
 
 @dataclass(frozen=True, slots=True)
 class OutboxBounds:
-    """How much may wait for one client."""
+    """The most that may wait for one client."""
 
     max_messages: int = OUTBOX_MAX_MESSAGES
     max_bytes: int = OUTBOX_MAX_BYTES
@@ -24,15 +25,16 @@ class Outbox:
     tenth of a deque when there is nothing in it.
     """
 
-    __slots__ = ("_bounds", "_finals", "_frames", "_states", "_taken", "size_bytes")
+    __slots__ = ("_bounds", "_finals", "_frames", "_on_conflated", "_states", "_taken", "size_bytes")
 
-    def __init__(self, bounds: OutboxBounds) -> None:
+    def __init__(self, bounds: OutboxBounds, on_conflated: Callable[[], None] = lambda: None) -> None:
         self._bounds = bounds
+        self._on_conflated = on_conflated
         self._frames: list[bytes] = []
-        # By key, which of all frames ever its newest state is; there is none unless one waits.
+        # By key, the number among all frames ever of its newest state; None unless one waits.
         self._states: dict[str, int] | None = None
         self._taken = 0
-        # So many at the front are last words.
+        # The number of final states at the front.
         self._finals = 0
         self.size_bytes = 0
 
@@ -60,38 +62,40 @@ class Outbox:
         return True
 
     def _replace(self, key: str, frames: bytes) -> bool:
-        place = self._place(key)
-        if place is None:
+        index = self._index(key)
+        if index is None:
             return False
-        size_bytes = self.size_bytes + len(frames) - len(self._frames[place])
+        size_bytes = self.size_bytes + len(frames) - len(self._frames[index])
         if len(self._frames) > 1 and size_bytes > self._bounds.max_bytes:
             return False
         self.size_bytes = size_bytes
-        self._frames[place] = frames
+        self._frames[index] = frames
+        self._on_conflated()
         return True
 
-    def _place(self, key: str) -> int | None:
-        """Return where the state of a key waits; None if none does."""
+    def _index(self, key: str) -> int | None:
+        """Return the index of the state of a key that waits; None if none does."""
         number = None if self._states is None else self._states.get(key)
         return None if number is None or number < self._taken else number - self._taken
 
     def _put_first(self, key: str, frames: bytes) -> bool:
-        place = self._place(key)
-        replaced_bytes = 0 if place is None else len(self._frames[place])
+        index = self._index(key)
+        replaced_bytes = 0 if index is None else len(self._frames[index])
         size_bytes = self.size_bytes + len(frames) - replaced_bytes
         if self._frames and not self._has_room(size_bytes):
             return False
-        if place is not None:
-            del self._frames[place]
+        if index is not None:
+            del self._frames[index]
+            self._on_conflated()
         self._frames.insert(self._finals, frames)
         self._finals += 1
         self.size_bytes = size_bytes
-        self._move_up(key, len(self._frames) if place is None else place)
+        self._move_up(key, len(self._frames) if index is None else index)
         return True
 
-    def _move_up(self, key: str, place: int) -> None:
-        """Take note that a key waits no more, and that what was before this place now is one further on."""
-        before = self._taken + place
+    def _move_up(self, key: str, index: int) -> None:
+        """Drop a key, and count the frames before this index as one further on."""
+        before = self._taken + index
         states = self._states or {}
         self._states = {k: number + (number < before) for k, number in states.items() if k != key} or None
 

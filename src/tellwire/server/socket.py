@@ -26,10 +26,10 @@ from tellwire import limits
 from tellwire.carriers.hub import Sent
 from tellwire.errors import TellwireError
 from tellwire.model import ConnectionInfo, Identity, new_connection_id, timestamp
-from tellwire.ports import Clock
+from tellwire.ports import Clock, NullObserver, Observer
 from tellwire.server import handshake
 from tellwire.server.outbox import Outbox, OutboxBounds
-from tellwire.server.timer_wheel import Deadlines
+from tellwire.server.timer_wheel import TimerWheel
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -81,13 +81,20 @@ class SocketLimits:
 
 
 class Sockets:
-    """What the connections of a node share: the application, the clock, the deadlines, and one list to write."""
+    """The parts that all connections share: the application, the clock, the timers, and the list of those to write."""
 
-    def __init__(self, application: Application, clock: Clock, socket_limits: SocketLimits | None = None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        clock: Clock,
+        socket_limits: SocketLimits | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.application = application
         self.clock = clock
         self.limits = socket_limits or SocketLimits()
-        self.deadlines: Deadlines[Connection] = Deadlines(clock.now())
+        self.observer = observer or NullObserver()
+        self.timers: TimerWheel[Connection] = TimerWheel(clock.now())
         self.slow_closed = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self._to_flush: list[Connection] = []
@@ -112,7 +119,7 @@ class Sockets:
         while True:
             await self.clock.sleep(1.0)
             now = self.clock.now()
-            for connection in self.deadlines.due(now):
+            for connection in self.timers.due(now):
                 connection.look(now)
 
 
@@ -145,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._sockets = sockets
         self._server_state = server_state
         self._protocol: ws.Protocol | None = None
-        self._outbox = Outbox(sockets.limits.outbox)
+        self._outbox = Outbox(sockets.limits.outbox, sockets.observer.frame_conflated)
         self._paused = False
         self._drained: asyncio.Future[None] | None = None
         self._fragments: bytearray | None = None
@@ -208,6 +215,7 @@ class Connection(asyncio.Protocol):
             # Full may only mean that much was said within this turn. What the socket does not take now is too much.
             self.flush()
             if not outbox.offer(frames, key, is_final=is_final):
+                self._sockets.observer.frame_dropped()
                 if self._sockets.limits.closes_slow:
                     self._close_slow()
                 return Sent.FAILED
@@ -258,7 +266,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(cast("Any", self))
-        self._sockets.deadlines.discard(self)
+        self._sockets.timers.discard(self)
         self._outbox.clear()
         self.is_open = False
         self._tell_drained()
@@ -271,6 +279,7 @@ class Connection(asyncio.Protocol):
         first = protocol.close_rcvd if protocol.close_rcvd_then_sent is not False else protocol.close_sent
         first = first or protocol.close_sent
         code, reason = (first.code, first.reason) if first is not None else (1006, "")
+        self._sockets.observer.connection_closed(int(code))
         self._sockets.application.closed(self, int(code), reason)
 
     def pause_writing(self) -> None:
@@ -321,6 +330,7 @@ class Connection(asyncio.Protocol):
         )
         self.is_open = True
         self._transport.write(handshake.accepted(accept_value, subprotocol))
+        self._sockets.observer.connection_opened()
         self._sockets.application.opened(self)
         self._set_deadline()
         if not self._paused:
@@ -329,6 +339,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refusal: handshake.Refusal) -> None:
         if not self._transport.is_closing():
             logger.info("refused a connection from %s: %s %s", self.peer_address, refusal.status, refusal.code)
+            self._sockets.observer.connection_refused(refusal.code)
             self._transport.write(handshake.refused(refusal))
             self._transport.close()
 
@@ -398,7 +409,7 @@ class Connection(asyncio.Protocol):
             self.is_open = False
             self._outbox.clear()
             self._close_by = self._sockets.clock.now() + limits.CLOSE_TIMEOUT_SECONDS
-            self._sockets.deadlines.put(self, self._close_by)
+            self._sockets.timers.put(self, self._close_by)
 
     def _expire(self) -> None:
         if self._paused:
@@ -431,4 +442,4 @@ class Connection(asyncio.Protocol):
         return min(self.last_active_at + bounds.idle_timeout_seconds, self.connected_at + bounds.max_connection_seconds)
 
     def _set_deadline(self) -> None:
-        self._sockets.deadlines.put(self, min(self.expires_at, self._ends_at()))
+        self._sockets.timers.put(self, min(self.expires_at, self._ends_at()))

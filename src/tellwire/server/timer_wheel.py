@@ -1,7 +1,7 @@
-"""Which connections are due for a look: a timer wheel of whole seconds. Pure: it is told the time.
+"""A timer wheel of whole seconds. Pure: it is told the time.
 
-Tens of thousands of idle sockets need no timer each. A connection stands in one slot; when the slot comes up it is
-looked at once, and says when to look again. Traffic moves nothing here.
+Tens of thousands of idle sockets need no timer each. A connection stands in one slot; when the slot comes up, the
+connection checks its deadlines and is put into its next slot. Traffic moves nothing here.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Due(Protocol):
-    """Something with a time to look at it. The wheel owns the attribute; 0 means: not on the wheel."""
+    """An entry of the wheel, which owns the attribute; 0 means: not on the wheel."""
 
     due_slot: int
 
@@ -18,7 +18,7 @@ class Due(Protocol):
 T = TypeVar("T", bound=Due)
 
 
-class Deadlines(Generic[T]):
+class TimerWheel(Generic[T]):
     """Entries by the second they are due in, rounded up: an entry comes up never early and at most a second late."""
 
     def __init__(self, now: float) -> None:
@@ -26,14 +26,14 @@ class Deadlines(Generic[T]):
         self._reached = int(now)
 
     def put(self, entry: T, at: float) -> None:
-        """Look at `entry` at this time (epoch seconds), and not at the one it had before."""
+        """Make `entry` due at this time (epoch seconds), in place of the one it had before."""
         self.discard(entry)
         slot = max(ceil(at), self._reached + 1)
         entry.due_slot = slot
         self._slots.setdefault(slot, set()).add(entry)
 
     def discard(self, entry: T) -> None:
-        """Forget `entry`. It need not be there."""
+        """Remove `entry`. It need not be there."""
         if not entry.due_slot:
             return
         slot = self._slots[entry.due_slot]

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.publication import Publication
 from tellwire.row_errors import RowError, RowErrorChunk
 
 
@@ -24,10 +25,10 @@ class MemoryCarrier:
         """Return the messages a user was sent, oldest first, as a browser would read them."""
         return [message for target, message in self.sent if target.user == user_id]
 
-    async def deliver(self, target: Target, payload: bytes) -> Delivery:
+    async def deliver(self, publication: Publication) -> Delivery:
         if self.error is not None:
             raise self.error
-        self.sent.append((target, msgspec.json.decode(payload)))
+        self.sent.append((publication.target, msgspec.json.decode(publication.payload)))
         return self.answer
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:

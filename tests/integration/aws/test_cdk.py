@@ -27,6 +27,7 @@ from tellwire.model import Delivery, Target
 from tellwire.ports import Carrier
 from tests.aws_stack import Stack, read, running_stack
 from tests.faults import Proxy, Request
+from tests.publications import publication
 from tests.unit.infra.conftest import Synthesized
 
 pytestmark = pytest.mark.timeout(180)  # Node takes its time to start, and so do three functions
@@ -330,15 +331,15 @@ async def test_what_the_routes_ask_of_aws_is_what_the_construct_grants_them(
 async def test_what_a_worker_asks_of_aws_is_what_the_construct_grants_it(
     stack: Stack, table: ConnectionsTable, asked: Asked, *, has_history: bool
 ) -> None:
-    worker: Carrier = stack.streams() if has_history else stack.carrier()
+    worker: Carrier = stack.keeping_carrier() if has_history else stack.carrier()
     await table.add("user-1", STALE, stack.clock.now() - 3600, stack.clock.now() + 3600)
     async with stack.device(ttl_seconds=180):
         stack.api.advance(181)
         asked.take()
-        assert await worker.deliver(Target(user="user-1"), message("order-17")) == Delivery(gone=2)
-        assert await worker.deliver(Target(user="user-1"), message("order-17")) == Delivery()
-        assert await worker.deliver(Target(all=True), message()) == Delivery()
-        assert await worker.deliver(Target(connection=STALE), message()) == Delivery(gone=1)
+        assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery(gone=2)
+        assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery()
+        assert await worker.deliver(publication(Target(all=True), message())) == Delivery()
+        assert await worker.deliver(publication(Target(connection=STALE), message())) == Delivery(gone=1)
     assert asked.take() == asked.granted("tell_worker.handler")
 
 
@@ -348,7 +349,7 @@ async def test_what_the_sweeper_asks_of_aws_is_what_the_construct_grants_it(
 ) -> None:
     data = {"uploadId": "moc-1", "fileName": "parts.csv", "progress": 40, "message": "", "leaseSeconds": 30}
     running = {"type": "upload_progress", "data": data, "timestamp": "2026-11-25T10:00:00.000Z", "id": "moc-1-40"}
-    await stack.streams().deliver(Target(user="user-1"), json.dumps(running).encode())
+    await stack.keeping_carrier().deliver(publication(Target(user="user-1"), json.dumps(running).encode()))
     stack.api.advance(61)
     # Nobody is there, or $disconnect would ask for something meanwhile.
     for connection_id, ttl_seconds in ((STALE, 3600), (EXPIRED, 0)):

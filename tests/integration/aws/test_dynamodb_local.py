@@ -50,16 +50,16 @@ def test_an_index_is_not_read_consistently(dynamodb: str, table_name: str) -> No
 def test_a_condition_that_fails_shows_what_is_there_and_the_index_has_what_runs(dynamodb: str) -> None:
     client, name = dynamodb_client(dynamodb), f"history-{time.monotonic_ns()}"
     create_history_table(dynamodb, name)
-    key = {"userId": {"S": "user-1"}, "place": {"S": "state#upload:1"}}
-    item = key | {"version": {"N": "1"}, "running": {"S": "yes"}}
-    put = {"TableName": name, "ConditionExpression": "attribute_not_exists(place)"}
+    key = {"streamKey": {"S": "user:user-1"}, "sk": {"S": "state#upload:1"}}
+    item = key | {"version": {"N": "1"}, "leasedUploads": {"S": "yes"}}
+    put = {"TableName": name, "ConditionExpression": "attribute_not_exists(sk)"}
     put |= {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     client.put_item(Item=item, **put)
     with pytest.raises(ClientError, match="ConditionalCheckFailedException") as caught:
         client.put_item(Item=key, **put)
     assert caught.value.response["Item"] == item
-    by_running = {"IndexName": "running", "KeyConditionExpression": "running = :yes"}
-    by_running |= {"ExpressionAttributeValues": {":yes": {"S": "yes"}}}  # type: ignore[dict-item]
-    assert client.query(TableName=name, **by_running)["Items"] == [key | {"running": {"S": "yes"}}]
+    by_lease = {"IndexName": "leasedUploads", "KeyConditionExpression": "leasedUploads = :yes"}
+    by_lease |= {"ExpressionAttributeValues": {":yes": {"S": "yes"}}}  # type: ignore[dict-item]
+    assert client.query(TableName=name, **by_lease)["Items"] == [key | {"leasedUploads": {"S": "yes"}}]
     client.put_item(TableName=name, Item=key)
-    assert client.query(TableName=name, **by_running)["Items"] == []
+    assert client.query(TableName=name, **by_lease)["Items"] == []

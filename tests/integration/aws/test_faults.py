@@ -15,6 +15,7 @@ from tellwire.messages import create_message, create_notification_message, encod
 from tellwire.model import Delivery, Target, new_connection_id
 from tests.aws_stack import Stack, read
 from tests.faults import NONE, Fault, Proxy, Request, gone, throttled
+from tests.publications import publication
 
 HELLO = encode_message(create_notification_message("Hello", "World", "info"))
 USER = Target(user="user-1")
@@ -52,7 +53,7 @@ async def test_a_table_that_is_throttled_for_a_moment_delays_and_loses_nothing(
     async with stack.devices(2) as devices:
         hot = itertools.chain([throttled(), throttled(), Fault(status=500)], itertools.repeat(NONE))
         dynamodb_proxy.fault = lambda _: next(hot)
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=2)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=2)
         assert [await device.recv(decode=False) for device in devices] == [HELLO] * 2
 
 
@@ -61,7 +62,7 @@ async def test_the_connections_of_a_user_are_read_consistently(
 ) -> None:
     async with stack.device():
         dynamodb_proxy.requests.clear()
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1)
         assert [request.parameters["ConsistentRead"] for request in dynamodb_proxy.requests] == [True]
 
 
@@ -70,7 +71,7 @@ async def test_a_table_that_stays_throttled_is_an_error_that_says_so(
 ) -> None:
     dynamodb_proxy.fault = lambda _: throttled()
     with pytest.raises(AwsUnreachable, match=r"DynamoDB Query.*ProvisionedThroughputExceededException"):
-        await carrier.deliver(USER, HELLO)
+        await carrier.deliver(publication(USER, HELLO))
     assert dynamodb_proxy.seen("Query") == 6
 
 
@@ -79,19 +80,19 @@ async def test_rights_that_are_missing_are_named(stack: Stack, carrier: AwsCarri
         status=400, body=b'{"__type": "com.amazon#AccessDeniedException", "Message": "not authorized: dynamodb:Query"}'
     )
     with pytest.raises(AwsRefused, match=r"DynamoDB Query: refused \(400 AccessDeniedException\): not authorized"):
-        await carrier.deliver(USER, HELLO)
+        await carrier.deliver(publication(USER, HELLO))
 
 
 async def test_rows_past_their_two_hours_are_no_connections(
     stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy
 ) -> None:
     (stale,) = await add_rows(stack, 1, age_seconds=7300)
-    assert await carrier.deliver(USER, HELLO) == Delivery()
-    assert await carrier.deliver(Target(all=True), HELLO) == Delivery()
+    assert await carrier.deliver(publication(USER, HELLO)) == Delivery()
+    assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery()
     assert await carrier.connections("user-1") == []
     assert posts_proxy.requests == []
     # By its id it is tried: only API Gateway knows.
-    assert await carrier.deliver(Target(connection=stale), HELLO) == Delivery(gone=1)
+    assert await carrier.deliver(publication(Target(connection=stale), HELLO)) == Delivery(gone=1)
 
 
 async def test_a_user_with_more_connections_than_a_page_holds_is_reached_whole(
@@ -101,10 +102,10 @@ async def test_a_user_with_more_connections_than_a_page_holds_is_reached_whole(
     ids = await add_rows(stack, 600, user_id=user_id)
     posts_proxy.fault = lambda _: Fault(status=200)
     dynamodb_proxy.requests.clear()
-    assert await carrier.deliver(Target(user=user_id), HELLO) == Delivery(delivered=600)
+    assert await carrier.deliver(publication(Target(user=user_id), HELLO)) == Delivery(delivered=600)
     assert dynamodb_proxy.seen("Query") > 1
     assert {request.path.rpartition("/")[2].replace("%3D", "=") for request in posts_proxy.requests} == set(ids)
-    assert await carrier.deliver(Target(all=True), HELLO) == Delivery(delivered=600)
+    assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery(delivered=600)
 
 
 async def test_a_page_without_items_is_not_the_last(carrier: AwsCarrier, stack: Stack, dynamodb_proxy: Proxy) -> None:
@@ -112,7 +113,7 @@ async def test_a_page_without_items_is_not_the_last(carrier: AwsCarrier, stack: 
     empty = iter([Fault(status=200, body=b'{"Items": [], "LastEvaluatedKey": ' + key + b"}")])
     async with stack.device():
         dynamodb_proxy.fault = lambda _: next(empty, NONE)
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1)
 
 
 async def test_a_connection_that_the_index_has_not_yet_is_reached_by_its_id(
@@ -123,7 +124,7 @@ async def test_a_connection_that_the_index_has_not_yet_is_reached_by_its_id(
         dynamodb_proxy.fault = lambda request: (
             Fault(status=200, body=b'{"Items": []}') if "IndexName" in request.parameters else NONE
         )
-        assert await carrier.deliver(Target(connection=info.connection_id), HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(Target(connection=info.connection_id), HELLO)) == Delivery(delivered=1)
         assert await device.recv(decode=False) == HELLO
 
 
@@ -136,7 +137,7 @@ async def test_rows_of_another_program_do_no_harm(stack: Stack, carrier: AwsCarr
         key = {"userId": {"S": "user-1"}, "connectionId": {"S": connection_id}}
         await dynamodb.call("PutItem", TableName=stack.environ["CONNECTIONS_TABLE_NAME"], Item=key | more)
     async with stack.device():
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1, gone=2)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1, gone=2)
         assert len(await stack.user_ids()) == 1
 
 
@@ -149,9 +150,9 @@ async def test_posts_that_api_gateway_is_too_busy_for_are_tried_again_and_arrive
     async with stack.devices(3) as devices:
         busy = itertools.chain([Fault(status=429), Fault(status=500), Fault(status=503)] * 2, itertools.repeat(NONE))
         posts_proxy.fault = lambda _: next(busy)
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=3)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=3)
         marker = encode_message(create_message("marker", 0))
-        await carrier.deliver(USER, marker)
+        await carrier.deliver(publication(USER, marker))
         for device in devices:
             assert [await device.recv(decode=False) for _ in range(2)] == [HELLO, marker]
 
@@ -163,7 +164,7 @@ async def test_one_post_that_fails_stops_nobody_and_is_reported(
         unlucky = (await carrier.connections("user-1"))[1].connection_id.rstrip("=")
         posts_proxy.fault = lambda request: Fault(status=500) if unlucky in request.path else NONE
         with caplog.at_level(logging.WARNING, "tellwire.aws"):
-            assert await carrier.deliver(USER, HELLO) == Delivery(delivered=2, failed=1)
+            assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=2, failed=1)
         assert "1 of 3 connections did not take a message: POST @connections" in caplog.text
 
 
@@ -174,7 +175,7 @@ async def test_rights_to_post_that_are_missing_are_reported_once(
     posts_proxy.fault = lambda _: Fault(
         status=403, body=b'{"Message": "not authorized"}', headers={"x-amzn-ErrorType": "AccessDeniedException"}
     )
-    assert await carrier.deliver(USER, HELLO) == Delivery(failed=20)
+    assert await carrier.deliver(publication(USER, HELLO)) == Delivery(failed=20)
     (record,) = caplog.records
     assert "403 AccessDeniedException" in record.getMessage()
     assert len(posts_proxy.requests) == 20
@@ -184,9 +185,9 @@ async def test_an_answer_that_is_lost_is_a_failure_and_no_second_message(
     stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy
 ) -> None:
     async with stack.device() as device:
-        await carrier.deliver(USER, HELLO)
+        await carrier.deliver(publication(USER, HELLO))
         posts_proxy.fault = lambda _: Fault(is_dropped=True)
-        assert await carrier.deliver(USER, HELLO) == Delivery(failed=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(failed=1)
         assert posts_proxy.seen("POST") == 2
         assert await device.recv(decode=False) == HELLO
 
@@ -196,9 +197,9 @@ async def test_a_storm_of_gone_connections_reaches_the_live_one_and_cleans_up(
 ) -> None:
     await add_rows(stack, 300)
     async with stack.device() as device:
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1, gone=300)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1, gone=300)
         assert await device.recv(decode=False) == HELLO
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1)
 
 
 async def test_cleaning_up_without_the_right_to_is_quiet(
@@ -208,7 +209,7 @@ async def test_cleaning_up_without_the_right_to_is_quiet(
     dynamodb_proxy.fault = lambda request: (
         Fault(status=400, body=b'{"__type": "x#AccessDeniedException"}') if request.action == "DeleteItem" else NONE
     )
-    assert await carrier.deliver(USER, HELLO) == Delivery(gone=1)
+    assert await carrier.deliver(publication(USER, HELLO)) == Delivery(gone=1)
 
 
 async def test_a_connection_that_is_about_to_open_is_not_forgotten(
@@ -216,9 +217,9 @@ async def test_a_connection_that_is_about_to_open_is_not_forgotten(
 ) -> None:
     async with stack.device() as device:
         posts_proxy.fault = lambda _: gone()  # as before $connect has answered
-        assert await carrier.deliver(USER, HELLO) == Delivery(gone=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(gone=1)
         posts_proxy.fault = lambda _: NONE
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1)
         assert await device.recv(decode=False) == HELLO
 
 
@@ -240,15 +241,15 @@ async def test_a_token_that_expires_mid_run_ends_the_connection_with_the_reason_
     stack: Stack, carrier: AwsCarrier
 ) -> None:
     async with stack.device(ttl_seconds=10) as short, stack.device(ttl_seconds=3600) as long:
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=2)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=2)
         stack.api.advance(15)
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1, gone=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1, gone=1)
         assert await short.recv(decode=False) == HELLO
         assert (await read(short))["data"]["code"] == "TOKEN_EXPIRED"
         await short.wait_closed()
         assert short.close_code == 1000
         assert [await long.recv(decode=False) for _ in range(2)] == [HELLO] * 2
-        assert await carrier.deliver(USER, HELLO) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1)
 
 
 @pytest.mark.parametrize("by_id", [True, False])
@@ -259,7 +260,7 @@ async def test_nothing_reaches_a_connection_whose_token_has_expired(
         (info,) = await carrier.connections("user-1")
         stack.api.advance(15)
         target = Target(connection=info.connection_id) if by_id else Target(all=True)
-        assert await carrier.deliver(target, HELLO) == Delivery(gone=1)
+        assert await carrier.deliver(publication(target, HELLO)) == Delivery(gone=1)
         assert [message async for message in device if b"Hello" in message.encode()] == []  # type: ignore[union-attr]
 
 
@@ -273,7 +274,7 @@ async def test_a_function_whose_time_ends_mid_broadcast_stops_before_and_says_wh
     posts_proxy.fault = lambda _: Fault(delay_seconds=0.2, status=200)
     began = time.monotonic()
     with deadline(2.3):
-        delivery = await carrier.deliver(USER, HELLO)
+        delivery = await carrier.deliver(publication(USER, HELLO))
     assert time.monotonic() - began < 2.3
     assert delivery.delivered > 0
     assert delivery.unsent > 0
@@ -288,7 +289,7 @@ async def test_a_device_that_takes_forever_does_not_hold_up_the_others_nor_the_f
         posts_proxy.fault = lambda request: Fault(delay_seconds=30) if slow in request.path else NONE
         with deadline(1.5):
             began = time.monotonic()
-            delivering = asyncio.create_task(carrier.deliver(USER, HELLO))
+            delivering = asyncio.create_task(carrier.deliver(publication(USER, HELLO)))
             others = [asyncio.create_task(device.recv()) for device in devices]
             await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
             assert await delivering == Delivery(delivered=2, failed=1)
@@ -300,7 +301,7 @@ async def test_a_device_that_takes_forever_does_not_hold_up_the_others_nor_the_f
 async def test_without_time_to_look_anybody_up_nothing_is_sent(stack: Stack, carrier: AwsCarrier) -> None:
     async with stack.device():
         with deadline(0.4), pytest.raises(AwsUnreachable, match="no time left"):
-            await carrier.deliver(USER, HELLO)
+            await carrier.deliver(publication(USER, HELLO))
 
 
 async def test_time_that_ends_between_two_pages_is_told(
@@ -315,7 +316,7 @@ async def test_time_that_ends_between_two_pages_is_told(
     dynamodb_proxy.fault = second_page_is_slow
     posts_proxy.fault = lambda _: Fault(status=200)
     with deadline(5):
-        delivery = await carrier.deliver(Target(user="u" * 2000), HELLO)
+        delivery = await carrier.deliver(publication(Target(user="u" * 2000), HELLO))
     assert delivery.delivered > 100
     assert delivery.unsent == 1
 

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tellwire.broadcast import Broadcaster, use_broadcaster
-from tellwire.broker import Streams
+from tellwire.broker import BrokerCarrier
 from tellwire.errors import UploadCancelled
 from tellwire.messages import create_message, create_notification_message, encode_message
 from tellwire.model import Delivery, Target
@@ -19,6 +19,7 @@ from tellwire.producer import carrier_from_environment
 from tellwire.progress import track_upload
 from tests.aws_stack import Stack, read
 from tests.faults import NONE, Fault, Proxy, Request
+from tests.publications import publication
 
 USER = Target(user="user-1")
 
@@ -29,16 +30,16 @@ def stack(keeping_stack: Stack) -> Stack:
 
 
 @pytest.fixture
-async def worker(stack: Stack) -> AsyncIterator[Streams]:
+async def worker(stack: Stack) -> AsyncIterator[BrokerCarrier]:
     """What a worker publishes to."""
-    yield stack.streams()
+    yield stack.keeping_carrier()
     for carrier in stack.carriers:
         await carrier.close()
 
 
-async def say(worker: Streams, *numbers: int) -> None:
+async def say(worker: BrokerCarrier, *numbers: int) -> None:
     for number in numbers:
-        await worker.deliver(USER, encode_message(create_message("n", number)))
+        await worker.deliver(publication(USER, encode_message(create_message("n", number))))
 
 
 async def hello(device: ClientConnection, cursor: str | None = None) -> dict[str, Any]:
@@ -78,7 +79,9 @@ def upload(progress: int, second: int = 0, **more: Any) -> bytes:
 # --- coming back ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(stack: Stack, worker: Streams) -> None:
+async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(
+    stack: Stack, worker: BrokerCarrier
+) -> None:
     async with stack.device() as device:
         begin = await hello(device)
         assert (begin["recovered"], begin["messages"], begin["userId"]) == (True, [], "user-1")
@@ -99,17 +102,19 @@ async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(stac
         assert (unknown["recovered"], numbers(unknown)) == (False, [1, 2, 3, 4, 5, 6])
 
 
-async def test_much_that_was_missed_comes_in_pages_that_api_gateway_carries(stack: Stack, worker: Streams) -> None:
+async def test_much_that_was_missed_comes_in_pages_that_api_gateway_carries(
+    stack: Stack, worker: BrokerCarrier
+) -> None:
     for number in range(4):
-        await worker.deliver(USER, encode_message(create_message("n", [number, "x" * 60_000])))
-    await worker.deliver(USER, encode_message(create_message("n", [4, "x" * 120_000])))
+        await worker.deliver(publication(USER, encode_message(create_message("n", [number, "x" * 60_000]))))
+    await worker.deliver(publication(USER, encode_message(create_message("n", [4, "x" * 120_000]))))
     async with stack.device(max_size=128 * 1024) as device:
         welcome = await hello(device, "0")
         assert [message["data"][0] for message in welcome["messages"]] == [0, 1, 2, 3, 4]
 
 
 async def test_a_device_that_has_just_connected_is_welcome_although_the_index_is_behind(
-    stack: Stack, worker: Streams, dynamodb_proxy: Proxy
+    stack: Stack, worker: BrokerCarrier, dynamodb_proxy: Proxy
 ) -> None:
     await say(worker, 1)
     behind = iter([True, True])
@@ -141,10 +146,10 @@ async def test_a_history_that_cannot_be_read_sends_the_device_away_and_keeps_why
     assert "AccessDeniedException" in caplog.text
 
 
-async def test_what_cannot_be_kept_is_not_delivered(stack: Stack, worker: Streams, dynamodb_proxy: Proxy) -> None:
+async def test_what_cannot_be_kept_is_not_delivered(stack: Stack, worker: BrokerCarrier, dynamodb_proxy: Proxy) -> None:
     async with greeted(stack) as device:
         dynamodb_proxy.fault = lambda request: Fault(status=500) if request.action == "PutItem" else NONE
-        with pytest.raises(Exception, match="out of order"):
+        with pytest.raises(Exception, match="not available"):
             await say(worker, 1)
         dynamodb_proxy.fault = lambda _: NONE
         await say(worker, 2)
@@ -153,25 +158,25 @@ async def test_what_cannot_be_kept_is_not_delivered(stack: Stack, worker: Stream
 
 async def test_the_environment_chooses_a_history(stack: Stack) -> None:
     carrier = carrier_from_environment(stack.environ)
-    assert isinstance(carrier, Streams)
+    assert isinstance(carrier, BrokerCarrier)
     async with greeted(stack) as device:
-        assert await carrier.deliver(USER, encode_message(create_message("n", 1))) == Delivery(delivered=1)
+        assert await carrier.deliver(publication(USER, encode_message(create_message("n", 1)))) == Delivery(delivered=1)
         assert (await read(device))["cursor"].endswith(":1")
 
 
-async def test_a_message_that_is_published_again_is_heard_once(stack: Stack, worker: Streams) -> None:
+async def test_a_message_that_is_published_again_is_heard_once(stack: Stack, worker: BrokerCarrier) -> None:
     message = encode_message(create_notification_message("Done", "", "success"))
     again = json.dumps(json.loads(message) | {"id": "order-17"}).encode()
     async with greeted(stack) as device:
-        assert await worker.deliver(USER, again) == Delivery(delivered=1)
-        assert await worker.deliver(USER, again) == Delivery()
+        assert await worker.deliver(publication(USER, again)) == Delivery(delivered=1)
+        assert await worker.deliver(publication(USER, again)) == Delivery()
         assert len((await hello(device, "0"))["messages"]) == 2  # one of them live, before the welcome
 
 
 # --- what is seen, and cancelled --------------------------------------------------------------------------------------
 
 
-async def test_what_one_device_has_seen_the_others_hear(stack: Stack, worker: Streams) -> None:
+async def test_what_one_device_has_seen_the_others_hear(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as phone, greeted(stack) as laptop:
         await say(worker, 1)
         cursor = (await read(phone))["cursor"]
@@ -186,7 +191,7 @@ async def test_what_one_device_has_seen_the_others_hear(stack: Stack, worker: St
         assert [state["data"] for state in (await hello(tablet))["state"]] == [{"cursor": cursor}]
 
 
-async def test_a_cancelled_upload_stops_its_worker_and_every_device_knows(stack: Stack, worker: Streams) -> None:
+async def test_a_cancelled_upload_stops_its_worker_and_every_device_knows(stack: Stack, worker: BrokerCarrier) -> None:
     async def work(is_counting: asyncio.Event) -> None:
         with use_broadcaster(Broadcaster(worker)):
             async with track_upload("user-1", "u1", "parts.csv", total_rows=1000, every_rows=1) as upload:
@@ -211,11 +216,11 @@ async def test_a_cancelled_upload_stops_its_worker_and_every_device_knows(stack:
         assert [state["data"]["status"] for state in (await hello(tablet))["state"]] == ["cancelled"]
 
 
-async def test_what_cannot_be_cancelled_is_said(stack: Stack, worker: Streams) -> None:
+async def test_what_cannot_be_cancelled_is_said(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as device:
         await device.send('{"type": "cancel", "uploadId": "never"}')
         assert (await read(device))["data"]["code"] == "UPLOAD_UNKNOWN"
-        await worker.deliver(USER, upload(100, status="complete"))
+        await worker.deliver(publication(USER, upload(100, status="complete")))
         await read(device)
         await device.send('{"type": "cancel", "uploadId": "u1"}')
         assert (await read(device))["data"]["code"] == "UPLOAD_OVER"
@@ -225,10 +230,10 @@ async def test_what_cannot_be_cancelled_is_said(stack: Stack, worker: Streams) -
 
 
 async def test_a_worker_that_dies_is_said_to_have_stalled_and_then_to_have_failed(
-    stack: Stack, worker: Streams
+    stack: Stack, worker: BrokerCarrier
 ) -> None:
     async with greeted(stack) as device:
-        await worker.deliver(USER, upload(40))
+        await worker.deliver(publication(USER, upload(40)))
         assert (await read(device))["data"]["status"] == "running"
         assert await asyncio.to_thread(stack.sweep) == 0
         stack.api.advance(31)
@@ -244,20 +249,20 @@ async def test_a_worker_that_dies_is_said_to_have_stalled_and_then_to_have_faile
         assert await asyncio.to_thread(stack.sweep) == 0
 
 
-async def test_a_stalled_upload_goes_on_with_its_workers_next_word(stack: Stack, worker: Streams) -> None:
+async def test_a_stalled_upload_goes_on_with_its_workers_next_word(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as device:
-        await worker.deliver(USER, upload(40))
+        await worker.deliver(publication(USER, upload(40)))
         stack.api.advance(31)
         await asyncio.to_thread(stack.sweep)
-        await worker.deliver(USER, upload(50, second=1))
+        await worker.deliver(publication(USER, upload(50, second=1)))
         heard = [await read(device) for _ in range(3)]
         assert [message["data"]["status"] for message in heard] == ["running", "stalled", "running"]
         versions = [message["version"] for message in heard]
         assert versions == sorted(set(versions))
 
 
-async def test_who_comes_back_learns_of_a_dead_worker_without_a_sweep(stack: Stack, worker: Streams) -> None:
-    await worker.deliver(USER, upload(40))
+async def test_who_comes_back_learns_of_a_dead_worker_without_a_sweep(stack: Stack, worker: BrokerCarrier) -> None:
+    await worker.deliver(publication(USER, upload(40)))
     stack.api.advance(61)
     async with stack.device() as device:
         await device.send('{"type": "hello", "cursor": "0"}')
@@ -269,14 +274,16 @@ async def test_who_comes_back_learns_of_a_dead_worker_without_a_sweep(stack: Sta
 
 
 async def test_a_sweep_says_what_it_can_and_raises_what_it_cannot(
-    stack: Stack, worker: Streams, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
+    stack: Stack, worker: BrokerCarrier, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     for user_id in ("anna", "ben"):
-        await worker.deliver(Target(user=user_id), upload(40))
+        await worker.deliver(publication(Target(user=user_id), upload(40)))
     stack.api.advance(31)
 
     def refuses_anna(request: Request) -> Fault:
-        is_hers = request.action == "PutItem" and request.parameters["Item"]["userId"]["S"] == "anna"
+        is_hers = (
+            request.action == "PutItem" and request.parameters["Item"].get("streamKey", {}).get("S") == "user:anna"
+        )
         return Fault(status=400, body=b'{"__type": "x#AccessDeniedException"}') if is_hers else NONE
 
     dynamodb_proxy.fault = refuses_anna

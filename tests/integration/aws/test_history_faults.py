@@ -20,11 +20,13 @@ from tellwire.engines.aws.environment import open_history_table
 from tellwire.engines.aws.history import DynamoHistory
 from tellwire.errors import HistoryUnavailable, MessageTooBig
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, MAX_MESSAGE_BYTES
-from tellwire.messages import create_message, encode_message
-from tellwire.stream import START, Entry, Replay, Said
+from tellwire.messages import create_message
+from tellwire.publication import Publication, user_stream
+from tellwire.stream import START, Entry, Replay
 from tellwire.testing import FakeClock
 from tests.dynamodb import create_history_table, dynamodb_client, local_environment
 from tests.faults import NONE, Fault, Proxy, Request, faulty_proxy, throttled
+from tests.publications import acknowledge, for_user
 
 ANNA = "anna"
 QUICK = Retries(attempts=4, first_wait_seconds=0.001, longest_wait_seconds=0.01)
@@ -70,17 +72,17 @@ def history(make_history: MakeHistory) -> DynamoHistory:
     return make_history()
 
 
-def said(data: Any, message_id: str | None = None) -> Said:
+def said(data: Any, message_id: str | None = None) -> Publication:
     message = create_message("said", data)
-    return Said.read(encode_message(msgspec.structs.replace(message, id=message_id) if message_id else message))
+    return for_user("anna", msgspec.structs.replace(message, id=message_id) if message_id else message)
 
 
-def progress(value: float, second: int = 0, status: str = "running", lease: float | None = None) -> Said:
+def progress(value: float, second: int = 0, status: str = "running", lease: float | None = None) -> Publication:
     data: dict[str, Any] = {"uploadId": "u1", "fileName": "f.csv", "progress": value, "message": "", "status": status}
     data |= {} if lease is None else {"leaseSeconds": lease, "startedAt": "2026-11-25T09:00:00.000Z"}
     at = f"2026-11-25T10:{second // 60:02}:{second % 60:02}.000Z"
     message = {"type": "upload_progress", "data": data, "timestamp": at, "id": f"{value}-{second}-{status}"}
-    return Said.read(json.dumps(message).encode())
+    return for_user("anna", json.dumps(message).encode())
 
 
 def heard(replay: Replay) -> list[Any]:
@@ -91,16 +93,16 @@ def offset(replay: Replay) -> int:
     return int(replay.cursor.rpartition(":")[2])
 
 
-def place_of(request: Request) -> str:
-    """Return the place that a request writes, or nothing."""
+def sort_key_of(request: Request) -> str:
+    """Return the sort key that a request writes, or nothing."""
     parameters = request.parameters
     if request.action == "PutItem":
-        return str(parameters["Item"]["place"]["S"])
-    return str(parameters["Key"]["place"]["S"]) if request.action == "UpdateItem" else ""
+        return str(parameters["Item"]["sk"]["S"])
+    return str(parameters["Key"]["sk"]["S"]) if request.action == "UpdateItem" else ""
 
 
 def is_message(request: Request) -> bool:
-    return place_of(request).startswith("log#") and "payload" in request.parameters.get("Item", {})
+    return sort_key_of(request).startswith("log#") and "payload" in request.parameters.get("Item", {})
 
 
 def once(which: Callable[[Request], bool], fault: Fault) -> Callable[[Request], Fault]:
@@ -133,44 +135,44 @@ BROKEN = Fault(status=400, body=b'{"__type": "x#AccessDeniedException", "message
 async def test_a_writer_that_dies_before_its_message_leaves_a_hole_that_nobody_waits_for_twice(
     history: DynamoHistory, proxy: Proxy
 ) -> None:
-    await history.append(ANNA, said(1))
-    cursor = (await history.read(ANNA, None)).cursor
+    await history.append(for_user(ANNA, said(1)))
+    cursor = (await history.read(user_stream(ANNA), None)).cursor
     proxy.fault = once(is_message, BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await history.append(ANNA, said("never"))
-    await history.append(ANNA, said(3))
+        await history.append(for_user(ANNA, said("never")))
+    await history.append(for_user(ANNA, said(3)))
     for _ in range(2):
         for asked, expected in ((cursor, [3]), (START, [1, 3])):
-            replay = await history.read(ANNA, asked)
+            replay = await history.read(user_stream(ANNA), asked)
             assert (replay.recovered, heard(replay), offset(replay)) == (True, expected, 3)
-    assert len([request for request in proxy.requests if place_of(request) == "log#000000000000002"]) == 2
+    assert len([request for request in proxy.requests if sort_key_of(request) == "log#000000000000002"]) == 2
 
 
 @pytest.mark.parametrize("cursor", [None, START])
-async def test_a_writer_that_comes_after_its_reader_takes_another_place(
+async def test_a_writer_that_comes_after_its_reader_is_issued_another_offset(
     make_history: MakeHistory, proxy: Proxy, cursor: str | None
 ) -> None:
     writer, reader = make_history(), make_history()
     proxy.fault = once(is_message, Fault(delay_seconds=0.5))
-    writing = asyncio.create_task(writer.append(ANNA, said("late")))
+    writing = asyncio.create_task(writer.append(for_user(ANNA, said("late"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    before = await reader.read(ANNA, cursor)
+    before = await reader.read(user_stream(ANNA), cursor)
     assert (before.recovered, heard(before), offset(before)) == (True, [], 1)
     entry = await writing
     assert entry is not None
     assert entry.number == 2
-    after = await reader.read(ANNA, before.cursor)
+    after = await reader.read(user_stream(ANNA), before.cursor)
     assert (after.recovered, heard(after)) == (True, ["late"])
 
 
 async def test_a_message_that_is_on_its_way_is_waited_for(make_history: MakeHistory, proxy: Proxy) -> None:
     writer, reader = make_history(), make_history(hole_seconds=0.8)
     proxy.fault = once(is_message, Fault(delay_seconds=0.2))
-    writing = asyncio.create_task(writer.append(ANNA, said("slow")))
+    writing = asyncio.create_task(writer.append(for_user(ANNA, said("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    replay = await reader.read(ANNA, START)
+    replay = await reader.read(user_stream(ANNA), START)
     assert (replay.recovered, heard(replay), offset(replay)) == (True, ["slow"], 1)
     entry = await writing
     assert entry is not None
@@ -181,15 +183,15 @@ async def test_what_comes_while_a_reader_reads_is_left_to_be_heard_live(
     make_history: MakeHistory, proxy: Proxy
 ) -> None:
     reader, writer = make_history(), make_history()
-    await writer.append(ANNA, said(1))
+    await writer.append(for_user(ANNA, said(1)))
     proxy.fault = once(lambda request: request.action == "Query", Fault(delay_seconds=0.4))
-    reading = asyncio.create_task(reader.read(ANNA, START))
+    reading = asyncio.create_task(reader.read(user_stream(ANNA), START))
     while not proxy.seen("Query"):
         await asyncio.sleep(0.005)
-    await writer.append(ANNA, said(2))
+    await writer.append(for_user(ANNA, said(2)))
     replay = await reading
     assert (replay.recovered, heard(replay), offset(replay)) == (True, [1], 1)
-    assert heard(await reader.read(ANNA, replay.cursor)) == [2]
+    assert heard(await reader.read(user_stream(ANNA), replay.cursor)) == [2]
 
 
 async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
@@ -202,16 +204,16 @@ async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
     def let_the_mark_be_late(request: Request) -> Fault:
         if is_message(request):
             return Fault(delay_seconds=0.3)
-        if place_of(request).startswith("log#"):  # the mark
+        if sort_key_of(request).startswith("log#"):  # the mark
             loop.call_soon_threadsafe(released.set)
             return Fault(delay_seconds=0.8)
         return NONE
 
     proxy.fault = let_the_mark_be_late
-    writing = asyncio.create_task(writer.append(ANNA, said("just in time")))
+    writing = asyncio.create_task(writer.append(for_user(ANNA, said("just in time"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    replay = await history.read(ANNA, START)
+    replay = await history.read(user_stream(ANNA), START)
     assert released.is_set()
     assert (replay.recovered, heard(replay), offset(replay)) == (True, ["just in time"], 1)
     entry = await writing
@@ -222,14 +224,14 @@ async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
 @amazons_own
 async def test_two_readers_judge_the_same_hole_alike(make_history: MakeHistory, proxy: Proxy) -> None:
     readers = [make_history() for _ in range(4)]
-    await readers[0].append(ANNA, said(1))
+    await readers[0].append(for_user(ANNA, said(1)))
     proxy.fault = lambda request: BROKEN if is_message(request) else NONE
     for _ in range(3):
         with pytest.raises(HistoryUnavailable):
-            await readers[0].append(ANNA, said("never"))
+            await readers[0].append(for_user(ANNA, said("never")))
     proxy.fault = lambda _: NONE
-    await readers[0].append(ANNA, said(5))
-    replays = await asyncio.gather(*[reader.read(ANNA, START) for reader in readers])
+    await readers[0].append(for_user(ANNA, said(5)))
+    replays = await asyncio.gather(*[reader.read(user_stream(ANNA), START) for reader in readers])
     assert {(replay.recovered, tuple(heard(replay)), offset(replay)) for replay in replays} == {(True, (1, 5), 5)}
 
 
@@ -239,15 +241,15 @@ async def test_what_a_reader_was_told_is_never_added_to(make_history: MakeHistor
     slow = iter(range(1000))
     proxy.fault = lambda request: Fault(delay_seconds=0.03) if is_message(request) and next(slow) % 3 == 0 else NONE
     told: list[Any] = []
-    cursor = (await reader.read(ANNA, None)).cursor
+    cursor = (await reader.read(user_stream(ANNA), None)).cursor
 
     async def write(writer: DynamoHistory, first: int) -> None:
         for number in range(first, first + 10):
-            assert await writer.append(ANNA, said(number)) is not None
+            assert await writer.append(for_user(ANNA, said(number))) is not None
 
     async def catch_up() -> None:
         nonlocal cursor
-        replay = await reader.read(ANNA, cursor)
+        replay = await reader.read(user_stream(ANNA), cursor)
         assert replay.recovered
         told.extend(heard(replay))
         cursor = replay.cursor
@@ -269,39 +271,39 @@ async def test_a_message_whose_answer_was_lost_is_there_once(
     history: DynamoHistory, proxy: Proxy, dynamodb: str
 ) -> None:
     proxy.fault = lost_answer(dynamodb, is_message)
-    entry = await history.append(ANNA, said(1))
+    entry = await history.append(for_user(ANNA, said(1)))
     assert entry is not None
     assert entry.number == 1
-    assert heard(await history.read(ANNA, START)) == [1]
+    assert heard(await history.read(user_stream(ANNA), START)) == [1]
 
 
 async def test_an_offset_whose_answer_was_lost_is_a_hole(history: DynamoHistory, proxy: Proxy, dynamodb: str) -> None:
-    begin = (await history.read(ANNA, None)).cursor
+    begin = (await history.read(user_stream(ANNA), None)).cursor
     proxy.fault = lost_answer(dynamodb, lambda request: request.action == "UpdateItem")
-    entry = await history.append(ANNA, said(1))
+    entry = await history.append(for_user(ANNA, said(1)))
     assert entry is not None
     assert entry.number == 2
-    replay = await history.read(ANNA, begin)
+    replay = await history.read(user_stream(ANNA), begin)
     assert (replay.recovered, heard(replay), offset(replay)) == (True, [1], 2)
 
 
-@pytest.mark.parametrize("place", ["id#", "log#"])
+@pytest.mark.parametrize("sort_key", ["id#", "log#"])
 async def test_an_id_whose_answer_was_lost_is_taken_once(
-    history: DynamoHistory, proxy: Proxy, dynamodb: str, place: str
+    history: DynamoHistory, proxy: Proxy, dynamodb: str, sort_key: str
 ) -> None:
-    proxy.fault = lost_answer(dynamodb, lambda request: place_of(request).startswith(place))
-    assert await history.append(ANNA, said(1, "order-17")) is not None
-    assert await history.append(ANNA, said(1, "order-17")) is None
-    assert heard(await history.read(ANNA, START)) == [1]
+    proxy.fault = lost_answer(dynamodb, lambda request: sort_key_of(request).startswith(sort_key))
+    assert await history.append(for_user(ANNA, said(1, "order-17"))) is not None
+    assert await history.append(for_user(ANNA, said(1, "order-17"))) is None
+    assert heard(await history.read(user_stream(ANNA), START)) == [1]
 
 
 async def test_a_state_whose_answer_was_lost_is_told(history: DynamoHistory, proxy: Proxy, dynamodb: str) -> None:
-    await history.append(ANNA, progress(1))
+    await history.append(for_user(ANNA, progress(1)))
     proxy.fault = lost_answer(dynamodb, lambda request: request.action == "PutItem")
-    entry = await history.append(ANNA, progress(2, second=1))
+    entry = await history.append(for_user(ANNA, progress(2, second=1)))
     assert entry is not None
-    assert await history.state(ANNA, "upload:u1") == entry
-    assert await history.append(ANNA, progress(2, second=1)) is None
+    assert await history.state(user_stream(ANNA), "upload:u1") == entry
+    assert await history.append(for_user(ANNA, progress(2, second=1))) is None
 
 
 async def test_a_table_that_is_throttled_for_a_moment_loses_and_doubles_nothing(
@@ -310,21 +312,21 @@ async def test_a_table_that_is_throttled_for_a_moment_loses_and_doubles_nothing(
     busy = [throttled(), NONE, Fault(status=500), throttled(), NONE] * 6
     proxy.fault = lambda _: busy.pop() if busy else NONE
     for number in range(5):
-        assert await history.append(ANNA, said(number, f"order-{number}")) is not None
-        assert await history.append(ANNA, progress(number, second=number)) is not None
-    replay = await history.read(ANNA, START)
-    assert (heard(replay), len(replay.states)) == ([0, 1, 2, 3, 4], 1)
+        assert await history.append(for_user(ANNA, said(number, f"order-{number}"))) is not None
+        assert await history.append(for_user(ANNA, progress(number, second=number))) is not None
+    replay = await history.read(user_stream(ANNA), START)
+    assert (heard(replay), len(replay.snapshot)) == ([0, 1, 2, 3, 4], 1)
 
 
 async def test_a_table_that_stays_throttled_is_an_error_that_says_so(history: DynamoHistory, proxy: Proxy) -> None:
     proxy.fault = lambda _: throttled()
     for asked in (
-        history.append(ANNA, said(1)),
-        history.append(ANNA, progress(1)),
-        history.read(ANNA, START),
-        history.state(ANNA, "upload:u1"),
-        history.acknowledge(ANNA, "e:1"),
-        anext(history.leased()),
+        history.append(for_user(ANNA, said(1))),
+        history.append(for_user(ANNA, progress(1))),
+        history.read(user_stream(ANNA), START),
+        history.state(user_stream(ANNA), "upload:u1"),
+        acknowledge(history, ANNA, "e:1"),
+        anext(history.leased_uploads()),
     ):
         with pytest.raises(HistoryUnavailable, match="ProvisionedThroughputExceeded"):
             await asked
@@ -338,77 +340,77 @@ async def test_the_same_id_in_parallel_is_taken_once(make_history: MakeHistory) 
     histories = [make_history() for _ in range(6)]
     for round_number in range(3):
         entries = await asyncio.gather(
-            *[each.append(ANNA, said(round_number, f"order-{round_number}")) for each in histories]
+            *[each.append(for_user(ANNA, said(round_number, f"order-{round_number}"))) for each in histories]
         )
         assert len(list(filter(None, entries))) == 1
-    replay = await histories[0].read(ANNA, START)
+    replay = await histories[0].read(user_stream(ANNA), START)
     assert (replay.recovered, heard(replay)) == (True, [0, 1, 2])
 
 
-@pytest.mark.parametrize("place", ["id#", "log#"])
+@pytest.mark.parametrize("sort_key", ["id#", "log#"])
 async def test_who_publishes_again_after_a_crash_loses_nothing(
-    history: DynamoHistory, proxy: Proxy, place: str
+    history: DynamoHistory, proxy: Proxy, sort_key: str
 ) -> None:
-    proxy.fault = once(lambda request: place_of(request).startswith(place), BROKEN)
+    proxy.fault = once(lambda request: sort_key_of(request).startswith(sort_key), BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await history.append(ANNA, said(1, "order-17"))
+        await history.append(for_user(ANNA, said(1, "order-17")))
     # Somebody who is here by now must hear it, too.
-    cursor = (await history.read(ANNA, None)).cursor
-    assert await history.append(ANNA, said(1, "order-17")) is not None
-    assert await history.append(ANNA, said(1, "order-17")) is None
+    cursor = (await history.read(user_stream(ANNA), None)).cursor
+    assert await history.append(for_user(ANNA, said(1, "order-17"))) is not None
+    assert await history.append(for_user(ANNA, said(1, "order-17"))) is None
     for asked in (cursor, START):
-        replay = await history.read(ANNA, asked)
+        replay = await history.read(user_stream(ANNA), asked)
         assert (replay.recovered, heard(replay)) == (True, [1])
 
 
 async def test_a_slow_writer_and_one_that_publishes_again_are_one(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again = make_history(), make_history()
     proxy.fault = once(is_message, Fault(delay_seconds=0.4))
-    writing = asyncio.create_task(slow.append(ANNA, said(1, "order-17")))
+    writing = asyncio.create_task(slow.append(for_user(ANNA, said(1, "order-17"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    entries = [await again.append(ANNA, said(1, "order-17")), await writing]
+    entries = [await again.append(for_user(ANNA, said(1, "order-17"))), await writing]
     assert len(list(filter(None, entries))) == 1
-    replay = await again.read(ANNA, START)
+    replay = await again.read(user_stream(ANNA), START)
     assert (replay.recovered, heard(replay)) == (True, [1])
 
 
 async def test_who_publishes_again_judges_nobody_elses_message(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again, reader = make_history(), make_history(), make_history()
     proxy.fault = once(is_message, Fault(delay_seconds=0.8))
-    writing = asyncio.create_task(slow.append(ANNA, said("slow")))
+    writing = asyncio.create_task(slow.append(for_user(ANNA, said("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     proxy.fault = once(is_message, BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await again.append(ANNA, said(1, "order-17"))
+        await again.append(for_user(ANNA, said(1, "order-17")))
     proxy.fault = once(lambda request: request.action == "UpdateItem", BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await again.append(ANNA, said(1, "order-17"))
-    before = await reader.read(ANNA, START)
+        await again.append(for_user(ANNA, said(1, "order-17")))
+    before = await reader.read(user_stream(ANNA), START)
     await writing
-    after = await reader.read(ANNA, before.cursor)
+    after = await reader.read(user_stream(ANNA), before.cursor)
     assert (after.recovered, heard(before) + heard(after)) == (True, ["slow"])
 
 
 async def test_an_id_may_be_used_again_after_a_day(history: DynamoHistory, clock: FakeClock) -> None:
-    await history.append(ANNA, said(1, "order-17"))
+    await history.append(for_user(ANNA, said(1, "order-17")))
     await clock.advance(HISTORY_MAX_AGE_SECONDS - 1)
-    assert await history.append(ANNA, said(2, "order-17")) is None
+    assert await history.append(for_user(ANNA, said(2, "order-17"))) is None
     await clock.advance(2)
-    assert await history.append(ANNA, said(3, "order-17")) is not None
-    assert heard(await history.read(ANNA, START)) == [3]
+    assert await history.append(for_user(ANNA, said(3, "order-17"))) is not None
+    assert heard(await history.read(user_stream(ANNA), START)) == [3]
 
 
 async def test_ids_and_uploads_may_have_long_names(history: DynamoHistory) -> None:
     long = "ü" * 3000
-    assert await history.append(ANNA, said(1, long)) is not None
-    assert await history.append(ANNA, said(1, long)) is None
-    assert await history.append(ANNA, said(2, long + "x")) is not None
+    assert await history.append(for_user(ANNA, said(1, long))) is not None
+    assert await history.append(for_user(ANNA, said(1, long))) is None
+    assert await history.append(for_user(ANNA, said(2, long + "x"))) is not None
     upload = msgspec.structs.replace(progress(1), key=f"upload:{long}")
-    entry = await history.append(ANNA, upload)
-    assert await history.state(ANNA, f"upload:{long}") == entry
-    assert (await history.read(ANNA, START)).states == [entry]
+    entry = await history.append(for_user(ANNA, upload))
+    assert await history.state(user_stream(ANNA), f"upload:{long}") == entry
+    assert (await history.read(user_stream(ANNA), START)).snapshot == [entry]
 
 
 # --- states -----------------------------------------------------------------------------------------------------------
@@ -421,17 +423,17 @@ async def test_many_writers_of_a_state_leave_the_newest_and_versions_that_rise(m
 
     async def write(history: DynamoHistory, seconds: range) -> None:
         for second in seconds:
-            entry = await history.append(ANNA, progress(second % 100, second=second))
+            entry = await history.append(for_user(ANNA, progress(second % 100, second=second)))
             if entry is not None:
                 taken.append((second, entry))
 
     await asyncio.gather(*[write(history, range(index, 100, 5)) for index, history in enumerate(histories)])
-    assert await histories[0].append(ANNA, progress(50, second=120)) is not None
+    assert await histories[0].append(for_user(ANNA, progress(50, second=120))) is not None
     versions = [entry.number for _, entry in taken]
     assert len(set(versions)) == len(versions)
     in_order = sorted(taken, key=lambda each: each[1].number)
     assert [second for second, _ in in_order] == sorted(second for second, _ in taken)
-    state = await histories[1].state(ANNA, "upload:u1")
+    state = await histories[1].state(user_stream(ANNA), "upload:u1")
     assert state is not None
     assert json.loads(state.payload)["data"]["progress"] == 50
 
@@ -439,12 +441,12 @@ async def test_many_writers_of_a_state_leave_the_newest_and_versions_that_rise(m
 @amazons_own
 async def test_a_last_word_is_never_overtaken(make_history: MakeHistory) -> None:
     histories = [make_history() for _ in range(4)]
-    await histories[0].append(ANNA, progress(1, lease=30))
+    await histories[0].append(for_user(ANNA, progress(1, lease=30)))
     await asyncio.gather(
-        *[each.append(ANNA, progress(n, second=10 + n, lease=30)) for n, each in enumerate(histories[1:], 2)],
-        histories[0].append(ANNA, progress(9, second=5, status="cancelled")),
+        *[each.append(for_user(ANNA, progress(n, second=10 + n, lease=30))) for n, each in enumerate(histories[1:], 2)],
+        histories[0].append(for_user(ANNA, progress(9, second=5, status="cancelled"))),
     )
-    state = await histories[0].state(ANNA, "upload:u1")
+    state = await histories[0].state(user_stream(ANNA), "upload:u1")
     assert state is not None
     assert state.status == "cancelled"
 
@@ -454,11 +456,14 @@ async def test_versions_rise_although_a_clock_is_behind_and_dynamodb_has_deleted
 ) -> None:
     behind = make_history(on=FakeClock(clock.now() - 60))
     ahead = make_history()
-    entries = [await ahead.append(ANNA, progress(1)), await behind.append(ANNA, progress(2, second=1))]
-    key = {"userId": {"S": ANNA}, "place": {"S": "state#upload:u1"}}
+    entries = [
+        await ahead.append(for_user(ANNA, progress(1))),
+        await behind.append(for_user(ANNA, progress(2, second=1))),
+    ]
+    key = {"streamKey": {"S": f"user:{ANNA}"}, "sk": {"S": "state#upload:u1"}}
     dynamodb_client(dynamodb).delete_item(TableName=table_name, Key=key)
     await clock.advance(1)
-    entries.append(await ahead.append(ANNA, progress(3, second=2)))
+    entries.append(await ahead.append(for_user(ANNA, progress(3, second=2))))
     versions = [entry.number for entry in entries if entry is not None]
     assert len(versions) == 3
     assert versions == sorted(set(versions))
@@ -467,12 +472,12 @@ async def test_versions_rise_although_a_clock_is_behind_and_dynamodb_has_deleted
 @amazons_own
 async def test_two_verdicts_on_the_same_state_come_to_one(make_history: MakeHistory) -> None:
     histories = [make_history() for _ in range(4)]
-    entry = await histories[0].append(ANNA, progress(1, lease=30))
+    entry = await histories[0].append(for_user(ANNA, progress(1, lease=30)))
     assert entry is not None
     verdict = msgspec.structs.replace(progress(1, status="stalled", second=1), replaces=entry.number)
     verdicts = [msgspec.structs.replace(verdict, id=f"verdict-{n}") for n in range(4)]
     taken = await asyncio.gather(
-        *[each.append(ANNA, verdict) for each, verdict in zip(histories, verdicts, strict=True)]
+        *[each.append(for_user(ANNA, verdict)) for each, verdict in zip(histories, verdicts, strict=True)]
     )
     assert len(list(filter(None, taken))) == 1
 
@@ -483,20 +488,20 @@ async def test_two_verdicts_on_the_same_state_come_to_one(make_history: MakeHist
 async def test_what_was_deleted_is_no_hole_and_is_said_to_be_missing(
     history: DynamoHistory, clock: FakeClock, dynamodb: str, table_name: str, proxy: Proxy
 ) -> None:
-    begin = (await history.read(ANNA, None)).cursor
+    begin = (await history.read(user_stream(ANNA), None)).cursor
     for number in range(1, 31):
-        await history.append(ANNA, said(number))
-    middle = (await history.read(ANNA, None)).cursor
+        await history.append(for_user(ANNA, said(number)))
+    middle = (await history.read(user_stream(ANNA), None)).cursor
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
     client = dynamodb_client(dynamodb)
     for number in (*range(1, 21), 25, 30):  # in no order, as DynamoDB does it
-        key = {"userId": {"S": ANNA}, "place": {"S": f"log#{number:015}"}}
+        key = {"streamKey": {"S": f"user:{ANNA}"}, "sk": {"S": f"log#{number:015}"}}
         client.delete_item(TableName=table_name, Key=key)
     proxy.requests.clear()
-    assert (await history.read(ANNA, middle)).recovered
-    await history.append(ANNA, said(31))
+    assert (await history.read(user_stream(ANNA), middle)).recovered
+    await history.append(for_user(ANNA, said(31)))
     for cursor, is_recovered in ((begin, False), (f"{begin[:-2]}:29", False), (middle, True), (START, True)):
-        replay = await history.read(ANNA, cursor)
+        replay = await history.read(user_stream(ANNA), cursor)
         assert (replay.recovered, heard(replay), offset(replay)) == (is_recovered, [31], 31)
     assert proxy.seen("PutItem") == 1  # and no mark
 
@@ -504,16 +509,18 @@ async def test_what_was_deleted_is_no_hole_and_is_said_to_be_missing(
 async def test_a_hole_above_what_was_deleted_is_judged(
     history: DynamoHistory, clock: FakeClock, dynamodb: str, table_name: str, proxy: Proxy
 ) -> None:
-    await history.append(ANNA, said(1))
+    await history.append(for_user(ANNA, said(1)))
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    key = {"userId": {"S": ANNA}, "place": {"S": f"log#{1:015}"}}
+    key = {"streamKey": {"S": f"user:{ANNA}"}, "sk": {"S": f"log#{1:015}"}}
     dynamodb_client(dynamodb).delete_item(TableName=table_name, Key=key)
     proxy.fault = once(is_message, BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await history.append(ANNA, said("never"))
-    replay = await history.read(ANNA, START)
+        await history.append(for_user(ANNA, said("never")))
+    replay = await history.read(user_stream(ANNA), START)
     assert (replay.recovered, heard(replay), offset(replay)) == (True, [], 2)
-    marks = [place_of(request) for request in proxy.requests if request.action == "PutItem" and not is_message(request)]
+    marks = [
+        sort_key_of(request) for request in proxy.requests if request.action == "PutItem" and not is_message(request)
+    ]
     assert "log#000000000000002" in marks
 
 
@@ -523,19 +530,19 @@ async def test_a_hole_above_what_was_deleted_is_judged(
 async def test_a_message_that_is_too_big_with_its_place_is_refused_before_anything_is_written(
     history: DynamoHistory, proxy: Proxy
 ) -> None:
-    def of_size(size: int) -> Said:
+    def of_size(size: int) -> Publication:
         return said("x" * (size - len(said("").payload)))
 
     with pytest.raises(MessageTooBig) as caught:
-        await history.append(ANNA, of_size(MAX_MESSAGE_BYTES - 10))
+        await history.append(for_user(ANNA, of_size(MAX_MESSAGE_BYTES - 10)))
     assert caught.value.size_bytes == MAX_MESSAGE_BYTES - 10
     with pytest.raises(MessageTooBig):
-        await history.append(ANNA, of_size(caught.value.max_bytes + 1))
+        await history.append(for_user(ANNA, of_size(caught.value.max_bytes + 1)))
     assert proxy.requests == []
-    entry = await history.append(ANNA, of_size(caught.value.max_bytes))
+    entry = await history.append(for_user(ANNA, of_size(caught.value.max_bytes)))
     assert entry is not None
     assert len(entry.payload) <= MAX_MESSAGE_BYTES
-    assert (await history.read(ANNA, START)).messages == [entry.payload]
+    assert (await history.read(user_stream(ANNA), START)).messages == [entry.payload]
 
 
 class Metered(DynamoDb):
@@ -555,9 +562,9 @@ class Metered(DynamoDb):
 async def test_what_it_costs(history: DynamoHistory) -> None:
     meter = history._table._dynamodb = Metered(history._table._dynamodb._client)
 
-    async def units(message: Said) -> float:
+    async def units(message: Publication) -> float:
         meter.units = 0.0
-        assert await history.append(ANNA, message) is not None
+        assert await history.append(for_user(ANNA, message)) is not None
         return meter.units
 
     assert await units(said(1)) == 2

@@ -15,7 +15,7 @@ HASTY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
 
 async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
     outcome = await play(
-        SCENE, keeping_stack.api.url, keeping_stack.token, Broadcaster(keeping_stack.streams()), timing=HASTY
+        SCENE, keeping_stack.api.url, keeping_stack.token, Broadcaster(keeping_stack.keeping_carrier()), timing=HASTY
     )
     assert outcome.said > 30
     assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
@@ -23,7 +23,7 @@ async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
 
 async def test_workers_that_know_nothing_of_each_other(keeping_stack: Stack) -> None:
     # Each with a history of its own, as functions have.
-    broadcasters = [Broadcaster(keeping_stack.streams()) for _ in range(3)]
+    broadcasters = [Broadcaster(keeping_stack.keeping_carrier()) for _ in range(3)]
     scene = replace(SCENE, users=1, devices_per_user=3, pause_seconds=0.03)
     outcome = await play(scene, keeping_stack.api.url, keeping_stack.token, *broadcasters, timing=HASTY)
     assert outcome.said > 30
@@ -32,7 +32,7 @@ async def test_workers_that_know_nothing_of_each_other(keeping_stack: Stack) -> 
 
 async def test_what_is_said_while_a_device_connects(keeping_stack: Stack) -> None:
     # The race of `$connect`: the connection is in the table before it is open, and posts to it are answered with 410.
-    broadcaster = Broadcaster(keeping_stack.streams())
+    broadcaster = Broadcaster(keeping_stack.keeping_carrier())
     async with Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=HASTY) as first:
         while first.state.recovered is None:
             await asyncio.sleep(0.01)

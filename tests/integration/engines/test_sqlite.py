@@ -17,26 +17,27 @@ from tellwire.engines.sqlite import history as sqlite_module
 from tellwire.engines.sqlite.history import SqliteHistory
 from tellwire.errors import ConfigError, HistoryUnavailable
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
-from tellwire.messages import create_message, create_upload_progress_message, encode_message
-from tellwire.row_errors import RowError, RowErrorChunk
-from tellwire.stream import START, Replay, Said, Stream
+from tellwire.messages import create_message, create_upload_progress_message
+from tellwire.publication import Publication, user_stream
+from tellwire.stream import START, Replay
 from tellwire.testing import FakeClock
+from tests.publications import acknowledge, for_user
 
 PUBLISHER = """
 import asyncio, sys
 from pathlib import Path
 from tellwire.engines.sqlite.history import SqliteHistory
-from tellwire.messages import create_message, encode_message
-from tellwire.stream import Said
+from tellwire.messages import create_message
+from tellwire.model import Target
+from tellwire.publication import Publication
 
 async def publish(history, user_id, first):
     for number in range(first, 1_000_000):
-        await history.append(user_id, Said.read(encode_message(create_message("said", number))))
+        await history.append(Publication.of(Target(user=user_id), create_message("said", number)))
         print(user_id, number, flush=True)
 
 async def main():
     history = SqliteHistory(Path(sys.argv[1]))
-    history.open()
     first = int(sys.argv[2])
     await asyncio.gather(*(publish(history, f"user-{user}", first) for user in range(8)))
 
@@ -49,14 +50,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "history.sqlite3"
 
 
-def opened(path: Path, max_cached_users: int = 10) -> SqliteHistory:
-    history = SqliteHistory(path, max_cached_users=max_cached_users)
-    history.open()
-    return history
+def opened(path: Path, max_cached_streams: int = 10) -> SqliteHistory:
+    return SqliteHistory(path, max_cached_streams=max_cached_streams)
 
 
-def said(number: int) -> Said:
-    return Said.read(encode_message(create_message("said", number)))
+def said(number: int) -> Publication:
+    return for_user("anna", create_message("said", number))
 
 
 def numbers(replay: Replay) -> list[int]:
@@ -65,13 +64,13 @@ def numbers(replay: Replay) -> list[int]:
 
 async def test_what_was_said_and_where_clients_are_survives_a_restart(path: Path) -> None:
     history = opened(path)
-    begin = (await history.read("anna", None)).cursor
+    begin = (await history.read(user_stream("anna"), None)).cursor
     for number in range(3):
-        await history.append("anna", said(number))
+        await history.append(for_user("anna", said(number)))
     await history.close()
     history = opened(path)
-    await history.append("anna", said(3))
-    replay = await history.read("anna", begin)
+    await history.append(for_user("anna", said(3)))
+    replay = await history.read(user_stream("anna"), begin)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1, 2, 3])
     assert replay.cursor.endswith(":4")
     await history.close()
@@ -94,8 +93,8 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twi
                 acknowledged[whose.decode()].append(int(number))
     history = opened(path)
     for user_id, expected in acknowledged.items():
-        epoch = (await history.read(user_id, None)).cursor.rpartition(":")[0]
-        kept = await history.read(user_id, f"{epoch}:0")
+        epoch = (await history.read(user_stream(user_id), None)).cursor.rpartition(":")[0]
+        kept = await history.read(user_stream(user_id), f"{epoch}:0")
         assert kept.recovered
         # The last of each round may be in the file without anybody having heard.
         assert set(expected) <= set(numbers(kept))
@@ -106,66 +105,66 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twi
 
 async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> None:
     history = opened(path)
-    begin = (await history.read("anna", None)).cursor
-    await history.append("anna", said(0))
+    begin = (await history.read(user_stream("anna"), None)).cursor
+    await history.append(for_user("anna", said(0)))
     history._database.execute("PRAGMA max_page_count=1")
     outcomes = await asyncio.gather(
-        *(history.append("anna", Said.read(encode_message(create_message("big", "x" * 100_000)))) for _ in range(3)),
+        *(history.append(for_user("anna", for_user("anna", create_message("big", "x" * 100_000)))) for _ in range(3)),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [HistoryUnavailable] * 3
     history._database.execute("PRAGMA max_page_count=1000000")
-    await history.append("anna", said(1))
-    replay = await history.read("anna", begin)
+    await history.append(for_user("anna", said(1)))
+    replay = await history.read(user_stream("anna"), begin)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1])
     assert replay.cursor.endswith(":2")
     await history.close()
 
 
 async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) -> None:
-    history = opened(path, max_cached_users=2)
-    begins = [(await history.read(f"user-{user}", None)).cursor for user in range(5)]
+    history = opened(path, max_cached_streams=2)
+    begins = [(await history.read(user_stream(f"user-{user}"), None)).cursor for user in range(5)]
     for number, user in itertools.product(range(3), range(5)):
-        await history.append(f"user-{user}", said(number))
+        await history.append(for_user(f"user-{user}", said(number)))
     assert len(history._streams) == 2
     for user, begin in enumerate(begins):
-        assert numbers(await history.read(f"user-{user}", begin)) == [0, 1, 2]
+        assert numbers(await history.read(user_stream(f"user-{user}"), begin)) == [0, 1, 2]
     await history.close()
 
 
 async def test_users_that_come_together_push_nobody_out_between_reading_and_writing(path: Path) -> None:
-    history = opened(path, max_cached_users=1)
+    history = opened(path, max_cached_streams=1)
     users = [f"user-{number}" for number in range(20)]
     async with asyncio.TaskGroup() as group:
         for number, user_id in itertools.product(range(5), users):
-            group.create_task(history.append(user_id, said(number)))
+            group.create_task(history.append(for_user(user_id, said(number))))
     for user_id in users:
-        epoch = (await history.read(user_id, None)).cursor.rpartition(":")[0]
-        kept = await history.read(user_id, f"{epoch}:0")
+        epoch = (await history.read(user_stream(user_id), None)).cursor.rpartition(":")[0]
+        kept = await history.read(user_stream(user_id), f"{epoch}:0")
         assert (kept.recovered, numbers(kept)) == (True, [0, 1, 2, 3, 4])
     await history.close()
 
 
 async def test_a_stream_that_was_pushed_out_before_it_was_used_is_read_anew(path: Path) -> None:
     history = opened(path)
-    appending = asyncio.create_task(history.append("anna", said(0)))
+    appending = asyncio.create_task(history.append(for_user("anna", said(0))))
     while not history._streams:
         await asyncio.sleep(0)
-    del history._streams["anna"]  # as another user's stream does that is read in the same moment
+    del history._streams[user_stream("anna")]  # as another user's stream does that is read in the same moment
     await appending
     # Otherwise a second copy would give out the same places.
-    assert history._streams["anna"].offset == 1
+    assert history._streams[user_stream("anna")].offset == 1
     await history.close()
 
 
 async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> None:
     history = opened(path)
-    begin = (await history.read("anna", None)).cursor
-    tasks = [asyncio.create_task(history.append("anna", said(number))) for number in range(10)]
+    begin = (await history.read(user_stream("anna"), None)).cursor
+    tasks = [asyncio.create_task(history.append(for_user("anna", said(number)))) for number in range(10)]
     await asyncio.sleep(0)
     tasks[3].cancel()
     await asyncio.wait(tasks)
-    replay = await history.read("anna", begin)
+    replay = await history.read(user_stream("anna"), begin)
     assert replay.recovered
     assert {*range(10)} - {3} <= {*numbers(replay)}
     await history.close()
@@ -174,7 +173,7 @@ async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> 
 async def test_a_second_process_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tellwire.engines.sqlite.history._BUSY_SECONDS", 0.05)
     history = opened(path)
-    await history.append("anna", said(1))
+    await history.append(for_user("anna", said(1)))
     with pytest.raises(ConfigError, match="is another gateway using it"):
         opened(path)
     await history.close()
@@ -194,93 +193,37 @@ def test_what_is_not_ours_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
         opened(tmp_path / "no" / "directory")
 
 
-RUN = "2026-11-28T10:00:00.000Z"
-
-SCHEMA_1 = """
-CREATE TABLE store (epoch TEXT NOT NULL);
-CREATE TABLE users (user_id TEXT PRIMARY KEY, offset INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE log (
-    user_id TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, said_at REAL NOT NULL,
-    payload BLOB NOT NULL, PRIMARY KEY (user_id, number)
-) WITHOUT ROWID;
-CREATE TABLE states (
-    user_id TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
-    said_at REAL NOT NULL, is_final BOOLEAN NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (user_id, key)
-) WITHOUT ROWID;
-CREATE INDEX log_by_age ON log (at);
-CREATE INDEX states_by_age ON states (at);
-INSERT INTO store VALUES ('epoch-of-before');
-PRAGMA user_version=1;
-PRAGMA application_id=1952803948;
-"""
-
-
-async def test_a_file_of_the_first_version_is_taken_over_as_it_is(path: Path) -> None:
-    before = sqlite3.connect(path)
-    before.executescript(SCHEMA_1)
-    now = time.time()
-    stream = Stream("epoch-of-before")
-    entries = [stream.append(said(number), now - 10 + number) for number in range(3)]
-    state = stream.append(progress(40), now)
-    assert state is not None
-    for entry in entries:
-        assert entry is not None
-        row = ("anna", entry.number, entry.id, entry.at, entry.said_at, entry.payload)
-        before.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", row)
-    row_of_state = ("anna", state.key, 7, state.id, state.at, state.said_at, False, state.payload)
-    before.execute("INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row_of_state)
-    before.execute("INSERT INTO users VALUES ('anna', 3, 7), ('ben', 5, 2)")
-    before.commit()
-    before.close()
-    for _ in range(2):  # the second time it is of the present version
-        history = opened(path)
-        replay = await history.read("anna", "epoch-of-before:1")
-        assert (replay.recovered, numbers(replay), replay.cursor) == (True, [1, 2], "epoch-of-before:3")
-        assert [entry.number for entry in replay.states] == [7]
-        assert (await history.read("ben", None)).cursor == "epoch-of-before:5"
-        # What came with the second version is there, too.
-        await history.row_errors.add_row_errors(
-            RowErrorChunk("anna", "u1", "f.csv", RUN, 1, 0, [RowError(7, "A", "a")])
-        )
-        assert await history.row_errors.row_errors("anna", "u1", RUN, 0, 10) == [RowError(7, "A", "a")]
-        await history.close()
-
-
 async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None:
     clock = FakeClock()
     history = SqliteHistory(path, clock)
-    history.open()
     for number in range(HISTORY_MAX_MESSAGES + 500):
-        await history.append("anna", said(number))
+        await history.append(for_user("anna", said(number)))
     for number in range(HISTORY_MAX_STATES + 50):
-        await history.append("anna", progress(1, f"u{number}"))
-    await history.acknowledge("anna", (await history.read("anna", None)).cursor)
+        await history.append(for_user("anna", progress(1, f"u{number}")))
+    await acknowledge(history, "anna", (await history.read(user_stream("anna"), None)).cursor)
     await clock.advance(3600)
-    await history.append("anna", said(0))
+    await history.append(for_user("anna", said(0)))
     await history.close()
     assert rows(path, "log") == HISTORY_MAX_MESSAGES
     assert HISTORY_MAX_STATES <= rows(path, "states") <= HISTORY_MAX_STATES + 1
 
     history = SqliteHistory(path, clock)
-    history.open()
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append("ben", said(0))
+    await history.append(for_user("ben", said(0)))
     await history.close()
     assert (rows(path, "log"), rows(path, "states")) == (1, 0)
 
     history = SqliteHistory(path, clock)
-    history.open()
-    assert (await history.read("anna", None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 501}")
-    state = await history.append("anna", progress(1))
+    assert (await history.read(user_stream("anna"), None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 501}")
+    state = await history.append(for_user("anna", progress(1)))
     assert state is not None
     assert state.number == HISTORY_MAX_STATES + 52
-    await history.append("anna", said(1))
+    await history.append(for_user("anna", said(1)))
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append("ben", said(1))
+    await history.append(for_user("ben", said(1)))
     await history.close()
     history = SqliteHistory(path, clock)
-    history.open()
-    assert (await history.read("anna", None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 502}")
+    assert (await history.read(user_stream("anna"), None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 502}")
     await history.close()
 
 
@@ -290,7 +233,7 @@ def failing_for(users: set[str], monkeypatch: pytest.MonkeyPatch, times: int = 1
     left = [times]
 
     def faulty(database: sqlite3.Connection, batch: Sequence[Any]) -> None:
-        if left[0] and users & {write.user_id for write in batch}:
+        if left[0] and users & {write.target.user for write in batch}:
             left[0] -= 1
             time.sleep(0.05)
             raise sqlite3.OperationalError("disk I/O error")
@@ -301,27 +244,27 @@ def failing_for(users: set[str], monkeypatch: pytest.MonkeyPatch, times: int = 1
 
 async def test_several_are_safe_only_when_each_of_their_commits_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = opened(path)
-    await history.read("anna", None)
+    await history.read(user_stream("anna"), None)
     failing_for({"ben"}, monkeypatch)
     # Ben's stream is read from the file first; meanwhile Anna's message is on its way with a commit of its own.
     with pytest.raises(HistoryUnavailable):
-        await history.append_all([("anna", said(1)), ("ben", said(2))])
-    assert numbers(await history.read("anna", START)) == [1]
-    assert numbers(await history.read("ben", START)) == []
+        await history.append_all([for_user("anna", said(1)), for_user("ben", said(2))])
+    assert numbers(await history.read(user_stream("anna"), START)) == [1]
+    assert numbers(await history.read(user_stream("ben"), START)) == []
     await history.close()
 
 
 async def test_what_came_while_a_commit_failed_is_taken_back_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = opened(path)
-    await history.read("anna", None)
+    await history.read(user_stream("anna"), None)
     failing_for({"anna"}, monkeypatch)
-    first = asyncio.create_task(history.append("anna", said(1)))
+    first = asyncio.create_task(history.append(for_user("anna", said(1))))
     await asyncio.sleep(0.02)
-    second = asyncio.create_task(history.append("anna", said(2)))
+    second = asyncio.create_task(history.append(for_user("anna", said(2))))
     for append in (first, second):
         with pytest.raises(HistoryUnavailable):
             await append
-    entry = await history.append("anna", said(3))
+    entry = await history.append(for_user("anna", said(3)))
     assert entry is not None
     assert entry.number == 1
     await history.close()
@@ -334,15 +277,15 @@ def rows(path: Path, table: str) -> int:
     return int(count)
 
 
-def progress(value: float, upload_id: str = "u1") -> Said:
-    return Said.read(encode_message(create_upload_progress_message(upload_id, "f.csv", value, "")))
+def progress(value: float, upload_id: str = "u1") -> Publication:
+    return for_user("anna", create_upload_progress_message(upload_id, "f.csv", value, ""))
 
 
-async def test_a_newer_schema_is_refused(path: Path) -> None:
+async def test_a_file_of_another_schema_is_refused(path: Path) -> None:
     history = opened(path)
     await history.close()
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version=99")
     newer.close()
-    with pytest.raises(ConfigError, match="got schema 99; allowed: 2 and before"):
+    with pytest.raises(ConfigError, match="got schema 99; allowed: 3, or a new file"):
         opened(path)

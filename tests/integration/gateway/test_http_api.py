@@ -9,6 +9,7 @@ from pyreqwest.client import ClientBuilder
 
 from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
 from tellwire.model import new_connection_id
+from tellwire.publication import Publication
 from tests.conftest import API_KEY, Gateway, StartGateway, read
 
 HELLO = {"type": "notification", "data": {"title": "Hello", "message": "World", "severity": "info"}}
@@ -183,10 +184,10 @@ async def test_in_development_a_web_page_cannot_publish(start_gateway: StartGate
 async def test_a_fault_of_ours_costs_one_line_of_a_batch(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = gateway.node.hub.deliver
 
-    async def faulty(target: Any, payload: bytes, key: str | None = None, **how: Any) -> Any:
-        if target.user == "crash":
+    async def faulty(publication: Publication) -> Any:
+        if publication.target.user == "crash":
             raise RuntimeError("internal detail")
-        return await deliver(target, payload, key, **how)
+        return await deliver(publication)
 
     monkeypatch.setattr(gateway.node.hub, "deliver", faulty)
     users = ("a", "crash", "b")
@@ -242,7 +243,7 @@ async def test_the_openapi_document_describes_every_endpoint(gateway: Gateway) -
 
 
 def _routes(gateway: Gateway) -> list[Any]:
-    application: Any = gateway.node._server._uvicorn.config.app
+    application: Any = gateway.node._now.server._uvicorn.config.app
     return list(application.routes)
 
 

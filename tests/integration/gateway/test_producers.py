@@ -14,8 +14,10 @@ import tellwire
 from tellwire import sync
 from tellwire.carriers.http import HttpCarrier
 from tellwire.errors import GatewayRefused, GatewayUnreachable
+from tellwire.messages import create_message
 from tellwire.model import Delivery, Target
 from tests.conftest import API_KEY, Gateway, StartGateway, read
+from tests.publications import publication
 
 HELLO = tellwire.create_notification_message("Hello", "World", "info")
 
@@ -80,7 +82,7 @@ async def test_a_gateway_that_restarts_is_found_again(start_gateway: StartGatewa
     first = await start_gateway()
     port = first.node.address[1]
     carrier = HttpCarrier(first.url, API_KEY)
-    assert await carrier.deliver(Target(all=True), b'{"type":"a","data":1}') == Delivery()
+    assert await carrier.deliver(publication(Target(all=True), create_message("note", 1))) == Delivery()
     first.node.stop()
     sending = asyncio.create_task(_deliver_when_gone(carrier))
     await asyncio.sleep(0.4)
@@ -91,7 +93,7 @@ async def test_a_gateway_that_restarts_is_found_again(start_gateway: StartGatewa
 
 async def _deliver_when_gone(carrier: HttpCarrier) -> Delivery:
     await asyncio.sleep(0.3)
-    return await carrier.deliver(Target(all=True), b'{"type":"a","data":1}')
+    return await carrier.deliver(publication(Target(all=True), create_message("note", 1)))
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +117,7 @@ async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
     async with answering(b"") as (url, requests):
         carrier = HttpCarrier(url, timeout_seconds=2)
         with pytest.raises(GatewayUnreachable) as caught:
-            await carrier.deliver(Target(all=True), b"{}")
+            await carrier.deliver(publication(Target(all=True), create_message("note", 1)))
         assert not caught.value.not_sent
         assert requests == [1]
 
@@ -160,7 +162,7 @@ async def test_after_a_pause_a_connection_found_closed_is_made_again(
         handlers.append(asyncio.current_task())
         with contextlib.suppress(asyncio.IncompleteReadError):
             for answered in (True, False) if len(handlers) == 1 else (True,):
-                await reader.readuntil(b"{}}")
+                await reader.readuntil(b'"}}')
                 if answered:
                     body = b'{"delivered":0,"gone":0,"failed":0}'
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -169,12 +171,12 @@ async def test_after_a_pause_a_connection_found_closed_is_made_again(
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         carrier = HttpCarrier(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        assert await carrier.deliver(Target(all=True), b"{}") == Delivery()
+        assert await carrier.deliver(publication(Target(all=True), create_message("note", 1))) == Delivery()
         if pause_seconds:
             with pytest.raises(GatewayUnreachable):
-                await carrier.deliver(Target(all=True), b"{}")
+                await carrier.deliver(publication(Target(all=True), create_message("note", 1)))
         else:
-            assert await carrier.deliver(Target(all=True), b"{}") == Delivery()
+            assert await carrier.deliver(publication(Target(all=True), create_message("note", 1))) == Delivery()
         await carrier.close()
         await asyncio.gather(*filter(None, handlers))
     assert len(handlers) == (1 if pause_seconds else 2)
@@ -184,7 +186,7 @@ async def test_a_busy_gateway_is_asked_again() -> None:
     busy = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with answering(busy) as (url, requests):
         with pytest.raises(GatewayUnreachable, match="it answered 503"):
-            await HttpCarrier(url, timeout_seconds=1).deliver(Target(all=True), b"{}")
+            await HttpCarrier(url, timeout_seconds=1).deliver(publication(Target(all=True), create_message("note", 1)))
         assert requests[0] > 1
 
 
@@ -192,7 +194,7 @@ async def test_a_page_instead_of_a_delivery_is_no_gateways_answer_either() -> No
     page = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
     async with answering(page) as (url, _):
         with pytest.raises(GatewayRefused, match="is this its address"):
-            await HttpCarrier(url).deliver(Target(all=True), b"{}")
+            await HttpCarrier(url).deliver(publication(Target(all=True), create_message("note", 1)))
 
 
 def test_a_key_with_a_line_break_is_refused_without_printing_it() -> None:
@@ -205,7 +207,7 @@ async def test_an_answer_that_is_no_gateways_is_said_to_be_so() -> None:
     page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<html"
     async with answering(page) as (url, _):
         with pytest.raises(GatewayRefused, match="is this its address"):
-            await HttpCarrier(url).deliver(Target(all=True), b"{}")
+            await HttpCarrier(url).deliver(publication(Target(all=True), create_message("note", 1)))
 
 
 async def test_a_job_outlives_its_gateway(start_gateway: StartGateway, caplog: pytest.LogCaptureFixture) -> None:

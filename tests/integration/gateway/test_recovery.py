@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.messages import Message, create_message, create_upload_progress_message
+from tellwire.server.socket import Connection
 from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
 
 
@@ -54,7 +55,7 @@ async def test_a_first_welcome_says_who_one_is_and_how_things_stand(gateway: Gat
     assert [state["data"]["progress"] for state in welcome["state"]] == [40]
     assert (welcome["state"][0]["key"], welcome["state"][0]["version"]) == ("upload:u1", 1)
     assert welcome["cursor"].endswith(":1")
-    assert (welcome["heartbeatSeconds"], welcome["rotateAfterSeconds"]) == (240, 6600)
+    assert (welcome["heartbeatSeconds"], welcome["rotateAfterSeconds"]) == (25, 6600)
     assert welcome["expiresAt"].endswith("Z")
 
 
@@ -133,7 +134,8 @@ async def test_a_client_that_does_not_read_finds_only_the_newest_of_an_upload(st
     gateway = await start_gateway()
     async with gateway.device(max_queue=1) as device:
         device.transport.pause_reading()
-        (connection,) = gateway.node.hub._by_user["user-1"].values()
+        (connection,) = gateway.node.hub._by_id.values()
+        assert isinstance(connection, Connection)
         while not connection._paused:
             await publish(gateway, said(0, "x" * 60_000))
             await asyncio.sleep(0)

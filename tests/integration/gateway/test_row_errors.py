@@ -115,13 +115,15 @@ async def test_no_spreadsheet_takes_a_cell_for_a_formula(gateway: Gateway, begin
 async def test_who_serves_and_publishes_at_once_has_lists_too(gateway: Gateway) -> None:
     async with track_upload("user-1", "u1", "f.csv", broadcaster=gateway.node.broadcaster) as upload:
         upload.row_error(1, "BAD", "It is bad")
-    found = await gateway.node.carrier.row_error_list("user-1", "u1")
+    store = gateway.node.engine.row_errors
+    assert store is not None
+    found = await store.row_error_list("user-1", "u1")
     assert found is not None
     assert (found.file_name, found.total, found.kept) == ("f.csv", 1, 1)
 
 
 CHUNK: dict[str, Any] = {
-    "user": "user-1",
+    "userId": "user-1",
     "uploadId": "u1",
     "fileName": "f",
     "startedAt": "2026-11-28T10:00:00.000Z",
@@ -135,13 +137,13 @@ CHUNK: dict[str, Any] = {
     [
         ({"first": -1}, "first: got -1; allowed: a whole number from 0 to 9,007,199,254,740,991"),
         ({"total": 2**63}, "total: got 9223372036854775808; allowed: "),
-        ({"user": ""}, "user: got ''; allowed: a non-empty string"),
+        ({"userId": ""}, "userId: got ''; allowed: a non-empty string"),
         ({"startedAt": "2026-11-28T10:00:00Z"}, "startedAt: got '2026-11-28T10:00:00Z'; allowed: a time in UTC"),
         ({"errors": [[-1, "A", ""]]}, "errors.row: got -1"),
         ({"errors": [[1, "", ""]]}, "errors.code: got ''"),
         ({"errors": [[1, "A", "m" * 201]]}, "allowed: texts of at most 200 characters"),
         ({"errors": [[1, "A"]]}, "errors"),
-        ({"user": 5}, "user"),
+        ({"userId": 5}, "userId"),
         ({"more": 1}, "more"),
     ],
 )

@@ -155,9 +155,7 @@ class Anyone:
 
 async def start_with_clock(start_gateway: StartGateway, ttl_seconds: float = 1e6) -> tuple[Gateway, FakeClock]:
     clock = FakeClock()
-    gateway = await start_gateway(clock)
-    gateway.node.sockets.application._authenticator = Anyone(clock, ttl_seconds)
-    return gateway, clock
+    return await start_gateway(clock, Anyone(clock, ttl_seconds)), clock
 
 
 async def test_an_idle_connection_is_closed_with_1001(start_gateway: StartGateway) -> None:
@@ -420,4 +418,4 @@ async def test_connections_leave_nothing_behind(gateway: Gateway) -> None:
     await asyncio.sleep(0.05)
     gc.collect()
     assert [each for each in gc.get_objects() if isinstance(each, Connection)] == []
-    assert gateway.node.sockets.deadlines._slots == {}
+    assert gateway.node.sockets.timers._slots == {}

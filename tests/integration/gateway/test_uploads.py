@@ -35,13 +35,13 @@ async def until_type(device: ClientConnection, message_type: str) -> dict[str, A
 
 async def begin(broadcaster: Broadcaster, upload_id: str = "u1", rows: int = 40) -> None:
     """Be a worker that says how far it is and is then killed."""
-    upload = track_upload("user-1", upload_id, "f.csv", 100, broadcaster=broadcaster)
-    await upload.upload.begin()
-    upload.upload.update(rows=rows)
-    upload.upload.offer()
-    await upload.upload._reporter.finish([])
-    if upload.upload._ticker is not None:
-        upload.upload._ticker.cancel()
+    upload = track_upload("user-1", upload_id, "f.csv", 100, broadcaster=broadcaster)._upload
+    await upload._begin()
+    upload.update(rows=rows)
+    upload._offer()
+    await upload._sender.finish([])
+    if upload._ticker is not None:
+        upload._ticker.cancel()
 
 
 async def test_a_worker_that_is_killed_is_seen_to_be(start_gateway: StartGateway) -> None:

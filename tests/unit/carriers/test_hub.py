@@ -6,7 +6,12 @@ import pytest
 
 from tellwire.carriers.hub import Hub, Sent
 from tellwire.model import ConnectionInfo, Delivery, Target
+from tellwire.publication import Publication
 from tellwire.testing import FakeClock
+
+
+def publication(target: Target) -> Publication:
+    return Publication(target, "t1", "note", b"x", 0.0)
 
 
 @dataclass
@@ -49,19 +54,19 @@ async def test_the_gone_and_the_failing_are_counted_and_stop_nobody(hub: Hub) ->
     for device in devices:
         hub.attach(device)
     for target in (Target(user="u"), Target(all=True), Target(connections=("0", "1", "2", "3", "4"))):
-        assert await hub.deliver(target, b"x") == Delivery(3, 1, 1)
+        assert await hub.deliver(publication(target)) == Delivery(3, 1, 1)
     assert [len(device.received) for device in devices] == [3, 0, 3, 0, 3]
 
 
 async def test_a_message_is_framed_once_however_many_receive_it(hub: Hub, framed: list[bytes]) -> None:
     for number in range(10):
         hub.attach(Device(str(number), "u"))
-    await hub.deliver(Target(user="u"), b"x")
+    await hub.deliver(publication(Target(user="u")))
     assert framed == [b"x"]
 
 
 async def test_nothing_is_framed_for_nobody(hub: Hub, framed: list[bytes]) -> None:
-    assert await hub.deliver(Target(user="nobody"), b"x") == Delivery()
+    assert await hub.deliver(publication(Target(user="nobody"))) == Delivery()
     assert framed == []
 
 
@@ -72,5 +77,5 @@ async def test_a_detached_connection_is_forgotten_and_may_be_detached_again(hub:
     hub.detach("1")
     hub.detach("1")
     assert len(hub) == 0
-    assert await hub.deliver(Target(user="u"), b"x") == Delivery()
-    assert hub._by_user == {}
+    assert await hub.deliver(publication(Target(user="u"))) == Delivery()
+    assert hub._by_stream == {}

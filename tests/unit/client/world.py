@@ -15,7 +15,9 @@ from tellwire.client.inbox import Inbox
 from tellwire.client.lanes import Cursor
 from tellwire.client.received import ReceivedMessage, read_message
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
-from tellwire.stream import Entry, Said, Stream
+from tellwire.publication import Publication
+from tellwire.stream import Entry, Stream
+from tests.publications import for_user
 from tests.unit.client.driven import AskToken, Close, Driven, Drop, Send
 
 _MANY = 100
@@ -76,14 +78,14 @@ class World:
     def says(self, size: int) -> None:
         """Say something for the log."""
         self._count += 1
-        said = Said.read(encode_message(create_message("said", {"number": self._count, "filling": "x" * size})))
+        said = for_user("anna", create_message("said", {"number": self._count, "filling": "x" * size}))
         self.log.append(said.id)
         self._keep(said)
 
     def progresses(self, upload: int) -> None:
         self._count += 1
         message = create_upload_progress_message(f"u{upload}", "f.csv", self._count / 1000, "")
-        self._keep(Said.read(encode_message(message)))
+        self._keep(for_user("anna", message))
 
     def calls(self) -> None:
         """Say something to who is there."""
@@ -92,7 +94,7 @@ class World:
         for line in self.lines.values():
             line.coming.append(payload)
 
-    def _keep(self, said: Said) -> None:
+    def _keep(self, said: Publication) -> None:
         entry = self.stream.append(said, self.driven.now if hasattr(self, "driven") else 0.0)
         assert entry is not None
         self.undelivered.append(entry)

@@ -33,7 +33,7 @@ MANAGE = {("execute-api:ManageConnections", f"{API}/{method}/@connections/*") fo
 KEEP = {(f"dynamodb:{action}", HISTORY) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
 POST = {("dynamodb:Query", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE
 TELL = KEEP | POST
-SWEEP = {("dynamodb:Query", f"{HISTORY}/index/running")} | KEEP - {("dynamodb:Query", HISTORY)} | POST
+SWEEP = {("dynamodb:Query", f"{HISTORY}/index/leasedUploads")} | KEEP - {("dynamodb:Query", HISTORY)} | POST
 KEEP_FAILURES = {("sqs:SendMessage", "${FailedUploads.Arn}")}
 
 

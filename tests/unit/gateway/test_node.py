@@ -1,4 +1,4 @@
-"""What a node makes of its settings."""
+"""A node's settings, and its parts while it does not run."""
 
 import socket
 from typing import Any
@@ -40,7 +40,12 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
     ],
 )
 def test_each_way_to_verify_tokens_makes_a_node(settings: dict[str, Any]) -> None:
-    assert len(Node(Settings(**settings)).hub) == 0
+    assert Node(Settings(**settings)).settings.host == "127.0.0.1"
+
+
+def test_a_node_that_does_not_run_says_so() -> None:
+    with pytest.raises(RuntimeError, match="the node does not run"):
+        _ = Node(Settings(jwt_secret=SECRET)).broadcaster
 
 
 def test_sockets_say_they_are_tcp_so_that_asyncio_turns_nagle_off() -> None:

@@ -86,7 +86,7 @@ SST_RESOURCES = {
     "table": ("Connections", ""),
     "index": ("Connections", "/index/byConnection"),
     "historyTable.arn": ("History", ""),
-    "$interpolate`${historyTable.arn}/index/running`": ("History", "/index/running"),
+    "$interpolate`${historyTable.arn}/index/leasedUploads`": ("History", "/index/leasedUploads"),
 }
 
 

@@ -45,7 +45,7 @@ def history(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
     table, _ = template.named(TABLE, "History")
     arn = f"${{{table}.Arn}}"
     keep = {(f"dynamodb:{action}", arn) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
-    return arn, f"{arn}/index/running", keep
+    return arn, f"{arn}/index/leasedUploads", keep
 
 
 def environment(template: Synthesized, handler: str) -> dict[str, str]:

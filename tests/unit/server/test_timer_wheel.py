@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tellwire.server.timer_wheel import Deadlines
+from tellwire.server.timer_wheel import TimerWheel
 
 
 class Entry:
@@ -13,7 +13,7 @@ class Entry:
 
 
 def test_an_entry_is_due_at_its_time_and_never_before() -> None:
-    wheel: Deadlines[Entry] = Deadlines(100.0)
+    wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 105.2)
     assert list(wheel.due(105.9)) == []
@@ -22,7 +22,7 @@ def test_an_entry_is_due_at_its_time_and_never_before() -> None:
 
 
 def test_put_moves_an_entry() -> None:
-    wheel: Deadlines[Entry] = Deadlines(100.0)
+    wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 101.0)
     wheel.put(entry, 110.0)
@@ -31,7 +31,7 @@ def test_put_moves_an_entry() -> None:
 
 
 def test_a_discarded_entry_is_forgotten_and_may_be_discarded_again() -> None:
-    wheel: Deadlines[Entry] = Deadlines(100.0)
+    wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 101.0)
     wheel.discard(entry)
@@ -41,14 +41,14 @@ def test_a_discarded_entry_is_forgotten_and_may_be_discarded_again() -> None:
 
 
 def test_a_time_that_has_passed_is_due_at_the_next_look() -> None:
-    wheel: Deadlines[Entry] = Deadlines(100.0)
+    wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 5.0)
     assert list(wheel.due(101.0)) == [entry]
 
 
 def test_entries_may_be_put_back_and_discarded_while_others_are_due() -> None:
-    wheel: Deadlines[Entry] = Deadlines(100.0)
+    wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entries = [Entry() for _ in range(3)]
     for entry in entries:
         wheel.put(entry, 101.0)
@@ -64,7 +64,7 @@ def test_entries_may_be_put_back_and_discarded_while_others_are_due() -> None:
 
 
 def test_a_clock_that_goes_back_is_survived() -> None:
-    wheel: Deadlines[Entry] = Deadlines(100.0)
+    wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 103.0)
     assert list(wheel.due(50.0)) == []
@@ -73,7 +73,7 @@ def test_a_clock_that_goes_back_is_survived() -> None:
 
 @given(st.lists(st.floats(0, 10_000), max_size=30), st.lists(st.floats(0, 20_000), max_size=10))
 def test_each_entry_comes_up_once_at_most_a_second_late(times: list[float], looks: list[float]) -> None:
-    wheel: Deadlines[Entry] = Deadlines(0.0)
+    wheel: TimerWheel[Entry] = TimerWheel(0.0)
     entries = [Entry(at) for at in times]
     for entry in entries:
         wheel.put(entry, entry.at)

@@ -1,6 +1,6 @@
-"""The carrier on AWS: who is connected is in a DynamoDB table, and each connection is sent to with a post of its own.
+"""The carrier on AWS: a DynamoDB table has the connections, and each gets a post of its own.
 
-target ─▶ rows of the table, page by page ─▶ at most 64 posts at a time ─▶ one count of what became of them
+target ─▶ rows of the table, page by page ─▶ at most 64 posts at a time ─▶ one count of the outcomes
 
 410                              gone; the row is removed, unless the connection may still be about to open
 the token has expired            the client is told why, the connection is closed, the row removed
@@ -20,11 +20,12 @@ from tellwire.aws_api.deadline import remaining_seconds
 from tellwire.aws_api.management import Management
 from tellwire.engines.aws.connections import ConnectionRow, ConnectionsTable
 from tellwire.engines.aws.environment import open_management, open_table
-from tellwire.errors import AwsUnreachable, GatewayError, TokenExpired
+from tellwire.errors import AwsUnreachable, PublishError, TokenExpired
 from tellwire.limits import AWS_CONCURRENT_POSTS
-from tellwire.model import ConnectionInfo, Delivery, Target, timestamp
+from tellwire.model import ConnectionInfo, Delivery, timestamp
 from tellwire.ports import Clock, SystemClock
 from tellwire.protocol import refusal
+from tellwire.publication import Publication
 
 logger = logging.getLogger("tellwire.aws")
 
@@ -49,24 +50,16 @@ class AwsCarrier:
         """
         return cls(open_table(environ), open_management(environ))
 
-    async def deliver(
-        self,
-        target: Target,
-        payload: bytes,
-        key: str | None = None,
-        *,
-        is_final: bool = False,
-    ) -> Delivery:
-        # `key` and `is_final` are for carriers with a queue: here nothing waits that could be left out or overtaken.
-        posting = _Posting(self._table, self._management, self._clock, Payload.of(payload))
+    async def deliver(self, publication: Publication) -> Delivery:
+        posts = _Posts(self._table, self._management, self._clock, Payload.of(publication.payload))
+        target = publication.target
         if target.user is not None:
-            await posting.to_rows(self._table.of_user(target.user))
+            await posts.to_rows(self._table.of_user(target.user))
         elif target.all:
-            await posting.to_rows(self._table.everyone())
+            await posts.to_rows(self._table.everyone())
         else:
-            wanted = target.connections if target.connections is not None else (target.connection or "",)
-            await posting.to_ids(list(dict.fromkeys(wanted)))
-        return posting.report()
+            await posts.to_ids(list(dict.fromkeys(target.connection_ids)))
+        return posts.report()
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         rows = [row async for page in self._table.of_user(user_id) for row in page]
@@ -95,8 +88,8 @@ class AwsCarrier:
         )
 
 
-class _Posting:
-    """One message on its way, and what became of it so far."""
+class _Posts:
+    """The posts of one publication, and their outcomes so far."""
 
     def __init__(self, table: ConnectionsTable, management: Management, clock: Clock, payload: Payload) -> None:
         self._table = table
@@ -104,7 +97,7 @@ class _Posting:
         self._clock = clock
         self._payload = payload
         self._counts: Counter[Outcome] = Counter()
-        self._first_trouble: GatewayError | None = None
+        self._first_trouble: PublishError | None = None
 
     async def to_rows(self, pages: AsyncIterator[list[ConnectionRow]]) -> None:
         try:
@@ -139,7 +132,7 @@ class _Posting:
         # Whose it is says the index, which is behind by moments: a connection it has not got is posted to all the same.
         try:
             row = await self._table.find(connection_id) if remaining_seconds() > 0 else None
-        except GatewayError as error:
+        except PublishError as error:
             self._note(error)
             self._counts["failed"] += 1
             return
@@ -153,7 +146,7 @@ class _Posting:
             return "unsent"
         try:
             return "delivered" if await self._management.post(connection_id, self._payload) else "gone"
-        except GatewayError as error:
+        except PublishError as error:
             self._note(error)
             return "failed"
 
@@ -162,7 +155,7 @@ class _Posting:
             return "unsent"
         try:
             await self._management.expel(row.connection_id, refusal(TokenExpired()))
-        except GatewayError as error:
+        except PublishError as error:
             self._note(error)
             return "failed"
         await self._forget(row)
@@ -171,11 +164,11 @@ class _Posting:
     async def _forget(self, row: ConnectionRow) -> None:
         try:
             await self._table.forget(row)
-        except GatewayError as error:
+        except PublishError as error:
             # It costs the next broadcast a post; nobody misses anything.
             logger.warning("a connection that is gone stays in the table: %s", error)
 
-    def _note(self, error: GatewayError) -> None:
+    def _note(self, error: PublishError) -> None:
         self._first_trouble = self._first_trouble or error
 
 

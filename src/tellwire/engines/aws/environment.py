@@ -1,7 +1,7 @@
-"""What the environment says of AWS: where its services are, in which region, and which tables are ours.
+"""The settings of AWS in the environment: services, region and tables.
 
 CONNECTIONS_TABLE_NAME                      the table of connections
-HISTORY_TABLE_NAME                          the table of what was said; without it nothing is kept
+HISTORY_TABLE_NAME                          the history table; without it nothing is kept
 WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
 AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
 AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another place than AWS's own, as SDKs have it
@@ -42,24 +42,24 @@ def open_table(
     Raises:
         ConfigError: a setting is missing or not what it must be.
     """
-    table_name = _table_name(environ, TABLE_NAME, "that has the connections")
+    table_name = _table_name(environ, TABLE_NAME, "of the connections")
     return ConnectionsTable(_dynamodb(environ, retries), table_name, clock)
 
 
 def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RETRIES) -> "HistoryTable":
-    """Return the table of what was said.
+    """Return the history table.
 
     Raises:
         ConfigError: a setting is missing or not what it must be.
     """
-    table_name = _table_name(environ, HISTORY_TABLE_NAME, "that has what was said")
+    table_name = _table_name(environ, HISTORY_TABLE_NAME, "of the history")
     from tellwire.engines.aws.history_table import HistoryTable  # most functions need none of it
 
     return HistoryTable(_dynamodb(environ, retries), table_name)
 
 
 def has_history(environ: Mapping[str, str]) -> bool:
-    """Tell whether what is said to users is kept."""
+    """Return whether a history table is named, so that messages for users are kept."""
     return bool(environ.get(HISTORY_TABLE_NAME, "").strip())
 
 
@@ -101,10 +101,10 @@ def find_region(environ: Mapping[str, str], endpoint: str = "") -> str:
     return region
 
 
-def _table_name(environ: Mapping[str, str], setting: str, what: str) -> str:
+def _table_name(environ: Mapping[str, str], setting: str, of_what: str) -> str:
     name = environ.get(setting, "").strip()
     if not name:
-        raise ConfigError(f"{setting}: not set; allowed: the name of the table {what}")
+        raise ConfigError(f"{setting}: not set; allowed: the name of the table {of_what}")
     return name
 
 

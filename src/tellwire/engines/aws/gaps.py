@@ -1,13 +1,13 @@
-"""Which offsets of a log have no message, and why: nobody put one there, or it was kept and is forgotten. Pure.
+"""Offsets of a log without a message: holes, which nobody filled, and evicted messages. Pure.
 
-A writer on AWS is given an offset first and puts its message there then, so an offset may be empty:
+A writer on AWS is issued an offset first and puts its message there then, so an offset may be empty:
 
-    a hole      its writer is about to put it, or never will
-    forgotten   it is older than what is kept, and DynamoDB has deleted it
+    a hole    its writer is about to put it, or never will
+    evicted   it is older than the retention, and DynamoDB has deleted it
 
 Empty offsets in a row are of one kind. They are holes if the message below them is one that is still kept, or if the
-last of them was given out within the time that messages are kept. In the second case those far below may be both: as
-many as may be on their way at once count as holes, and the others as forgotten.
+last of them was issued within the retention. In the second case those far below may be both: as many as may be on their
+way at once count as holes, and the others as evicted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,41 +19,41 @@ from tellwire.limits import HISTORY_IN_FLIGHT
 
 
 class Gaps(Struct, frozen=True):
-    """What is missing of a log: the holes, and whether anything is forgotten."""
+    """The holes of a log, and whether any of its messages are evicted."""
 
     holes: list[int]
-    forgets: bool
+    evicts: bool
 
 
 def find_gaps(rows: Sequence[Row], low: int, head: Head, oldest: float) -> Gaps:
-    """Look at the offsets above `low`, up to the head.
+    """Find the gaps above the offset `low`, up to the head.
 
-    `rows` are what is there, in order; the one at `low` helps to tell, if it is there. `oldest` is when messages that
-    are still kept were put there at the earliest, in epoch seconds.
+    `rows` are those of the log, in order; the one at `low` helps to tell, if it is there. `oldest` is when messages
+    that are still kept were stored at the earliest, in epoch seconds.
     """
     holes: list[int] = []
-    forgets = False
-    for first, last, is_above_kept, given_out_at in _empty_runs(rows, low, head, oldest):
+    evicts = False
+    for first, last, is_above_kept, issued_at in _empty_runs(rows, low, head, oldest):
         run = range(first, last + 1)
-        found = run if is_above_kept else run[-HISTORY_IN_FLIGHT:] if given_out_at >= oldest else ()
+        found = run if is_above_kept else run[-HISTORY_IN_FLIGHT:] if issued_at >= oldest else ()
         holes += found
-        forgets = forgets or len(found) < len(run)
-    old = any(low < row.offset <= head.offset and _is_forgotten(row, oldest) for row in rows)
-    return Gaps(holes, forgets or old)
+        evicts = evicts or len(found) < len(run)
+    old = any(low < row.offset <= head.offset and _is_evicted(row, oldest) for row in rows)
+    return Gaps(holes, evicts or old)
 
 
 def _empty_runs(rows: Iterable[Row], low: int, head: Head, oldest: float) -> Iterator[tuple[int, int, bool, float]]:
-    """Yield offsets without anything: the first and last in a row, what is below, and when the last was given out."""
+    """Yield runs of empty offsets: the first and last, whether the row below is kept, and when the last was issued."""
     below, is_kept = low, False
     for row in rows:
         if row.offset > head.offset:
             break
         if row.offset > below + 1:
-            yield below + 1, row.offset - 1, is_kept, row.before
-        below, is_kept = row.offset, row.at >= oldest
+            yield below + 1, row.offset - 1, is_kept, row.previous_issued_at
+        below, is_kept = row.offset, row.stored_at >= oldest
     if below < head.offset:
-        yield below + 1, head.offset, is_kept, head.at
+        yield below + 1, head.offset, is_kept, head.issued_at
 
 
-def _is_forgotten(row: Row, oldest: float) -> bool:
-    return row.entry is not None and row.at < oldest
+def _is_evicted(row: Row, oldest: float) -> bool:
+    return row.entry is not None and row.stored_at < oldest

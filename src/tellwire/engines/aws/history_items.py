@@ -1,15 +1,15 @@
-"""The items of the table of what was said, in DynamoDB's form and in ours. Pure.
+"""The items of the history table, in DynamoDB's form and in ours. Pure.
 
-partition key   userId
-sort key        place       head           the last offset that was given out: `epoch`, `offset`, and when (`at`)
-                            log#<offset>   a message of the log, or a hole: a place without one
+partition key   streamKey   `user:<id>`
+sort key        sk          head           the last offset that was issued: `epoch`, `offset`, and when (`storedAt`)
+                            log#<offset>   a message of the log, or a hole: an offset without one
                             state#<key>    the newest state of a key
                             id#<id>        the offset of a message whose producer chose its id
-index           running     userId and place of the uploads that may lapse, and of no others
-attributes      expiresAt   epoch seconds; DynamoDB deletes the item some day later
-                at          epoch seconds; whoever reads judges by it, whatever DynamoDB has not deleted yet
-                before      when the offset before this one was given out
-                by          another one for every write: one whose answer was lost knows itself
+index           leasedUploads      the uploads that have a lease, and no others; its partition key is constant
+attributes      expiresAt          epoch seconds; DynamoDB deletes the item some day later
+                storedAt           epoch seconds; readers judge by it, whatever DynamoDB has not deleted yet
+                previousIssuedAt   when the offset before this one was issued
+                writeId            another one for every write: a write whose answer was lost knows itself
 """
 
 from hashlib import sha256
@@ -18,14 +18,18 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tellwire.aws_api.dynamodb import Item
+from tellwire.publication import StreamKey, stream_target
 from tellwire.stream import Entry
 
-RUNNING: Final = "running"
+LEASED_UPLOADS: Final = "leasedUploads"
 """The index, and its partition key: constant while an upload runs, so that its updates do not write the index."""
+
+PARTITION_KEY: Final = "streamKey"
+SORT_KEY: Final = "sk"
 
 HEAD: Final = "head"
 AFTER_STATES: Final = "state$"
-"""A place after those of all states: `$` is the character after `#`."""
+"""A sort key after those of all states: `$` is the character after `#`."""
 
 _LOG: Final = "log#"
 _STATE: Final = "state#"
@@ -35,62 +39,62 @@ _MOST_KEY_BYTES: Final = 900
 
 
 class Head(Struct, frozen=True):
-    """The last offset that was given out, and when: 0 if none was."""
+    """The end of a log: the last offset that was issued, and when; 0 if none was."""
 
     epoch: str
     offset: int
-    at: float
+    issued_at: float
 
 
 class Row(Struct, frozen=True):
-    """What is in a place of the log. `entry` is None in a hole, and `before` 0 if what is below it was judged, too."""
+    """An item of the log. `entry` is None in a hole, and `previous_issued_at` 0 if the offsets below it are judged."""
 
     offset: int
-    at: float
-    before: float
+    stored_at: float
+    previous_issued_at: float
     entry: Entry | None
 
 
 def text(value: str) -> dict[str, str]:
-    """Return a text as DynamoDB has it."""
+    """Return a string in DynamoDB's form."""
     return {"S": value}
 
 
 def number(value: float) -> dict[str, str]:
-    """Return a number as DynamoDB has it."""
+    """Return a number in DynamoDB's form."""
     return {"N": repr(value)}
 
 
-def log_place(offset: int) -> str:
-    """Return the place of a message of the log: as texts they are in the order of offsets."""
+def log_key(offset: int) -> str:
+    """Return the sort key of an offset: as texts they are in the order of offsets."""
     return f"{_LOG}{offset:015}"
 
 
-def state_place(key: str) -> str:
-    """Return the place of a key's state."""
+def state_key(key: str) -> str:
+    """Return the sort key of a key's state."""
     return _STATE + _short(key)
 
 
-def id_place(message_id: str) -> str:
-    """Return the place of an id."""
+def id_key(message_id: str) -> str:
+    """Return the sort key of an id that a producer chose."""
     return f"id#{_short(message_id)}"
 
 
 def is_log(item: Item) -> bool:
-    """Tell a place of the log from a state."""
-    return str(item["place"]["S"]).startswith(_LOG)
+    """Return True for an item of the log, False for a state."""
+    return str(item["sk"]["S"]).startswith(_LOG)
 
 
 def read_head(item: Item) -> Head:
-    """Read the head; one without an offset has given out none."""
-    return Head(item["epoch"]["S"], int(_float(item, "offset")), _float(item, "at"))
+    """Read the head; one without an offset has issued none."""
+    return Head(item["epoch"]["S"], int(_float(item, "offset")), _float(item, "storedAt"))
 
 
 def read_row(item: Item) -> Row:
     """Read an item of the log."""
-    offset = int(item["place"]["S"].removeprefix(_LOG))
+    offset = int(item["sk"]["S"].removeprefix(_LOG))
     entry = read_entry(item, offset) if "payload" in item else None
-    return Row(offset, _float(item, "at"), _float(item, "before"), entry)
+    return Row(offset, _float(item, "storedAt"), _float(item, "previousIssuedAt"), entry)
 
 
 def read_state(item: Item) -> Entry:
@@ -98,24 +102,26 @@ def read_state(item: Item) -> Entry:
     return read_entry(item, int(item["version"]["N"]))
 
 
-def read_entry(item: Item, place: int) -> Entry:
-    """Read a message that is in this place."""
+def read_entry(item: Item, number: int) -> Entry:
+    """Read an entry with this number."""
     return Entry(
+        stream_target(StreamKey(item["streamKey"]["S"])),
         item["id"]["S"],
-        place,
+        item["type"]["S"],
         item["payload"]["S"].encode(),
-        _float(item, "at"),
-        _float(item, "saidAt"),
+        _float(item, "publishedAt"),
         _optional(item, "key", "S"),
         _optional(item, "status", "S"),
         _optional_float(item, "run"),
         _optional_float(item, "leaseSeconds"),
+        number=number,
+        stored_at=_float(item, "storedAt"),
     )
 
 
-def write_message(entry: Entry, before: float) -> dict[str, Any]:
+def write_message(entry: Entry, previous_issued_at: float) -> dict[str, Any]:
     """Return the attributes of a message of the log."""
-    return {**_attributes(entry), "before": number(before)}
+    return {**_attributes(entry), "previousIssuedAt": number(previous_issued_at)}
 
 
 def write_state(entry: Entry) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def write_state(entry: Entry) -> dict[str, Any]:
         "status": entry.status and text(entry.status),
         "run": None if entry.run is None else number(entry.run),
         "leaseSeconds": None if entry.lease_seconds is None else number(entry.lease_seconds),
-        RUNNING: None if entry.lapses_at is None else text("yes"),
+        LEASED_UPLOADS: None if entry.lease_expires_at is None else text("yes"),
     }
     return {
         **_attributes(entry),
@@ -138,9 +144,10 @@ def write_state(entry: Entry) -> dict[str, Any]:
 def _attributes(entry: Entry) -> dict[str, Any]:
     return {
         "id": text(entry.id),
+        "type": text(entry.type),
         "payload": text(entry.payload.decode()),
-        "at": number(entry.at),
-        "saidAt": number(entry.said_at),
+        "storedAt": number(entry.stored_at),
+        "publishedAt": number(entry.published_at),
     }
 
 

@@ -1,13 +1,14 @@
-"""A history in this process. It is gone when the process is, which clients notice by the epoch."""
+"""Streams in the memory of this process. They are gone when it is, which clients notice by the epoch."""
 
 import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
 from tellwire.engines.memory.row_errors import MemoryRowErrors
-from tellwire.limits import HISTORY_CACHED_USERS
+from tellwire.limits import HISTORY_CACHED_STREAMS
 from tellwire.ports import Clock, SystemClock
-from tellwire.stream import Entry, Replay, Said, Stream
+from tellwire.publication import Publication, StreamKey, stream_of
+from tellwire.stream import Entry, Position, Replay, Stream
 
 
 def new_epoch() -> str:
@@ -16,54 +17,51 @@ def new_epoch() -> str:
 
 
 class MemoryHistory:
-    """A `History` of the users that were spoken to most recently."""
+    """A `History` of the streams that were used most recently."""
 
-    def __init__(self, clock: Clock | None = None, max_users: int = HISTORY_CACHED_USERS) -> None:
+    def __init__(self, clock: Clock | None = None, max_streams: int = HISTORY_CACHED_STREAMS) -> None:
         self._clock = clock or SystemClock()
-        self._max_users = max_users
-        self._streams: OrderedDict[str, Stream] = OrderedDict()
+        self._max_streams = max_streams
+        self._streams: OrderedDict[StreamKey, Stream] = OrderedDict()
         self._epoch = new_epoch()
         self._made = 0
         self._highest_version = 0
         self.row_errors = MemoryRowErrors(self._clock)
 
-    def open(self) -> None:
-        """Begin; there is nothing to do."""
+    async def append(self, publication: Publication) -> Entry | None:
+        return self._stream(stream_of(publication)).append(publication, self._clock.now())
 
-    async def append(self, user_id: str, said: Said) -> Entry | None:
-        return self._stream(user_id).append(said, self._clock.now())
-
-    async def append_all(self, messages: Sequence[tuple[str, Said]]) -> list[Entry | None]:
+    async def append_all(self, publications: Sequence[Publication]) -> list[Entry | None]:
         now = self._clock.now()
-        return [self._stream(user_id).append(said, now) for user_id, said in messages]
+        return [self._stream(stream_of(each)).append(each, now) for each in publications]
 
-    async def read(self, user_id: str, cursor: str | None) -> Replay:
-        return self._stream(user_id).read(cursor, self._clock.now())
+    async def read(self, stream: StreamKey, cursor: str | None) -> Replay:
+        return self._stream(stream).read(cursor, self._clock.now())
 
-    async def state(self, user_id: str, key: str) -> Entry | None:
-        return self._stream(user_id).state(key, self._clock.now())
+    async def state(self, stream: StreamKey, key: str) -> Entry | None:
+        return self._stream(stream).state(key, self._clock.now())
 
-    async def acknowledge(self, user_id: str, cursor: str) -> Entry | None:
-        return self._stream(user_id).acknowledge(cursor, self._clock.now())
+    async def position(self, stream: StreamKey) -> Position | None:
+        return self._stream(stream).position
 
-    async def leased(self) -> AsyncIterator[tuple[str, Entry]]:
-        for user_id, stream in list(self._streams.items()):
-            for entry in stream.leased():
-                yield user_id, entry
+    async def leased_uploads(self) -> AsyncIterator[Entry]:
+        for stream in list(self._streams.values()):
+            for entry in stream.leased_uploads():
+                yield entry
 
     async def close(self) -> None:
-        """Forget everything."""
+        """Drop all streams."""
         self._streams.clear()
 
-    def _stream(self, user_id: str) -> Stream:
-        stream = self._streams.get(user_id)
+    def _stream(self, key: StreamKey) -> Stream:
+        stream = self._streams.get(key)
         if stream is None:
             self._made += 1
             # Versions go on from before: a client that is connected learns of the new epoch only with the next message.
-            stream = self._streams[user_id] = Stream(f"{self._epoch}{self._made:06x}", version=self._highest_version)
-            if len(self._streams) > self._max_users:
-                _, forgotten = self._streams.popitem(last=False)
-                self._highest_version = max(self._highest_version, forgotten.version)
+            stream = self._streams[key] = Stream(f"{self._epoch}{self._made:06x}", version=self._highest_version)
+            if len(self._streams) > self._max_streams:
+                _, evicted = self._streams.popitem(last=False)
+                self._highest_version = max(self._highest_version, evicted.version)
         else:
-            self._streams.move_to_end(user_id)
+            self._streams.move_to_end(key)
         return stream

@@ -30,7 +30,7 @@ class MemoryRowErrors:
         self._lists: OrderedDict[tuple[str, str], _List] = OrderedDict()
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        key = (chunk.user, chunk.upload_id)
+        key = (chunk.user_id, chunk.upload_id)
         known = self._lists.get(key)
         if known is not None and known.started_at > chunk.started_at:
             return

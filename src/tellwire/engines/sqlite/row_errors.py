@@ -35,7 +35,7 @@ class Run(Protocol):
 class SqliteRowErrors:
     """A `RowErrorStore` in the file of an `SqliteHistory`, whose thread does the work."""
 
-    def __init__(self, run: Run, database: Callable[[], sqlite3.Connection], clock: Clock) -> None:
+    def __init__(self, run: Run, database: sqlite3.Connection, clock: Clock) -> None:
         self._run = run
         self._database = database
         self._clock = clock
@@ -57,7 +57,7 @@ class SqliteRowErrors:
 
     async def _ask(self, work: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return await self._run(partial(work, self._database(), *arguments))
+            return await self._run(partial(work, self._database, *arguments))
         except sqlite3.Error as error:
             raise HistoryUnavailable(str(error)) from error
 
@@ -73,7 +73,7 @@ def prune(database: sqlite3.Connection, oldest: float) -> None:
 
 
 def _add(database: sqlite3.Connection, chunk: RowErrorChunk, now: float) -> None:
-    upload = (chunk.user, chunk.upload_id)
+    upload = (chunk.user_id, chunk.upload_id)
     with transaction(database):
         known = database.execute(
             "SELECT started_at, total FROM row_error_lists WHERE user_id = ? AND upload_id = ?", upload

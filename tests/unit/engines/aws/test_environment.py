@@ -13,6 +13,7 @@ import pytest
 from tellwire.aws_api.client import Retries
 from tellwire.engines.aws.environment import find_region, has_history, open_history_table, open_management, open_table
 from tellwire.errors import AwsUnreachable, ConfigError, HistoryUnavailable
+from tellwire.publication import user_stream
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.conftest import Configure, StartService
 from tests.unit.aws_api.scripted import Says, Service
@@ -68,7 +69,7 @@ async def test_the_history_is_in_the_same_region_as_the_connections(proxy: Servi
     environ = {**KEYS, "HISTORY_TABLE_NAME": " history ", "AWS_REGION": "eu-central-1"}
     table = open_history_table(environ, retries=ONCE)
     with pytest.raises(HistoryUnavailable, match="DynamoDB GetItem"):
-        await table.head("user-1")
+        await table.head(user_stream("user-1"))
     await table.close()
     assert [asked.target for asked in proxy.asked] == ["dynamodb.eu-central-1.amazonaws.com:443"]
 

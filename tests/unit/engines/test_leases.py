@@ -1,4 +1,4 @@
-"""Leases: who falls silent is declared so, in time and once."""
+"""Leases: an upload whose worker falls silent expires, in time and once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from tellwire.engines.leases import Leases
 from tellwire.engines.memory.history import MemoryHistory
 from tellwire.errors import HistoryUnavailable
-from tellwire.gateway.leases import Leases
-from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, encode_message
-from tellwire.stream import Entry, Said
+from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus
+from tellwire.stream import Entry
 from tellwire.testing import FakeClock
+from tests.publications import for_user
 
 
 class Watched:
@@ -22,29 +23,29 @@ class Watched:
         self.began = self.clock.now()
         self.history = MemoryHistory(self.clock)
         self.leases = Leases(self.clock)
-        self.lapsed: list[tuple[str, str | None, float]] = []
+        self.expired: list[tuple[str | None, float]] = []
         self.failures: list[Exception] = []
 
     async def say(self, upload_id: str = "u1", status: UploadStatus = "running", lease: float | None = 30) -> Entry:
         progress = UploadProgress(
             upload_id=upload_id, file_name="f", progress=1, message="", status=status, lease_seconds=lease
         )
-        entry = await self.history.append("anna", Said.read(encode_message(UploadProgressMessage(progress))))
+        entry = await self.history.append(for_user("anna", UploadProgressMessage(progress)))
         assert entry is not None
-        self.leases.note("anna", entry)
+        self.leases.note(entry)
         return entry
 
-    async def lapse(self, user_id: str, entry: Entry) -> bool:
+    async def expire(self, entry: Entry) -> bool:
         if self.failures:
             raise self.failures.pop()
-        self.lapsed.append((user_id, entry.key, self.clock.now() - self.began))
+        self.expired.append((entry.key, self.clock.now() - self.began))
         return True
 
 
 @pytest.fixture
 async def watched() -> AsyncIterator[Watched]:
     watched = Watched()
-    watching = asyncio.create_task(watched.leases.watch(watched.lapse))
+    watching = asyncio.create_task(watched.leases.watch(watched.expire))
     yield watched
     watching.cancel()
 
@@ -52,10 +53,10 @@ async def watched() -> AsyncIterator[Watched]:
 async def test_who_is_silent_for_a_lease_is_declared_so_once(watched: Watched) -> None:
     await watched.say()
     await watched.clock.advance(29)
-    assert watched.lapsed == []
+    assert watched.expired == []
     await watched.clock.advance(100)
-    ((user_id, key, seconds),) = watched.lapsed
-    assert (user_id, key) == ("anna", "upload:u1")
+    ((key, seconds),) = watched.expired
+    assert key == "upload:u1"
     assert 30 <= seconds <= 32
     assert len(watched.leases) == 0
 
@@ -64,7 +65,7 @@ async def test_every_word_renews_the_lease(watched: Watched) -> None:
     for _ in range(10):
         await watched.say()
         await watched.clock.advance(25)
-    assert watched.lapsed == []
+    assert watched.expired == []
 
 
 @pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
@@ -72,13 +73,13 @@ async def test_after_the_last_word_nobody_waits(watched: Watched, status: Upload
     await watched.say()
     await watched.say(status=status)
     await watched.clock.advance(1000)
-    assert (watched.lapsed, len(watched.leases)) == ([], 0)
+    assert (watched.expired, len(watched.leases)) == ([], 0)
 
 
 async def test_an_upload_without_a_lease_is_not_waited_for(watched: Watched) -> None:
     await watched.say(lease=None)
     await watched.clock.advance(100_000)
-    assert watched.lapsed == []
+    assert watched.expired == []
 
 
 async def test_what_a_process_before_left_has_a_whole_lease_from_now(watched: Watched) -> None:
@@ -86,12 +87,12 @@ async def test_what_a_process_before_left_has_a_whole_lease_from_now(watched: Wa
     await watched.clock.advance(20)
     anew = Leases(watched.clock)
     await anew.load(watched.history)
-    watching = asyncio.create_task(anew.watch(watched.lapse))
-    watched.leases.note("anna", await watched.say(status="complete"))
+    watching = asyncio.create_task(anew.watch(watched.expire))
+    watched.leases.note(await watched.say(status="complete"))
     await watched.clock.advance(29)
-    assert watched.lapsed == []
+    assert watched.expired == []
     await watched.clock.advance(3)
-    assert len(watched.lapsed) == 1
+    assert len(watched.expired) == 1
     watching.cancel()
 
 
@@ -99,8 +100,8 @@ async def test_a_history_out_of_order_is_asked_again(watched: Watched, caplog: p
     watched.failures = [HistoryUnavailable("no disk")] * 2
     await watched.say()
     await watched.clock.advance(60)
-    assert len(watched.lapsed) == 1
-    assert "trying again: The history is out of order: no disk" in caplog.text
+    assert len(watched.expired) == 1
+    assert "trying again: The history is not available: no disk" in caplog.text
 
 
 async def test_a_fault_with_one_leaves_the_others_watched(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
@@ -108,7 +109,7 @@ async def test_a_fault_with_one_leaves_the_others_watched(watched: Watched, capl
     await watched.say("u1")
     await watched.say("u2")
     await watched.clock.advance(60)
-    assert {key for _, key, _ in watched.lapsed} == {"upload:u1", "upload:u2"}
+    assert {key for key, _ in watched.expired} == {"upload:u1", "upload:u2"}
     assert "a fault of ours" in caplog.text
 
 
@@ -117,10 +118,10 @@ async def test_an_old_lease_does_not_take_the_place_of_the_next_ones() -> None:
     leases = watched.leases
     await watched.say()
 
-    async def meanwhile(user_id: str, entry: Entry) -> bool:
+    async def meanwhile(entry: Entry) -> bool:
         # While it is looked at, the upload ends, and begins anew.
-        leases.note(user_id, msgspec.structs.replace(entry, status="complete"))
-        leases.note(user_id, msgspec.structs.replace(entry, at=entry.lapses_at))
+        leases.note(msgspec.structs.replace(entry, status="complete"))
+        leases.note(msgspec.structs.replace(entry, stored_at=entry.lease_expires_at))
         return False
 
     watching = asyncio.create_task(leases.watch(meanwhile))

@@ -1,0 +1,123 @@
+"""Publications: messages on their way, encoded once, with all that their stream must know of them. Pure.
+
+    message, target ─▶ Publication.of ─▶ broker, history, carriers, hub, outbox: nobody parses the payload again
+
+A publication belongs to the stream of its target, and is kept there. Those for connections, or for everybody, have no
+stream: they are for who is connected now.
+"""
+
+from datetime import datetime
+from typing import NewType
+
+from msgspec import Struct
+
+from tellwire.errors import InvalidMessage
+from tellwire.messages import TERMINAL_STATUSES, CustomMessage, Message, UploadProgressMessage, encode_with_id
+from tellwire.model import Target
+
+StreamKey = NewType("StreamKey", str)
+"""The name of a stream. `user:<id>` is a user's; `topic:<name>` is reserved for topics."""
+
+_USER_PREFIX = "user:"
+
+
+def user_stream(user_id: str) -> StreamKey:
+    """Return the name of a user's stream."""
+    return StreamKey(_USER_PREFIX + user_id)
+
+
+def stream_target(stream: StreamKey) -> Target:
+    """Return the target that a stream is for."""
+    return Target(user=stream.removeprefix(_USER_PREFIX))
+
+
+def upload_key(upload_id: str) -> str:
+    """Return the key of an upload's state."""
+    return f"upload:{upload_id}"
+
+
+class Publication(Struct, frozen=True):
+    """One encoded message and its target.
+
+    `payload` is its JSON. `key` names the state it is; None: it is a message of the log. `published_at` is its
+    timestamp in epoch seconds, and tells which of two states of a run is newer; `seen` has an offset in its place.
+
+    Of an upload: `status`, `run` (when this run of it began, in epoch seconds; None if its producer tells no runs
+    apart), `lease_seconds` (how long it may be silent), and `begins_run` (where runs are not told apart, this looks
+    like the first state of one). `replaces` is the version of the state it was made of, in place of which alone it
+    makes sense.
+
+    `ttl_seconds` and `trace_context` (W3C `traceparent`) travel with it; None: not set.
+    """
+
+    target: Target
+    id: str
+    type: str
+    payload: bytes
+    published_at: float
+    key: str | None = None
+    status: str | None = None
+    run: float | None = None
+    lease_seconds: float | None = None
+    begins_run: bool = False
+    replaces: int | None = None
+    ttl_seconds: float | None = None
+    trace_context: str | None = None
+
+    @classmethod
+    def of(cls, target: Target, message: Message) -> "Publication":
+        """Encode a message for a target. One without an `id` gets a new one.
+
+        Raises:
+            InvalidMessage: not a message, its data holds what JSON cannot carry, or a time names no day.
+            MessageTooBig: over 128 KiB.
+        """
+        message_id, payload = encode_with_id(message)
+        published_at = _seconds("timestamp", message.timestamp)
+        if not isinstance(message, UploadProgressMessage):
+            name = message.type if isinstance(message, CustomMessage) else str(message.__struct_config__.tag)
+            return cls(target, message_id, name, payload, published_at)
+        data = message.data
+        status = data.status or ("complete" if data.progress >= 100 else "running")
+        return cls(
+            target,
+            message_id,
+            "upload_progress",
+            payload,
+            published_at,
+            upload_key(data.upload_id),
+            status,
+            None if data.started_at is None else _seconds("data.startedAt", data.started_at),
+            data.lease_seconds,
+            data.progress == 0 and status not in TERMINAL_STATUSES,
+        )
+
+    @property
+    def stream(self) -> StreamKey | None:
+        """The stream that keeps it; None: it is not kept."""
+        user_id = self.target.user
+        return None if user_id is None else StreamKey(_USER_PREFIX + user_id)
+
+    @property
+    def is_final(self) -> bool:
+        """True for the last state of a run."""
+        return self.status in TERMINAL_STATUSES
+
+
+def stream_of(publication: Publication) -> StreamKey:
+    """Return the stream of a publication that has one.
+
+    Raises:
+        ValueError: it is for connections, or for everybody, and is not kept.
+    """
+    stream = publication.stream
+    if stream is None:
+        raise ValueError(f"target: got {publication.target}; allowed: one with a stream")
+    return stream
+
+
+def _seconds(name: str, time: str) -> float:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError as error:
+        raise InvalidMessage(name, time, "a time that exists") from error
