@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from examples.parts_upload.report import counted
-from tellwire import PublishError, Message, UploadCancelled, broadcast_to_user
+from tellwire import Message, PublishError, UploadCancelled, broadcast_to_user
 from tellwire.progress import Upload
 
 logger = logging.getLogger("parts_upload")
