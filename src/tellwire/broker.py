@@ -18,10 +18,12 @@ from typing import Protocol
 
 from tellwire import protocol
 from tellwire.errors import GatewayError, HistoryUnavailable, InvalidMessage, UploadUnknown
+from tellwire.limits import HEARTBEAT_SECONDS
 from tellwire.model import ConnectionInfo, Delivery, Target
 from tellwire.ports import Clock, History
 from tellwire.stream import Entry, Replay, Said, upload_key
 from tellwire.uploads import cancelled, lapsed
+from tellwire.wire import Welcome
 
 logger = logging.getLogger("tellwire.broker")
 
@@ -101,7 +103,14 @@ class Streams:
 
     # --- what clients ask for -----------------------------------------------------------------------------------------
 
-    async def welcome(self, user_id: str, cursor: str | None, connection_id: str, expires_at: str) -> Iterator[bytes]:
+    async def welcome(
+        self,
+        user_id: str,
+        cursor: str | None,
+        connection_id: str,
+        expires_at: str,
+        heartbeat_seconds: int = HEARTBEAT_SECONDS,
+    ) -> Iterator[bytes]:
         """Return the pages that tell a client of this user what it missed.
 
         The client must be hearing live messages already, so that nothing falls between the two.
@@ -112,7 +121,7 @@ class Streams:
         replay = await self._history.read(user_id, cursor)
         if await self._lapse_all(user_id, replay):
             replay = await self._history.read(user_id, cursor)
-        head = protocol.Welcome(connection_id, user_id, replay.cursor, replay.recovered, expires_at)
+        head = Welcome(connection_id, user_id, replay.cursor, replay.recovered, expires_at, heartbeat_seconds)
         return protocol.welcome(head, replay)
 
     async def acknowledge(self, user_id: str, cursor: str) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from msgspec import Struct, field, json
 
+from tellwire import wire
 from tellwire.errors import InvalidMessage
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 from tellwire.messages import LAST_WORDS
@@ -245,21 +246,19 @@ def offset_in(cursor: str, epoch: str) -> int | None:
 
 def seen(cursor: str, offset: int, now: float) -> Said:
     """Return the message that the user has seen the log up to here. It is the same one however often it is said."""
-    payload = json.encode(
-        {"type": SEEN, "data": {"cursor": cursor}, "timestamp": timestamp(now), "id": f"seen:{cursor}"}
-    )
-    return Said(f"seen:{cursor}", payload, said_at=offset, key=SEEN)
+    message = wire.SeenMessage(wire.Seen(cursor), timestamp(now), f"seen:{cursor}")
+    return Said(f"seen:{cursor}", wire.encode(message), said_at=offset, key=SEEN)
 
 
 def place_message(said: Said, at: float, epoch: str, offset: int) -> Entry:
     """Return a message of the log in its place."""
-    payload = b'%b,"cursor":"%b:%d"}' % (said.payload[:-1], epoch.encode(), offset)
+    payload = wire.in_log(said.payload, epoch, offset)
     return Entry(said.id, offset, payload, at, said.said_at)
 
 
 def place_state(said: Said, at: float, version: int) -> Entry:
     """Return a state in its place."""
-    payload = b'%b,"key":%b,"version":%d}' % (said.payload[:-1], json.encode(said.key), version)
+    payload = wire.as_state(said.payload, said.key or "", version)
     return Entry(said.id, version, payload, at, said.said_at, said.key, said.status, said.run, said.lease_seconds)
 
 

@@ -22,9 +22,11 @@ from tellwire.errors import (
     UploadOver,
     UploadUnknown,
 )
+from tellwire.limits import AWS_HEARTBEAT_SECONDS
 from tellwire.messages import create_error_message, encode_message
 from tellwire.model import timestamp
 from tellwire.stream import Replay
+from tellwire.wire import Welcome
 
 logger = logging.getLogger("tellwire.aws")
 
@@ -58,13 +60,15 @@ class Caller:
         """Say what was missed, and how things stand. Without a history: whether anything may have been missed."""
         expires_at = timestamp(min(row.expires_at, row.token_expires_at))
         if not self._deployment.has_history:
-            head = protocol.Welcome(row.connection_id, row.user_id, "", cursor is None, expires_at)
+            is_first = cursor is None
+            head = Welcome(row.connection_id, row.user_id, "", is_first, expires_at, AWS_HEARTBEAT_SECONDS)
             for page in protocol.welcome(head, Replay(head.recovered, head.cursor, [], [])):
                 await self.tell(page)
             return
         try:
             streams = self._deployment.streams(self._event)
-            for page in await streams.welcome(row.user_id, cursor, row.connection_id, expires_at):
+            heartbeat = AWS_HEARTBEAT_SECONDS
+            for page in await streams.welcome(row.user_id, cursor, row.connection_id, expires_at, heartbeat):
                 if not await self.tell(page):
                     return
         except (GatewayError, HistoryUnavailable):
