@@ -89,12 +89,8 @@ class _Typed(Struct):
     type: str
 
 
-class _Custom(Struct):
-    data: Any = None
-
-
 _typed: Final = msgspec.json.Decoder(_Typed)
-_custom: Final = msgspec.json.Decoder(_Custom)
+_custom: Final = msgspec.json.Decoder(wire.CustomRequest)
 
 _LOOKS_LIKE: Final = {
     "ping": 'a ping looks like {"type": "ping"}',
@@ -217,6 +213,8 @@ def refusal(error: TellwireError) -> bytes:
 def _receive_custom(message_type: str, text: str) -> Action:
     try:
         return Custom(message_type, _custom.decode(text).data)
+    except msgspec.ValidationError:
+        return _error("INVALID_MESSAGE", _ID_LOOKS_LIKE)
     except (msgspec.DecodeError, RecursionError):
         return _error("INVALID_JSON", "the data of this message is not JSON, or too deep")
 

@@ -40,20 +40,20 @@ Counted = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[int, Meta(ge=1)]
 
 # One `Raw` that holds a JSON array: the messages in it were encoded when they were published, and are not read again.
-RawMessages = Annotated[
-    Raw, Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/$defs/PublishedMessage"}, "default": []})
-]
+RawMessages = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/$defs/PublishedMessage"}})]
 RawStates = Annotated[
     Raw,
     Meta(
         extra_json_schema={
             "type": "array",
             "items": {"anyOf": [{"$ref": "#/$defs/UploadProgressMessage"}, {"$ref": "#/$defs/SeenMessage"}]},
-            "default": [],
         }
     ),
 ]
-_NO_MESSAGES: Final = Raw(b"[]")
+
+
+def _no_messages() -> Raw:
+    return Raw(b"[]")
 
 
 class Positioned(Struct, frozen=True, omit_defaults=True):
@@ -97,8 +97,8 @@ class Welcome(Struct, frozen=True, rename="camel"):
     heartbeat_seconds: Seconds
     rotate_after_seconds: Seconds = ROTATE_AFTER_SECONDS
     limits: Limits | UnsetType = UNSET
-    messages: RawMessages = _NO_MESSAGES
-    state: RawStates = _NO_MESSAGES
+    messages: RawMessages = field(default_factory=_no_messages)
+    state: RawStates = field(default_factory=_no_messages)
     last: bool = True
 
 
@@ -261,6 +261,14 @@ class HistoryRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", 
     stream: StreamName
     limit: Annotated[int, Meta(ge=1, le=MAX_HISTORY_PAGE)]
     before: str | UnsetType = UNSET
+    id: RequestId | UnsetType = UNSET
+
+
+class CustomRequest(Struct, frozen=True, omit_defaults=True):
+    """A message of a type of your own, for a server that handles it. `data` is any JSON."""
+
+    type: Text
+    data: Any = None
     id: RequestId | UnsetType = UNSET
 
 
