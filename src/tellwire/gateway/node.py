@@ -71,6 +71,7 @@ class Node:
             sessions,
             self._clock,
             SocketLimits(
+                settings.ping_after_seconds,
                 settings.idle_timeout_seconds,
                 settings.max_connection_seconds,
                 OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes),

@@ -54,7 +54,7 @@ async def test_a_first_welcome_says_who_one_is_and_how_things_stand(gateway: Gat
     assert [state["data"]["progress"] for state in welcome["state"]] == [40]
     assert (welcome["state"][0]["key"], welcome["state"][0]["version"]) == ("upload:u1", 1)
     assert welcome["cursor"].endswith(":1")
-    assert (welcome["heartbeatSeconds"], welcome["rotateAfterSeconds"]) == (240, 6600)
+    assert (welcome["heartbeatSeconds"], welcome["rotateAfterSeconds"]) == (25, 6600)
     assert welcome["expiresAt"].endswith("Z")
 
 
