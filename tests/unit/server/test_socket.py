@@ -1,4 +1,4 @@
-"""The socket's parts that need no socket. tests/integration/gateway/test_socket.py and test_pings.py have the others."""
+"""The parts of the socket that need no socket; the others are tested in tests/integration/gateway."""
 
 import asyncio
 import contextlib
