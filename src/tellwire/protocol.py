@@ -129,7 +129,7 @@ def receive(text: str, custom_types: Collection[str] = ()) -> Action:
 def _action_of(request: wire.Request) -> Action:
     match request:
         case wire.PingRequest():
-            return Reply(wire.encode(wire.PongMessage()))
+            return Reply(wire.encode(wire.PongMessage(timestamp=timestamp())))
         case wire.AuthRequest(token=token):
             return Reauthenticate(token)
         case wire.HelloRequest(cursor=cursor, cursors=cursors):
@@ -159,7 +159,7 @@ def _receive_other(text: str, custom_types: Collection[str], error: msgspec.Vali
 
 def auth_ok(identity: Identity) -> bytes:
     """Return the answer to a token that was accepted."""
-    return wire.encode(wire.AuthOkMessage(wire.AuthOk(timestamp(identity.expires_at))))
+    return wire.encode(wire.AuthOkMessage(wire.AuthOk(timestamp(identity.expires_at)), timestamp()))
 
 
 def renewed(identity: Identity, user_id: str) -> bytes:
@@ -202,7 +202,7 @@ def welcome(head: wire.Welcome, replay: Replay) -> Iterator[bytes]:
 
 def _page(head: wire.Welcome, messages: list[bytes], states: Sequence[bytes] = (), *, is_last: bool = False) -> bytes:
     data = msgspec.structs.replace(head, messages=wire.array_of(messages), state=wire.array_of(states), last=is_last)
-    return wire.encode(wire.WelcomeMessage(data))
+    return wire.encode(wire.WelcomeMessage(data, timestamp()))
 
 
 def refusal(error: TellwireError) -> bytes:
