@@ -1,4 +1,4 @@
-"""Memory of idle connections: how much bigger the server's process gets, divided by the connections.
+"""Idle connections: how much bigger the server's process gets, divided by the connections, and what the pings cost.
 
 Each connection is another user with a token of its own, so what is remembered of tokens and users is in it.
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from bench.figures import Figure, Target, figure
 from bench.machine import Cores
+from bench.native import LoadError
 from bench.server import Server
 from bench.traffic import SECRET, connect_users
 
@@ -16,6 +17,9 @@ QUICK_COUNTS = (1_000, 5_000)
 TARGET = Target(6 * 1024, at_most=True)
 # Few: what they leave free is used again, and missing from the growth.
 _WARM_UP = 20
+# A little longer than the server waits before it pings, so that each connection is pinged once.
+_PINGED_SECONDS = 27.0
+_UNPINGED_SECONDS = 10.0
 _SETTLED_SECONDS = 1.0
 _SETTLE_TIMEOUT_SECONDS = 15.0
 
@@ -34,6 +38,26 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
                 grown = _settled_rss(server) - before
         name = f"idle connection, of {count:,}"
         yield figure(name, "bytes", [grown / count], TARGET if count == counts[-1] else None, rss_before=before)
+
+    for pings in (False, True):
+        yield _cpu(cores, counts[-1], pings=pings)
+
+
+def _cpu(cores: Cores, count: int, *, pings: bool) -> Figure:
+    """Return the server's CPU time for each second in which nothing is said. Devices answer pings."""
+    seconds = _PINGED_SECONDS if pings else _UNPINGED_SECONDS
+    with (
+        Server(cores, JWT_SECRET=SECRET, PING_AFTER_SECONDS="25" if pings else "0") as server,
+        connect_users(server, [f"user-{n:05}" for n in range(count)]) as fleet,
+    ):
+        server.wait_for_connections(count)
+        before = server.cpu_seconds
+        answered = fleet.idle(seconds)
+        used = server.cpu_seconds - before
+    if pings and answered < count:
+        raise LoadError(f"{answered} pings came for {count} connections")
+    how = "a ping every 25 s" if pings else "no pings"
+    return figure(f"CPU of {count:,} idle connections, {how}", "ms/s", [1000 * used / seconds], pings=answered)
 
 
 def _settled_rss(server: Server) -> int:

@@ -28,7 +28,9 @@ class LoadError(Exception):
 
 
 class _Received(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_int64) for name in ("messages", "bytes", "strays", "closed", "fewest", "most"))
+    _fields_ = tuple(
+        (name, ctypes.c_int64) for name in ("messages", "bytes", "strays", "closed", "fewest", "most", "pings")
+    )
 
 
 class _Requests(ctypes.Structure):
@@ -164,6 +166,18 @@ class Fleet:
         """Read until this many messages have come since the last `settle`."""
         if _library().fleet_drain(self._fleet, messages, int(TIMEOUT_SECONDS * 1000)):
             raise LoadError(f"out of time: {self._received().messages} of {messages} messages came")
+
+    def idle(self, seconds: float) -> int:
+        """Only answer pings for so long. Return how many there were since the last `settle`.
+
+        Raises:
+            LoadError: something else came, or a connection was closed.
+        """
+        _library().fleet_drain(self._fleet, 1, int(seconds * 1000))
+        got = self._received()
+        if got.messages or got.strays or got.closed:
+            raise LoadError(f"idle devices got {got.messages} messages, {got.strays} strays; {got.closed} were closed")
+        return int(got.pings)
 
     def publish(
         self, clients: Sockets, requests: Sequence[bytes], messages_each: int, *, one_at_a_time: bool = False

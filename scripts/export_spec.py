@@ -1,19 +1,24 @@
-"""Write `spec/` from the code: the JSON Schema of the messages, the golden messages, and the OpenAPI document.
+"""Write `spec/` from the code: JSON Schema, golden messages and requests, the table of errors, the OpenAPI document.
 
     python -m scripts.export_spec           write
-    python -m scripts.export_spec --check   fail if what is there is not what the code says
+    python -m scripts.export_spec --check   fail if a file differs from the code
 
-The golden messages are read by the tests of every language: each file is one message, byte for byte as it travels.
+The golden files are read by the tests of every language: each is one message, byte for byte as it travels.
 """
 
+import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Struct
 
+from tellwire import errors, wire
 from tellwire.gateway.http_api import describe
 from tellwire.messages import (
+    KNOWN_TYPES,
     CustomMessage,
     Error,
     ErrorMessage,
@@ -27,7 +32,10 @@ from tellwire.messages import (
 
 SPEC = Path(__file__).parent.parent / "spec"
 _AT = "2026-11-23T09:18:54.123Z"
-_ID = "5f1d7c0a9b3e4c2d8f6a1b0c"
+_LATER = "2026-11-23T10:18:54.000Z"
+_ID = "t5f1d7c0a9b3e4c2d8f6a1b0c"
+_EPOCH = "4cBx0wY2"
+_CURSOR = f"{_EPOCH}:42"
 
 GOLDEN: dict[str, Message] = {
     "upload_progress": UploadProgressMessage(
@@ -95,29 +103,194 @@ GOLDEN: dict[str, Message] = {
 }
 
 
+def _golden_messages() -> Iterator[tuple[str, bytes]]:
+    """Yield every message that a server sends, published ones first."""
+    published = {name: encode_message(message) for name, message in GOLDEN.items()}
+    yield from published.items()
+    notification = wire.in_log(published["notification"], _EPOCH, 42)
+    progress = wire.as_state(published["upload_progress"], "upload:moc-1", 7)
+    seen = wire.encode(wire.SeenMessage(wire.Seen(_CURSOR), _AT, f"seen:{_CURSOR}"))
+    yield "notification_in_log", notification
+    yield "upload_progress_as_state", progress
+    yield "seen", wire.as_state(seen, "seen", 3)
+    head = wire.Welcome("nBUGZLR2Hhyb5qM=", "user-1", _CURSOR, True, _LATER, 25)
+    pages = {
+        "welcome": _page(head, [notification], [progress]),
+        "welcome_first_page": _page(head, [notification], [], last=False),
+        "welcome_without_history": _page(msgspec.structs.replace(head, cursor="", heartbeat_seconds=240), [], []),
+    }
+    for name, page in pages.items():
+        yield name, wire.encode(wire.WelcomeMessage(page, _AT))
+    yield "auth_ok", wire.encode(wire.AuthOkMessage(wire.AuthOk(_LATER), _AT))
+    yield "pong", wire.encode(wire.PongMessage(timestamp=_AT))
+
+
+def _page(head: wire.Welcome, messages: list[bytes], states: list[bytes], *, last: bool = True) -> wire.Welcome:
+    return msgspec.structs.replace(head, messages=wire.array_of(messages), state=wire.array_of(states), last=last)
+
+
+GOLDEN_REQUESTS: dict[str, wire.Request] = {
+    "ping": wire.PingRequest(),
+    "ping_with_id": wire.PingRequest(id="1"),
+    "auth": wire.AuthRequest("<jwt>"),
+    "hello": wire.HelloRequest(_CURSOR),
+    "hello_first": wire.HelloRequest(),
+    "hello_from_the_oldest": wire.HelloRequest("0"),
+    "hello_cursors": wire.HelloRequest(cursors={"user": _CURSOR}),
+    "ack": wire.AckRequest(_CURSOR),
+    "cancel": wire.CancelRequest("moc-1"),
+}
+
+# Raised in the program that publishes or listens, and never sent to a client.
+NOT_ON_THE_WIRE = frozenset(
+    {"ConfigError", "GatewayError", "PublishError", "GatewayUnreachable", "GatewayRefused", "AwsUnreachable"}
+    | {"AwsRefused", "UploadFailed", "UploadCancelled", "ClosedForGood"}
+)
+
+
 def documents() -> dict[Path, bytes]:
     """Return every generated file of `spec/` with its content."""
-    generated = {SPEC / "messages" / f"{name}.json": encode_message(message) for name, message in GOLDEN.items()}
-    generated[SPEC / "messages.schema.json"] = _pretty(_schema())
+    generated = {SPEC / "messages" / f"{name}.json": text for name, text in _golden_messages()}
+    for name, request in GOLDEN_REQUESTS.items():
+        generated[SPEC / "requests" / f"{name}.json"] = wire.encode(request)
+    generated[SPEC / "wire.schema.json"] = _pretty(_schema())
+    generated[SPEC / "errors.json"] = _pretty(error_table())
     generated[SPEC / "openapi.json"] = _pretty(describe())
     return generated
 
 
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def error_table() -> list[dict[str, Any]]:
+    """Return what every error class that can reach a client says of itself, by code."""
+    classes = [each for each in _classes(errors.TellwireError) if each.__name__ not in NOT_ON_THE_WIRE]
+    return [
+        {
+            "code": each.code,
+            "http_status": each.http_status,
+            "close_code": each.close_code,
+            "retryable": each.retryable,
+        }
+        for each in sorted(classes, key=lambda each: each.code)
+    ]
+
+
+def _classes(base: type[errors.TellwireError]) -> Iterator[type[errors.TellwireError]]:
+    if base.__module__ == errors.__name__:
+        yield base
+    for each in base.__subclasses__():
+        yield from _classes(each)
+
+
+# --- the schema -------------------------------------------------------------------------------------------------------
+
+PUBLISHED = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
+_IN_A_STREAM = (*PUBLISHED, wire.SeenMessage)
+# A publisher may leave out `timestamp` and `id`; a message on its way to a device always has them.
+_ALWAYS = {"type", "data", "timestamp", "id"}
+
+
 def _schema() -> dict[str, Any]:
-    kinds = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
-    references, schemas = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
-    for kind in kinds:
-        # A publisher may leave out `timestamp` and `id`; a message on its way to a device always has them.
-        schemas[kind.__name__]["required"] = list(schemas[kind.__name__]["properties"])
+    server, reserved_server = wire.ServerMessage.__args__, wire.ReservedServerMessage.__args__
+    requests, reserved_requests = wire.Request.__args__, wire.ReservedRequest.__args__
+    sent = (*PUBLISHED, *server, *reserved_server)
+    asked = (*requests, *reserved_requests, wire.CustomRequest)
+    _, schemas = msgspec.json.schema_components((*sent, *asked, wire.Positioned), ref_template="#/$defs/{name}")
+    for kind in _structs():
+        if kind.__name__ in schemas:
+            _complete(kind, schemas[kind.__name__])
+    for kind in _IN_A_STREAM:
+        _put_in_a_stream(schemas[kind.__name__])
+    _restrict_requests(schemas)
+    schemas |= {
+        "PublishedMessage": _any_of(PUBLISHED, "A message that somebody published."),
+        "ServerMessage": _any_of((*PUBLISHED, *server), "Every message that a server of this version sends."),
+        "ClientRequest": _any_of(requests, "Every request that a server of this version does, beside custom ones."),
+        "ReservedServerMessage": _any_of(reserved_server, "Messages of later versions. Their shape may change."),
+        "ReservedRequest": _any_of(reserved_requests, "Requests of later versions. Their shape may change."),
+        "ReservedType": {
+            "description": "The types of the protocol itself, those of later versions included.",
+            "enum": sorted(wire.RESERVED_TYPES),
+        },
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "tellwire message",
-        "anyOf": list(references),
+        "title": "tellwire wire protocol",
+        "description": "Clients ignore fields and types that are not here: they are of a later version.",
+        "anyOf": [{"$ref": "#/$defs/ServerMessage"}, {"$ref": "#/$defs/ClientRequest"}],
         "$defs": schemas,
     }
 
 
-def _pretty(document: dict[str, Any]) -> bytes:
+def _structs() -> Iterator[type[Struct]]:
+    """Yield every struct that the wire consists of, with those that are only fields of others."""
+    found: dict[type[Struct], None] = {}
+    waiting: list[type[Struct]] = list(Struct.__subclasses__())
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found[each] = None
+            waiting += each.__subclasses__()
+    yield from (each for each in found if each.__module__ in _MODULES)
+
+
+_MODULES = ("tellwire.wire", "tellwire.messages", "tellwire.row_errors")
+
+
+def _complete(kind: type[Struct], schema: dict[str, Any]) -> None:
+    """Say in a schema what msgspec does not: the names on the wire, what is always there, that there is no more."""
+    if "description" in schema:
+        schema["description"] = _with_wire_names(schema["description"])
+    is_request = kind.__name__.endswith("Request")
+    if not is_request:
+        schema["additionalProperties"] = False
+    if kind.__module__ == wire.__name__ and not kind.__struct_config__.omit_defaults and not is_request:
+        fields = msgspec.structs.fields(kind)
+        optional = {each.encode_name for each in fields if each.default is UNSET}
+        schema["required"] = [name for name in schema["properties"] if name not in optional]
+    for each in schema.get("properties", {}).values():
+        # Nothing is filled in by whoever reads: a default is what the field means when it is not there.
+        each.pop("default", None)
+
+
+def _put_in_a_stream(schema: dict[str, Any]) -> None:
+    schema["allOf"] = [{"$ref": "#/$defs/Positioned"}]
+    schema["required"] = [name for name in schema["properties"] if name in _ALWAYS]
+    del schema["additionalProperties"]
+    schema["unevaluatedProperties"] = False
+
+
+def _restrict_requests(schemas: dict[str, Any]) -> None:
+    positioned = schemas["Positioned"]
+    del positioned["additionalProperties"]  # it is a part of others
+    positioned["dependentRequired"] = {"key": ["version"], "version": ["key"]}
+    positioned["not"] = {"required": ["cursor", "key"]}
+    schemas["HelloRequest"]["not"] = {"required": ["cursor", "cursors"]}
+    schemas["DismissRequest"]["oneOf"] = [{"required": ["id"]}, {"required": ["key"]}]
+    reserved = {"enum": sorted(wire.RESERVED_TYPES | KNOWN_TYPES)}
+    schemas["CustomRequest"]["properties"]["type"]["not"] = reserved
+
+
+def _any_of(kinds: Iterable[type[Struct]], description: str) -> dict[str, Any]:
+    return {"description": description, "anyOf": [{"$ref": f"#/$defs/{each.__name__}"} for each in kinds]}
+
+
+_SNAKE = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
+
+
+def _with_wire_names(text: str) -> str:
+    """Return a docstring with the names of fields as they are on the wire."""
+    names = {
+        each.name: each.encode_name
+        for kind in _structs()
+        for each in msgspec.structs.fields(kind)
+        if each.name != each.encode_name
+    }
+    return _SNAKE.sub(lambda match: f"`{names.get(match[1], match[1])}`", text)
+
+
+def _pretty(document: dict[str, Any] | list[dict[str, Any]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"
 
 
@@ -126,7 +299,7 @@ def main(arguments: list[str]) -> int:
     stale = [path for path, content in documents().items() if not path.exists() or path.read_bytes() != content]
     if "--check" in arguments:
         for path in stale:
-            print(f"{path.relative_to(SPEC.parent)} is not what the code says: run `make spec`", file=sys.stderr)
+            print(f"{path.relative_to(SPEC.parent)} differs from the code: run `make spec`", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)

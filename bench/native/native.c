@@ -138,9 +138,10 @@ int open_sockets(int port, const char *blob, const int64_t *starts, int count, i
 
 /* --- counting ---------------------------------------------------------------------------------------------------- */
 
-/* What arrived: whole text messages in one frame each, and everything else that should not be there. */
+/* What arrived: whole text messages in one frame each, pings, which are answered and not in `bytes`, and everything else
+ * that should not be there. */
 struct received {
-    int64_t messages, bytes, strays, closed, fewest, most;
+    int64_t messages, bytes, strays, closed, fewest, most, pings;
 };
 
 struct device {
@@ -224,6 +225,11 @@ static void count_frames(struct fleet *fleet, struct device *device, const uint8
         if (device->head[0] == 0x81) {
             device->messages++;
             fleet->total.messages++;
+        } else if (device->head[0] == 0x89 && device->head[1] == 0) {
+            static const uint8_t pong[] = {0x8a, 0x80, 0, 0, 0, 0};
+            fleet->total.pings++;
+            fleet->total.bytes -= 2;
+            if (send(device->fd, pong, sizeof pong, MSG_NOSIGNAL) != sizeof pong) fleet->total.strays++;
         } else {
             fleet->total.strays++;
         }

@@ -23,7 +23,9 @@ from tellwire.cli.screen import printable, unechoed_keys
 
 _COLOURS: Final = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
 _BAR_COLOURS: Final = {
+    "queued": "cyan",
     "running": "cyan",
+    "retrying": "yellow",
     "stalled": "yellow",
     "complete": "green",
     "failed": "red",

@@ -36,6 +36,7 @@ _KINDS: Final = {
 _COMPARISONS: Final = {"<=": "at most", ">=": "at least", ">": "above"}
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+SecondsOrNever = Annotated[float, Meta(ge=0, le=31_536_000)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
@@ -62,6 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     handshakes_per_second: Seconds = limits.HANDSHAKES_PER_SECOND
     handshake_burst: AtLeastOne = limits.HANDSHAKE_BURST
 
+    ping_after_seconds: SecondsOrNever = limits.SERVER_PING_SECONDS
     idle_timeout_seconds: Seconds = limits.IDLE_TIMEOUT_SECONDS
     max_connection_seconds: Seconds = limits.MAX_CONNECTION_SECONDS
     outbox_max_messages: AtLeastOne = limits.OUTBOX_MAX_MESSAGES

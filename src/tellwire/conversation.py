@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from tellwire import protocol
+from tellwire import protocol, wire
 from tellwire.engine import Engine
 from tellwire.errors import (
     ConnectionUnknown,
@@ -118,7 +118,7 @@ class Conversation:
         began_at = time.perf_counter()
         history = self._engine.history
         replay = await self._read(history, peer, cursor) if history else Replay(cursor is None, "", [], [])
-        head = protocol.Welcome(
+        head = wire.Welcome(
             peer.connection_id,
             peer.user_id,
             replay.cursor,

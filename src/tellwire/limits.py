@@ -150,12 +150,29 @@ ROW_ERRORS_CHUNK: Final = 400
 ROW_ERRORS_SECONDS: Final = 5.0
 """How long a job that is done may take to hand in the rest of its row errors, before its last state."""
 
+SERVER_PING_SECONDS: Final = 25.0
+"""After this long without traffic the gateway sends a WebSocket ping. Proxies cut silent connections: Heroku after 55
+seconds, nginx after 60, Cloudflare after 100. Two pings fit into the shortest of these."""
+
+MAX_UNANSWERED_PINGS: Final = 2
+"""A connection that answers none of so many pings is cut when the next one is due: its device is gone."""
+
+CONNECTIONS_PER_TURN: Final = 200
+"""Connections whose deadlines are looked at in one turn of the event loop. After a message to everybody all of them are
+due in the same second, and a ping takes about 15 µs: so a message waits for 3 ms at most."""
+
 HEARTBEAT_SECONDS: Final = 25
-"""After this long without a message a client of a gateway should send a `ping`, so that a dead link shows within 35 s.
-It is less than proxies wait: nginx 60 s, Heroku 55 s, Cloudflare 100 s."""
+"""After this long without anything received a client of a gateway sends `ping`. With 5 seconds for the answer, a dead
+connection shows within 35 seconds."""
 
 AWS_HEARTBEAT_SECONDS: Final = 240
-"""The same on AWS, where each `ping` invokes a function: less than half of API Gateway's idle limit."""
+"""The same on AWS, where each `ping` is an invocation that is paid for: less than half of the idle limit."""
+
+MAX_REQUEST_ID_CHARACTERS: Final = 64
+"""The `id` of a client's request: room for a UUID and a prefix."""
+
+MAX_HISTORY_PAGE: Final = 100
+"""Messages in the answer to one `history` request."""
 
 ROTATE_AFTER_SECONDS: Final = 6600
 """When a client should move to a new connection, before the two hours end this one."""

@@ -24,29 +24,22 @@ from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.limits import MAX_LEASE_SECONDS, MAX_MESSAGE_BYTES, MIN_LEASE_SECONDS
 from tellwire.model import new_message_id, timestamp
 from tellwire.row_errors import RowErrors
+from tellwire.wire import RESERVED_TYPES, TIMESTAMP_PATTERN, Timestamp
 
 Severity = Literal["info", "success", "warning", "error"]
-UploadStatus = Literal["running", "stalled", "complete", "failed", "cancelled"]
+UploadStatus = Literal["queued", "running", "retrying", "stalled", "complete", "failed", "cancelled"]
 TERMINAL_STATUSES: Final = frozenset({"complete", "failed", "cancelled"})
 """The statuses that end a run of an upload."""
-
-RESERVED_TYPES: Final = frozenset(
-    {"ping", "pong", "hello", "welcome", "auth", "auth_ok", "ack", "seen", "cancel"}
-    | {"subscribe", "subscribed", "unsubscribe", "unsubscribed"}
-)
-"""What the protocol itself says. A custom message by one of these names would be taken for the server's word."""
 
 KNOWN_TYPES: Final = frozenset({"upload_progress", "notification", "error"})
 
 _TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}$"
-_TIMESTAMP_PATTERN: Final = (
-    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?(Z|\+00:00)$"
-)
-_URL_PATTERN: Final = r"^(https?://[^/\\]|/(?![/\\]))[^\x00-\x20\x7f\\]*$"
+# Without flags, so that the same text is right in the JSON Schema.
+_URL_PATTERN: Final = r"^([hH][tT][tT][pP][sS]?://[^/\\]|/(?![/\\]))[^\x00-\x20\x7f\\]*$"
 
 _TYPE = re.compile(_TYPE_PATTERN)
-_TIMESTAMP = re.compile(_TIMESTAMP_PATTERN)
-_URL = re.compile(_URL_PATTERN, re.IGNORECASE)
+_TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
+_URL = re.compile(_URL_PATTERN)
 _SEVERITIES = frozenset(get_args(Severity))
 _STATUSES = frozenset(get_args(UploadStatus))
 
@@ -55,7 +48,7 @@ ENUMERATED: Final = {"severity": _SEVERITIES, "status": _STATUSES}
 
 # The bounds stand in the JSON Schema for readers of other languages; the checks below enforce them, so that the error
 # can say what was given. (msgspec's own would not.)
-Text = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
+Text = Annotated[str, Meta(extra_json_schema={"minLength": 1, "pattern": r"\S"})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Lease = Annotated[int | float, Meta(extra_json_schema={"minimum": MIN_LEASE_SECONDS, "maximum": MAX_LEASE_SECONDS})]
 Percent = Annotated[int | float, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
@@ -63,7 +56,6 @@ ActionUrl = Annotated[str, Meta(extra_json_schema={"pattern": _URL_PATTERN})]
 CustomType = Annotated[
     str, Meta(extra_json_schema={"pattern": _TYPE_PATTERN, "not": {"enum": sorted(KNOWN_TYPES | RESERVED_TYPES)}})
 ]
-Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):

@@ -3,26 +3,29 @@
 It begins with a token, as `?token=<jwt>` (the guide's way) or as the subprotocol `token.<jwt>` beside `tellwire.v1`.
 Then a client need not say anything. What it may say is JSON with a `type`:
 
-    ping            Reply(pong)
-    auth {token}    Reauthenticate(token); the shell answers with `auth_ok` or `refusal`
-    hello {cursor}  Recover(cursor); the shell answers with `welcome`: what was missed since, and where things stand
-    ack {cursor}    Acknowledge(cursor); the shell lets all devices know what the user has seen
-    cancel {uploadId}  Cancel(upload_id); the shell lets all devices, and the worker, know; or it answers with `refusal`
-    your own types  Custom(type, data), where there are any
-    anything else   Reply(error UNKNOWN_TYPE); not JSON: Reply(error INVALID_JSON). The connection stays open.
+    ping                Reply(pong)
+    auth {token}        Reauthenticate(token); the shell answers with `auth_ok` or `refusal`
+    hello {cursor?}     Recover(cursor); the shell answers with `welcome`: what was missed since, and the newest states
+    ack {cursor}        Acknowledge(cursor); the shell lets all devices know what the user has seen
+    cancel {uploadId}   Cancel(upload_id); the shell lets all devices, and the worker, know, or answers with `refusal`
+    your own types      Custom(type, data), where there are any
+    anything else       Reply(error UNKNOWN_TYPE); not JSON: Reply(error INVALID_JSON). The connection stays open.
+
+The requests are the structs of `wire`, and decoded by them.
 
 The gateway runs this on its sockets; on AWS the `$connect` and `$default` handlers run the same code.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from tellwire.errors import TellwireError, TokenOfAnotherUser
-from tellwire.limits import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS, WELCOME_PAGE_BYTES
+from tellwire import wire
+from tellwire.errors import TellwireError
+from tellwire.limits import MAX_REQUEST_ID_CHARACTERS, WELCOME_PAGE_BYTES
 from tellwire.messages import create_error_message, encode_message
 from tellwire.model import Identity, timestamp
 from tellwire.stream import Replay
@@ -82,82 +85,22 @@ class Custom:
 Action = Reply | Reauthenticate | Recover | Acknowledge | Cancel | Custom
 
 
-class _Incoming(Struct):
+class _Typed(Struct):
     type: str
 
 
-class _Hello(Struct):
-    cursor: str | None = None
+_typed: Final = msgspec.json.Decoder(_Typed)
+_custom: Final = msgspec.json.Decoder(wire.CustomRequest)
 
-
-class _Ack(Struct):
-    cursor: str
-
-
-class _Cancel(Struct):
-    upload_id: str = msgspec.field(name="uploadId")
-
-
-class _Custom(Struct):
-    data: Any = None
-
-
-class _Auth(Struct):
-    token: str
-
-
-class _Outgoing(Struct, frozen=True):
-    type: str
-    data: dict[str, str]
-    timestamp: str
-
-
-_incoming = msgspec.json.Decoder(_Incoming)
-_custom = msgspec.json.Decoder(_Custom)
-_encode = msgspec.json.Encoder().encode
-
-T = TypeVar("T")
-
-
-class _Request(Generic[T]):
-    """A type of message that asks for something: what it holds, what follows from it, and how to write it."""
-
-    def __init__(self, holds: type[T], follows: Callable[[T], Action], looks_like: str) -> None:
-        self._decoder = msgspec.json.Decoder(holds)
-        self._follows = follows
-        self._looks_like = looks_like
-
-    def read(self, text: str) -> Action:
-        try:
-            return self._follows(self._decoder.decode(text))
-        except msgspec.DecodeError:
-            return _error("INVALID_MESSAGE", self._looks_like)
-
-
-_REQUESTS: Final[dict[str, _Request[Any]]] = {
-    "auth": _Request(
-        _Auth,
-        lambda asked: Reauthenticate(asked.token),
-        'auth needs a token: {"type": "auth", "token": "<jwt>"}',
-    ),
-    "hello": _Request(
-        _Hello,
-        lambda asked: Recover(asked.cursor),
-        'the cursor of a hello is a text: {"type": "hello", "cursor": "…"}',
-    ),
-    "ack": _Request(
-        _Ack,
-        lambda asked: Acknowledge(asked.cursor),
-        'ack needs a cursor: {"type": "ack", "cursor": "…"}',
-    ),
-    "cancel": _Request(
-        _Cancel,
-        lambda asked: Cancel(asked.upload_id),
-        'cancel needs an upload: {"type": "cancel", "uploadId": "…"}',
-    ),
+_LOOKS_LIKE: Final = {
+    "ping": 'a ping looks like {"type": "ping"}',
+    "auth": 'auth needs a token: {"type": "auth", "token": "<jwt>"}',
+    "hello": "a hello has one cursor, or cursors by the names of their streams (user, topic:<name>): "
+    '{"type": "hello", "cursor": "<epoch>:<offset>"}',
+    "ack": 'ack needs a cursor: {"type": "ack", "cursor": "<epoch>:<offset>"}',
+    "cancel": 'cancel needs an upload: {"type": "cancel", "uploadId": "…"}',
 }
-
-CLIENT_TYPES: Final = ("ping", *_REQUESTS)
+_ID_LOOKS_LIKE: Final = f"the id of a request is a text of 1 to {MAX_REQUEST_ID_CHARACTERS} characters"
 
 
 def offered_subprotocols(header: str) -> list[str]:
@@ -175,58 +118,55 @@ def token_in(subprotocols: Iterable[str], query: Sequence[str]) -> str | None:
 
 def receive(text: str, custom_types: Collection[str] = ()) -> Action:
     """Decide what follows from one message of the client. `custom_types` are those that somebody here handles."""
-    allowed = (*CLIENT_TYPES, *custom_types)
     try:
-        incoming = _incoming.decode(text)
-    except msgspec.ValidationError:
-        return _error("UNKNOWN_TYPE", f'a message is a JSON object with a "type": one of {", ".join(allowed)}')
+        return _action_of(wire.decode_request(text))
+    except msgspec.ValidationError as error:
+        return _receive_other(text, custom_types, error)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return _error("INVALID_JSON", 'this is not JSON; a message looks like {"type": "ping"}')
-    match incoming.type:
-        case "ping":
-            return Reply(_encode(_Outgoing("pong", {}, timestamp())))
-        case known if known in _REQUESTS:
-            return _REQUESTS[known].read(text)
-        case other if other in custom_types:
-            return _receive_custom(other, text)
-        case unknown:
-            return _error("UNKNOWN_TYPE", f"type: got {unknown[:64]!r}; allowed: {', '.join(allowed)}")
+
+
+def _action_of(request: wire.Request) -> Action:
+    match request:
+        case wire.PingRequest():
+            return Reply(wire.encode(wire.PongMessage(timestamp=timestamp())))
+        case wire.AuthRequest(token=token):
+            return Reauthenticate(token)
+        case wire.HelloRequest(cursor=cursor, cursors=cursors):
+            return Recover(cursor if cursors is None else cursors.get("user"))
+        case wire.AckRequest(cursor=cursor):
+            return Acknowledge(cursor)
+        case wire.CancelRequest(upload_id=upload_id):
+            return Cancel(upload_id)
+
+
+def _receive_other(text: str, custom_types: Collection[str], error: msgspec.ValidationError) -> Action:
+    """Decide what follows from a message that is none of the requests: a custom one, a wrong one, an unknown one."""
+    allowed = ", ".join((*wire.REQUEST_TYPES, *custom_types))
+    try:
+        message_type = _typed.decode(text).type
+    except msgspec.ValidationError:
+        return _error("UNKNOWN_TYPE", f'a message is a JSON object with a "type": one of {allowed}')
+    except (msgspec.DecodeError, RecursionError):
+        return _error("INVALID_JSON", 'this is not JSON; a message looks like {"type": "ping"}')
+    if message_type in wire.REQUEST_TYPES:
+        is_of_id = str(error).endswith("`$.id`")
+        return _error("INVALID_MESSAGE", _ID_LOOKS_LIKE if is_of_id else _LOOKS_LIKE[message_type])
+    if message_type in custom_types:
+        return _receive_custom(message_type, text)
+    return _error("UNKNOWN_TYPE", f"type: got {message_type[:64]!r}; allowed: {allowed}")
 
 
 def auth_ok(identity: Identity) -> bytes:
     """Return the answer to a token that was accepted."""
-    return _encode(_Outgoing("auth_ok", {"expiresAt": timestamp(identity.expires_at)}, timestamp()))
+    return wire.encode(wire.AuthOkMessage(wire.AuthOk(timestamp(identity.expires_at)), timestamp()))
 
 
-def renewed(identity: Identity, user_id: str) -> bytes:
-    """Return the answer to a new token on a connection of `user_id`.
+def welcome(head: wire.Welcome, replay: Replay) -> Iterator[bytes]:
+    """Yield the pages of a welcome: what the client missed, oldest first, and then the newest states.
 
-    Raises:
-        TokenOfAnotherUser: it is not theirs.
-    """
-    if identity.user_id != user_id:
-        raise TokenOfAnotherUser
-    return auth_ok(identity)
-
-
-class Welcome(Struct, frozen=True, rename="camel"):
-    """What every page of a welcome begins with. Times are RFC 3339; the seconds are how long a client may be silent,
-    and when it should move to a new connection.
-    """
-
-    connection_id: str
-    user_id: str
-    cursor: str
-    recovered: bool
-    expires_at: str
-    heartbeat_seconds: int = HEARTBEAT_SECONDS
-    rotate_after_seconds: int = ROTATE_AFTER_SECONDS
-
-
-def welcome(head: Welcome, replay: Replay) -> Iterator[bytes]:
-    """Yield the pages that tell a client what it missed, oldest first, and then the newest states.
-
-    A message that fits into no page goes out by itself, before the page that comes after it.
+    `head` is what all pages have in common. A message that fits into no page goes out by itself, before the page that
+    comes after it.
     """
     page: list[bytes] = []
     size = 0
@@ -249,14 +189,9 @@ def welcome(head: Welcome, replay: Replay) -> Iterator[bytes]:
     yield _page(head, page, states, is_last=True)
 
 
-def _page(head: Welcome, messages: Sequence[bytes], states: Sequence[bytes] = (), *, is_last: bool = False) -> bytes:
-    return b'{"type":"welcome","data":%b,"messages":[%b],"state":[%b],"last":%b},"timestamp":"%b"}' % (
-        _encode(head)[:-1],
-        b",".join(messages),
-        b",".join(states),
-        b"true" if is_last else b"false",
-        timestamp().encode(),
-    )
+def _page(head: wire.Welcome, messages: list[bytes], states: Sequence[bytes] = (), *, is_last: bool = False) -> bytes:
+    data = msgspec.structs.replace(head, messages=wire.array_of(messages), state=wire.array_of(states), last=is_last)
+    return wire.encode(wire.WelcomeMessage(data, timestamp()))
 
 
 def refusal(error: TellwireError) -> bytes:
@@ -267,6 +202,8 @@ def refusal(error: TellwireError) -> bytes:
 def _receive_custom(message_type: str, text: str) -> Action:
     try:
         return Custom(message_type, _custom.decode(text).data)
+    except msgspec.ValidationError:
+        return _error("INVALID_MESSAGE", _ID_LOOKS_LIKE)
     except (msgspec.DecodeError, RecursionError):
         return _error("INVALID_JSON", "the data of this message is not JSON, or too deep")
 

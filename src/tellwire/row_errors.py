@@ -33,13 +33,14 @@ _MAX_COUNTED_CAUSES: Final = 1000
 # Of one form, so that texts are in the order of time.
 _STARTED_AT: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
 
-Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+Count = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_NUMBER})]
+Code = Annotated[str, Meta(extra_json_schema={"minLength": 1, "pattern": r"\S"})]
 
 
 class RowErrorCause(Struct, frozen=True):
     """A cause of row errors: the number of rows, and the first of them."""
 
-    code: str
+    code: Code
     message: str
     count: Count
     rows: Annotated[list[int], Meta(extra_json_schema={"maxItems": MAX_ROWS_OF_CAUSE})]

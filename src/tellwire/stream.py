@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from msgspec import Struct, json
+from msgspec import Struct
 
+from tellwire import wire
 from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
 from tellwire.model import timestamp
 from tellwire.publication import Publication, StreamKey, stream_target
@@ -170,22 +171,18 @@ class Stream:
 def seen_state(stream: StreamKey, position: Position, now: float) -> Publication:
     """Return the state that the user has seen the log up to a position. Its id is the same however often it is made."""
     message_id = f"seen:{position}"
-    payload = json.encode(
-        {"type": SEEN, "data": {"cursor": str(position)}, "timestamp": timestamp(now), "id": message_id}
-    )
+    payload = wire.encode(wire.SeenMessage(wire.Seen(str(position)), timestamp(now), message_id))
     return Publication(stream_target(stream), message_id, SEEN, payload, position.offset, SEEN)
 
 
 def with_offset(publication: Publication, now: float, epoch: str, offset: int) -> Entry:
     """Return a publication with its offset in the log."""
-    payload = b'%b,"cursor":"%b:%d"}' % (publication.payload[:-1], epoch.encode(), offset)
-    return _entry(publication, payload, offset, now)
+    return _entry(publication, wire.in_log(publication.payload, epoch, offset), offset, now)
 
 
 def with_version(publication: Publication, now: float, version: int) -> Entry:
     """Return a publication with its version among the states."""
-    payload = b'%b,"key":%b,"version":%d}' % (publication.payload[:-1], json.encode(publication.key), version)
-    return _entry(publication, payload, version, now)
+    return _entry(publication, wire.as_state(publication.payload, publication.key or "", version), version, now)
 
 
 def _entry(of: Publication, payload: bytes, number: int, now: float) -> Entry:

@@ -13,8 +13,8 @@ from tellwire.broadcast import Broadcaster, use_broadcaster
 from tellwire.cli.local import local
 from tellwire.config import ENVIRONMENT_NAMES
 from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable, InvalidMessage, MessageTooBig
-from tellwire.messages import RESERVED_TYPES
 from tellwire.testing import MemoryCarrier
+from tellwire.wire import RESERVED_TYPES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tellwire.errors import InvalidMessage, MessageTooBig
 from tellwire.limits import MAX_MESSAGE_BYTES
 from tellwire.messages import (
-    RESERVED_TYPES,
     create_error_message,
     create_message,
     create_notification_message,
@@ -21,8 +20,14 @@ from tellwire.messages import (
     decode_message,
     encode_message,
 )
+from tellwire.wire import RESERVED_TYPES
 
-GOLDEN = sorted((Path(__file__).parents[2] / "spec" / "messages").glob("*.json"))
+GOLDEN = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "spec" / "messages").glob("*.json"))
+    if not {"cursor", "key"} & set(json.loads(path.read_bytes()))
+    and json.loads(path.read_bytes())["type"] not in RESERVED_TYPES
+]
 
 
 def as_json(message: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ export type {
   MessageTypes,
   NotificationData,
   NotificationMessage,
-  Placed,
+  Positioned,
   SeenMessage,
   UploadProgressData,
   UploadProgressMessage,

@@ -1,29 +1,60 @@
-// The messages a server sends. Made from spec/messages.schema.json by scripts/generate-types.mjs; do not edit.
+// Every message on the wire. Generated from spec/wire.schema.json by scripts/generate-types.mjs; do not edit.
 
-/** Where a message is in its user's stream. One to a connection or to everybody has no place there. */
-export interface Placed {
-  /** On the log: its epoch, a colon, and its offset. */
-  readonly cursor?: string;
-  /** On a state: what it is of. */
-  readonly key?: string;
-  /** On a state: the higher one is the newer one of its key. */
-  readonly version?: number;
-}
-
-/** The user has seen everything up to a cursor, on some device. */
-export interface SeenMessage extends Placed {
-  readonly data: { readonly cursor: string };
+/** The user has seen everything up to a cursor: let all devices know. */
+export interface AckRequest {
+  readonly cursor: string;
   readonly id?: string;
-  readonly timestamp: string;
-  readonly type: "seen";
+  readonly type: "ack";
 }
+
+/** The new token was accepted: the connection lives until it expires. */
+export interface AuthOkData {
+  readonly expiresAt: string;
+}
+
+export interface AuthOkMessage {
+  readonly data: AuthOkData;
+  readonly timestamp: string;
+  readonly type: "auth_ok";
+}
+
+/** Live by another token from now on. */
+export interface AuthRequest {
+  readonly id?: string;
+  readonly token: string;
+  readonly type: "auth";
+}
+
+/** Cancel an upload. */
+export interface CancelRequest {
+  readonly id?: string;
+  readonly type: "cancel";
+  readonly uploadId: string;
+}
+
+/** Every request that a server of this version does, beside custom ones. */
+export type ClientRequest = PingRequest | AuthRequest | HelloRequest | AckRequest | CancelRequest;
 
 /** A message of your own type. `data` is any JSON. */
-export interface CustomMessage extends Placed {
+export interface CustomMessage extends Positioned {
   readonly data: unknown;
   readonly id?: string;
   readonly timestamp: string;
   readonly type: string;
+}
+
+/** A message of a type of your own, for a server that handles it. `data` is any JSON. */
+export interface CustomRequest {
+  readonly data?: unknown;
+  readonly id?: string;
+  readonly type: string;
+}
+
+/** The user wants to see a message (`id`) or a state (`key`) no more. Only one of the two may be there. Reserved. */
+export interface DismissRequest {
+  readonly id?: string;
+  readonly key?: string;
+  readonly type: "dismiss";
 }
 
 /** Something went wrong. `code` is for programs, `message` for people, `details` any JSON. */
@@ -33,14 +64,43 @@ export interface ErrorData {
   readonly message: string;
 }
 
-export interface ErrorMessage extends Placed {
+export interface ErrorMessage extends Positioned {
   readonly data: ErrorData;
   readonly id?: string;
   readonly timestamp: string;
   readonly type: "error";
 }
 
-/** Something the user should read. `action_url` is http(s) or a path on the page's own site. */
+/**
+ * Ask for what was missed since a cursor, and for the newest states.
+ *
+ * `cursor` is that of the user's own stream; `cursors` are those of several streams by name: `user`, or `topic:` and
+ * the topic's name. Only one of the two may be there. Without either the client has nothing yet, and missed nothing.
+ */
+export interface HelloRequest {
+  readonly cursor?: string | null;
+  readonly cursors?: { readonly [name: string]: string } | null;
+  readonly id?: string;
+  readonly type: "hello";
+}
+
+/** Ask for at most `limit` messages of a stream from before a cursor, newest first. Reserved. */
+export interface HistoryRequest {
+  readonly before?: string;
+  readonly id?: string;
+  readonly limit: number;
+  readonly stream: string;
+  readonly type: "history";
+}
+
+/** Bounds that a client should keep to. Reserved: no server sends them yet. */
+export interface LimitsData {
+  readonly maxMessageBytes?: number;
+  readonly maxRequestsInFlight?: number;
+  readonly maxRequestsPerSecond?: number;
+}
+
+/** Something the user should read. `actionUrl` is http(s) or a path on the page's own site. */
 export interface NotificationData {
   readonly actionLabel?: string | null;
   readonly actionUrl?: string | null;
@@ -49,14 +109,92 @@ export interface NotificationData {
   readonly title: string;
 }
 
-export interface NotificationMessage extends Placed {
+export interface NotificationMessage extends Positioned {
   readonly data: NotificationData;
   readonly id?: string;
   readonly timestamp: string;
   readonly type: "notification";
 }
 
-/** Why rows were left out: how many, and the first of them. */
+/** The request with this `id` was done. Reserved. */
+export interface OkData {
+  readonly id: string;
+}
+
+export interface OkMessage {
+  readonly data: OkData;
+  readonly timestamp: string;
+  readonly type: "ok";
+}
+
+/** Ask for a `pong`: a sign of life. */
+export interface PingRequest {
+  readonly id?: string;
+  readonly type: "ping";
+}
+
+/** The answer to a `ping`. */
+export type PongData = { readonly [name: string]: never };
+
+export interface PongMessage {
+  readonly data: PongData;
+  readonly timestamp: string;
+  readonly type: "pong";
+}
+
+/**
+ * The position of a message in its stream. A message to a connection or to everybody has none.
+ *
+ * In the log lane `cursor` is the stream's epoch, a colon and the message's offset. In the state lane `key` names the
+ * subject of a state, and of two versions of a key the higher one is the newer. `topic` names the stream of a topic.
+ */
+export interface Positioned {
+  readonly cursor?: string;
+  readonly key?: string;
+  readonly topic?: string;
+  readonly version?: number;
+}
+
+/** A message that somebody published. */
+export type PublishedMessage = UploadProgressMessage | NotificationMessage | ErrorMessage | CustomMessage;
+
+/** The user has read one message. `id` is that of the message. Reserved. */
+export interface ReadRequest {
+  readonly id: string;
+  readonly type: "read";
+}
+
+/** Requests of later versions. Their shape may change. */
+export type ReservedRequest = SubscribeRequest | UnsubscribeRequest | ReadRequest | DismissRequest | HistoryRequest;
+
+/** Messages of later versions. Their shape may change. */
+export type ReservedServerMessage = OkMessage | SubscribedMessage | UnsubscribedMessage;
+
+/** The types of the protocol itself, those of later versions included. */
+export type ReservedType =
+  | "ack"
+  | "auth"
+  | "auth_ok"
+  | "cancel"
+  | "dismiss"
+  | "hello"
+  | "history"
+  | "join"
+  | "leave"
+  | "ok"
+  | "ping"
+  | "pong"
+  | "presence"
+  | "read"
+  | "seen"
+  | "subscribe"
+  | "subscribed"
+  | "topic"
+  | "unsubscribe"
+  | "unsubscribed"
+  | "welcome";
+
+/** A cause of row errors: the number of rows, and the first of them. */
 export interface RowErrorCauseData {
   readonly code: string;
   readonly count: number;
@@ -64,18 +202,80 @@ export interface RowErrorCauseData {
   readonly rows: readonly number[];
 }
 
-/** How many rows were left out, and why: the most frequent causes first. Rare ones may count in `total` alone. */
+/** The number of rows left out, by cause, the most frequent first. Rare causes may count in `total` alone. */
 export interface RowErrorsData {
   readonly causes: readonly RowErrorCauseData[];
   readonly total: number;
+}
+
+/** The user has seen everything up to `cursor`, on some device. */
+export interface SeenData {
+  readonly cursor: string;
+}
+
+export interface SeenMessage extends Positioned {
+  readonly data: SeenData;
+  readonly id?: string;
+  readonly timestamp: string;
+  readonly type: "seen";
+}
+
+/** Every message that a server of this version sends. */
+export type ServerMessage =
+  | UploadProgressMessage
+  | NotificationMessage
+  | ErrorMessage
+  | CustomMessage
+  | WelcomeMessage
+  | SeenMessage
+  | AuthOkMessage
+  | PongMessage;
+
+/** Ask for the messages of a topic, and for those missed since a cursor. Reserved. */
+export interface SubscribeRequest {
+  readonly cursor?: string;
+  readonly id?: string;
+  readonly topic: string;
+  readonly type: "subscribe";
+}
+
+/** The client gets the messages of `topic` from here on. Reserved. */
+export interface SubscribedData {
+  readonly cursor?: string;
+  readonly recovered?: boolean;
+  readonly topic: string;
+}
+
+export interface SubscribedMessage {
+  readonly data: SubscribedData;
+  readonly timestamp: string;
+  readonly type: "subscribed";
+}
+
+/** Ask for no more messages of a topic. Reserved. */
+export interface UnsubscribeRequest {
+  readonly id?: string;
+  readonly topic: string;
+  readonly type: "unsubscribe";
+}
+
+/** The client gets no more messages of `topic`. Reserved. */
+export interface UnsubscribedData {
+  readonly topic: string;
+}
+
+export interface UnsubscribedMessage {
+  readonly data: UnsubscribedData;
+  readonly timestamp: string;
+  readonly type: "unsubscribed";
 }
 
 /**
  * How far an upload is. `progress` is 0–100; rows are counted from 1.
  *
  * What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
- * `started_at` (RFC 3339), which tells one run of it from another; and `lease_seconds`, how long it may be silent
- * before it counts as stalled. `row_errors` are the rows that were left out, by cause.
+ * `startedAt` (RFC 3339), which tells one run of it from another; and `leaseSeconds`, how long it may be silent
+ * before it counts as stalled. `rowErrors` are the rows that were left out, by cause.
  */
 export interface UploadProgressData {
   readonly currentRow?: number | null;
@@ -85,22 +285,78 @@ export interface UploadProgressData {
   readonly progress: number;
   readonly rowErrors?: RowErrorsData | null;
   readonly startedAt?: string | null;
-  readonly status?: "cancelled" | "complete" | "failed" | "running" | "stalled" | null;
+  readonly status?: "cancelled" | "complete" | "failed" | "queued" | "retrying" | "running" | "stalled" | null;
   readonly totalRows?: number | null;
   readonly uploadId: string;
 }
 
-export interface UploadProgressMessage extends Placed {
+export interface UploadProgressMessage extends Positioned {
   readonly data: UploadProgressData;
   readonly id?: string;
   readonly timestamp: string;
   readonly type: "upload_progress";
 }
 
-/** Which type of the specification has which message. */
+/**
+ * One page of the answer to a `hello`: the messages that the client missed, and the newest states.
+ *
+ * `messages` are those of the log lane, oldest first; `state` is the newest of each key; `last` is true on the final
+ * page. `cursor` is the position of a client that has all pages; empty if the server keeps no history. With
+ * `recovered` false something may be missing. A client sends a `ping` after `heartbeatSeconds` without anything
+ * received, and moves to a new connection after `rotateAfterSeconds`. The connection ends at `expiresAt`.
+ */
+export interface WelcomeData {
+  readonly connectionId: string;
+  readonly cursor: string;
+  readonly expiresAt: string;
+  readonly heartbeatSeconds: number;
+  readonly last: boolean;
+  readonly limits?: LimitsData;
+  readonly messages: readonly PublishedMessage[];
+  readonly recovered: boolean;
+  readonly rotateAfterSeconds: number;
+  readonly state: readonly (UploadProgressMessage | SeenMessage)[];
+  readonly userId: string;
+}
+
+export interface WelcomeMessage {
+  readonly data: WelcomeData;
+  readonly timestamp: string;
+  readonly type: "welcome";
+}
+
+/** The messages that listeners get, by type. */
 export interface MessageTypes {
   error: ErrorMessage;
   notification: NotificationMessage;
-  upload_progress: UploadProgressMessage;
   seen: SeenMessage;
+  upload_progress: UploadProgressMessage;
+}
+
+/** The messages that a server sends, by type. */
+export interface ServerMessages {
+  auth_ok: AuthOkMessage;
+  error: ErrorMessage;
+  notification: NotificationMessage;
+  ok: OkMessage;
+  pong: PongMessage;
+  seen: SeenMessage;
+  subscribed: SubscribedMessage;
+  unsubscribed: UnsubscribedMessage;
+  upload_progress: UploadProgressMessage;
+  welcome: WelcomeMessage;
+}
+
+/** The messages that a client sends, by type. */
+export interface Requests {
+  ack: AckRequest;
+  auth: AuthRequest;
+  cancel: CancelRequest;
+  dismiss: DismissRequest;
+  hello: HelloRequest;
+  history: HistoryRequest;
+  ping: PingRequest;
+  read: ReadRequest;
+  subscribe: SubscribeRequest;
+  unsubscribe: UnsubscribeRequest;
 }

@@ -27,7 +27,7 @@ test("a listener gets the message of its type", () => {
   client.on("upload_progress", (message) => {
     expectTypeOf(message).toEqualTypeOf<UploadProgressMessage>();
     expectTypeOf(message.data.currentRow).toEqualTypeOf<number | null | undefined>();
-    type Status = "running" | "stalled" | "complete" | "failed" | "cancelled";
+    type Status = "queued" | "running" | "retrying" | "stalled" | "complete" | "failed" | "cancelled";
     expectTypeOf(message.data.status).toEqualTypeOf<Status | null | undefined>();
     expectTypeOf(message.version).toEqualTypeOf<number | undefined>();
   });

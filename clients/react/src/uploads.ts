@@ -11,7 +11,8 @@ import { Changes, type Source } from "./source.js";
 /** How many uploads are remembered. The oldest that has ended makes place, or else the oldest. */
 export const MAX_UPLOADS = 200;
 
-export type UploadStatus = "running" | "stalled" | "complete" | "failed" | "cancelled";
+/** After `complete`, `failed` and `cancelled` nothing follows until the upload begins anew. */
+export type UploadStatus = NonNullable<UploadProgressData["status"]>;
 
 /** An upload as it is now. */
 export interface Upload extends Omit<UploadProgressData, "status"> {

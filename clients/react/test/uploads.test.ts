@@ -84,6 +84,14 @@ test("an upload that ended begins anew with another start, and not with a progre
   expect(uploads.find("moc-1")).toMatchObject({ status: "running", progress: 5 });
 });
 
+test.each(["queued", "running", "retrying", "stalled"] as const)("an upload that is %s goes on", (status) => {
+  uploads.receive(progress({ progress: 30, status }, "2026-11-23T09:18:54.100Z"));
+  expect(uploads.find("moc-1")?.status).toBe(status);
+
+  uploads.receive(progress({ progress: 20, status: "running" }, "2026-11-23T09:18:54.200Z"));
+  expect(uploads.find("moc-1")).toMatchObject({ progress: 20, status: "running" });
+});
+
 describe.each(["complete", "failed", "cancelled"] as const)("that an upload is %s", (status) => {
   test("is heard from a worker whose clock is slow", () => {
     uploads.receive(progress({ progress: 20 }, "2026-11-23T09:18:54.200Z"));

@@ -66,7 +66,7 @@ class LocalApi:
         self._credentials = credentials
         self._more_environment = dict(environment or {})
         self._sources = functions
-        self._limits = replace(socket_limits or SocketLimits(), closes_slow=False)
+        self._limits = replace(socket_limits or SocketLimits(), ping_after_seconds=0, closes_slow=False)
         self._resources = contextlib.ExitStack()
         self.api = api
         for name in _named_functions(api):

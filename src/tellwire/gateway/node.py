@@ -166,7 +166,9 @@ class Node:
         )
         settings = self.settings
         bounds = OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes)
-        limits = SocketLimits(settings.idle_timeout_seconds, settings.max_connection_seconds, bounds)
+        limits = SocketLimits(
+            settings.ping_after_seconds, settings.idle_timeout_seconds, settings.max_connection_seconds, bounds
+        )
         return _Running(self, engine, engine.hub, Sockets(application, self._clock, limits, self._observer))
 
     def _http_api(self, running: "_Running") -> HttpApi:

@@ -4,6 +4,7 @@ A server's frames are not masked (RFC 6455 §5.1), so their bytes are the same f
 """
 
 from struct import Struct
+from typing import Final
 
 from websockets.frames import Frame, Opcode
 
@@ -12,6 +13,10 @@ from tellwire.limits import MAX_FRAME_BYTES
 _FIN_TEXT = 0x80 | Opcode.TEXT
 _SHORT_HEADER = Struct("!BB").pack
 _HEADER = Struct("!BBH").pack
+
+
+PING: Final = bytes([0x80 | Opcode.PING, 0])
+"""A ping without a payload (RFC 6455 §5.5.2)."""
 
 
 def text_frames(payload: bytes) -> bytes:

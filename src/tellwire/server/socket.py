@@ -28,6 +28,7 @@ from tellwire.errors import TellwireError
 from tellwire.model import ConnectionInfo, Identity, new_connection_id, timestamp
 from tellwire.ports import Clock, NullObserver, Observer
 from tellwire.server import handshake
+from tellwire.server.framing import PING
 from tellwire.server.outbox import Outbox, OutboxBounds
 from tellwire.server.timer_wheel import TimerWheel
 
@@ -72,8 +73,12 @@ class SocketLimits:
 
     A client that does not read until its outbox is full is closed; or, with `closes_slow` false, stays, and the sender
     hears that the message failed.
+
+    After `ping_after_seconds` without traffic a connection gets a ping; 0: it gets none. The pong is traffic, so only a
+    connection that is not pinged, or does not answer, can be idle for long.
     """
 
+    ping_after_seconds: float = limits.SERVER_PING_SECONDS
     idle_timeout_seconds: float = limits.IDLE_TIMEOUT_SECONDS
     max_connection_seconds: float = limits.MAX_CONNECTION_SECONDS
     outbox: OutboxBounds = field(default_factory=OutboxBounds)
@@ -96,6 +101,7 @@ class Sockets:
         self.observer = observer or NullObserver()
         self.timers: TimerWheel[Connection] = TimerWheel(clock.now())
         self.slow_closed = 0
+        self.unanswered_closed = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self._to_flush: list[Connection] = []
 
@@ -119,8 +125,10 @@ class Sockets:
         while True:
             await self.clock.sleep(1.0)
             now = self.clock.now()
-            for connection in self.timers.due(now):
+            for number, connection in enumerate(self.timers.due(now), 1):
                 connection.look(now)
+                if number % limits.CONNECTIONS_PER_TURN == 0:
+                    await asyncio.sleep(0)
 
 
 class Connection(asyncio.Protocol):
@@ -132,10 +140,12 @@ class Connection(asyncio.Protocol):
         "_fragments",
         "_outbox",
         "_paused",
+        "_pinged_at",
         "_protocol",
         "_server_state",
         "_sockets",
         "_transport",
+        "_unanswered_pings",
         "connected_at",
         "connection_id",
         "due_slot",
@@ -157,6 +167,8 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._fragments: bytearray | None = None
         self._close_by = float("inf")
+        self._pinged_at = 0.0
+        self._unanswered_pings = 0
         self.connection_id = new_connection_id()
         self.user_id = ""
         # The application's own: what it wants to remember of this connection.
@@ -348,6 +360,7 @@ class Connection(asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         assert self._protocol is not None  # noqa: S101 - data_received asked
         self.last_active_at = self._sockets.clock.now()
+        self._unanswered_pings = 0
         self._protocol.receive_data(data)
         for frame in self._protocol.events_received():
             if self.is_open:
@@ -426,7 +439,7 @@ class Connection(asyncio.Protocol):
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
-        """Do what is due: end a connection that idled, grew old or expired, and cut one that does not answer."""
+        """Do what is due: end a connection that idled, grew old or expired; ping it, or cut it if it is gone."""
         if now >= self._close_by:
             self._transport.abort()
             return
@@ -434,12 +447,32 @@ class Connection(asyncio.Protocol):
             self._expire()
         elif now >= self._ends_at():
             self.close(*GOING_AWAY)
+        elif now >= self._ping_at():
+            self._ping(now)
         if self.is_open:
             self._set_deadline()
+
+    def _ping(self, now: float) -> None:
+        """Send a ping, or cut the connection if it answered none of the last ones: then its device is gone."""
+        self._pinged_at = now
+        if self._paused:
+            # What is on its way is traffic; and of a client that does not read, nothing is read, so no pong either.
+            return
+        if self._unanswered_pings >= limits.MAX_UNANSWERED_PINGS:
+            self._sockets.unanswered_closed += 1
+            logger.info("cutting %s: no answer to %d pings", self.connection_id, self._unanswered_pings)
+            self._transport.abort()
+            return
+        self._unanswered_pings += 1
+        self._transport.write(PING)
+
+    def _ping_at(self) -> float:
+        seconds = self._sockets.limits.ping_after_seconds
+        return max(self.last_active_at, self._pinged_at) + seconds if seconds else float("inf")
 
     def _ends_at(self) -> float:
         bounds = self._sockets.limits
         return min(self.last_active_at + bounds.idle_timeout_seconds, self.connected_at + bounds.max_connection_seconds)
 
     def _set_deadline(self) -> None:
-        self._sockets.timers.put(self, min(self.expires_at, self._ends_at()))
+        self._sockets.timers.put(self, min(self.expires_at, self._ends_at(), self._ping_at()))

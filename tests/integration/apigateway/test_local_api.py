@@ -21,7 +21,7 @@ from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.functions import Deployed
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.errors import ConfigError
-from tellwire.limits import NEW_CONNECTIONS_PER_SECOND
+from tellwire.limits import IDLE_TIMEOUT_SECONDS, NEW_CONNECTIONS_PER_SECOND
 from tellwire.testing import FakeClock
 
 
@@ -270,6 +270,18 @@ def push(local: LocalApi, body: str, **headers: str) -> tuple[int, Any]:
         return answer.status, json.loads(answer.read())
     finally:
         connection.close()
+
+
+async def test_a_silent_connection_gets_no_pings_and_is_closed_with_1001_as_on_aws() -> None:
+    clock = FakeClock()
+    async with (
+        running(Api((Route("$default", "ok"),)), clock, ok=ok) as local,
+        connect(local.websocket_url, proxy=None, ping_interval=None) as device,
+    ):
+        await clock.advance(IDLE_TIMEOUT_SECONDS + 1)
+        async with asyncio.timeout(5):
+            await device.wait_closed()
+        assert device.close_code == 1001
 
 
 async def test_the_clock_is_moved_from_this_machine_only() -> None:

@@ -153,6 +153,7 @@ async def test_hello_is_answered_although_nothing_is_kept(stack: Stack) -> None:
     async with stack.device() as device:
         welcome = (await ask(device, {"type": "hello"}))["data"]
         assert (welcome["userId"], welcome["recovered"], welcome["last"]) == ("user-1", True, True)
+        assert welcome["heartbeatSeconds"] == 240
         assert (await ask(device, {"type": "hello", "cursor": "x:1"}))["data"]["recovered"] is False
 
 

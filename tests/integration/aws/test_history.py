@@ -85,6 +85,7 @@ async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(
     async with stack.device() as device:
         begin = await hello(device)
         assert (begin["recovered"], begin["messages"], begin["userId"]) == (True, [], "user-1")
+        assert begin["heartbeatSeconds"] == 240
         await say(worker, 1, 2)
         heard = [await read(device) for _ in range(2)]
         assert [message["data"] for message in heard] == [1, 2]

@@ -153,13 +153,15 @@ class Anyone:
         return Identity("user-1", self.clock.now() + self.ttl_seconds)
 
 
-async def start_with_clock(start_gateway: StartGateway, ttl_seconds: float = 1e6) -> tuple[Gateway, FakeClock]:
+async def start_with_clock(
+    start_gateway: StartGateway, ttl_seconds: float = 1e6, **settings: Any
+) -> tuple[Gateway, FakeClock]:
     clock = FakeClock()
-    return await start_gateway(clock, Anyone(clock, ttl_seconds)), clock
+    return await start_gateway(clock, Anyone(clock, ttl_seconds), **settings), clock
 
 
-async def test_an_idle_connection_is_closed_with_1001(start_gateway: StartGateway) -> None:
-    gateway, clock = await start_with_clock(start_gateway)
+async def test_an_idle_connection_without_pings_is_closed_with_1001(start_gateway: StartGateway) -> None:
+    gateway, clock = await start_with_clock(start_gateway, ping_after_seconds=0)
     async with gateway.device() as device:
         await clock.advance(IDLE_TIMEOUT_SECONDS - 1)
         await device.send('{"type": "ping"}')

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tellwire.client.received import ReceivedMessage, WelcomePage, read_message, read_welcome
@@ -21,15 +20,9 @@ def test_there_is_a_golden_message_of_every_type() -> None:
 def test_a_golden_message_is_read_whole(file: Path) -> None:
     payload = file.read_bytes().rstrip(b"\n")
     message = read_message(payload)
-    assert {
-        "type": message.type,
-        "data": message.data,
-        "timestamp": message.timestamp,
-        "id": message.id,
-    } == json.loads(payload)
+    fields = ("type", "data", "timestamp", "id", "cursor", "key", "version")
+    assert {name: value for name in fields if (value := getattr(message, name)) is not None} == json.loads(payload)
     assert message.payload == payload
-    written = {"type": message.type, "data": message.data, "timestamp": message.timestamp, "id": message.id}
-    assert msgspec.json.encode(written) == payload
 
 
 def test_fields_of_a_later_version_are_no_trouble() -> None:

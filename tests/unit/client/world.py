@@ -17,6 +17,7 @@ from tellwire.client.received import ReceivedMessage, read_message
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
 from tellwire.publication import Publication
 from tellwire.stream import Entry, Stream
+from tellwire.wire import Welcome
 from tests.publications import for_user
 from tests.unit.client.driven import AskToken, Close, Driven, Drop, Send
 
@@ -125,7 +126,7 @@ class World:
             self.excused |= gone
         elif cursor == "0":
             self.not_yet |= gone
-        head = protocol.Welcome("c", "u", replay.cursor, replay.recovered, "2026-11-28T00:00:00.000Z")
+        head = Welcome("c", "u", replay.cursor, replay.recovered, "2026-11-28T00:00:00.000Z", 25)
         line.pages = protocol.welcome(head, replay)
 
     def turns_a_page(self, number: int) -> None:

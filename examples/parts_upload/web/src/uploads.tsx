@@ -14,7 +14,9 @@ import { isOver, type Problem, silenceOf } from "./words.ts";
 const PAUSE_MS = 100;
 
 const STATUS = {
+  queued: "Queued",
   running: "Running",
+  retrying: "Retrying",
   stalled: "Stalled",
   complete: "Complete",
   failed: "Failed",

@@ -68,7 +68,7 @@ function sentence(text: string): string {
 
 /** Tell whether an upload has ended, one way or another. */
 export function isOver({ status }: Upload): boolean {
-  return status !== "running" && status !== "stalled";
+  return status === "complete" || status === "failed" || status === "cancelled";
 }
 
 /** Put into words what follows when the worker of a stalled upload stays silent. */

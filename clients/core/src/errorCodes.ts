@@ -1,0 +1,14 @@
+// The errors that end a connection. Generated from spec/errors.json by scripts/generate-types.mjs; do not edit.
+
+/** The close code that an `error` stands for where the server cannot close with it, as on AWS. */
+export const CLOSE_CODE_OF_ERROR: { readonly [code: string]: number } = {
+  CONNECTION_UNKNOWN: 1012,
+  HISTORY_UNAVAILABLE: 1013,
+  KEYS_UNAVAILABLE: 1013,
+  TOKEN_EXPIRED: 4401,
+  TOKEN_INVALID: 4401,
+  TOKEN_MISSING: 4401,
+  TOKEN_OF_ANOTHER_USER: 4403,
+  TOKEN_REFUSED: 4401,
+  TOO_MANY_REQUESTS: 4429,
+};

@@ -1,0 +1,48 @@
+"""The parts of the socket that need no socket; the others are tested in tests/integration/gateway."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from tellwire.limits import CONNECTIONS_PER_TURN
+from tellwire.server.socket import Sockets
+from tellwire.testing import FakeClock
+
+
+class Due:
+    """A connection that is due, and notes in which turn of the event loop it was looked at."""
+
+    turn = 0
+
+    def __init__(self) -> None:
+        self.due_slot = 0
+        self.looked_in: list[int] = []
+
+    def look(self, now: float) -> None:
+        self.looked_in.append(Due.turn)
+
+
+async def test_many_connections_that_are_due_do_not_hold_up_the_event_loop() -> None:
+    clock = FakeClock()
+    application: Any = None
+    sockets = Sockets(application, clock)
+    connections = [Due() for _ in range(3 * CONNECTIONS_PER_TURN)]
+    for each in connections:
+        sockets.timers.put(each, clock.now() + 0.5)  # type: ignore[arg-type]
+
+    async def count_turns() -> None:
+        while True:
+            Due.turn += 1
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(sockets.watch()), asyncio.create_task(count_turns())]
+    await clock.advance(1)
+    while not all(each.looked_in for each in connections):
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    turns = [turn for each in connections for turn in each.looked_in]
+    assert len(turns) == len(connections)
+    assert max(turns.count(turn) for turn in set(turns)) == CONNECTIONS_PER_TURN
