@@ -3,6 +3,7 @@
 The only module that knows which clock, which authenticator and which engine the others work with.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -16,13 +17,16 @@ from tellwire.config import Settings
 from tellwire.conversation import Conversation
 from tellwire.engine import Engine
 from tellwire.engines.registry import open_engine
-from tellwire.errors import ConfigError
+from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
 from tellwire.gateway.application import GatewayApplication
 from tellwire.gateway.http_api import HttpApi, Stats
 from tellwire.gateway.row_errors import RowErrorsApi
 from tellwire.message_handlers import F, MessageHandlers
+from tellwire.model import ConnectionInfo, Delivery
 from tellwire.ports import Authenticator, Clock, NullObserver, Observer, SystemClock
+from tellwire.publication import Publication
+from tellwire.row_errors import RowErrorChunk
 from tellwire.server.outbox import OutboxBounds
 from tellwire.server.server import Server
 from tellwire.server.socket import SocketLimits, Sockets
@@ -31,9 +35,10 @@ from tellwire.server.socket import SocketLimits, Sockets
 class Node:
     """One gateway process.
 
-    `engine` is one that is open already; without it the node opens the one that the settings name, and closes it.
-    `routes` are what the program around it serves beside the gateway: `/` and every path that the HTTP API does not
-    use. Their errors are answered as the API's are.
+    `broadcaster` publishes through it without HTTP, for a program that serves and publishes at once. `engine` is one
+    that is open already; without it the node opens the one that the settings name, and closes it. `routes` are what the
+    program around it serves beside the gateway: `/` and every path that the HTTP API does not use. Their errors are
+    answered as the API's are.
 
     Example:
         node = Node(settings)
@@ -65,15 +70,7 @@ class Node:
         self._routes = routes
         self._handlers = MessageHandlers()
         self._running: _Running | None = None
-
-    @property
-    def broadcaster(self) -> Broadcaster:
-        """Publishes through this node without HTTP, for a program that serves and publishes at once.
-
-        Raises:
-            RuntimeError: the node does not run.
-        """
-        return self._now.broadcaster
+        self.broadcaster = Broadcaster(_NodeCarrier(self))
 
     @property
     def engine(self) -> Engine:
@@ -143,13 +140,16 @@ class Node:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator["_Running"]:
-        if self._given_engine is not None:
-            self._running = self._compose(self._given_engine)
-            yield self._running
-            return
-        async with await open_engine(self.settings, self._clock, self._observer) as engine:
+        async with contextlib.AsyncExitStack() as stack:
+            engine = self._given_engine
+            if engine is None:
+                opened = await open_engine(self.settings, self._clock, self._observer)
+                engine = await stack.enter_async_context(opened)
             self._running = self._compose(engine)
-            yield self._running
+            try:
+                yield self._running
+            finally:
+                self._running = None
 
     def _compose(self, engine: Engine) -> "_Running":
         if engine.hub is None:
@@ -183,6 +183,34 @@ class Node:
         )
 
 
+class _NodeCarrier:
+    """The carrier of a node's broadcaster, which may be made before the node runs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def deliver(self, publication: Publication) -> Delivery:
+        return await self._running.carrier.deliver(publication)
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        return await self._running.carrier.connections(user_id)
+
+    async def disconnect(self, connection_id: str) -> bool:
+        return await self._running.carrier.disconnect(connection_id)
+
+    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
+        store = self._running.engine.row_errors
+        if store is None:
+            raise GatewayRefused(501, "ROW_ERRORS_NOT_KEPT", "This gateway's engine keeps no lists of row errors")
+        await store.add_row_errors(chunk)
+
+    @property
+    def _running(self) -> "_Running":
+        if self._node._running is None:
+            raise GatewayUnreachable("this process", "the node does not run", not_sent=True)
+        return self._node._running
+
+
 class _Running:
     """The parts of a node that is open."""
 
@@ -191,7 +219,7 @@ class _Running:
         self.engine = engine
         self.hub = hub
         self.sockets = sockets
-        self.broadcaster = Broadcaster(BrokerCarrier(engine.broker, engine.carrier), engine.row_errors)
+        self.carrier = BrokerCarrier(engine.broker, engine.carrier)
         self.server = Server(
             sockets,
             node._http_api(self).application(node._routes),

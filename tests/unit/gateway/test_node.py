@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tellwire.config import Settings
-from tellwire.errors import ConfigError
+from tellwire.errors import ConfigError, GatewayUnreachable
 from tellwire.gateway import Node
+from tellwire.messages import create_message
 from tellwire.server.server import listen
 
 SECRET = "x" * 32
@@ -45,7 +46,13 @@ def test_each_way_to_verify_tokens_makes_a_node(settings: dict[str, Any]) -> Non
 
 def test_a_node_that_does_not_run_says_so() -> None:
     with pytest.raises(RuntimeError, match="the node does not run"):
-        _ = Node(Settings(jwt_secret=SECRET)).broadcaster
+        _ = Node(Settings(jwt_secret=SECRET)).hub
+
+
+async def test_a_node_that_does_not_run_publishes_nothing() -> None:
+    broadcaster = Node(Settings(jwt_secret=SECRET)).broadcaster
+    with pytest.raises(GatewayUnreachable, match="the node does not run"):
+        await broadcaster.broadcast_to_user("user-1", create_message("note", 1))
 
 
 def test_sockets_say_they_are_tcp_so_that_asyncio_turns_nagle_off() -> None:
