@@ -127,7 +127,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     """Run what has to do with sockets on both event loops: uvloop serves, asyncio is what programs bring along."""
     factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
     # A history and a list know no sockets.
-    has_sockets = "contract" in item.path.parts and item.path.name not in ("test_conversation.py", "test_history.py", "test_row_errors.py")
+    knows_no_sockets = ("test_conversation.py", "test_history.py", "test_row_errors.py")
+    has_sockets = "contract" in item.path.parts and item.path.name not in knows_no_sockets
     if has_sockets or "gateway" in item.path.parts:
         factories["uvloop"] = uvloop.new_event_loop
     return factories
