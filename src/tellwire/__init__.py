@@ -4,8 +4,12 @@ Push progress, notifications and errors from Python to every device of a user.
 
     from tellwire import broadcast_to_user, create_notification_message, track_upload
 
-The same names for synchronous code are in `tellwire.sync`.
+The same names for synchronous code are in `tellwire.sync`. Names in `__all__` are public, here and in `tellwire.sync`,
+`tellwire.client`, `tellwire.testing`, `tellwire.aws`, `tellwire.aws.handlers` and `tellwire.infra`; no others are.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 from tellwire._version import __version__
 from tellwire.broadcast import (
@@ -17,13 +21,20 @@ from tellwire.broadcast import (
     use_broadcaster,
 )
 from tellwire.errors import (
+    AwsRefused,
+    AwsUnreachable,
     ConfigError,
     GatewayRefused,
     GatewayUnreachable,
+    HistoryUnavailable,
     InvalidMessage,
     MessageTooBig,
     PublishError,
     TellwireError,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+    TokenRefused,
     UploadCancelled,
     UploadFailed,
 )
@@ -35,21 +46,48 @@ from tellwire.messages import (
     create_notification_message,
     create_upload_progress_message,
 )
-from tellwire.model import Delivery
-from tellwire.progress import track_upload
+from tellwire.model import ConnectionInfo, Delivery, Sender, Target
+from tellwire.ports import Carrier, Clock, NullObserver, Observer
+from tellwire.progress import Upload, track_upload
+from tellwire.publication import Publication
+
+if TYPE_CHECKING:
+    from tellwire.auth.mint import mint_token
+    from tellwire.carriers.http import HttpCarrier
+    from tellwire.config import Settings
+    from tellwire.gateway.node import Node
 
 __all__ = [
+    "AwsRefused",
+    "AwsUnreachable",
     "Broadcaster",
+    "Carrier",
+    "Clock",
     "ConfigError",
+    "ConnectionInfo",
     "Delivery",
     "GatewayRefused",
     "GatewayUnreachable",
+    "HistoryUnavailable",
+    "HttpCarrier",
     "InvalidMessage",
     "Message",
     "MessageTooBig",
+    "Node",
+    "NullObserver",
+    "Observer",
+    "Publication",
     "PublishError",
+    "Sender",
+    "Settings",
     "Severity",
+    "Target",
     "TellwireError",
+    "TokenExpired",
+    "TokenInvalid",
+    "TokenMissing",
+    "TokenRefused",
+    "Upload",
     "UploadCancelled",
     "UploadFailed",
     "__version__",
@@ -61,6 +99,28 @@ __all__ = [
     "create_message",
     "create_notification_message",
     "create_upload_progress_message",
+    "mint_token",
     "track_upload",
     "use_broadcaster",
 ]
+
+_LAZY: Final = {
+    "HttpCarrier": ("tellwire.carriers.http", ""),
+    "Node": ("tellwire.gateway.node", "gateway"),
+    "Settings": ("tellwire.config", ""),
+    "mint_token": ("tellwire.auth.mint", "aws"),
+}
+"""Names that a producer seldom needs, with their module and the extra it is installed with: imported when asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, extra = _LAZY[name]
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").startswith("tellwire"):
+            raise
+        message = f"tellwire.{name} needs {error.name}: pip install 'tellwire[{extra}]'"
+        raise ModuleNotFoundError(message, name=error.name) from error

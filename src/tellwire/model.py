@@ -1,5 +1,5 @@
-"""The nouns everything else talks about: who is told (`Target`), who a token says it is (`Identity`), what became of a
-message (`Delivery`), and a live connection as others see it (`ConnectionInfo`)."""
+"""The nouns of all other modules: the receivers of a message (`Target`), its outcome (`Delivery`), the user in a token
+(`Identity`), the client that sent a message (`Sender`), and a live connection (`ConnectionInfo`)."""
 
 import base64
 import os
@@ -55,7 +55,7 @@ def require_api_key(key: str) -> None:
 
 
 class Identity(Struct, frozen=True):
-    """Who a token says it is.
+    """The user in a token.
 
     `user_id` is the token's `sub`; `expires_at` its `exp`, in epoch seconds; `claims` all it said.
     """
@@ -66,10 +66,13 @@ class Identity(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Whom a broadcast is for. Exactly one of the four is set.
+    """The receivers of a broadcast. Exactly one of the four is set.
 
     On the wire: `{"user": "u1"}`, `{"connection": "nBUGZLR2Hhyb5qM="}`, `{"connections": ["…", "…"]}` or
     `{"all": true}`.
+
+    Raises:
+        InvalidMessage: none of them is set, or more than one, or an id is empty.
     """
 
     user: str | None = None
@@ -116,7 +119,7 @@ def _require_id(name: str, value: object) -> None:
 
 
 class Delivery(Struct, frozen=True):
-    """What became of one message, counted in connections.
+    """The outcome of one message, counted in connections.
 
     `delivered`: handed to the connection's socket. It says nothing of the person having seen it.
     `gone`: not there any more; nothing to mend.

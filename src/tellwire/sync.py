@@ -7,29 +7,83 @@ gateway stay open between calls. Call it from as many threads as you like. A pro
 between two events, goes on as if nothing had happened. Fork before the first call: threads do not survive one.
 """
 
+# ruff: noqa: F822 - four of the names come from `__getattr__`
+
 import asyncio
+import importlib
 import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tellwire import progress
+from tellwire._version import __version__
 from tellwire.background import background_loop, run
-from tellwire.broadcast import current_broadcaster, use_broadcaster
-from tellwire.errors import UploadCancelled, UploadFailed
+from tellwire.broadcast import Broadcaster, current_broadcaster, use_broadcaster
+from tellwire.errors import (
+    AwsRefused,
+    AwsUnreachable,
+    ConfigError,
+    GatewayRefused,
+    GatewayUnreachable,
+    HistoryUnavailable,
+    InvalidMessage,
+    MessageTooBig,
+    PublishError,
+    TellwireError,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+    TokenRefused,
+    UploadCancelled,
+    UploadFailed,
+)
 from tellwire.messages import (
     Message,
+    Severity,
     create_error_message,
     create_message,
     create_notification_message,
     create_upload_progress_message,
 )
-from tellwire.model import Delivery
+from tellwire.model import ConnectionInfo, Delivery, Sender, Target
+from tellwire.ports import Carrier, Clock, NullObserver, Observer
+from tellwire.publication import Publication
 
 __all__ = [
+    "AwsRefused",
+    "AwsUnreachable",
+    "Broadcaster",
+    "Carrier",
+    "Clock",
+    "ConfigError",
+    "ConnectionInfo",
     "Delivery",
+    "GatewayRefused",
+    "GatewayUnreachable",
+    "HistoryUnavailable",
+    "HttpCarrier",
+    "InvalidMessage",
+    "Message",
+    "MessageTooBig",
+    "Node",
+    "NullObserver",
+    "Observer",
+    "Publication",
+    "PublishError",
+    "Sender",
+    "Settings",
+    "Severity",
+    "Target",
+    "TellwireError",
+    "TokenExpired",
+    "TokenInvalid",
+    "TokenMissing",
+    "TokenRefused",
+    "Upload",
     "UploadCancelled",
     "UploadFailed",
+    "__version__",
     "broadcast_to_all",
     "broadcast_to_connection",
     "broadcast_to_connections",
@@ -38,6 +92,7 @@ __all__ = [
     "create_message",
     "create_notification_message",
     "create_upload_progress_message",
+    "mint_token",
     "track_upload",
     "use_broadcaster",
 ]
@@ -156,3 +211,10 @@ class track_upload(progress.TrackUpload):  # noqa: N801 - used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         run(self._upload._end(error))
+
+
+def __getattr__(name: str) -> Any:
+    # The names that `tellwire` imports when they are asked for. By name, as a producer imports nothing of a server.
+    if name in __all__:
+        return getattr(importlib.import_module("tellwire"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

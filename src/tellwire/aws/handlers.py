@@ -31,6 +31,8 @@ from tellwire.errors import ConfigError, KeysUnavailable, TellwireError, TokenMi
 from tellwire.limits import AWS_HEARTBEAT_SECONDS
 from tellwire.message_handlers import F, MessageHandlers
 
+__all__ = ["Connect", "Default", "Disconnect", "Sweep", "connect", "default", "disconnect", "sweep"]
+
 logger = logging.getLogger("tellwire.aws")
 
 Response = dict[str, Any]

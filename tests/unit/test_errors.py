@@ -1,0 +1,132 @@
+"""The errors: their tree, their answers, and that they cross a process boundary whole."""
+
+import pickle
+import re
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+from tellwire import errors
+from tellwire.client import ClosedForGood, CloseReason
+from tellwire.errors import (
+    AwsRefused,
+    AwsUnreachable,
+    ConfigError,
+    ConnectionUnknown,
+    GatewayRefused,
+    GatewayUnreachable,
+    HistoryMissing,
+    HistoryUnavailable,
+    InvalidMessage,
+    KeysUnavailable,
+    MessageTooBig,
+    PublishError,
+    RequestsLimited,
+    RowErrorsUnknown,
+    TellwireError,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+    TokenOfAnotherUser,
+    TokenRefused,
+    UploadCancelled,
+    UploadFailed,
+    UploadOver,
+    UploadUnknown,
+)
+
+EXAMPLES: list[TellwireError] = [
+    TellwireError("broken"),
+    InvalidMessage("data.progress", 120, "a number from 0 to 100"),
+    MessageTooBig(140_000, 131_072),
+    ConfigError("TELLWIRE_URL: not set"),
+    PublishError("no way"),
+    GatewayUnreachable("http://gateway", "it is away", not_sent=True),
+    GatewayRefused(413, "BODY_TOO_BIG", "too big"),
+    AwsUnreachable("DynamoDB Query", "no answer"),
+    AwsRefused("DynamoDB Query", 400, "AccessDeniedException", "no"),
+    HistoryUnavailable("no disk"),
+    TokenRefused("no"),
+    TokenMissing(),
+    TokenInvalid("no kid"),
+    TokenExpired(),
+    TokenOfAnotherUser(),
+    KeysUnavailable(),
+    ConnectionUnknown(),
+    RequestsLimited(32),
+    HistoryMissing(),
+    UploadFailed("NO_HEADER", "The first line must name the columns."),
+    UploadCancelled(),
+    UploadUnknown("u1"),
+    UploadOver("complete"),
+    RowErrorsUnknown("u1"),
+    ClosedForGood(CloseReason("final", "the token is another user's", 4403, "TOKEN_OF_ANOTHER_USER")),
+]
+
+
+def classes(root: type[TellwireError] = TellwireError) -> list[type[TellwireError]]:
+    """Return a class and all below it that the package has."""
+    below = [each for child in root.__subclasses__() for each in classes(child)]
+    return [each for each in (root, *below) if each.__module__.startswith("tellwire.")]
+
+
+def tree(docstring: str) -> dict[str, str]:
+    """Return the parent of each class in the drawing of a docstring."""
+    parents: dict[str, str] = {}
+    path: list[str] = []
+    for line in docstring.splitlines():
+        if found := re.match(r"^ {4}([│ ]*)(?:[├└]── )?([A-Z]\w+)(?:  .*)?$", line):
+            depth = len(found[1]) // 4 + ("──" in line)
+            path = [*path[:depth], found[2]]
+            parents[found[2]] = path[depth - 1] if depth else ""
+    return parents
+
+
+def test_the_tree_in_the_docstring_is_the_class_tree() -> None:
+    drawn = tree(errors.__doc__ or "")
+    assert drawn.pop("TellwireError") == ""
+    real = {each.__name__: each.__mro__[1].__name__ for each in classes() if each is not TellwireError}
+    assert drawn == real
+
+
+def test_there_is_an_example_of_each_class() -> None:
+    assert {type(each) for each in EXAMPLES} == set(classes())
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickle_with_every_field(error: TellwireError) -> None:
+    error.add_note("on row 17")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+def test_an_error_that_holds_what_cannot_be_pickled_shows_it_instead() -> None:
+    again = pickle.loads(pickle.dumps(InvalidMessage("rows", lambda: None, "a list")))
+    assert "<function" in again.given
+    assert (again.field, again.allowed) == ("rows", "a list")
+
+
+def test_a_process_pool_can_raise_them() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        error = pool.submit(_fail).exception(60)
+    assert isinstance(error, GatewayRefused)
+    assert (error.status, error.refusal) == (413, "BODY_TOO_BIG")
+
+
+def _fail() -> Any:
+    raise GatewayRefused(413, "BODY_TOO_BIG", "too big")
+
+
+def test_each_class_has_a_code_of_its_own() -> None:
+    codes = [each.code for each in classes() if each is not UploadFailed]
+    assert len(codes) == len(set(codes))
+    assert all(re.fullmatch(r"[A-Z][A-Z_]*", code) for code in codes)
+
+
+def test_all_that_keeps_a_publish_from_getting_through_is_one_kind() -> None:
+    kinds = {GatewayUnreachable, GatewayRefused, AwsUnreachable, AwsRefused, HistoryUnavailable}
+    assert set(classes(PublishError)) == {PublishError, *kinds}
+    assert {each for each in kinds if each.retryable} == {GatewayUnreachable, AwsUnreachable, HistoryUnavailable}
