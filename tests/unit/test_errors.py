@@ -127,6 +127,12 @@ def test_each_class_has_a_code_of_its_own() -> None:
 
 
 def test_all_that_keeps_a_publish_from_getting_through_is_one_kind() -> None:
-    kinds = {GatewayUnreachable, GatewayRefused, AwsUnreachable, AwsRefused, HistoryUnavailable}
+    kinds: set[type[TellwireError]] = {
+        GatewayUnreachable,
+        GatewayRefused,
+        AwsUnreachable,
+        AwsRefused,
+        HistoryUnavailable,
+    }
     assert set(classes(PublishError)) == {PublishError, *kinds}
     assert {each for each in kinds if each.retryable} == {GatewayUnreachable, AwsUnreachable, HistoryUnavailable}

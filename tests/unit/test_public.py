@@ -90,7 +90,7 @@ def raises(function: Any) -> set[type[BaseException]]:
         return raises(getattr(tellwire, referred[1] or referred[2]))
     _, _, section = text.partition("Raises:\n")
     names = re.findall(r"^ {4}(\w+):", section.partition("\n\n")[0], re.MULTILINE)
-    return {getattr(errors, name, None) or getattr(__builtins__, name, BaseException) for name in names}
+    return {getattr(errors, name) for name in names}
 
 
 class Failing(MemoryCarrier):
