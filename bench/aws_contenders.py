@@ -156,9 +156,9 @@ class _Tellwire:
 
     def broadcast(self) -> None:
         from tellwire.model import Target
-        from tellwire.publication import Publication
+        from tellwire.publication import Publication, user_stream
 
-        publication = Publication(Target(user=USER), "t0", "note", PAYLOAD, 0.0)
+        publication = Publication(Target(user=USER), user_stream(USER), "t0", "note", PAYLOAD, 0.0)
         delivery = self._loop.run_until_complete(self._carrier.deliver(publication))
         if delivery.failed or delivery.gone or delivery.unsent:
             raise LoadError(str(delivery))

@@ -18,7 +18,7 @@ def for_user(user_id: str, message: Message | bytes | Publication) -> Publicatio
     """Return a message, or a publication for somebody else, as a publication for a user."""
     target = Target(user=user_id)
     if isinstance(message, Publication):
-        return msgspec.structs.replace(message, target=target)
+        return msgspec.structs.replace(message, target=target, stream=user_stream(user_id))
     return publication(target, message)
 
 

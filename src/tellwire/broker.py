@@ -38,44 +38,37 @@ class ComposedBroker:
 
     async def publish(self, publication: Publication) -> Published:
         began_at = time.perf_counter()
-        if publication.stream is None:
-            published = Published(None, await self._carrier.deliver(publication))
-        else:
-            published = await self._deliver(publication, await self._history.append(publication))
+        entry = None if publication.stream is None else await self._history.append(publication)
+        published = await self._deliver(publication, entry)
         self._observer.published(publication, published, time.perf_counter() - began_at)
         return published
 
     async def publish_all(self, publications: Sequence[Publication]) -> list[Published | Exception]:
         began_at = time.perf_counter()
-        kept = [each for each in publications if each.stream is not None]
         entries: Iterator[Entry | HistoryUnavailable | None]
         try:
-            entries = iter(await self._history.append_all(kept))
+            entries = iter(await self._history.append_all([each for each in publications if each.stream is not None]))
         except HistoryUnavailable as error:
             entries = itertools.repeat(error)
         outcomes: list[Published | Exception] = []
         for publication in publications:
             entry = None if publication.stream is None else next(entries)
+            if isinstance(entry, HistoryUnavailable):
+                outcomes.append(entry)
+                continue
             try:
-                outcomes.append(await self._outcome(publication, entry, began_at))
+                published = await self._deliver(publication, entry)
             except Exception as error:  # noqa: BLE001 - it is the answer of this one
                 outcomes.append(error)
+                continue
+            self._observer.published(publication, published, time.perf_counter() - began_at)
+            outcomes.append(published)
         return outcomes
-
-    async def _outcome(
-        self, publication: Publication, entry: Entry | HistoryUnavailable | None, began_at: float
-    ) -> Published:
-        if isinstance(entry, HistoryUnavailable):
-            raise entry
-        if publication.stream is None:
-            published = Published(None, await self._carrier.deliver(publication))
-        else:
-            published = await self._deliver(publication, entry)
-        self._observer.published(publication, published, time.perf_counter() - began_at)
-        return published
 
     async def _deliver(self, publication: Publication, entry: Entry | None) -> Published:
         if entry is None:
+            if publication.stream is None:
+                return Published(None, await self._carrier.deliver(publication))
             return Published(None, await self._not_taken(publication))
         self._on_kept(entry)
         try:

@@ -12,8 +12,10 @@ Rules:
 - The names on the wire are camelCase, as browsers read them; Python's are snake_case.
 """
 
+import functools
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -353,8 +355,18 @@ def _require_envelope(sent_at: object, message_id: object) -> None:
 
 
 def _require_timestamp(name: str, value: object) -> None:
-    if not isinstance(value, str) or not _TIMESTAMP.fullmatch(value):
+    if not isinstance(value, str) or epoch_seconds(value) is None:
         raise InvalidMessage(name, value, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
+
+
+# Looked up twice for each message that is published, and a burst of messages has the same few times.
+@functools.lru_cache(maxsize=1024)
+def epoch_seconds(time: str) -> float | None:
+    """Return an RFC 3339 time in UTC as epoch seconds; None if it is none, or names a day that does not exist."""
+    try:
+        return datetime.fromisoformat(time).timestamp() if _TIMESTAMP.fullmatch(time) else None
+    except ValueError:
+        return None
 
 
 def _require_string(name: str, value: object) -> None:

@@ -2,7 +2,9 @@
 (`Identity`), the client that sent a message (`Sender`), and a live connection (`ConnectionInfo`)."""
 
 import base64
+import functools
 import os
+import time
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Self
@@ -27,7 +29,13 @@ def new_message_id() -> str:
 
 def timestamp(seconds: float | None = None) -> str:
     """Return an RFC 3339 time in UTC with milliseconds, as `2026-11-23T09:18:54.123Z`. None means now."""
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return _timestamp(round((time.time() if seconds is None else seconds) * 1_000_000) // 1000)
+
+
+# A busy gateway asks for the same millisecond again and again, and formatting takes as long as decoding a message.
+@functools.lru_cache(maxsize=16)
+def _timestamp(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 

@@ -172,7 +172,7 @@ def seen_state(stream: StreamKey, position: Position, now: float) -> Publication
     """Return the state that the user has seen the log up to a position. Its id is the same however often it is made."""
     message_id = f"seen:{position}"
     payload = wire.encode(wire.SeenMessage(wire.Seen(str(position)), timestamp(now), message_id))
-    return Publication(stream_target(stream), message_id, SEEN, payload, position.offset, SEEN)
+    return Publication(stream_target(stream), stream, message_id, SEEN, payload, position.offset, SEEN)
 
 
 def with_offset(publication: Publication, now: float, epoch: str, offset: int) -> Entry:
@@ -188,6 +188,7 @@ def with_version(publication: Publication, now: float, version: int) -> Entry:
 def _entry(of: Publication, payload: bytes, number: int, now: float) -> Entry:
     return Entry(
         of.target,
+        of.stream,
         of.id,
         of.type,
         payload,

@@ -6,12 +6,12 @@ import pytest
 
 from tellwire.carriers.hub import Hub, Sent
 from tellwire.model import ConnectionInfo, Delivery, Target
-from tellwire.publication import Publication
+from tellwire.publication import Publication, target_stream
 from tellwire.testing import FakeClock
 
 
 def publication(target: Target) -> Publication:
-    return Publication(target, "t1", "note", b"x", 0.0)
+    return Publication(target, target_stream(target), "t1", "note", b"x", 0.0)
 
 
 @dataclass

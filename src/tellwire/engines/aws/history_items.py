@@ -104,8 +104,10 @@ def read_state(item: Item) -> Entry:
 
 def read_entry(item: Item, number: int) -> Entry:
     """Read an entry with this number."""
+    stream = StreamKey(item["streamKey"]["S"])
     return Entry(
-        stream_target(StreamKey(item["streamKey"]["S"])),
+        stream_target(stream),
+        stream,
         item["id"]["S"],
         item["type"]["S"],
         item["payload"]["S"].encode(),

@@ -297,9 +297,9 @@ def _read_stream(database: sqlite3.Connection, epoch: str, key: StreamKey) -> St
         "FROM states WHERE stream = ? ORDER BY number",
         (key,),
     )
-    entries = [Entry(target, *fields, number=number, stored_at=stored_at) for *fields, number, stored_at in log]
+    entries = [Entry(target, key, *fields, number=number, stored_at=stored_at) for *fields, number, stored_at in log]
     offset = max(offset, *(entry.number for entry in entries)) if entries else offset
-    kept = [Entry(target, *fields, number=number, stored_at=stored_at) for *fields, number, stored_at in states]
+    kept = [Entry(target, key, *fields, number=number, stored_at=stored_at) for *fields, number, stored_at in states]
     version = max(version, *(entry.number for entry in kept)) if kept else version
     return Stream(epoch, offset, version, [*entries, *kept])
 

@@ -6,6 +6,7 @@ from tellwire.engines.aws.gaps import Gaps, find_gaps
 from tellwire.engines.aws.history_items import Head, Row
 from tellwire.limits import HISTORY_IN_FLIGHT
 from tellwire.model import Target
+from tellwire.publication import user_stream
 from tellwire.stream import Entry
 
 OLDEST = 1000.0
@@ -13,7 +14,9 @@ OLD, KEPT = OLDEST - 1, OLDEST + 1
 
 
 def message(offset: int, at: float = KEPT, before: float | None = None) -> Row:
-    entry = Entry(Target(user="anna"), f"m{offset}", "note", b"{}", at, number=offset, stored_at=at)
+    entry = Entry(
+        Target(user="anna"), user_stream("anna"), f"m{offset}", "note", b"{}", at, number=offset, stored_at=at
+    )
     return Row(offset, at, at if before is None else before, entry)
 
 
