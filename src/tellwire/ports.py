@@ -110,7 +110,7 @@ class History(Protocol):
         ...
 
 
-class Published(Struct, frozen=True):
+class Published(Struct, frozen=True, gc=False):
     """The outcome of a publish. `entry` is None if the publication is not one that is kept, or was not taken: it was
     published before, or its state is out of date.
     """

@@ -46,7 +46,8 @@ def upload_key(upload_id: str) -> str:
     return f"upload:{upload_id}"
 
 
-class Publication(Struct, frozen=True):
+# Tens of thousands are alive at once, and none can be part of a cycle: the garbage collector need not walk them.
+class Publication(Struct, frozen=True, gc=False):
     """One encoded message, its target, and the stream that keeps it (None: it is not kept).
 
     `payload` is its JSON. `key` names the state it is; None: it is a message of the log. `published_at` is its

@@ -52,7 +52,7 @@ class Position(NamedTuple):
         return named.offset if named and named.epoch == self.epoch and named.offset <= self.offset else None
 
 
-class Entry(Publication, frozen=True, kw_only=True):
+class Entry(Publication, frozen=True, gc=False, kw_only=True):
     """A publication in its stream. `number` is its offset or version, and part of `payload`; `stored_at` is when it was
     kept, in epoch seconds.
     """

@@ -1,11 +1,16 @@
 """Targets, deliveries and ids."""
 
 import re
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from tellwire import model
 from tellwire.errors import ConfigError, InvalidMessage
 from tellwire.model import (
     Delivery,
@@ -81,3 +86,30 @@ def test_the_four_targets_are_read_and_written_the_same(text: str) -> None:
 def test_any_other_target_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidMessage, match="target"):
         Target(**fields)
+
+
+FORKS = """
+import os
+from tellwire.model import new_message_id
+new_message_id()
+child = os.fork()
+print("\\n".join(new_message_id() for _ in range(200)), flush=True)
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_message_ids_differ_also_in_a_forked_child() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKS], check=True, capture_output=True, text=True, timeout=60)
+    ids = ran.stdout.split()
+    assert len(ids) == len(set(ids)) == 400
+    assert all(re.fullmatch(r"t[0-9a-f]{24}", each) for each in ids)
+
+
+def test_a_store_of_random_text_that_is_old_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    new_message_id()
+    stored = list(model._random._store)
+    assert stored
+    now = time.time()
+    monkeypatch.setattr(model, "time", SimpleNamespace(time=lambda: now + 2))
+    assert new_message_id().removeprefix("t") not in stored
