@@ -93,9 +93,10 @@ import os
 from tellwire.model import new_message_id
 new_message_id()
 child = os.fork()
-print("\\n".join(new_message_id() for _ in range(200)), flush=True)
+ids = [new_message_id() for _ in range(200)]
 if child:
     os.waitpid(child, 0)
+print(*ids, flush=True)
 """
 
 
