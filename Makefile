@@ -55,11 +55,12 @@ $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
 	scripts/on-python-3.13
 
-check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lint, format, types, import layers, that spec/ is what the code says, packages
+check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lint, format, types, import layers, words, that spec/ is what the code says, packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m scripts.check_words
 	$(BIN)/python -m scripts.export_spec --check
 	scripts/clients check
 	scripts/clients packages
