@@ -141,7 +141,7 @@ async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
 
 
 def _announce(running: "LocalApi", plan: "Plan") -> None:
-    from tellwire.apigateway.control import MovableClock
+    from tellwire.apigateway.clock_api import MovableClock
 
     api = running.api
     click.echo(f"tellwire {__version__}  websocket   {running.websocket_url}")
@@ -153,7 +153,7 @@ def _announce(running: "LocalApi", plan: "Plan") -> None:
     for line in plan.summary:
         click.echo(f"{pad}  {line}")
     for route in api.routes:
-        click.echo(f"{pad}  {route.key:<11} {route.function}{'  (answers)' if route.answers else ''}")
+        click.echo(f"{pad}  {route.key:<11} {route.function}{'  (answers)' if route.has_response else ''}")
     if api.authorizer is not None:
         click.echo(f"{pad}  authorizer  {api.authorizer.function}")
     sys.stdout.flush()

@@ -143,7 +143,7 @@ def _from_options(
         asked = Authorizer(_function_name(handlers[-1]), tuple(IdentitySource(each) for each in sources))
     api = Api(
         tuple(
-            Route(key, _function_name(name), answers=key in answers)
+            Route(key, _function_name(name), has_response=key in answers)
             for key, name in zip(by_key, handlers, strict=False)
         ),
         stage=stage,

@@ -51,7 +51,7 @@ class ApiGateway:
         self._do(self._advance(seconds))
 
     async def _advance(self, seconds: float) -> None:
-        await self._local.functions.rest(_MOMENT_SECONDS)
+        await self._local.functions.wait_idle(_MOMENT_SECONDS)
         await self.clock.advance(seconds)
 
     @contextlib.contextmanager
@@ -116,7 +116,7 @@ def run_api_gateway(
         handlers["authorizer"] = InProcess.of(authorizer, moved_by_hand.now)
         asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in sorted(sources)))
     definition = Api(
-        tuple(Route(key, key, answers=key in answers) for key in routes),
+        tuple(Route(key, key, has_response=key in answers) for key in routes),
         stage=stage,
         authorizer=asked,
         route_selection_expression=route_selection_expression,

@@ -1,4 +1,4 @@
-"""What API Gateway's HTTP answers have in common: the headers that say which request it was and what went wrong."""
+"""Headers of API Gateway's HTTP responses: ids of the request, and the type of an error."""
 
 import base64
 import os
@@ -16,11 +16,11 @@ ERROR_TYPES: Final = {
     502: "InternalServerErrorException",
     504: "IntegrationTimeoutException",
 }
-"""The names by which SDKs choose an exception's class: the status alone is not enough for them."""
+"""Error types by status. SDKs choose an exception's class by the type: the status alone is not enough for them."""
 
 
-def answer_headers(error_type: str | None = None) -> dict[str, str]:
-    """Return the headers of an answer: ids of its request, and the type of its error."""
+def response_headers(error_type: str | None = None) -> dict[str, str]:
+    """Return the headers of a response: the ids of its request, and the type of its error."""
     headers = {
         "x-amzn-RequestId": str(uuid.uuid4()),
         "x-amz-apigw-id": base64.urlsafe_b64encode(os.urandom(11)).decode("ascii"),

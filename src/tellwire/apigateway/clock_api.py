@@ -1,6 +1,6 @@
-"""The one thing that AWS does not have: a clock that is pushed forward over HTTP, for a process of its own.
+"""The clock endpoint: a manual clock in another process is moved over HTTP.
 
-In a test, move the `FakeClock` itself.
+AWS has no such endpoint. A test in the same process moves the `FakeClock` itself.
 """
 
 from typing import Any, Final, Protocol, runtime_checkable
@@ -15,21 +15,21 @@ from tellwire.model import is_loopback
 from tellwire.ports import Clock
 
 CLOCK_PATH: Final = "/_tellwire/clock"
-"""Where the clock is. API Gateway has no such path, so no stage can be in its way."""
+"""Path of the clock endpoint. API Gateway has no such path, so no stage can collide with it."""
 
 _FURTHEST_SECONDS: Final = 12 * MAX_CONNECTION_SECONDS
-"""A day: further than anything here lasts."""
+"""One day: no time limit here is longer."""
 
 
 @runtime_checkable
 class MovableClock(Protocol):
-    """A clock that can be pushed forward, as `tellwire.testing.FakeClock`."""
+    """A clock that can be moved forward, such as `tellwire.testing.FakeClock`."""
 
     async def advance(self, seconds: float) -> None: ...
 
 
-class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """How far to push the clock."""
+class AdvanceRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request to the clock endpoint: the seconds to move the clock forward."""
 
     advance_seconds: float
 
@@ -38,8 +38,8 @@ class Advance(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidMessage("advance_seconds", self.advance_seconds, f"0 to {_FURTHEST_SECONDS:.0f}")
 
 
-class WithClock:
-    """An ASGI application, and the clock beside it."""
+class ClockApi:
+    """ASGI middleware that answers requests for the clock and passes the others on to an application."""
 
     def __init__(self, application: Any, clock: Clock) -> None:
         self._application = application
@@ -52,18 +52,18 @@ class WithClock:
             await self._application(scope, receive, send)
 
     async def _move(self, request: Request) -> Response:
-        # Pages in this machine's browser are not to move it.
-        asks = request.client.host if request.client is not None else None
-        if "origin" in request.headers or not is_loopback(request.url.hostname) or not is_loopback(asks):
-            return _problem(403, "the clock is moved from this machine, and not by a page")
+        # A page in this machine's browser must not be able to move the clock.
+        client_host = request.client.host if request.client is not None else None
+        if "origin" in request.headers or not is_loopback(request.url.hostname) or not is_loopback(client_host):
+            return _problem(403, "only a process on this machine can move the clock, not a web page")
         if not isinstance(self._clock, MovableClock):
-            return _problem(409, "this clock moves by itself; start with --clock manual")
+            return _problem(409, "this clock cannot be moved; start with --clock manual")
         if request.method == "POST":
             try:
-                wanted = msgspec.json.decode(await request.body(), type=Advance)
+                advance = msgspec.json.decode(await request.body(), type=AdvanceRequest)
             except (msgspec.DecodeError, InvalidMessage, ClientDisconnect) as error:
                 return _problem(400, f'{error}; allowed: {{"advance_seconds": 7200}}')
-            await self._clock.advance(wanted.advance_seconds)
+            await self._clock.advance(advance.advance_seconds)
         return Response(msgspec.json.encode({"now": self._clock.now()}), media_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""What a template has that does not run here: one note for each thing that someone might miss."""
+"""Resources of a template that do not run here: one note for each that a user might miss."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _READ: Final = (
     "AWS::DynamoDB::Table",
     "AWS::DynamoDB::GlobalTable",
 )
-# Permissions, logs, alarms, networks, names, and the small parts of an API: nothing behaves otherwise without them.
+# Permissions, logs, alarms, networks, names, and small parts of an API: without them, everything else behaves the same.
 _HARMLESS: Final = (
     "AWS::ApiGateway::",
     "AWS::ApiGatewayV2::",
@@ -36,11 +36,12 @@ _HARMLESS: Final = (
     "Custom::LogRetention",
     "Custom::S3AutoDeleteObjects",
 )
-_MISSED_NEVERTHELESS: Final = ("AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::DomainName")
+# Exceptions from `_HARMLESS`.
+_NOT_HARMLESS: Final = ("AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::DomainName")
 
 
-def note_leftovers(stack: Stack) -> None:
-    """Note what is not emulated."""
+def note_unsupported(stack: Stack) -> None:
+    """Add a note for each resource that is not emulated."""
     for resource in stack.resources():
         if _is_missed(resource):
             stack.note(f"{resource}: not emulated locally")
@@ -49,6 +50,6 @@ def note_leftovers(stack: Stack) -> None:
 def _is_missed(resource: Resource) -> bool:
     if resource.type == API:
         return not is_websocket_api(resource)
-    if resource.type in _MISSED_NEVERTHELESS:
+    if resource.type in _NOT_HARMLESS:
         return True
     return resource.type not in _READ and not resource.type.startswith(_HARMLESS)
