@@ -78,9 +78,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_page_on_local_apis_names_every_choice() -> None:
+def test_the_page_on_local_apis_names_every_assumption() -> None:
     page = (ROOT / "docs" / "local.md").read_text()
-    own = {name for name, value in vars(assumptions).items() if getattr(value, "__module__", "") == assumptions.__name__}
+    own = {
+        name for name, value in vars(assumptions).items() if getattr(value, "__module__", "") == assumptions.__name__
+    }
     names = {name for name in vars(assumptions) if name.isupper()} | own
     assert len(names) >= 14
     for name in names:

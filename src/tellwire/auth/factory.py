@@ -1,4 +1,4 @@
-"""Which authenticator the settings ask for."""
+"""The authenticator that the settings choose."""
 
 from tellwire.auth.cache import TokenCache
 from tellwire.auth.cognito import CognitoRules, cognito_issuer
@@ -10,10 +10,10 @@ from tellwire.ports import Authenticator, Clock
 
 
 def make_authenticator(settings: Settings, clock: Clock) -> Authenticator:
-    """Return what verifies tokens by these settings.
+    """Return the authenticator for these settings.
 
     Raises:
-        ConfigError: they name no way, or more than one.
+        ConfigError: the settings name no source of keys, or more than one.
     """
     match settings.key_sources:
         case []:
