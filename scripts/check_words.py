@@ -21,7 +21,6 @@ ROOT: Final = Path(__file__).parent.parent
 FOLDERS: Final = ("src", "bench", "scripts", "examples", "tests", "clients")
 
 NOT_YET: Final[tuple[str, ...]] = (
-    "bench",
     "clients",
     "examples",
     "scripts",

@@ -1,14 +1,14 @@
-/* AWS as the posts of a broadcast see it: it answers at once, or after a while, and does nothing else.
+/* A fake AWS for posts of a broadcast: it answers at once, or after a delay, and does nothing else.
  *
- *     answers <delay in milliseconds> < <answer of DynamoDB, head and all>
+ *     fake_aws <delay in milliseconds> < <response of DynamoDB, with its head>
  *
  * It prints the port it listens on (loopback).
  *
  *     POST …/@connections/<5 characters><6 digits><the rest>   200, without a body; counted, by the digits
- *     GET /received                                            what was counted since the last time, as JSON
- *     anything else                                            the answer of DynamoDB
+ *     GET /received                                            the counts since the last time, as JSON
+ *     anything else                                            the response of DynamoDB
  *
- * One request at a time on a connection. What it does not expect ends it.
+ * One request at a time on a connection. Unexpected input ends the program.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -54,7 +54,7 @@ struct connection {
     char request[REQUEST_BYTES + 1];
 };
 
-/* Answers that wait for their time. The delay is the same for all: first in, first out. */
+/* Delayed responses. The delay is the same for all: first in, first out. */
 struct waiting {
     struct connection *connection;
     int64_t due;
@@ -133,7 +133,7 @@ static void answer(struct connection *connection) {
         send_whole(connection->fd, page, page_bytes);
 }
 
-/* Count a post when it is complete, not when it is answered: what is late was received all the same. */
+/* Count a post when it is complete, not when it is answered: a delayed one has been received, too. */
 static void count(const char *request, size_t body_bytes) {
     const char *id = strstr(request, "/@connections/");
     if (!id) return;
@@ -146,7 +146,7 @@ static void count(const char *request, size_t body_bytes) {
     bytes += (int64_t)body_bytes;
 }
 
-/* The bytes of a request's body when all of it is here, -1 when more is to come. */
+/* The size of a request's body when it is complete, -1 when more is to come. */
 static long complete(struct connection *connection) {
     char *end = strstr(connection->request, "\r\n\r\n");
     if (!end) return -1;
@@ -203,7 +203,7 @@ static void accept_connection(int epoll, int listener) {
     fail("too many connections");
 }
 
-/* Answer those whose time has come, and return the milliseconds until the next one's: -1 if there is none. */
+/* Answer the requests whose delay has passed, and return the milliseconds until the next one: -1 if there is none. */
 static int answer_due(void) {
     while (queue_first != queue_last) {
         struct waiting *next = &queue[queue_first % CONNECTIONS];
