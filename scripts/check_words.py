@@ -22,7 +22,7 @@ FOLDERS: Final = ("src", "bench", "scripts", "examples", "tests", "clients")
 
 NOT_YET: Final[tuple[str, ...]] = (
     "clients",
-    "examples",
+    "examples/parts_upload/web",
     "scripts",
     "src/tellwire/aws",
     "src/tellwire/aws_api",
@@ -69,7 +69,6 @@ NOT_YET: Final[tuple[str, ...]] = (
     "tests/unit/aws_api",
     "tests/unit/client",
     "tests/unit/engines",
-    "tests/unit/examples",
     "tests/unit/gateway",
     "tests/unit/server",
     "tests/unit/test_messages.py",

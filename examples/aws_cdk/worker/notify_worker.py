@@ -1,4 +1,4 @@
-"""A function that tells a user something: `{"userId": "…", "title": "…", "message": "…"}`, on all their devices."""
+"""A function that sends a notification to all devices of a user: `{"userId": "…", "title": "…", "message": "…"}`."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tellwire.sync import broadcast_to_user
 
 
 def handler(event: dict[str, str], context: Any) -> dict[str, int]:
-    """Return how many devices took it."""
+    """Send the notification, and return the numbers of connections."""
     message = create_notification_message(event["title"], event["message"], "info")
     delivery = broadcast_to_user(event["userId"], message)
     return {"delivered": delivery.delivered, "gone": delivery.gone, "failed": delivery.failed}

@@ -1,7 +1,7 @@
 """The template of this example on this machine: API and functions in a local API Gateway, tables and bucket in moto.
 
-What `tellwire local --template` does, and two things more: there is an S3, and what S3 or a schedule invokes on AWS is
-invoked here, with the events that S3 sends.
+Beyond `tellwire local --template`, there is an S3, and functions that S3 or a schedule invokes on AWS are invoked here,
+with the events that S3 sends.
 """
 
 import time
@@ -31,9 +31,13 @@ BUCKET: Final = "uploads"
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
+class WorkerFailed(Exception):
+    """An invocation of a worker ended without a result."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalStack:
-    """The stack while it runs. `aws_url` is where S3 is, and DynamoDB unless it is elsewhere."""
+    """The running stack. `aws_url` is the address of S3, and of DynamoDB unless another one is used."""
 
     api: LocalApi
     workers: Mapping[str, Function]
@@ -41,24 +45,31 @@ class LocalStack:
     s3: Any
 
     def carrier(self) -> Carrier:
-        """Return what workers send by: it keeps what it sends, as theirs does."""
+        """Return a carrier as workers have it, with the history."""
         return carrier_from_environment(self.api.environment_of(next(iter(self.workers.values()))))
 
     def put(self, path: Path, key: str) -> dict[str, Any]:
         """Upload a file, and return the event that S3 would send."""
         self.s3.upload_file(str(path), BUCKET, key)
-        # Keys are written as in a form. Of what else is in an event, nothing is needed.
-        written = {"key": quote_plus(key, safe="/"), "size": path.stat().st_size, "sequencer": f"{time.time_ns():018X}"}
-        s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": written}
+        # Keys are encoded as in a form. The other fields of an event are not needed.
+        s3_object = {
+            "key": quote_plus(key, safe="/"),
+            "size": path.stat().st_size,
+            "sequencer": f"{time.time_ns():018X}",
+        }
+        s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": s3_object}
         return {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
 
     async def invoke(self, worker: str, event: dict[str, Any]) -> Any:
-        """Invoke a worker as Lambda does, and return what its handler returned.
+        """Invoke a worker as Lambda does, and return its handler's result.
 
         Raises:
-            HandlerFailed: it raised, or took too long.
+            WorkerFailed: the handler raised an error or timed out.
         """
-        return await self.api.functions.invoke(worker, event, str(uuid.uuid4()))
+        try:
+            return await self.api.functions.invoke(worker, event, str(uuid.uuid4()))
+        except Exception as error:
+            raise WorkerFailed(str(error)) from error
 
 
 @asynccontextmanager
@@ -67,11 +78,11 @@ async def running_stack(
 ) -> AsyncIterator[LocalStack]:
     """Run the template until the block ends.
 
-    Tokens are signed with the secret. `workers` are the functions that can be invoked, one of S3's first; `dynamodb` is
-    the URL of one to use instead of moto's.
+    Tokens are signed with the secret. `workers` are the functions that can be invoked, the first one by S3; `dynamodb`
+    is the URL of a DynamoDB to use instead of moto's.
 
     Raises:
-        ConfigError: something cannot be run here.
+        ConfigError: a part of the template cannot be run here.
     """
     with _composed(jwt_secret, workers, dynamodb) as stack:
         async with stack.api.running():
@@ -80,14 +91,15 @@ async def running_stack(
 
 @contextmanager
 def _composed(jwt_secret: str, names: Sequence[str], dynamodb: str | None) -> Iterator[LocalStack]:
-    with TemporaryDirectory(prefix="aws-parts-upload-") as workspace, local_dynamodb() as aws_url:
+    with TemporaryDirectory(prefix="aws_parts_upload-") as workspace, local_dynamodb() as aws_url:
         parameters = {"JwtSecret": jwt_secret}
         project = read_project(EXAMPLE, parameters=parameters, workspace=Path(workspace), functions=names)
         endpoints = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb or aws_url, "AWS_ENDPOINT_URL_S3": aws_url}
         create_tables(dynamodb or aws_url, project.tables, project.ttl_attributes, project.api.region)
         s3 = _s3(aws_url, project.api.region)
         s3.create_bucket(Bucket=BUCKET)
-        # The layer with examples/parts_upload in it is made for AWS; here the modules are where they are.
+        # The layer with examples/parts_upload in it is built for AWS; here the modules are imported from the
+        # repository.
         root = EXAMPLE.parents[1]
         workers = {name: replace(project.functions[name], layers=(root,)) for name in names}
         with LocalApi(project.api, {**project.functions, **workers}, environment=endpoints) as api:

@@ -1,7 +1,8 @@
-"""The usage guide's handler in Python, line by line: what there is a stream is a loop here, and nothing is awaited.
+"""The usage guide's handler in Python, line by line: its stream is a loop here, and nothing is awaited.
 
-In: an event whose body is `{"userId", "mocId", "s3Key"}`; the bucket is that of the variable UPLOADS_BUCKET. Its user
-sees progress from 0 to 50 while rows are read, every hundredth, and 100 at the end. `csv_worker` is what it grows into.
+In: an event whose body is `{"userId", "mocId", "s3Key"}`; the variable UPLOADS_BUCKET names the bucket. The user sees
+progress from 0 to 50 while rows are read, every hundredth row, and 100 at the end. `csv_worker` is its complete
+version.
 """
 
 import codecs

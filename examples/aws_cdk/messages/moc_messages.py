@@ -1,4 +1,4 @@
-"""`$default` with a message type of our own: `{"type": "rename_moc", "data": {"mocId": "…", "name": "…"}}`."""
+"""`$default` with its own message type: `{"type": "rename_moc", "data": {"mocId": "…", "name": "…"}}`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["default"]
 
 @default.on_message("rename_moc")
 def rename(data: Any, connection: ConnectionRow) -> Message:
-    """Return what the client is told. What it sent is checked here: nobody else knows what it must be."""
+    """Return the answer to the client. The handler validates the data: tellwire does not know its form."""
     match data:
         case {"mocId": str(moc_id), "name": str(name)} if name:
             return create_message("moc_renamed", {"mocId": moc_id, "name": name, "by": connection.user_id})

@@ -1,13 +1,13 @@
-"""The guide's CSV worker on Lambda: a parts list that lands in S3 is read while its user watches on every device.
+"""The guide's CSV worker on Lambda: it imports a parts list from S3 and publishes its progress.
 
 In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.csv`. Out: the parts at `parts/…`, as a CSV file with the row
-numbers of the upload, and what the user sees: progress from 0 to 100, the rows left out, a notification.
+numbers of the upload, and messages to the user: progress from 0 to 100, the skipped rows, a notification.
 
 Rules:
-- Ten rows or a million, memory stays the same: the file is read as it comes, and the parts wait in a file of their own.
-- Progress goes by bytes: nobody knows how many rows there are before the end.
-- A result is stored whole or not at all. The same event again changes nothing, and says nothing twice.
-- A file that is no parts list fails once, with words for its user. Anything else raises, and Lambda tries again.
+- Memory does not depend on the number of rows: the file is streamed, and the parts are written to a temporary file.
+- Progress is measured in bytes: the number of rows is not known before the end.
+- A result is stored completely or not at all. The same event again changes nothing, and publishes nothing again.
+- A file that is not a parts list fails once, with a message to its user. Other errors are raised, and Lambda retries.
 """
 
 import csv
@@ -16,7 +16,7 @@ from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any, Final
 
-from uploads import Upload, tell, work_on
+from uploads import S3Upload, process_event, publish_all
 
 from examples.parts_upload.csv_rows import CsvRows
 from examples.parts_upload.csv_worker import BATCH_ROWS, ROWS, keep_parts, read_header
@@ -27,17 +27,17 @@ from tellwire.sync import track_upload
 
 FOLDER: Final = "parts"
 
-# The result may be four times as long, and Lambda's /tmp holds 512 MB.
+# The result may be four times as long, and Lambda's /tmp has 512 MB.
 MAX_FILE_BYTES: Final = 100 * 1024 * 1024
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
-    """Import what an event of S3 tells of, and return by key what became of it."""
+    """Import the parts lists of an S3 event, and return the outcomes by key."""
     with deadline(context):
-        return work_on(event, FOLDER, import_parts)
+        return process_event(event, FOLDER, import_parts)
 
 
-def import_parts(upload: Upload) -> str:
+def import_parts(upload: S3Upload) -> str:
     """Import one parts list and return its summary."""
     report = Report(ROWS)
     with track_upload(upload.user_id, upload.upload_id, upload.file_name, total_bytes=upload.size_bytes) as progress:
@@ -54,5 +54,5 @@ def import_parts(upload: Upload) -> str:
             parts.seek(0)
             upload.store(FOLDER, parts, "text/csv; charset=utf-8")
         progress.summary = report.summary
-    tell(upload.user_id, report.messages(upload.upload_id, upload.file_name))
+    publish_all(upload.user_id, report.messages(upload.upload_id, upload.file_name))
     return report.summary

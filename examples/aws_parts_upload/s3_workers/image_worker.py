@@ -1,16 +1,16 @@
-"""The image worker on Lambda: a picture that lands in S3 becomes a thumbnail while its user watches.
+"""The image worker on Lambda: it makes a thumbnail of each picture in S3 and publishes its progress.
 
-In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.png` or `.jpg`. Out: a JPEG at `thumbnails/…`, and what the
-user sees: progress from 0 to 100, then a notification, or why there is no thumbnail.
+In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.png` or `.jpg`. Out: a JPEG at `thumbnails/…`, and messages
+to the user: progress from 0 to 100, then a notification, or the reason why there is no thumbnail.
 
-An event of S3 has one picture. Those of one upload have one upload id, and each its own progress.
+An S3 event has one picture. The pictures of one upload share its upload id, and each has its own progress.
 """
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from uploads import Upload, tell, work_on
+from uploads import S3Upload, process_event, publish_all
 
 from examples.parts_upload.image_worker import IMAGES, MAX_FILE_BYTES, BadImage, make_thumbnail
 from examples.parts_upload.report import Report
@@ -24,12 +24,12 @@ _CHUNK_BYTES: Final = 64 * 1024
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
-    """Make thumbnails of what an event of S3 tells of, and return by key what became of it."""
+    """Make thumbnails of the pictures of an S3 event, and return the outcomes by key."""
     with deadline(context):
-        return work_on(event, FOLDER, make_thumbnail_of)
+        return process_event(event, FOLDER, make_thumbnail_of)
 
 
-def make_thumbnail_of(upload: Upload) -> str:
+def make_thumbnail_of(upload: S3Upload) -> str:
     """Make a thumbnail of one picture and return the summary."""
     name = (upload.user_id, f"{upload.upload_id}/{upload.file_name}", upload.file_name)
     with track_upload(*name, total_bytes=upload.size_bytes) as progress, TemporaryDirectory() as folder:
@@ -46,5 +46,5 @@ def make_thumbnail_of(upload: Upload) -> str:
             upload.store(FOLDER, result, "image/jpeg")
         report = Report(IMAGES, kept=1)
         progress.summary = report.summary
-    tell(upload.user_id, report.messages(upload.upload_id, upload.file_name))
+    publish_all(upload.user_id, report.messages(upload.upload_id, upload.file_name))
     return report.summary

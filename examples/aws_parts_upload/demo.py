@@ -1,11 +1,11 @@
 """The application of template.yaml on this machine: `make demo-aws [ONCE=1] [FILE=mine.csv]`.
 
-A phone and a laptop connect through `$connect`; a parts list goes to S3; the CSV worker is invoked with S3's event, and
-what it sends travels by the table of connections and `@connections` to both. Shown is what they received. Then a tablet
-connects, too late for all of that, and is told it from the table of what was said.
+A phone and a laptop connect through `$connect`; a parts list is uploaded to S3; the CSV worker is invoked with S3's
+event, and its messages reach both through the connections table and `@connections`. The demo shows the received
+messages. Then a tablet connects, after all of that, and receives the same from the history table.
 
-`--once` ends by itself: exit code 0 if all devices were told everything, 1 if not. Otherwise everything stays until
-Ctrl-C. Wrong usage is 2.
+With `--once` it ends by itself: exit code 0 if all devices received everything, 1 if not. Otherwise everything keeps
+running until Ctrl-C. Wrong usage is 2.
 """
 
 import argparse
@@ -25,25 +25,23 @@ from pathlib import Path
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from local_stack import CREDENTIALS, CSV_WORKER, LocalStack, running_stack
+from local_stack import CREDENTIALS, CSV_WORKER, LocalStack, WorkerFailed, running_stack
 from websockets.exceptions import InvalidHandshake
 
 from examples.parts_upload.demo import summary_of
 from examples.parts_upload.devices import Device, Message, connected
 from examples.parts_upload.make_samples import make_samples
+from examples.parts_upload.publishing import display_name
 from examples.parts_upload.screen import Screen, line_of, make_screen
-from examples.parts_upload.tell import shown_name
 from tellwire import TellwireError, create_message
-from tellwire.apigateway.runner.handlers import HandlerFailed
-from tellwire.auth import mint_token
+from tellwire.auth import development_secret, mint_token
 from tellwire.broadcast import Broadcaster
-from tellwire.cli.common import development_secret
 from tellwire.client import Client
 
 USER: Final = "demo-user"
 UPLOAD: Final = "moc-123"
 
-# The worker never waits, so that there is something to watch takes a list of some size.
+# The worker does not pause, so only a long list takes long enough to watch.
 SAMPLE_ROWS: Final = 300_000
 
 _LAST_MESSAGE: Final = "demo_finished"
@@ -56,10 +54,10 @@ async def demo(parts_list: Path, file_name: str, *, once: bool, screen: Screen) 
     """Run the demo and return its exit code. The user knows the parts list by `file_name`.
 
     Raises:
-        TellwireError, OSError, InvalidHandshake, TimeoutError, BotoCoreError, ClientError: it cannot be run at all.
+        TellwireError, OSError, InvalidHandshake, TimeoutError, BotoCoreError, ClientError: the demo cannot be run.
     """
     secret = os.environ.get("TELLWIRE_JWT_SECRET") or development_secret()
-    screen.say("Starting what template.yaml deploys…")
+    screen.say("Starting the stack of template.yaml…")
     async with AsyncExitStack() as resources:
         stack = await resources.enter_async_context(running_stack(secret))
         token = mint_token(secret, USER, _DAY_SECONDS)
@@ -69,11 +67,11 @@ async def demo(parts_list: Path, file_name: str, *, once: bool, screen: Screen) 
         ]
         with screen:
             screen.watch(devices)
-            for line in _places(stack):
+            for line in _addresses(stack):
                 screen.say(line)
             problems = [*await upload(stack, parts_list, file_name, screen), *await missed(stack, devices)]
         print(*map(summary_of, devices), sep="\n")
-        problems += await told_later(stack, token, devices[0])
+        problems += await missed_by_late_device(stack, token, devices[0])
         for line in problems:
             print(line)
         if not problems:
@@ -83,7 +81,7 @@ async def demo(parts_list: Path, file_name: str, *, once: bool, screen: Screen) 
     return 1 if problems else 0
 
 
-def _places(stack: LocalStack) -> list[str]:
+def _addresses(stack: LocalStack) -> list[str]:
     return [
         f"  websocket     {stack.api.websocket_url}",
         f"  @connections  {stack.api.management_url}/@connections/<connectionId>",
@@ -92,22 +90,22 @@ def _places(stack: LocalStack) -> list[str]:
 
 
 async def upload(stack: LocalStack, parts_list: Path, file_name: str, screen: Screen) -> list[str]:
-    """Put the file into S3, invoke the worker as S3 would, and return what failed."""
+    """Put the file into S3, invoke the worker as S3 would, and return the problems."""
     key = f"uploads/{USER}/{UPLOAD}/{file_name}"
     event = await asyncio.to_thread(stack.put, parts_list, key)
     screen.say(f"{key} is in S3. Its event invokes the worker.")
     try:
         outcome = (await stack.invoke(CSV_WORKER, event))[key]
-    except HandlerFailed as failed:
+    except WorkerFailed as failed:
         return [f"the worker failed: {failed}"]
     screen.say(f"The worker returned: {outcome}")
     return []
 
 
 async def missed(stack: LocalStack, devices: Sequence[Device]) -> list[str]:
-    """Wait until the devices have received everything, and return what they missed.
+    """Wait until the devices have received the last message, and return the problems with the earlier ones.
 
-    What the worker sent was posted before the last message, so it has either arrived before it or not at all.
+    The worker's messages were posted before the last message, so each has arrived before it, or not at all.
     """
     await Broadcaster(stack.carrier()).broadcast_to_user(USER, create_message(_LAST_MESSAGE, {}))
     problems = []
@@ -121,37 +119,38 @@ async def missed(stack: LocalStack, devices: Sequence[Device]) -> list[str]:
     return problems
 
 
-async def told_later(stack: LocalStack, token: str, other: Device) -> list[str]:
-    """Connect a device that was away, print what it is told, and return what is wrong with it.
+async def missed_by_late_device(stack: LocalStack, token: str, other: Device) -> list[str]:
+    """Connect a device that was away, print its messages, and return the problems.
 
-    Nobody sends anything now: `$default` reads it from the table. It must be what the other device heard live.
+    Nothing is published now: `$default` reads the messages from the history table. They must be those that the other
+    device received live.
     """
     tablet = Device("tablet")
-    live = what_is_kept(other.messages)
+    live = positions_of(other.messages)
     if not all(live):
-        return ["nothing of it was kept for devices that are away"]
-    print("A tablet that was away connects, and is told:")
+        return ["the history has no messages for devices that are away"]
+    print("A tablet that was away connects, and receives from the history:")
     async with Client(stack.api.websocket_url, lambda _: token, start_from="oldest") as client:
         try:
             async with asyncio.timeout(_LAST_MESSAGE_SECONDS):
-                while what_is_kept(tablet.messages) != live:
+                while positions_of(tablet.messages) != live:
                     message = json.loads((await anext(client)).payload)
                     tablet.receive(message, time.time())
                     for line in line_of(message).splitlines():
                         print(f"{tablet.name:<7} {line}")
         except TimeoutError:
-            return [f"tablet: was told {what_is_kept(tablet.messages)}, and not {live}"]
+            return [f"tablet: received {positions_of(tablet.messages)}, not {live}"]
     return []
 
 
-def what_is_kept(messages: Sequence[Message]) -> tuple[list[str], dict[str, int]]:
-    """Return the cursors of the messages of the log, and the newest version of each state."""
+def positions_of(messages: Sequence[Message]) -> tuple[list[str], dict[str, int]]:
+    """Return the cursors of the messages in the log, and the newest version of each state."""
     cursors = [message["cursor"] for message in messages if "cursor" in message]
     return cursors, {message["key"]: message["version"] for message in messages if "key" in message}
 
 
 async def show_connection(stack: LocalStack) -> None:
-    """Ask API Gateway for the first connection, by the AWS CLI, if it is there."""
+    """Show the first connection with the AWS CLI, if it is installed."""
     connections = await stack.carrier().connections(USER)
     if not connections:
         return
@@ -177,9 +176,9 @@ async def show_connection(stack: LocalStack) -> None:
 
 
 async def stay(stack: LocalStack) -> None:
-    """Keep everything running until Ctrl-C, which is how this is meant to end."""
+    """Keep everything running until Ctrl-C, which is the normal end."""
     tellwire, url = Path(sys.executable).with_name("tellwire"), stack.api.websocket_url
-    print("\nEverything stays. Try, in another terminal (Ctrl-C here ends it):")
+    print("\nEverything keeps running. Try, in another terminal (Ctrl-C here ends it):")
     print(f"  {tellwire} listen --user {USER} --url {url}")
     print(f'  {sys.executable} -m websockets "{url}?token=$({tellwire} token --user {USER})"')
     print('  > {"type": "ping"}')
@@ -207,11 +206,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
-    # What ends us should end the functions too: asyncio turns this signal into an orderly end.
+    # SIGTERM must end the functions, too: asyncio turns SIGINT into an orderly end.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         parts_list = options.file or make_samples(rows=SAMPLE_ROWS).parts_list
-        file_name = shown_name(parts_list) if options.file else "parts-list.csv"
+        file_name = display_name(parts_list) if options.file else "parts-list.csv"
         return asyncio.run(demo(parts_list, file_name, once=options.once, screen=make_screen()))
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""A CDK app: users, a realtime API with a message type of our own, and a function that tells users something.
+"""A CDK app: users, a realtime API with its own message type, and a function that notifies users.
 
 cdk synth -c layer=dist/layer.zip
 """
@@ -31,16 +31,16 @@ class Parts(Stack):
             message_code=lambda_.Code.from_asset(str(HERE / "messages")),
             message_handler="moc_messages.default",
         )
-        tell = lambda_.Function(
+        notify = lambda_.Function(
             self,
-            "Tell",
+            "Notify",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             code=lambda_.Code.from_asset(str(HERE / "worker")),
-            handler="tell_worker.handler",
+            handler="notify_worker.handler",
             layers=[realtime.layer],
         )
-        realtime.grant_broadcast(tell)
+        realtime.grant_broadcast(notify)
 
 
 if __name__ == "__main__":
