@@ -23,7 +23,6 @@ FOLDERS: Final = ("src", "bench", "scripts", "examples", "tests", "clients")
 NOT_YET: Final[tuple[str, ...]] = (
     "clients",
     "examples/parts_upload/web",
-    "scripts",
     "src/tellwire/aws",
     "src/tellwire/aws_api",
     "src/tellwire/broadcast.py",
