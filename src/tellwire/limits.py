@@ -158,8 +158,8 @@ MAX_UNANSWERED_PINGS: Final = 2
 """Unanswered pings after which a connection is closed when the next ping is due: its device is gone."""
 
 CONNECTIONS_PER_TURN: Final = 200
-"""Connections whose deadlines are checked in one turn of the event loop. After a message to all connections, all of them
-are due in the same second, and a ping takes about 15 µs: so a message waits for 3 ms at most."""
+"""Connections whose deadlines are checked in one turn of the event loop. After a message to all of them, all are due in
+the same second, and a ping takes about 15 µs: so a message waits for 3 ms at most."""
 
 HEARTBEAT_SECONDS: Final = 25
 """Time without a received message after which a client of a gateway sends `ping`. With 5 seconds for the answer, a dead
@@ -187,7 +187,7 @@ HISTORY_HOLE_SECONDS: Final = 0.2
 """Time that a reader on AWS waits for a message whose offset is assigned but not written: writing takes some 10 ms."""
 
 HISTORY_IN_FLIGHT: Final = 16
-"""Messages of one stream that may be written to the table at the same time, and so be missing below the newest offset."""
+"""Messages of one stream that may be written at the same time, and so be missing below the newest offset."""
 
 MAX_REQUESTS_IN_FLIGHT: Final = 32
 """Requests of one connection that may be in progress. A page that cancels all its uploads at once has fewer."""

@@ -17,7 +17,11 @@ FAST_RETRY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
 
 async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
     outcome = await run_scenario(
-        SCENARIO, keeping_stack.api.url, keeping_stack.token, Broadcaster(keeping_stack.keeping_carrier()), timing=FAST_RETRY
+        SCENARIO,
+        keeping_stack.api.url,
+        keeping_stack.token,
+        Broadcaster(keeping_stack.keeping_carrier()),
+        timing=FAST_RETRY,
     )
     assert outcome.published > 30
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
