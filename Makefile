@@ -33,11 +33,11 @@ $(PAGE)/dist/.built: $(PAGE_SOURCES) scripts/page
 	@MAKE="$(MAKE)" scripts/page
 
 demo-aws: $(STAMP) ## The same on AWS's parts, run on this machine. ONCE=1 ends by itself, FILE=mine.csv takes your file
-	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws-parts-upload/demo.py $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
+	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws_parts_upload/demo.py $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
 
-lambda-layers: $(STAMP) ## Pack the layers of examples/aws-parts-upload, for `sam deploy`
-	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws-parts-upload/build/tellwire.zip
-	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws-parts-upload/build/workers.zip \
+lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sam deploy`
+	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws_parts_upload/build/tellwire.zip
+	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws_parts_upload/build/workers.zip \
 	  --add examples/parts_upload pillow
 
 test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test
@@ -55,11 +55,12 @@ $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
 	scripts/on-python-3.13
 
-check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lint, format, types, import layers, that spec/ is what the code says, packages
+check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lint, format, types, import layers, words, that spec/ is what the code says, packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m scripts.check_words
 	$(BIN)/python -m scripts.export_spec --check
 	scripts/clients check
 	scripts/clients packages
@@ -80,4 +81,4 @@ spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from sp
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  examples/aws-parts-upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist
+	  examples/aws_parts_upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist

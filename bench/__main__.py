@@ -21,38 +21,38 @@ MEASUREMENTS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print as it goes, and keep the results of a complete run. `arguments` are the command line's if None."""
-    wanted = _arguments(arguments)
-    # Ended from outside, the servers are still ended by their context managers.
+    """Measure, print each figure, and save the results of a complete run. `arguments` None: the command line's."""
+    options = _arguments(arguments)
+    # On SIGTERM the context managers still stop the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cores = machine.Cores.of_this_process()
     described = machine.describe(cores)
     machine.allow_many_sockets()
     machine.pin(0, cores.load)
     began = time.monotonic()
-    with machine.going_first():
-        figures = {name: _measure(name, cores, wanted.quick) for name in wanted.names or MEASUREMENTS}
+    with machine.highest_priority():
+        figures = {name: _measure(name, cores, options.quick) for name in options.names or MEASUREMENTS}
     seconds = time.monotonic() - began
     is_part = len(figures) < len(MEASUREMENTS)
-    if wanted.quick or (is_part and not wanted.keep):
-        print(f"\n{seconds:.0f} s; only a complete run at full length is kept, or one with --keep")
+    if options.quick or (is_part and not options.keep):
+        print(f"\n{seconds:.0f} s; not saved: only a complete run at full length is, or one with --keep")
     elif machine.commit() != described["commit"]:
-        print(f"\n{seconds:.0f} s; not kept: the code changed meanwhile, and the figures are of both")
+        print(f"\n{seconds:.0f} s; not saved: the code changed during the run")
     else:
         path = report.save(figures, described, seconds, "-".join(figures) if is_part else None)
-        print(f"\n{seconds:.0f} s; kept as {path.name}, and for reading beside it")
+        print(f"\n{seconds:.0f} s; saved as {path.name}, with a Markdown page beside it")
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure tellwire; see bench/README.md.")
     parser.add_argument("names", nargs="*", metavar="measurement", help=f"{', '.join(MEASUREMENTS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, not a result")
-    parser.add_argument("--keep", action="store_true", help="keep the results although it is not everything")
-    wanted = parser.parse_args(arguments)
-    unknown = sorted(set(wanted.names) - set(MEASUREMENTS))
+    parser.add_argument("--keep", action="store_true", help="save the results of a run of some measurements")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(MEASUREMENTS))
     if unknown:
         parser.error(f"got {', '.join(unknown)}; allowed: {', '.join(MEASUREMENTS)}")
-    return wanted
+    return options
 
 
 def _measure(name: str, cores: machine.Cores, quick: bool) -> list[Figure]:

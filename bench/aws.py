@@ -1,7 +1,7 @@
-"""Part by part against boto3 and aiobotocore: posts to `@connections`, a broadcast, cold starts, memory.
+"""Comparison with boto3 and aiobotocore: posts to `@connections`, a broadcast, cold starts, memory.
 
-The same work is done in turns by each, on the load's core, against one server on the server's core that does next to
-nothing. Each ratio is of two neighbours.
+Each does the same work in turns, on the load's core, against a fake AWS on the server's core. Each ratio is of two
+neighbouring rounds.
 
     python -m bench.aws [--quick]       the same as `python -m bench aws`
 """
@@ -17,14 +17,14 @@ from typing import Any
 from bench import aws_cold
 from bench.aws_cold import FreshProcesses, fresh_processes
 from bench.aws_contenders import AT_A_TIME, NAMES, PAYLOAD, THREADS, Contender, Spent, contender
-from bench.aws_server import TABLE, USER, Answers, connection_ids, post_request
+from bench.aws_server import TABLE, USER, FakeAws, connection_ids, post_request
 from bench.figures import Figure, Target, figure, ratios
 from bench.machine import Cores
 from bench.native import Fleet, LoadError, Sockets, open_sockets
 from bench.traffic import RsaIssuer
 
 CONNECTIONS = 1_000
-# What API Gateway takes for a post, within its region.
+# Latency of a post to API Gateway, within its region.
 DELAY_MS = 20
 CPU_TARGET = Target(0.2, at_most=True)
 BROADCAST_TARGET = Target(5.0)
@@ -35,7 +35,7 @@ _MB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: rounds of each part, and posts one at a time in a round."""
+    """Amounts: rounds of each part, and sequential posts in a round."""
 
     rounds: int
     posts: int
@@ -49,7 +49,7 @@ QUICK = Plan(rounds=3, posts=100, delayed=1, cold=3, memory=1)
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give CPU time per post, time of a broadcast, CPU time of a cold start, memory: tellwire's, theirs, the ratios."""
+    """Yield CPU time per post, time of a broadcast, CPU time of a cold start, and memory, with their ratios."""
     plan = QUICK if quick else FULL
     yield from _posting(cores, plan)
     yield from _far_away(cores, plan)
@@ -63,7 +63,7 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
 
 @dataclass(slots=True)
 class _Rounds:
-    """What each contender spent, round by round, and the server meanwhile."""
+    """Times of each contender by round, and the load of the server."""
 
     posts: dict[str, list[Spent]] = field(default_factory=lambda: {name: [] for name in NAMES})
     broadcasts: dict[str, list[Spent]] = field(default_factory=lambda: {name: [] for name in NAMES})
@@ -71,7 +71,7 @@ class _Rounds:
 
 
 def _posting(cores: Cores, plan: Plan) -> Iterator[Figure]:
-    with Answers(cores, CONNECTIONS) as server:
+    with FakeAws(cores, CONNECTIONS) as server:
         yield _most_posts(server, plan)
         rounds = _run(cores, server, plan.rounds, plan.posts)
     per_post = {name: [1e6 * spent.cpu / plan.posts for spent in all_] for name, all_ in rounds.posts.items()}
@@ -84,13 +84,13 @@ def _posting(cores: Cores, plan: Plan) -> Iterator[Figure]:
 
 
 def _far_away(cores: Cores, plan: Plan) -> Iterator[Figure]:
-    with Answers(cores, CONNECTIONS, DELAY_MS) as server:
+    with FakeAws(cores, CONNECTIONS, DELAY_MS) as server:
         rounds = _run(cores, server, plan.delayed, 0)
     walls = {name: [1e3 * spent.wall for spent in all_] for name, all_ in rounds.broadcasts.items()}
     yield from _faster(f"broadcast, {DELAY_MS} ms away", walls, None, delay_ms=DELAY_MS, connections=CONNECTIONS)
 
 
-def _run(cores: Cores, server: Answers, count: int, posts: int) -> _Rounds:
+def _run(cores: Cores, server: FakeAws, count: int, posts: int) -> _Rounds:
     rounds = _Rounds()
     with ExitStack() as stack:
         contenders = [stack.enter_context(contender(name, cores, server.environment)) for name in NAMES]
@@ -107,20 +107,20 @@ def _run(cores: Cores, server: Answers, count: int, posts: int) -> _Rounds:
     return rounds
 
 
-def _post(server: Answers, each: Contender, posts: int) -> Spent:
+def _post(server: FakeAws, each: Contender, posts: int) -> Spent:
     spent = each.post(posts)
     server.expect(posts, len(PAYLOAD))
     return spent
 
 
-def _broadcast(server: Answers, each: Contender) -> Spent:
+def _broadcast(server: FakeAws, each: Contender) -> Spent:
     spent = each.broadcast()
     server.expect(CONNECTIONS, len(PAYLOAD))
     return spent
 
 
-def _most_posts(server: Answers, plan: Plan) -> Figure:
-    """Say what the server can do: a client that costs nothing next to it, with as many requests at a time."""
+def _most_posts(server: FakeAws, plan: Plan) -> Figure:
+    """Return the speed of the server itself, with a C client and as many concurrent requests."""
     requests = [post_request(connection_id, PAYLOAD) for connection_id in connection_ids(CONNECTIONS)]
     milliseconds = []
     with open_sockets(server.port, [b""] * AT_A_TIME) as sockets, Fleet(Sockets(array("i"))) as nobody:
@@ -139,7 +139,7 @@ def _cold(processes: FreshProcesses, plan: Plan) -> Iterator[Figure]:
     for _ in range(plan.cold + 1):
         for name, code in codes.items():
             spent[name].append(processes.time_to(code))
-    # The first round compiled what was imported.
+    # The first round compiled the imported modules.
     cpu = {name: [1e3 * each.cpu for each in all_[1:]] for name, all_ in spent.items()}
     wall = {name: [1e3 * each.wall for each in all_[1:]] for name, all_ in spent.items()}
     for name in codes:
@@ -156,7 +156,7 @@ def _memory(cores: Cores, processes: FreshProcesses, plan: Plan) -> Iterator[Fig
     handled = aws_cold.HANDLED.format(**names, connected_at=int(1000 * time.time()))
     codes = {"an empty process": "", "handlers": handled, "boto3": aws_cold.BOTO3_USED.format(**names)}
     megabytes: dict[str, list[float]] = {name: [] for name in codes}
-    with Answers(cores, 1) as server:
+    with FakeAws(cores, 1) as server:
         environment = {**server.environment, "TELLWIRE_JWKS": issuer.jwks}
         for _ in range(plan.memory + 1):
             for name, code in codes.items():
@@ -172,20 +172,22 @@ def _memory(cores: Cores, processes: FreshProcesses, plan: Plan) -> Iterator[Fig
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _compared(what: str, unit: str, values: dict[str, list[float]], target: Target, **details: Any) -> Iterator[Figure]:
+def _compared(
+    title: str, unit: str, values: dict[str, list[float]], target: Target, **details: Any
+) -> Iterator[Figure]:
     for name in NAMES:
-        yield figure(f"{what}: {name}", unit, values[name], **details)
+        yield figure(f"{title}: {name}", unit, values[name], **details)
     ours, boto3, aiobotocore = (values[name] for name in NAMES)
-    yield figure(f"{what}: tellwire ÷ boto3", "×", ratios(ours, boto3), target)
-    yield figure(f"{what}: tellwire ÷ aiobotocore", "×", ratios(ours, aiobotocore))
+    yield figure(f"{title}: tellwire ÷ boto3", "×", ratios(ours, boto3), target)
+    yield figure(f"{title}: tellwire ÷ aiobotocore", "×", ratios(ours, aiobotocore))
 
 
-def _faster(what: str, walls: dict[str, list[float]], target: Target | None, **details: Any) -> Iterator[Figure]:
+def _faster(title: str, walls: dict[str, list[float]], target: Target | None, **details: Any) -> Iterator[Figure]:
     for name in NAMES:
-        yield figure(f"{what}: {name}", "ms", walls[name], **details)
+        yield figure(f"{title}: {name}", "ms", walls[name], **details)
     ours, boto3, aiobotocore = (walls[name] for name in NAMES)
-    yield figure(f"{what}: boto3 ÷ tellwire", "×", ratios(boto3, ours), target)
-    yield figure(f"{what}: aiobotocore ÷ tellwire", "×", ratios(aiobotocore, ours))
+    yield figure(f"{title}: boto3 ÷ tellwire", "×", ratios(boto3, ours), target)
+    yield figure(f"{title}: aiobotocore ÷ tellwire", "×", ratios(aiobotocore, ours))
 
 
 if __name__ == "__main__":

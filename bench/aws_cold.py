@@ -1,7 +1,7 @@
-"""Fresh processes: what a function has to import and make before its first event, and the memory it then lives in.
+"""Cold starts: CPU time of imports and clients in a fresh process, and memory after the first event.
 
-Everything is compiled and in the page cache, and there is one file of certificates (botocore's). A real cold start
-reads from a file system that has never seen the code, so that more modules cost more than here.
+All code is compiled and in the page cache, and there is one file of certificates (botocore's). A real cold start reads
+the code from a slow file system, so that more modules cost more than here.
 """
 
 import os
@@ -34,10 +34,10 @@ FUNCTIONS = {
     "$connect": _DEPLOYMENT + "deployment.authenticator",
     "$disconnect": _DEPLOYMENT,
     "$default": _DEPLOYMENT + f"deployment.management({_EVENT})",
-    "a worker": "import os; from tellwire import engine; engine.carrier_from_environment(os.environ)",
+    "a worker": "import os; from tellwire import producer; producer.carrier_from_environment(os.environ)",
 }
 
-# Used once, as a warm function has been: what is in memory then stays there.
+# Used once, as in a warm function, so that everything it keeps in memory is there.
 HANDLED = """
 import os
 from tellwire.aws.handlers import connect, default
@@ -82,9 +82,9 @@ class FreshProcesses:
     bytecode: str
 
     def time_to(self, code: str) -> Spent:
-        """Run code as a function deployed on AWS, where nobody is asked anything.
+        """Run code in the environment of a deployed function, without requests, and return its time.
 
-        The interpreter's own start is not in the figure.
+        The interpreter's own start is not included.
         """
         deployed = environment(
             WEBSOCKET_API_ENDPOINT=f"https://{_API}/prod",
@@ -95,7 +95,7 @@ class FreshProcesses:
         return Spent(wall, cpu)
 
     def resident_bytes(self, code: str, environment: Mapping[str, str]) -> int:
-        """Run code, and return how much of the process is in RAM then."""
+        """Run code, and return the resident memory of the process afterwards."""
         (pages,) = self._run(_RESIDENT.format(code=code), environment)
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -114,7 +114,7 @@ class FreshProcesses:
 
 @contextmanager
 def fresh_processes(cores: machine.Cores) -> Iterator[FreshProcesses]:
-    """Give processes that find the bytecode of those before them, whatever this machine keeps of it."""
+    """Yield processes that share their compiled bytecode, independent of other bytecode on this machine."""
     with tempfile.TemporaryDirectory() as bytecode:
         yield FreshProcesses(cores, bytecode)
 

@@ -1,10 +1,10 @@
-"""Who is compared: tellwire, boto3 and aiobotocore, each in a process of its own on the load's core.
+"""The contenders: tellwire, boto3 and aiobotocore, each in its own process on the load's core.
 
-Each does the same two things as its documentation has it done: post to one connection after the other, and send one
-message to all connections of a user, who are looked up in the table first. The second with as many requests at a time
-as tellwire makes (64), and with 32 threads for boto3.
+Each does the same two tasks in the way of its documentation: post to one connection after the other, and send one
+message to all connections of a user, which are looked up in the table first. The second with as many concurrent
+requests as tellwire makes (64), and with 32 threads for boto3.
 
-CPU time is the process's, all threads of it.
+CPU time is that of the process with all its threads.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one order took, in seconds."""
+    """The times of one order, in seconds."""
 
     wall: float
     cpu: float
@@ -53,20 +53,20 @@ class Contender:
         self._connection = connection
 
     def post(self, count: int) -> Spent:
-        """Have it post to this many connections, one after the other."""
+        """Post to this many connections, one after the other."""
         self._connection.send(("post", count))
         return self.answer()
 
     def broadcast(self) -> Spent:
-        """Have it send one message to every connection of the user."""
+        """Send one message to every connection of the user."""
         self._connection.send(("broadcast", 0))
         return self.answer()
 
     def answer(self) -> Spent:
-        """Return what the last order took; without one, that it is ready.
+        """Return the times of the last order; the first answer only says that the process is ready.
 
         Raises:
-            LoadError: it failed, and has said why.
+            LoadError: the process failed.
         """
         if not self._connection.poll(2 * TIMEOUT_SECONDS):
             raise LoadError(f"{self.name} does not answer")
@@ -79,7 +79,7 @@ class Contender:
 
 @contextmanager
 def contender(name: str, cores: machine.Cores, environment: Mapping[str, str]) -> Iterator[Contender]:
-    """Run one of `NAMES` in a process with this environment."""
+    """Run one of `NAMES` in a new process with this environment."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, name, cores.load, dict(environment)), daemon=True)
@@ -173,7 +173,7 @@ class _Boto3:
         import boto3
         from botocore.config import Config
 
-        # Ten is its default: with more threads than that, connections would be opened and thrown away.
+        # With its default of ten, more threads would open connections and throw them away.
         config = Config(max_pool_connections=THREADS)
         endpoint = os.environ["WEBSOCKET_API_ENDPOINT"]
         self._dynamodb = boto3.client("dynamodb", config=config)

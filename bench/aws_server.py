@@ -1,6 +1,6 @@
-"""AWS, as far as a client can tell how fast it is: `native/answers.c`, in a process of its own on the server's core.
+"""A fake AWS for measurements of clients: `native/fake_aws.c`, in its own process on the server's core.
 
-DynamoDB's answer is one page of rows, whatever is asked; a post to `@connections` is counted and answered with 200.
+Every request to DynamoDB is answered with one page of rows; a post to `@connections` is counted and answered with 200.
 """
 
 import json
@@ -20,7 +20,7 @@ USER = "user-1"
 TABLE = "connections"
 STAGE = "prod"
 REGION = "eu-central-1"
-# As long as Lambda's are: the session's token is sent and signed with every request.
+# As long as on Lambda: the session token is sent and signed with every request.
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "ASIAEXAMPLEEXAMPLE00",
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -34,8 +34,8 @@ _SETTINGS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "CONNECTIONS_TABLE_NAME": TABLE,
 }
-# What a machine may have set that would be measured, too.
-_LEFT_OUT = (
+# Variables of the machine that would affect the measurements.
+_REMOVED_PREFIXES = (
     "AWS_",
     "TELLWIRE_",
     "COGNITO_",
@@ -52,7 +52,7 @@ _LASTS_SECONDS = 7_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Posts since the last look: how many and how many bytes of body, to how many ids, and how many each."""
+    """Posts since the last query: their number, bytes of body, number of ids, and fewest and most per id."""
 
     posts: int
     bytes: int
@@ -61,8 +61,8 @@ class Received:
     most: int
 
 
-class Answers:
-    """A running server with this many rows. Each answer comes `delay_ms` after its request."""
+class FakeAws:
+    """A running server with this many rows. Each response comes `delay_ms` after its request."""
 
     def __init__(self, cores: machine.Cores, rows: int, delay_ms: int = 0) -> None:
         self._cores = cores
@@ -71,7 +71,7 @@ class Answers:
         self.url = ""
 
     def __enter__(self) -> Self:
-        command = [str(compile_source("answers.c")), str(self._delay_ms)]
+        command = [str(compile_source("fake_aws.c")), str(self._delay_ms)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             machine.pin(self._process.pid, self._cores.server)
@@ -94,7 +94,7 @@ class Answers:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lets a client of AWS take this server for it."""
+        """The environment with which a client of AWS uses this server."""
         return environment(AWS_ENDPOINT_URL_DYNAMODB=self.url, WEBSOCKET_API_ENDPOINT=f"{self.url}/{STAGE}")
 
     @property
@@ -103,19 +103,19 @@ class Answers:
         return machine.cpu_seconds(self._process.pid)
 
     def received(self) -> Received:
-        """Return what was posted since the last call, and start counting anew."""
+        """Return the posts since the last call, and reset the counters."""
         with urllib.request.urlopen(f"{self.url}/received", timeout=_STOP_SECONDS) as answer:
             return Received(**json.load(answer))
 
     def expect(self, posts: int, payload_bytes: int) -> None:
-        """Check that this many connections got exactly one message each since the last look.
+        """Check that this many connections received exactly one message each since the last call.
 
         Raises:
-            LoadError: one got none or two, or not all of it.
+            LoadError: a connection received none, several, or an incomplete one.
         """
         got = self.received()
-        if got != (wanted := Received(posts, posts * payload_bytes, posts, 1, 1)):
-            raise LoadError(f"the server should have received {wanted}; it has {got}")
+        if got != (expected := Received(posts, posts * payload_bytes, posts, 1, 1)):
+            raise LoadError(f"the server should have received {expected}; it has {got}")
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -125,18 +125,18 @@ class Answers:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return the environment of a process of a Lambda function, with nothing of this machine's own configuration."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_LEFT_OUT)}
+    """Return the environment of a Lambda function's process, without this machine's own configuration."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_REMOVED_PREFIXES)}
     return {**kept, **_CREDENTIALS, **_SETTINGS, **settings}
 
 
 def connection_ids(count: int) -> list[str]:
-    """Return ids as API Gateway makes them, with their number where the server looks for it."""
+    """Return ids in API Gateway's form, with their number in the digits that the server reads."""
     return [f"JKt5d{number:06}oAMCJ3w=" for number in range(count)]
 
 
 def post_request(connection_id: str, payload: bytes) -> bytes:
-    """Return a post as bytes, as small as HTTP allows: what the server can answer at most is measured with it."""
+    """Return a minimal post as bytes, to measure the speed of the server itself."""
     path = f"/{STAGE}/@connections/{connection_id.replace('=', '%3D')}"
     return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(payload)}\r\n\r\n".encode() + payload
 

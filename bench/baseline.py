@@ -1,6 +1,6 @@
 """The baseline: a bare C `send()` loop on the server's core, drained on the load's core by the same code as tellwire.
 
-The drain runs in a process of its own, because one process may not have sockets enough for both servers' devices.
+The drain runs in its own process, because one process may not open enough sockets for the devices of both servers.
 """
 
 import socket
@@ -40,7 +40,7 @@ class Baseline:
         self._connection = connection
 
     def sweep(self, times: int, rounds: int = 1) -> Sweep:
-        """Have every device sent `rounds` messages, `times` times; each time waits until all have been received."""
+        """Send `rounds` messages to every device, `times` times; each time waits until all have been received."""
         self._connection.send((times, rounds))
         return self.answer()
 
@@ -58,7 +58,7 @@ class Baseline:
 
 @contextmanager
 def send_loop(cores: machine.Cores, connections: int, message: bytes) -> Iterator[Baseline]:
-    """Run a send loop over this many connections: `message` is what goes over the wire, frame included."""
+    """Run a send loop over this many connections. `message` are the bytes on the wire, including the frame."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, cores, connections, message), daemon=True)
@@ -96,7 +96,7 @@ def _work(orders: Connection, cores: machine.Cores, connections: int, message: b
 
 def _obey(orders: Connection, control: socket.socket, fleet: Fleet, message_bytes: int) -> None:
     if control.recv(1) != b"R":
-        raise LoadError("it did not accept everybody")
+        raise LoadError("it did not accept all connections")
     orders.send(Sweep(0, 1.0, 0))
     while True:
         try:

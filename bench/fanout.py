@@ -1,7 +1,8 @@
 """Fan-out: one message to a thousand devices, against a bare C `send()` loop over as many sockets.
 
-Both are driven alike: a message goes to everybody, and when the last one has it, the next. Then the same with several
-publishes in flight, where coalescing shows: the frames of one turn of the event loop leave in one write.
+Both are driven in the same way: a message is sent to all devices, and the next one when the last device has received
+it. Then the same with several publishes in flight, which shows coalescing: the frames of one turn of the event loop
+leave in one write.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ IN_FLIGHT_TARGET = Target(5.0)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: publishes per round, one at a time and in flight."""
+    """Amounts: rounds, and publishes per round one at a time and in flight."""
 
     rounds: int
     alone: int
@@ -42,7 +43,7 @@ class _Rounds:
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give messages delivered per second, and their ratios to the send loop's."""
+    """Yield delivered messages per second, and their ratios to the send loop's."""
     plan = QUICK if quick else FULL
     rounds = _Rounds()
     with Server(cores, JWT_SECRET=SECRET) as server:

@@ -1,4 +1,4 @@
-"""Handshakes per second: everybody comes back after a deploy, with tokens the server has seen, or with new ones."""
+"""Handshakes per second, as when all clients reconnect: with tokens in the server's cache, and with new ones."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ CACHED_TARGET = Target(3_000)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many handshakes a round, with cached and with fresh tokens."""
+    """Amounts: rounds, and handshakes per round with cached and with fresh tokens."""
 
     rounds: int
     cached: int
@@ -28,7 +28,7 @@ QUICK = Plan(rounds=3, cached=1_500, fresh=300)
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give handshakes per second with RS256 tokens; the closing is not in it."""
+    """Yield handshakes per second with RS256 tokens, without the time to close."""
     plan = QUICK if quick else FULL
     issuer = RsaIssuer()
     known = issuer.token("user-1")

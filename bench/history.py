@@ -1,4 +1,4 @@
-"""What it costs that nothing is lost: to keep what is published, to tell what was missed, clients that do not read."""
+"""Cost of the history: publishing with SQLite and in memory, welcomes with missed messages, and slow consumers."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ MISSED = 1_000
 
 SLOW_DEVICES = 1_000
 UPLOADS = 10
-# Loopback takes a few MB before a device is behind at all.
+# Loopback buffers a few MB before a device falls behind.
 STATE_BYTES = 20_000
 TO_FILL = 300
 MEMORY_TARGET = Target(1.1, at_most=True)
@@ -43,7 +43,7 @@ MEMORY_TARGET = Target(1.1, at_most=True)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: rounds, messages for each user in a round, welcomes, and updates while 1,000 devices do not read."""
+    """Amounts: rounds, messages per user in a round, welcomes, and updates while 1,000 devices do not read."""
 
     rounds: int
     each: int
@@ -56,14 +56,14 @@ QUICK = Plan(rounds=3, each=5, welcomes=5, updates=100)
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give publishing on SQLite ÷ in memory, the time of a welcome, and memory while states go to slow clients."""
+    """Yield publishing on SQLite ÷ in memory, the time of a welcome, and memory with slow consumers."""
     plan = QUICK if quick else FULL
     yield from _kept(cores, plan)
     yield from _missed(cores, plan)
     yield from _slow(cores, plan)
 
 
-# --- keeping ----------------------------------------------------------------------------------------------------------
+# --- publishing -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -93,11 +93,11 @@ def _kept(cores: Cores, plan: Plan) -> Iterator[Figure]:
     for name in ("batch", "single"):
         # The first round warmed up.
         kept = {"memory": getattr(memory, name)[1:], "SQLite": getattr(file, name)[1:]}
-        how = f"batches of {BATCH}" if name == "batch" else f"one request each, {CLIENTS} at a time"
+        title = f"batches of {BATCH}" if name == "batch" else f"one request each, {CLIENTS} at a time"
         for engine, runs in kept.items():
-            yield figure(f"{how}, {engine}", "messages/s", _rates(runs), users=USERS, lost=0, **busy(runs))
+            yield figure(f"{title}, {engine}", "messages/s", _rates(runs), users=USERS, lost=0, **busy(runs))
         yield figure(
-            f"{how}, SQLite ÷ memory", "×", ratios(_rates(kept["SQLite"]), _rates(kept["memory"])), FILE_TARGET
+            f"{title}, SQLite ÷ memory", "×", ratios(_rates(kept["SQLite"]), _rates(kept["memory"])), FILE_TARGET
         )
 
 
@@ -130,10 +130,10 @@ async def _welcomes(server: Server, count: int) -> list[float]:
     for _ in range(count):
         async with connect(uri, proxy=None, max_size=None, compression=None) as device:
             began = time.perf_counter()
-            told = await _welcome(device, cursor)
+            welcome = await _welcome(device, cursor)
             seconds.append(time.perf_counter() - began)
-            if (told["recovered"], told["count"]) != (True, MISSED):
-                raise RuntimeError(f"a welcome had {told['count']} messages, not {MISSED}")
+            if (welcome["recovered"], welcome["count"]) != (True, MISSED):
+                raise RuntimeError(f"a welcome had {welcome['count']} messages, not {MISSED}")
     return seconds
 
 
@@ -149,7 +149,7 @@ async def _welcome(device, cursor: str | None) -> dict:  # type: ignore[no-untyp
             return {"count": count, **message["data"]}
 
 
-# --- slow clients -----------------------------------------------------------------------------------------------------
+# --- slow consumers ---------------------------------------------------------------------------------------------------
 
 
 def _slow(cores: Cores, plan: Plan) -> Iterator[Figure]:

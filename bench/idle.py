@@ -1,6 +1,6 @@
-"""Idle connections: how much bigger the server's process gets, divided by the connections, and what the pings cost.
+"""Cost of idle connections: growth of the server's process per connection, and CPU time of pings.
 
-Each connection is another user with a token of its own, so what is remembered of tokens and users is in it.
+Each connection has another user and token, so the caches of tokens and users are included.
 """
 
 import time
@@ -15,9 +15,9 @@ from bench.traffic import SECRET, connect_users
 COUNTS = (1_000, 15_000)
 QUICK_COUNTS = (1_000, 5_000)
 TARGET = Target(6 * 1024, at_most=True)
-# Few: what they leave free is used again, and missing from the growth.
+# Few: the memory they free is used again, and is missing from the growth.
 _WARM_UP = 20
-# A little longer than the server waits before it pings, so that each connection is pinged once.
+# A little longer than the time before the server's ping, so that each connection is pinged once.
 _PINGED_SECONDS = 27.0
 _UNPINGED_SECONDS = 10.0
 _SETTLED_SECONDS = 1.0
@@ -25,7 +25,7 @@ _SETTLE_TIMEOUT_SECONDS = 15.0
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give bytes per idle connection, at a few and at many connections."""
+    """Yield bytes per idle connection, with few and with many connections."""
     counts = QUICK_COUNTS if quick else COUNTS
     for count in counts:
         with Server(cores, JWT_SECRET=SECRET) as server:
@@ -44,7 +44,7 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
 
 
 def _cpu(cores: Cores, count: int, *, pings: bool) -> Figure:
-    """Return the server's CPU time for each second in which nothing is said. Devices answer pings."""
+    """Return the server's CPU time per second without messages. Devices answer pings."""
     seconds = _PINGED_SECONDS if pings else _UNPINGED_SECONDS
     with (
         Server(cores, JWT_SECRET=SECRET, PING_AFTER_SECONDS="25" if pings else "0") as server,
@@ -55,13 +55,13 @@ def _cpu(cores: Cores, count: int, *, pings: bool) -> Figure:
         answered = fleet.idle(seconds)
         used = server.cpu_seconds - before
     if pings and answered < count:
-        raise LoadError(f"{answered} pings came for {count} connections")
-    how = "a ping every 25 s" if pings else "no pings"
-    return figure(f"CPU of {count:,} idle connections, {how}", "ms/s", [1000 * used / seconds], pings=answered)
+        raise LoadError(f"{answered} pings arrived for {count} connections")
+    title = "a ping every 25 s" if pings else "no pings"
+    return figure(f"CPU of {count:,} idle connections, {title}", "ms/s", [1000 * used / seconds], pings=answered)
 
 
 def _settled_rss(server: Server) -> int:
-    """Return the memory once it has not changed for a second."""
+    """Return the resident memory once it has not changed for a second."""
     give_up_at = time.monotonic() + _SETTLE_TIMEOUT_SECONDS
     last = -1
     while (rss := server.rss_bytes) != last and time.monotonic() < give_up_at:

@@ -1,4 +1,4 @@
-"""The machine: which core does what, how many sockets a process may have, and what it all ran on."""
+"""The machine: cores for server and load, the limit of open sockets, and a description for the results."""
 
 import os
 import platform
@@ -34,9 +34,9 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which core the server under test (or the baseline in its place) has, and which the load.
+    """The core of the server under test (or of the baseline), and the core of the load.
 
-    Asked for once, at the start: a process that is pinned already, and its children, see one core only.
+    Determined once, at the start: a process that is pinned already, and its children, see one core only.
     """
 
     server: int
@@ -48,7 +48,7 @@ class Cores:
         """Return two different cores of those this process may use.
 
         Raises:
-            RuntimeError: there is only one. Load and server would take turns, and no figure would mean anything.
+            RuntimeError: there is only one. Load and server would share it, and the figures would be wrong.
         """
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
@@ -57,10 +57,10 @@ class Cores:
 
 
 def require_core(process_id: int, core: int) -> None:
-    """Check that a process is where it should be: a server that shares the load's core looks slow, and proves nothing.
+    """Check that a process is pinned to a core: a server that shares the load's core would look slow.
 
     Raises:
-        RuntimeError: it is not on this core, and on this one only.
+        RuntimeError: it may run on other cores.
     """
     allowed = os.sched_getaffinity(process_id)
     if allowed != {core}:
@@ -68,38 +68,38 @@ def require_core(process_id: int, core: int) -> None:
 
 
 def pin(process_id: int, core: int) -> None:
-    """Keep a process on one core. Threads it starts later stay there too."""
+    """Pin a process to one core, with the threads that it starts later."""
     os.sched_setaffinity(process_id, {core})
 
 
 def allow_many_sockets() -> None:
-    """Raise this process's limit of open files as far as it may."""
+    """Raise this process's limit of open files to its maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager
-def going_first() -> Iterator[None]:
-    """Let this process and its children go before all others, where that is allowed (to root, mostly).
+def highest_priority() -> Iterator[None]:
+    """Give this process and its children the highest priority, if that is allowed (usually to root only).
 
-    Otherwise what else runs here is in the figures, and more so of those who wait and wake often.
+    Otherwise other processes affect the figures, most of all those of servers that often wait.
     """
-    session = Path("/proc/self/autogroup")  # where there are autogroups, nice levels count within one only
-    before = session.read_text().split()[-1] if session.exists() else None
+    autogroup = Path("/proc/self/autogroup")  # with autogroups, nice levels count within a group only
+    before = autogroup.read_text().split()[-1] if autogroup.exists() else None
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
         if before is not None:
-            session.write_text("-20")
+            autogroup.write_text("-20")
     try:
         yield
     finally:
         if before is not None:
             with suppress(PermissionError):
-                session.write_text(before)
+                autogroup.write_text(before)
 
 
 def describe(cores: Cores) -> dict[str, Any]:
-    """Return what a figure means nothing without."""
+    """Return the machine, the versions and the commit of a run."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -121,13 +121,13 @@ def cpu_seconds(process_id: int) -> float:
 
 
 def rss_bytes(process_id: int) -> int:
-    """Return the memory a process has in RAM. The kernel's socket buffers are not in it."""
+    """Return the resident memory of a process. The kernel's socket buffers are not included."""
     pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def commit() -> str:
-    """Return the commit that is measured, marked when files differ from it."""
+    """Return the measured commit, marked if files differ from it."""
     try:
         head = _git("rev-parse", "--short", "HEAD")
         changed = _git("status", "--porcelain", "--", "../src")

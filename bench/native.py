@@ -1,7 +1,7 @@
-"""The C side of the load, compiled when it is first needed, and the same in Python's words.
+"""Python interface to the C code of the load, which is compiled when first needed.
 
-Every call is bounded in time and leaves the interpreter's lock alone. What did not go as expected raises `LoadError`:
-a throughput with a loss in it is not a throughput.
+Every call has a timeout and releases the interpreter's lock. Anything unexpected raises `LoadError`: a throughput with
+lost messages would be wrong.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class LoadError(Exception):
-    """A socket did not open, an answer was not 200, or something was lost."""
+    """A socket did not open, a response was not 200, or a message was lost."""
 
 
 class _Received(ctypes.Structure):
@@ -51,7 +51,7 @@ class _Load(ctypes.Structure):
 
 
 def compile_source(source: str, *options: str) -> Path:
-    """Return the compiled form of a file in `native/`, made anew when the source is newer."""
+    """Return the compiled form of a file in `native/`, and compile it if the source is newer."""
     path = _SOURCES / source
     built = _BUILD / (path.stem + (".so" if "-shared" in options else ""))
     if not built.exists() or built.stat().st_mtime < path.stat().st_mtime:
@@ -93,7 +93,7 @@ def _library() -> Any:
 
 
 class Sockets:
-    """Open sockets, closed together (by a reset: nothing lingers)."""
+    """A group of open sockets, which are closed together, by a reset."""
 
     def __init__(self, fds: "array[int]") -> None:
         self.fds = fds
@@ -120,7 +120,7 @@ def open_sockets(port: int, requests: Sequence[bytes], window: int = 64) -> Sock
     """Connect to loopback once per request, `window` at a time, and wait for the 101 (an empty request: connect only).
 
     Raises:
-        LoadError: not all of them opened; none is left open.
+        LoadError: one of them did not open; all are closed then.
     """
     fds = array("i", [-1] * len(requests))
     blob, starts = _joined(requests)
@@ -136,7 +136,7 @@ def open_sockets(port: int, requests: Sequence[bytes], window: int = 64) -> Sock
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a series of requests took: wall time and the load thread's own CPU time, and what the answers counted."""
+    """The cost of a series of requests: wall time, CPU time of the load's thread, and the counts in the responses."""
 
     seconds: float
     cpu_seconds: float
@@ -144,7 +144,7 @@ class Load:
 
 
 class Fleet:
-    """Devices: what arrives on these sockets is read, and counted message by message on each."""
+    """A group of devices, whose received messages are counted on each socket."""
 
     def __init__(self, sockets: Sockets) -> None:
         self._sockets = sockets
@@ -163,15 +163,15 @@ class Fleet:
         self._sockets.close()
 
     def drain(self, messages: int) -> None:
-        """Read until this many messages have come since the last `settle`."""
+        """Read until this many messages have arrived since the last `settle`."""
         if _library().fleet_drain(self._fleet, messages, int(TIMEOUT_SECONDS * 1000)):
-            raise LoadError(f"out of time: {self._received().messages} of {messages} messages came")
+            raise LoadError(f"timed out: {self._received().messages} of {messages} messages arrived")
 
     def idle(self, seconds: float) -> int:
-        """Only answer pings for so long. Return how many there were since the last `settle`.
+        """Only answer pings for this time, and return the number of pings since the last `settle`.
 
         Raises:
-            LoadError: something else came, or a connection was closed.
+            LoadError: another frame arrived, or a connection was closed.
         """
         _library().fleet_drain(self._fleet, 1, int(seconds * 1000))
         got = self._received()
@@ -182,30 +182,30 @@ class Fleet:
     def publish(
         self, clients: Sockets, requests: Sequence[bytes], messages_each: int, *, one_at_a_time: bool = False
     ) -> Load:
-        """Send HTTP requests, one outstanding per client, until all are answered and all their messages are here.
+        """Send HTTP requests, one outstanding per client, until all are answered and all their messages have arrived.
 
         With `one_at_a_time`, a request waits until every message of the last has arrived.
         """
         blob, starts = _joined(requests)
-        wanted = _Requests(blob, starts.buffer_info()[0], len(requests), messages_each, one_at_a_time)
+        series = _Requests(blob, starts.buffer_info()[0], len(requests), messages_each, one_at_a_time)
         load = _Load()
         address = clients.fds.buffer_info()[0]
         milliseconds = int(TIMEOUT_SECONDS * 1000)
-        if _library().publish(self._fleet, address, len(clients), wanted, milliseconds, load):
+        if _library().publish(self._fleet, address, len(clients), series, milliseconds, load):
             raise LoadError(f"publishing: {load.why.decode(errors='replace')}")
         return Load(load.elapsed / 1e9, load.cpu / 1e9, load.delivered)
 
     def settle(self, messages_each: int, bytes_each: int) -> None:
-        """Check that every device got exactly this, to the byte, and start counting from zero.
+        """Check the exact number of messages and bytes of every device, and reset the counters.
 
         Raises:
-            LoadError: something is missing, or there is something more.
+            LoadError: a message is missing, or there are others.
         """
         _library().fleet_drain(self._fleet, messages_each * len(self) + 1, int(_STRAY_SECONDS * 1000))
         got = self._received()
         total_bytes = bytes_each * len(self)
-        wanted = (messages_each, messages_each, total_bytes if len(self) else 0, 0, 0)
-        if (got.fewest, got.most, got.bytes, got.strays, got.closed) != wanted:
+        expected = (messages_each, messages_each, total_bytes if len(self) else 0, 0, 0)
+        if (got.fewest, got.most, got.bytes, got.strays, got.closed) != expected:
             raise LoadError(
                 f"{len(self)} devices should have {messages_each} messages each, {total_bytes} bytes in all; they have "
                 f"{got.fewest} to {got.most}, {got.bytes} bytes, {got.strays} strays, {got.closed} closed"

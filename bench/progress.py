@@ -1,6 +1,6 @@
-"""What `track_upload` costs a job, per row: the time of its loop, less that of a plain `for` over the same rows.
+"""Cost of `track_upload` per row of a job: the time of its loop, less that of a plain `for` over the same rows.
 
-Nothing is sent meanwhile (the interval is an hour), which is how nearly every row of a job goes by.
+Nothing is sent meanwhile (the interval is an hour), as for nearly every row of a real job.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Rows = Sequence[int]
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give microseconds per row or call, asynchronous and synchronous."""
+    """Yield microseconds per row or call, asynchronous and synchronous."""
     rows: Rows = range(QUICK_ROWS if quick else ROWS)
     rounds = QUICK_ROUNDS if quick else ROUNDS
     machine.pin(0, cores.server)

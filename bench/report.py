@@ -9,30 +9,33 @@ from typing import Any
 from bench.figures import Figure, number
 
 RESULTS = Path(__file__).parent / "results"
-_VERDICTS = {None: "", True: "met", False: "MISSED"}
+_IS_MET = {None: "", True: "met", False: "MISSED"}
 _HEADINGS = ("", "median", "quartiles", "target", "")
 
 
 def row(each: Figure) -> tuple[str, str, str, str, str]:
-    """Return a figure's line: name, median, spread, target, verdict."""
+    """Return a figure's cells: name, median, quartiles, target, and if the target is met."""
     spread = f"{number(each.low)} – {number(each.high)}" if len(each.rounds) > 1 else ""
     target = "" if each.target is None else str(each.target)
-    return each.name, f"{number(each.value)} {each.unit}", spread, target, _VERDICTS[each.is_met]
+    return each.name, f"{number(each.value)} {each.unit}", spread, target, _IS_MET[each.is_met]
 
 
 def line(each: Figure) -> str:
     """Return a figure as one line of the table on the screen."""
-    name, value, spread, target, verdict = row(each)
-    return f"{name:<46} {value:>20}  {spread:>21}  {target:>10}  {verdict}".rstrip()
+    name, value, spread, target, is_met = row(each)
+    return f"{name:<46} {value:>20}  {spread:>21}  {target:>10}  {is_met}".rstrip()
 
 
 def save(
     figures: Mapping[str, Sequence[Figure]], machine: Mapping[str, Any], seconds: float, part: str | None = None
 ) -> Path:
-    """Write the JSON file and `latest.md`, and return the path of the first. A `part` has files of its own."""
+    """Write `latest.json` and `latest.md`, and return the path of the first. A `part` has its name in theirs.
+
+    Only the newest results are kept: Git has the older ones.
+    """
     RESULTS.mkdir(exist_ok=True)
     end = "" if part is None else f"-{part}"
-    path = RESULTS / f"{machine['date'][:10]}-{machine['commit']}{end}.json"
+    path = RESULTS / f"latest{end}.json"
     content = {
         "machine": machine,
         "seconds": round(seconds),
@@ -53,8 +56,8 @@ def _page(figures: Mapping[str, Sequence[Figure]], machine: Mapping[str, Any], s
         f"Commit {machine['commit']}, {machine['date']}. {machine['cpu']}, {machine['cores']} cores: one for the "
         f"server, one for the load. {machine['kernel']}, Python {machine['python']}, {libraries}.",
         "",
-        f"All of it, with parameters, is in `{source}`; how to read it is in [README.md](../README.md). Each message "
-        "that was sent was received, once: a run in which one was lost gives no figures.",
+        f"All rounds, with parameters, are in `{source}`; [README.md](../README.md) explains the figures. Each message "
+        "that was sent was received exactly once: a run that loses one gives no figures.",
     ]
     for name, measured in figures.items():
         lines += ["", f"## {name}", "", _markdown(_HEADINGS), "|---|---:|---:|---:|---|"]

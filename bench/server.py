@@ -1,4 +1,4 @@
-"""A real `tellwire serve`, in a process of its own on the server's core, configured by its environment."""
+"""A real `tellwire serve` process on the server's core, configured by its environment."""
 
 import json
 import os
@@ -64,7 +64,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the process: SIGTERM, and when that does not help in time, SIGKILL."""
+        """End the process with SIGTERM, or with SIGKILL if it does not end in time."""
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP_SECONDS)
@@ -79,7 +79,7 @@ class Server:
 
     @property
     def rss_bytes(self) -> int:
-        """Memory the process has in RAM. The kernel's socket buffers are not in it."""
+        """Resident memory of the process. The kernel's socket buffers are not included."""
         return machine.rss_bytes(self._process.pid)
 
     @property
@@ -88,7 +88,7 @@ class Server:
         return machine.cpu_seconds(self._process.pid)
 
     def connections(self) -> int:
-        """Return how many connections it counts."""
+        """Return the gateway's own count of connections."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/stats", headers={"Authorization": f"Bearer {API_KEY}"}
         )
@@ -97,10 +97,10 @@ class Server:
         return int(stats["connections"])
 
     def wait_for_connections(self, count: int, timeout_seconds: float = 30.0) -> None:
-        """Wait until it has exactly this many.
+        """Wait until the gateway has exactly this number of connections.
 
         Raises:
-            TimeoutError: it does not come to that.
+            TimeoutError: it does not have them in time.
         """
         give_up_at = time.monotonic() + timeout_seconds
         while (found := self.connections()) != count:

@@ -1,4 +1,4 @@
-"""What is sent: messages of a known size, HTTP requests that publish them, handshakes and their tokens."""
+"""Traffic of the load: messages of a known size, HTTP requests that publish them, handshakes and their tokens."""
 
 import json
 import socket
@@ -29,10 +29,10 @@ _EMPTY_BYTES = len(encode_message(create_notification_message("Upload complete",
 
 
 def notification() -> NotificationMessage:
-    """Return a notification that is exactly `MESSAGE_BYTES` as JSON once it has an id, as a producer would make it.
+    """Return a notification of exactly `MESSAGE_BYTES` as JSON, including an id.
 
     Raises:
-        RuntimeError: it cannot be made that small (messages have grown).
+        RuntimeError: a notification cannot be that small.
     """
     words = "." * (MESSAGE_BYTES - _EMPTY_BYTES)
     message = create_notification_message("Upload complete", words, "success")
@@ -42,17 +42,17 @@ def notification() -> NotificationMessage:
 
 
 def publish_line(target: dict[str, Any], message: Message | None = None) -> bytes:
-    """Return what `POST /v1/publish` takes: one JSON object. It has no id: each time it is sent is another message."""
+    """Return the body of `POST /v1/publish`, one JSON object. Without an id: it is a new message each time."""
     return msgspec.json.encode({"target": target, "message": message or notification()})
 
 
 def publish_request(target: dict[str, Any], message: Message | None = None) -> bytes:
-    """Return one HTTP request that publishes one message, the notification if none is given."""
+    """Return an HTTP request that publishes one message, by default the notification."""
     return _post("/v1/publish", "application/json", publish_line(target, message))
 
 
 def batch_requests(users: Sequence[str], size: int) -> list[bytes]:
-    """Return HTTP requests that publish one message to each user, `size` in each request."""
+    """Return HTTP requests that publish one message to each user, `size` messages per request."""
     return [
         _post(
             "/v1/publish/batch",
@@ -77,7 +77,7 @@ def handshake(token: str) -> bytes:
 
 
 def connect_users(server: Server, users: Iterable[str]) -> Fleet:
-    """Connect one device for each user, each with a token of its own."""
+    """Connect one device for each user, each with its own token."""
     return Fleet(open_sockets(server.port, [handshake(mint_token(SECRET, user)) for user in users]))
 
 
@@ -87,7 +87,7 @@ def connect_clients(server: Server, count: int) -> Sockets:
 
 
 def message_on_the_wire(server: Server, target: dict[str, Any]) -> bytes:
-    """Publish one message to one device, the user `scout`'s, and return the bytes that arrive, frame and all."""
+    """Publish one message to one device of the user `scout`, and return the bytes that arrive, with the frame."""
     with (
         open_sockets(server.port, [handshake(mint_token(SECRET, "scout"))]) as devices,
         connect_clients(server, 1) as clients,

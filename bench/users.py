@@ -1,4 +1,4 @@
-"""Messages for single users, over the HTTP API: one request each, in batches, and to users who are not there."""
+"""Messages to single users over the HTTP API: one per request, in batches, and to absent users."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ ABSENT_TARGET = Target(150_000)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: rounds, and messages for each user in a round of batches."""
+    """Amounts: rounds, and messages per user in a round of batches."""
 
     rounds: int
     each: int
@@ -47,7 +47,7 @@ class _Rounds:
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Give messages per second: one request each, in batches and their ratio to the send loop's, and to nobody."""
+    """Yield messages per second: in batches, with their ratio to the send loop's, one per request, to absent users."""
     plan = QUICK if quick else FULL
     users = [f"user-{n}" for n in range(USERS)]
     absent = [f"nobody-{n}" for n in range(USERS)] * plan.each
@@ -61,7 +61,7 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
         ):
             server.wait_for_connections(USERS)
             publisher = Publisher(server, fleet, len(frame), is_kept=True)
-            # Made once: a server that waits for its load to be written runs its round with cold caches.
+            # Made once: while the load builds requests, the server waits and its caches go cold.
             batches = batch_requests(users * plan.each, BATCH)
             to_nobody = batch_requests(absent, BATCH)
             singles = [publish_request({"user": user}) for user in users]
@@ -70,8 +70,8 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
                 rounds.batch.append(publisher.run(clients, batches, lines=BATCH, receivers=1))
                 rounds.single.append(publisher.run(clients, singles, receivers=1))
                 rounds.absent.append(publisher.run(clients, to_nobody, lines=BATCH, receivers=0))
-                # So many others have taken the place of the users in memory, and their offsets begin anew.
-                publisher.told_each = 0
+                # The many absent users have replaced these users in memory, so their offsets begin again.
+                publisher.sent_each = 0
     yield from _figures(plan, rounds, len(frame))
 
 

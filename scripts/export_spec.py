@@ -163,7 +163,7 @@ def documents() -> dict[Path, bytes]:
 
 
 def error_table() -> list[dict[str, Any]]:
-    """Return what every error class that can reach a client says of itself, by code."""
+    """Return the properties of every error class that can reach a client, by code."""
     classes = [each for each in _classes(errors.TellwireError) if each.__name__ not in NOT_ON_THE_WIRE]
     return [
         {
@@ -239,7 +239,7 @@ _MODULES = ("tellwire.wire", "tellwire.messages", "tellwire.row_errors")
 
 
 def _complete(kind: type[Struct], schema: dict[str, Any]) -> None:
-    """Say in a schema what msgspec does not: the names on the wire, what is always there, that there is no more."""
+    """Complete a schema of msgspec: names on the wire, required fields, and no additional fields."""
     if "description" in schema:
         schema["description"] = _with_wire_names(schema["description"])
     is_request = kind.__name__.endswith("Request")

@@ -1,16 +1,16 @@
 """Pack tellwire for AWS Lambda: a zip of its code and of the wheels it needs, for one processor and one Python.
 
-    python -m scripts.package_lambda --out function.zip                      tellwire[aws], beside which a handler goes
+    python -m scripts.package_lambda --out function.zip                      tellwire[aws], to which a handler is added
     python -m scripts.package_lambda --out layer.zip --layer                 the same as a layer
-    python -m scripts.package_lambda --out layer.zip --layer tellwire        what producers need: no verifying of tokens
-    python -m scripts.package_lambda --out more.zip --layer --add app pillow another package, and modules of one's own
+    python -m scripts.package_lambda --out layer.zip --layer tellwire        for producers, without token verification
+    python -m scripts.package_lambda --out more.zip --layer --add app pillow another package, and your own modules
 
 Rules:
-- Versions are those of uv.lock, and every wheel has the hash that stands there. Nothing is built: no wheel, no zip.
-- The same input gives the same bytes, so a deployment sees whether anything changed.
-- Modules are compiled, if that Python is on this machine: Lambda cannot keep what it compiles, and would do it at every
-  cold start, which then takes twice as long.
-- A zip over 15 MB is not written: Lambda would take it, and every cold start would pay for it.
+- Versions and hashes of wheels are those of uv.lock. Nothing is built: a package without a wheel is an error.
+- The same input gives the same bytes, so a deployment notices only real changes.
+- Modules are compiled if that Python is on this machine: Lambda cannot store bytecode, and would compile at every cold
+  start, which then takes twice as long.
+- A zip over 15 MB is not written: Lambda would accept it, but every cold start would be slower.
 """
 
 import argparse
@@ -29,29 +29,29 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 MAX_ZIP_BYTES: Final = 15_000_000
 
 PROCESSORS: Final = {"arm64": "aarch64", "x86_64": "x86_64"}
-"""Lambda's names for processors, and those of wheels."""
+"""Names of processors: Lambda's, and those of wheels."""
 
 PYTHONS: Final = {"3.11": "manylinux_2_17", "3.12": "manylinux_2_28", "3.13": "manylinux_2_28"}
-"""Lambda's Pythons, and which wheels run there: 3.11 has Amazon Linux 2 and its glibc 2.26, later ones have 2.34."""
+"""Lambda's Pythons, and their wheels' platforms: 3.11 has Amazon Linux 2 with glibc 2.26, later ones have 2.34."""
 
 _TELLWIRE = re.compile(r"tellwire(?:\[(?P<extras>[\w,-]+)\])?")
-# What only installers, tests and type checkers read. Licences stay, as they ask for it; versions, as some are asked.
-_UNWANTED_FOLDERS: Final = {"__pycache__", "bin", "sboms", "test", "tests"}
-_UNWANTED_SUFFIXES: Final = {".lock", ".pyc", ".pyi"}
+# Files for installers, tests and type checkers only. Licences are kept, as they require it; METADATA for versions.
+_UNNEEDED_FOLDERS: Final = {"__pycache__", "bin", "sboms", "test", "tests"}
+_UNNEEDED_SUFFIXES: Final = {".lock", ".pyc", ".pyi"}
 _METADATA: Final = {"METADATA", "licenses"}
 
 Files = dict[PurePosixPath, Path]
 
 
 class CannotPack(Exception):
-    """There is no zip, and the text says why."""
+    """The zip cannot be written. The text gives the reason."""
 
 
 def pack(out: Path, packages: Sequence[str], arch: str, python: str, added: Sequence[Path], *, layer: bool) -> Files:
-    """Write a zip, and return what is in it.
+    """Write a zip, and return its files.
 
     Raises:
-        CannotPack: a wheel is missing or not the one of uv.lock, something to add is not there, the zip is too big.
+        CannotPack: a wheel is missing or not the one of uv.lock, a path to add does not exist, the zip is too big.
     """
     with tempfile.TemporaryDirectory(prefix="package-lambda-") as folder:
         site = Path(folder, "site")
@@ -68,29 +68,29 @@ def pack(out: Path, packages: Sequence[str], arch: str, python: str, added: Sequ
     return files
 
 
-# --- what goes in -----------------------------------------------------------------------------------------------------
+# --- contents ---------------------------------------------------------------------------------------------------------
 
 
 def install(packages: Sequence[str], site: Path, arch: str, python: str) -> None:
-    """Install packages and what they need into a folder, as wheels for another machine.
+    """Install packages with their dependencies into a folder, as wheels for another machine.
 
     Raises:
-        CannotPack: uv says why.
+        CannotPack: uv failed; the text is its error.
     """
     site.mkdir()
     locked = site.with_name("locked.txt")
     _uv("export", "--frozen", "--all-extras", "--all-groups", "--no-emit-project", "--output-file", str(locked))
-    wanted: list[str] = []
+    requirements: list[str] = []
     for package in packages:
-        # tellwire itself is copied: only what it needs is installed.
+        # tellwire itself is copied: only its dependencies are installed.
         own = _TELLWIRE.fullmatch(package)
-        wanted += _needs_of_tellwire(own["extras"]) if own is not None else [package]
+        requirements += _dependencies_of_tellwire(own["extras"]) if own is not None else [package]
     platform = f"{PROCESSORS[arch]}-{PYTHONS[python]}"
     target = ("--target", str(site), "--python-platform", platform, "--python-version", python)
-    _uv("pip", "install", "--only-binary", ":all:", *target, "--constraint", str(locked), *wanted)
+    _uv("pip", "install", "--only-binary", ":all:", *target, "--constraint", str(locked), *requirements)
 
 
-def _needs_of_tellwire(extras: str | None) -> list[str]:
+def _dependencies_of_tellwire(extras: str | None) -> list[str]:
     chosen = extras.split(",") if extras else []
     return ["--requirements", str(ROOT / "pyproject.toml"), *(f"--extra={extra}" for extra in chosen)]
 
@@ -113,10 +113,10 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def compiled(files: Files, folder: Path, python: str, place_in_lambda: str) -> Files:
-    """Return the bytecode of all modules, as that Python makes it; none if it is not on this machine.
+def compiled(files: Files, folder: Path, python: str, path_in_lambda: str) -> Files:
+    """Return the bytecode of all modules for a version of Python; none if it is not on this machine.
 
-    It is not to be compared with its source (PEP 552, unchecked): nobody edits a zip.
+    It is not compared with its source (PEP 552, unchecked): nobody edits a zip.
     """
     found = _run(_uv_program(), "python", "find", "--no-python-downloads", "--no-project", python)
     if found.returncode:
@@ -124,29 +124,29 @@ def compiled(files: Files, folder: Path, python: str, place_in_lambda: str) -> F
             f"There is no Python {python} here to compile with: a cold start will take twice as long.", file=sys.stderr
         )
         return {}
-    for place, path in files.items():
-        if place.suffix == ".py":
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / place)
-    how = ("-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", place_in_lambda)
-    done = _run(found.stdout.strip(), "-m", "compileall", *how, str(folder))
+    for target, path in files.items():
+        if target.suffix == ".py":
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / target)
+    options = ("-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", path_in_lambda)
+    done = _run(found.stdout.strip(), "-m", "compileall", *options, str(folder))
     if done.returncode:
         raise CannotPack(f"compileall: {(done.stdout + done.stderr).strip()}")
     return {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*.pyc")}
 
 
 def files_in(site: Path) -> Files:
-    """Return what is wanted of a folder of installed packages, by where it goes."""
+    """Return the needed files of a folder of installed packages, by their path in the zip."""
     found = {PurePosixPath(path.relative_to(site).as_posix()): path for path in site.rglob("*") if path.is_file()}
-    return {place: path for place, path in found.items() if is_wanted(place)}
+    return {target: path for target, path in found.items() if is_needed(target)}
 
 
-def is_wanted(place: PurePosixPath) -> bool:
-    """Tell whether a file of an installed package has something to do in a Lambda."""
-    folders = place.parts[:-1]
-    if not _UNWANTED_FOLDERS.isdisjoint(folders) or place.suffix in _UNWANTED_SUFFIXES or place.name == ".lock":
+def is_needed(path: PurePosixPath) -> bool:
+    """Return whether a file of an installed package is needed in a Lambda."""
+    folders = path.parts[:-1]
+    if not _UNNEEDED_FOLDERS.isdisjoint(folders) or path.suffix in _UNNEEDED_SUFFIXES or path.name == ".lock":
         return False
-    return not folders or not folders[0].endswith(".dist-info") or place.parts[1] in _METADATA
+    return not folders or not folders[0].endswith(".dist-info") or path.parts[1] in _METADATA
 
 
 def own_files(packages: Iterable[str]) -> Files:
@@ -158,10 +158,10 @@ def own_files(packages: Iterable[str]) -> Files:
 
 
 def added_files(added: Iterable[Path]) -> Files:
-    """Return modules, and those in folders, by the paths that were given.
+    """Return modules, and those in folders, by their given paths.
 
     Raises:
-        CannotPack: there are none, or the path does not lead down from here.
+        CannotPack: there are none, or a path is not below the working directory.
     """
     files: Files = {}
     for path in added:
@@ -175,28 +175,28 @@ def added_files(added: Iterable[Path]) -> Files:
 
 
 def _modules(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*.py") if is_wanted(PurePosixPath(path.relative_to(folder).as_posix()))]
+    return [path for path in folder.rglob("*.py") if is_needed(PurePosixPath(path.relative_to(folder).as_posix()))]
 
 
 # --- the zip ----------------------------------------------------------------------------------------------------------
 
 
 def write_zip(out: Path, files: Mapping[PurePosixPath, Path], root: PurePosixPath) -> None:
-    """Write files into a zip: in order, all of one age, readable by everyone, as Lambda runs them as nobody."""
+    """Write files into a zip: sorted, with one date, and readable by everyone, as Lambda needs them."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for place in sorted(files, key=str):
-            entry = zipfile.ZipInfo(str(root / place), date_time=(1980, 1, 1, 0, 0, 0))
+        for target in sorted(files, key=str):
+            entry = zipfile.ZipInfo(str(root / target), date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, whose permissions these are.
+            entry.create_system = 3  # Unix, so that the permissions below apply.
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, files[place].read_bytes())
+            archive.writestr(entry, files[target].read_bytes())
 
 
 def contents(files: Mapping[PurePosixPath, Path]) -> str:
-    """Return a line for each package: how big it is when it is unpacked, the biggest first."""
+    """Return a line for each package with its unpacked size, the biggest first."""
     sizes: Counter[str] = Counter()
-    for place, path in files.items():
-        sizes[place.parts[0].partition("-")[0].partition(".")[0]] += path.stat().st_size
+    for target, path in files.items():
+        sizes[target.parts[0].partition("-")[0].partition(".")[0]] += path.stat().st_size
     lines = [f"  {name:<16} {_mb(size):>8}" for name, size in sizes.most_common()]
     return "\n".join([*lines, f"  {'unpacked':<16} {_mb(sizes.total()):>8}"])
 
@@ -215,9 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.zip")
     parser.add_argument("--arch", choices=PROCESSORS, default="arm64", help="default: arm64")
     parser.add_argument("--python", choices=PYTHONS, default="3.13", help="default: 3.13")
-    parser.add_argument("--layer", action="store_true", help="put everything under python/, where layers have it")
+    parser.add_argument("--layer", action="store_true", help="put everything under python/, as layers need it")
     parser.add_argument(
-        "--add", type=Path, action="append", default=[], metavar="PATH", help="modules to put in, under this path"
+        "--add", type=Path, action="append", default=[], metavar="PATH", help="modules to add, with this path"
     )
     options = parser.parse_args(arguments)
     try:

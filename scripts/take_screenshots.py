@@ -1,6 +1,6 @@
-"""Take the pictures in docs/screenshots: `python -m scripts.take_screenshots`, after `make demo` has built the page.
+"""Take the screenshots in docs/screenshots: `python -m scripts.take_screenshots`, after `make demo` has built the page.
 
-Needs Chromium. The font is the machine's; those in the repository were taken with Inter (Debian: fonts-inter).
+It needs Chromium. The font is the machine's; those in the repository were taken with Inter (Debian: fonts-inter).
 """
 
 import asyncio
@@ -30,19 +30,19 @@ Scene = Callable[[Page], Awaitable[None]]
 
 
 async def door(page: Page) -> None:
-    """Before signing in."""
+    """The page before signing in."""
     await page.get_by_role("button", name="Sign out").click()
 
 
 async def running(page: Page) -> None:
-    """The images are done, the parts list is on its way."""
+    """The page with complete images and a running parts list."""
     await page.get_by_role("button", name="Use the sample files").click()
     await page.get_by_role("img", name="Thumbnail 5").wait_for()
     await page.locator(".upload-words", has_text=re.compile("Row [67],")).wait_for()
 
 
 async def row_errors(page: Page) -> None:
-    """Both are done, and somebody looks at what was left out."""
+    """The page with both uploads complete, and the skipped rows shown."""
     await page.get_by_role("button", name="Use the sample files").click()
     await page.locator(".upload[data-status=complete]").nth(1).wait_for()
     await page.get_by_text("rows were left out").first.click()
@@ -55,7 +55,7 @@ async def row_errors(page: Page) -> None:
 
 
 async def no_network(page: Page) -> None:
-    """The network is gone, the upload goes on."""
+    """The page without a network, while the upload continues."""
     await running(page)
     await page.get_by_role("switch", name="Kill the network").click()
     await page.locator(".events", has_text="Try 2 failed").wait_for()
@@ -74,7 +74,7 @@ PICTURES: Final[dict[str, tuple[dict[str, Any], Scene]]] = {
 
 
 async def take(browser: Browser, url: str, name: str) -> None:
-    """Take one picture, and write it with no more colours than it needs."""
+    """Take one screenshot, and write it with 256 colours."""
     options, scene = PICTURES[name]
     context = await browser.new_context(**options)
     page = await context.new_page()
@@ -90,14 +90,14 @@ async def take(browser: Browser, url: str, name: str) -> None:
 
 
 async def main(names: list[str]) -> None:
-    """Take the pictures of these names, or all."""
+    """Take the screenshots with these names, or all."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     OUT.mkdir(parents=True, exist_ok=True)
     settings = Settings(port=0, dev=True, jwt_secret="a-secret-for-pictures-of-forty-characters", drain_seconds=1)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name in names or PICTURES:
-            # A gateway of its own: what it remembers would be in the next picture.
+            # A new gateway for each: its history would appear in the next screenshot.
             with TemporaryDirectory(prefix="screenshots-") as root:
                 app = WebApp(settings, Path(root), make_samples(), pace_seconds=0.15)
                 async with app.running() as url:

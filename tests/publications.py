@@ -1,4 +1,4 @@
-"""Publications for tests, and what a conversation does with a history."""
+"""Publications for tests, and a conversation with a history."""
 
 import msgspec
 

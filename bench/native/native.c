@@ -1,7 +1,7 @@
 /* The load side's inner loops: opening sockets, counting what arrives on them, and HTTP requests while it arrives.
  *
- * In C because the load must cost less than what it measures. Everything is bounded by a timeout, and everything that
- * arrives is counted message by message on every socket, so that a loss cannot hide in a sum.
+ * In C because the load must cost less than the server it measures. All calls have a timeout, and received messages are
+ * counted on every socket, so that a loss cannot hide in a sum.
  *
  * Functions return 0 or -1. Sizes are bytes, times are nanoseconds unless the name says otherwise.
  */
@@ -138,8 +138,8 @@ int open_sockets(int port, const char *blob, const int64_t *starts, int count, i
 
 /* --- counting ---------------------------------------------------------------------------------------------------- */
 
-/* What arrived: whole text messages in one frame each, pings, which are answered and not in `bytes`, and everything else
- * that should not be there. */
+/* Counts of received frames: text messages in one frame each; pings, which are answered and not in `bytes`; and strays,
+ * which are anything else. */
 struct received {
     int64_t messages, bytes, strays, closed, fewest, most, pings;
 };

@@ -1,4 +1,4 @@
-/* The baseline: what the kernel alone costs. A server whose whole work is one send() per connection and message.
+/* The baseline: the cost of the kernel alone. A server whose only work is one send() per connection and message.
  *
  *     send_loop <connections>
  *
@@ -55,7 +55,7 @@ static void read_exactly(int fd, void *into, size_t length) {
     if (recv(fd, into, length, MSG_WAITALL) != (ssize_t)length) fail("control");
 }
 
-/* All of it, waiting where the socket is full: the baseline must not lose anything either. */
+/* Send all bytes, and wait when the socket is full: the baseline must not lose anything either. */
 static void send_whole(int fd, const char *payload, size_t length, struct report *report) {
     size_t done = 0;
     while (done < length) {

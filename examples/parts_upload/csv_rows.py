@@ -1,15 +1,15 @@
-"""The rows of a CSV file, one at a time, whatever is wrong with some of them.
+"""Tolerant reader of CSV rows: a faulty row does not stop it.
 
-In: a file open for reading bytes. Out: row numbers with cells, or with the `Cause` why there are none.
+In: a file open for reading bytes. Out: row numbers with cells, or with the `Cause` of a fault.
 
 Rules:
-- A row's number is the one a spreadsheet shows: the header is usually 1, blank rows count, a cell with line breaks in
-  it does not make two rows. Blank rows are not handed out.
-- The encoding is UTF-16 if a byte order mark says so, else UTF-8. Bytes that do not fit spoil their row, not the file.
-- Cells are separated by what the first row has most of: commas, semicolons or tabs.
-- A row may have `MAX_ROW_LINES` lines and `MAX_ROW_CHARACTERS` characters: memory is bounded whatever the file holds.
-- After a row that cannot be read, reading goes on with the *second line* of it. A quote that is opened and never closed
-  seems to swallow all that follows; this way it costs one row.
+- A row's number is the one a spreadsheet shows: the header is usually 1, blank rows count, a cell with line breaks does
+  not make two rows. Blank rows are skipped.
+- The encoding is UTF-16 if there is its byte order mark, else UTF-8. Invalid bytes make their row faulty, not the file.
+- The delimiter is the most frequent in the first row: comma, semicolon or tab.
+- A row may have `MAX_ROW_LINES` lines and `MAX_ROW_CHARACTERS` characters, so memory is bounded for any file.
+- After a row that cannot be read, reading continues with the *second line* of it. A quote that is opened and never
+  closed would otherwise include all later rows; this way it costs one row.
 """
 
 import codecs
@@ -22,7 +22,7 @@ from examples.parts_upload.parts import Cause
 
 Row: TypeAlias = tuple[int, list[str] | Cause]
 
-# Enough for any cell that people type. They also bound the work: a line is looked at at most this often.
+# Enough for any cell that people type. They also bound the work: a line is parsed at most this often.
 MAX_ROW_LINES: Final = 100
 MAX_ROW_CHARACTERS: Final = 1024 * 1024
 
@@ -32,7 +32,7 @@ _NUL: Final = "\0"
 
 
 class CsvRows:
-    """Iterate over it for the rows. `head` is the beginning of the text, `bytes_read` how far it has got."""
+    """An iterator of rows. `head` is the beginning of the text, `bytes_read` the position in the file."""
 
     def __init__(self, file: BufferedReader) -> None:
         beginning = file.peek()
@@ -45,7 +45,7 @@ class CsvRows:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes taken from the file so far; a few thousand ahead of the rows."""
+        """Bytes read from the file so far; a few thousand ahead of the rows."""
         return self._file.tell()
 
     def __iter__(self) -> Iterator[Row]:
@@ -67,19 +67,19 @@ class CsvRows:
 
 
 def encoding_of(beginning: bytes) -> str:
-    """Return the encoding of a file that begins so."""
+    """Return the encoding of a file with this beginning."""
     is_utf_16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return "utf-16" if is_utf_16 else "utf-8-sig"
 
 
 def delimiter_of(head: str) -> str:
-    """Return what separates the cells of a file whose text begins so."""
+    """Return the delimiter of the cells in a file whose text begins with `head`."""
     first_line = next((line for line in head.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=first_line.count)
 
 
 class _Lines:
-    """The lines of a file, for `csv.reader`; those of the present row can be had again."""
+    """The lines of a file, for `csv.reader`; those of the current row can be read again."""
 
     def __init__(self, file: TextIOWrapper) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class _Lines:
         line = self._again.pop() if self._again else self._read()
         self._of_row.append(line)
         self._characters += len(line)
-        # As csv's own error this passes through the reader, which starts anew with the next line.
+        # csv's own error passes through the reader, which then begins a new row with the next line.
         if self._characters > MAX_ROW_CHARACTERS or len(self._of_row) > MAX_ROW_LINES:
             raise csv.Error("the row is too long")
         return line

@@ -1,15 +1,15 @@
-"""The guide's CSV worker: a parts list goes from a file into SQLite while its user watches.
+"""The guide's CSV worker: it imports a parts list into SQLite and publishes its progress.
 
-In: a CSV file of any size (`csv_rows` says which), a database file, whose upload it is. Out: the parts in the table
-`parts`, a `Report`, and on every device of the user: progress from 0 to 100 with the rows left out so far, an
-`error` message that groups them, a notification. The gateway has the list of them all.
+In: a CSV file of any size (see `csv_rows`), a database file, the user and the upload id. Out: the parts in the table
+`parts`, a `Report`, and messages to every device of the user: progress from 0 to 100 with the number of skipped rows,
+an `error` message that groups them, a notification. The gateway has the complete list of skipped rows.
 
 Rules:
-- Ten rows or a million, memory stays the same: rows are read, checked and stored `batch_rows` at a time.
-- Nobody knows how many rows there are before the end, so progress goes by bytes, unless the caller knows `total_rows`.
-- A bad row is reported and left out. A file that is no parts list at all raises `UploadFailed`.
-- An upload is stored whole or not at all; the same `upload_id` again replaces what it brought before. So of one that is
-  cancelled nothing stays.
+- Memory does not depend on the number of rows: they are read, checked and stored `batch_rows` at a time.
+- The number of rows is not known before the end, so progress is measured in bytes, unless `total_rows` is given.
+- A bad row is reported and skipped. A file that is not a parts list raises `UploadFailed`.
+- An upload is stored completely or not at all; the same `upload_id` again replaces its earlier parts. A cancelled
+  upload leaves nothing.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from typing import Final
 
 from examples.parts_upload.csv_rows import CsvRows, Row
 from examples.parts_upload.parts import REASONS, BadHeader, Cause, Columns, Part, find_columns, read_part
+from examples.parts_upload.publishing import display_name, publish_all, summary_if_cancelled
 from examples.parts_upload.report import Kind, Report
-from examples.parts_upload.tell import cancellable, shown_name, tell
 from tellwire import UploadFailed, track_upload
 
 ROWS: Final = Kind("row", "part", "imported", "BAD_ROWS", REASONS)
 
-# A few milliseconds of work, after which the event loop has its turn.
+# A few milliseconds of work, then the event loop continues.
 BATCH_ROWS: Final = 500
 
 _TABLE = """
@@ -40,8 +40,8 @@ CREATE TABLE IF NOT EXISTS parts (
 """
 
 
-async def give_way() -> None:
-    """Let the event loop do what else it has to."""
+async def yield_to_loop() -> None:
+    """Pause for one turn of the event loop."""
     await asyncio.sleep(0)
 
 
@@ -53,31 +53,35 @@ async def import_parts(
     *,
     total_rows: int | None = None,
     batch_rows: int = BATCH_ROWS,
-    pause: Callable[[], Awaitable[None]] = give_way,
+    pause: Callable[[], Awaitable[None]] = yield_to_loop,
 ) -> Report:
-    """Import a parts list and show its user how far it is. `pause` is awaited between two batches.
+    """Import a parts list and publish its progress. `pause` is awaited between two batches.
 
     Raises:
-        UploadFailed: the file cannot be read, or is no parts list. The user has been told.
-        UploadCancelled: the user did not want it any more.
+        UploadFailed: the file cannot be read, or is not a parts list. The user has been notified.
+        UploadCancelled: the user cancelled the upload.
     """
-    report, file_name = Report(ROWS), shown_name(path)
+    report, file_name = Report(ROWS), display_name(path)
     async with track_upload(user_id, upload_id, file_name, total_rows, total_bytes=size_bytes(path)) as upload:
-        with cancellable(upload), open_csv(path, file_name) as rows, replacing_parts(database, upload_id) as store:
+        with (
+            summary_if_cancelled(upload),
+            open_csv(path, file_name) as rows,
+            replacing_parts(database, upload_id) as store,
+        ):
             columns = read_header(rows, file_name)
             while batch := list(islice(rows, batch_rows)):
                 store(keep_parts(batch, columns, report, upload.row_error))
                 upload.update(rows=report.total, bytes_read=rows.bytes_read)
                 await pause()
-                # Afterwards, so that a cancel during the last pause is heard as well.
+                # After the pause, so that a cancel during the last pause counts, too.
                 upload.raise_if_cancelled()
         upload.summary = report.summary
-    await tell(user_id, report.messages(upload_id, file_name))
+    await publish_all(user_id, report.messages(upload_id, file_name))
     return report
 
 
 def size_bytes(path: Path) -> int:
-    """Return the size of a file; 0 if it cannot be told, which opening it will explain."""
+    """Return the size of a file; 0 if it cannot be read, for which `open_csv` raises the error."""
     try:
         return path.stat().st_size
     except OSError:
@@ -89,14 +93,14 @@ def open_csv(path: Path, file_name: str) -> Iterator[CsvRows]:
     """Open a file for reading rows.
 
     Raises:
-        UploadFailed: it is missing, cannot be opened, or is no file.
+        UploadFailed: it is missing, cannot be opened, or is not a file.
     """
     try:
         if path.exists() and not path.is_file():
             raise UploadFailed("NOT_A_FILE", f"{file_name} is not a file.")
         file = path.open("rb")
     except FileNotFoundError as error:
-        raise UploadFailed("FILE_MISSING", f"{file_name} is not there.") from error
+        raise UploadFailed("FILE_MISSING", f"{file_name} does not exist.") from error
     except OSError as error:
         raise UploadFailed("FILE_UNREADABLE", f"{file_name} cannot be opened.") from error
     with file:
@@ -104,10 +108,10 @@ def open_csv(path: Path, file_name: str) -> Iterator[CsvRows]:
 
 
 def read_header(rows: CsvRows, file_name: str) -> Columns:
-    """Take the first row and find the columns in it.
+    """Read the first row and find the columns in it.
 
     Raises:
-        UploadFailed: the file is empty, is not text, or its first row is no header.
+        UploadFailed: the file is empty, is not text, or its first row is not a header.
     """
     match next(rows, None):
         case None:
@@ -122,7 +126,7 @@ def read_header(rows: CsvRows, file_name: str) -> Columns:
 
 
 def _no_header(rows: CsvRows, file_name: str, why: str) -> UploadFailed:
-    # A photograph has no header either, but that is not the way to say it.
+    # For a binary file, such as a photograph, the missing header would be a misleading reason.
     if "\0" in rows.head:
         return UploadFailed("NOT_TEXT", f"{file_name} is not a text file. Save it as CSV and try again.")
     return UploadFailed("BAD_HEADER", why)
@@ -131,14 +135,14 @@ def _no_header(rows: CsvRows, file_name: str, why: str) -> UploadFailed:
 def keep_parts(
     batch: Iterable[Row], columns: Columns, report: Report, row_error: Callable[[int, str, str], object]
 ) -> list[Part]:
-    """Return the parts in these rows, and report the rows that have none."""
+    """Return the parts in these rows, and report the bad rows."""
     parts = []
     for row_number, cells in batch:
         match cells if isinstance(cells, Cause) else read_part(row_number, cells, columns):
             case Part() as part:
                 parts.append(part)
             case cause:
-                report.leave_out(row_number, cause)
+                report.skip(row_number, cause)
                 row_error(row_number, cause, REASONS[cause])
     report.kept += len(parts)
     return parts
@@ -146,7 +150,7 @@ def keep_parts(
 
 @contextmanager
 def replacing_parts(database: Path, upload_id: str) -> Iterator[Callable[[Iterable[Part]], object]]:
-    """Give a function that stores parts in place of what this upload brought before: all of them, or none."""
+    """Yield a function that stores parts. They replace the earlier parts of this upload, all of them or none."""
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(_TABLE)
         connection.execute("DELETE FROM parts WHERE upload_id = ?", (upload_id,))

@@ -1,8 +1,8 @@
-"""The main job, end to end: `python -m examples.parts_upload.demo [--once] [--file mine.csv]`.
+"""The complete demo: `python -m examples.parts_upload.demo [--once] [--file mine.csv]`.
 
-Starts a real gateway, connects two devices of one user, runs the CSV and the image worker, and shows what the devices
-receive. `--once` ends with a summary: exit code 0 if both devices saw everything, 1 if not. Otherwise gateway and
-devices stay for more until Ctrl-C, and the gateway's process serves a page to upload from. Wrong usage is 2.
+It starts a real gateway, connects two devices of one user, runs the CSV and the image worker, and shows the messages of
+the devices. `--once` ends with a summary: exit code 0 if both devices received everything, 1 if not. Otherwise gateway
+and devices keep running until Ctrl-C, and the gateway's process serves a page for uploads. Wrong usage is 2.
 """
 
 import argparse
@@ -29,8 +29,7 @@ from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.screen import Screen, make_screen
 from examples.parts_upload.web_app import PAGE
 from tellwire import TellwireError, UploadCancelled, UploadFailed, broadcast_to_user, create_message
-from tellwire.auth import mint_token
-from tellwire.cli.common import development_secret
+from tellwire.auth import development_secret, mint_token
 
 USER: Final = "demo-user"
 PARTS: Final = "moc-123-parts"
@@ -46,7 +45,7 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
     """Run the demo and return its exit code.
 
     Raises:
-        GatewayDown, TellwireError, OSError, InvalidHandshake, TimeoutError: it cannot be run at all.
+        GatewayDown, TellwireError, OSError, InvalidHandshake, TimeoutError: the demo cannot be run.
     """
     token = mint_token(os.environ.get("TELLWIRE_JWT_SECRET") or development_secret(), USER, _DAY_SECONDS)
     async with AsyncExitStack() as stack:
@@ -71,7 +70,7 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
 
 
 def _pacing(pace_seconds: float) -> str:
-    return f"After each batch: {pace_seconds:g} s of rest, so that you can watch." if pace_seconds else "No rests."
+    return f"After each batch: a pause of {pace_seconds:g} s, so that you can watch." if pace_seconds else "No pauses."
 
 
 def _say_all(screen: Screen, devices: Iterable[Device], problems: Iterable[str]) -> None:
@@ -81,12 +80,12 @@ def _say_all(screen: Screen, devices: Iterable[Device], problems: Iterable[str])
 
 def _publish_to(gateway: Gateway) -> None:
     os.environ["TELLWIRE_URL"] = gateway.http_url
-    # It may be set for another gateway; this one needs none, and should not see it.
+    # It may be set for another gateway; this one needs none, and must not receive it.
     os.environ.pop("TELLWIRE_API_KEY", None)
 
 
 async def upload_everything(samples: Samples, pace_seconds: float) -> list[str]:
-    """Run both workers at once and return what failed."""
+    """Run both workers at once and return the problems."""
     pause = partial(asyncio.sleep, pace_seconds)
     with TemporaryDirectory(prefix="parts-upload-") as folder:
         outcomes = await asyncio.gather(
@@ -106,9 +105,9 @@ def _failure(error: BaseException) -> str:
 
 
 async def missed(devices: Iterable[Device]) -> list[str]:
-    """Wait until the devices have received everything, and return what they missed.
+    """Wait until the devices have received the last message, and return the problems with the earlier ones.
 
-    Messages keep their order, so what was sent before the last one has either arrived before it or not at all.
+    Messages keep their order, so each earlier message has arrived before the last one, or not at all.
     """
     await broadcast_to_user(USER, create_message(_LAST_MESSAGE, {}))
     problems = []
@@ -123,7 +122,7 @@ async def missed(devices: Iterable[Device]) -> list[str]:
 
 
 def summary_of(device: Device) -> str:
-    """Return what a device received, in one line."""
+    """Return a summary of a device's messages, in one line."""
     uploads = [
         f"{states[-1]['fileName']} {states[0]['progress']:g} → {states[-1]['progress']:g}"
         for states in device.uploads().values()
@@ -133,13 +132,13 @@ def summary_of(device: Device) -> str:
 
 
 async def stay(gateway: Gateway, screen: Screen) -> None:
-    """Keep everything running until Ctrl-C, which is how this is meant to end.
+    """Keep everything running until Ctrl-C, which is the normal end.
 
     Raises:
         GatewayDown: the gateway ended.
     """
     tellwire = shutil.which("tellwire") or Path(sys.executable).with_name("tellwire")
-    screen.say("Gateway and devices stay. Try, in another terminal (Ctrl-C here ends it):")
+    screen.say("Gateway and devices keep running. Try, in another terminal (Ctrl-C here ends it):")
     screen.say(f'  {tellwire} send --user {USER} --url {gateway.http_url} notification "Hello" "from here"')
     screen.say(f"  {tellwire} listen --user {USER} --url {gateway.http_url}")
     try:
@@ -151,13 +150,13 @@ async def stay(gateway: Gateway, screen: Screen) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo", description="Two devices of one user watch an upload.")
-    parser.add_argument("--once", action="store_true", help="end with a summary instead of staying for more")
+    parser.add_argument("--once", action="store_true", help="end with a summary instead of waiting for Ctrl-C")
     parser.add_argument("--file", type=Path, metavar="CSV", help="upload this parts list instead of the sample")
     parser.add_argument(
         "--pace",
         type=_seconds,
         metavar="SECONDS",
-        help=f"rest between two batches (default: {PACE_SECONDS} for the sample, so that there is something to see; "
+        help=f"pause between two batches (default: {PACE_SECONDS} for the sample, so that you can watch; "
         "0 for your own file)",
     )
     options = parser.parse_args(arguments)
@@ -188,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    # What ends us should end the gateway too: asyncio turns this signal into an orderly end.
+    # SIGTERM must end the gateway, too: asyncio turns SIGINT into an orderly end.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         samples = make_samples()

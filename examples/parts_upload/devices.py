@@ -1,6 +1,6 @@
-"""A device of a user: it connects over WebSocket, and remembers what it received and when.
+"""A device of a user: it connects over WebSocket and records the received messages with their delays.
 
-`Device` takes messages and times, and answers questions about them; `connected` is the socket around it.
+`Device` records messages and evaluates them; `connected` opens the socket for it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Message: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class Device:
-    """What one device received: the messages, and for how long (in seconds) each was on its way."""
+    """The messages that one device received, and the delay of each in seconds."""
 
     name: str
     messages: list[Message] = field(default_factory=list)
@@ -33,13 +33,13 @@ class Device:
     _arrivals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
 
     def receive(self, message: Message, now: float) -> None:
-        """Take a message that arrived at `now`, in epoch seconds."""
+        """Record a message that arrived at `now`, in epoch seconds."""
         self.messages.append(message)
         self.delays_seconds.append(now - datetime.fromisoformat(message["timestamp"]).timestamp())
         self._arrivals[message["type"]].set()
 
     async def arrival_of(self, message_type: str) -> None:
-        """Wait until a message of this type has arrived. For as long as it takes: put a timeout around it."""
+        """Wait until a message of this type has arrived, without a time limit: put a timeout around it."""
         await self._arrivals[message_type].wait()
 
     def of_type(self, message_type: str) -> list[Message]:
@@ -54,21 +54,21 @@ class Device:
         return uploads
 
     def missed(self, upload_ids: Iterable[str]) -> list[str]:
-        """Return what is wrong with what it saw of these uploads, each of which should go from 0 up to 100, or be
-        cancelled.
-        """
+        """Return the problems with these uploads: each must go from 0 up to 100, or be cancelled."""
         uploads = self.uploads()
         return [
-            f"{self.name}: {upload_id} {wrong}" for upload_id in upload_ids if (wrong := _wrong(uploads, upload_id))
+            f"{self.name}: {upload_id} {problem}"
+            for upload_id in upload_ids
+            if (problem := _problem(uploads, upload_id))
         ]
 
     @property
     def median_delay_ms(self) -> float:
-        """How long messages were on their way, by this machine's clock. Timestamps are cut to whole milliseconds."""
+        """Median delay of the messages, by this machine's clock. Timestamps are in whole milliseconds."""
         return 1000 * median(self.delays_seconds) if self.delays_seconds else 0.0
 
 
-def _wrong(uploads: dict[str, list[Message]], upload_id: str) -> str | None:
+def _problem(uploads: dict[str, list[Message]], upload_id: str) -> str | None:
     states = uploads.get(upload_id, [])
     progress = [state["progress"] for state in states]
     if not progress:
@@ -90,7 +90,7 @@ async def connected(
         OSError, websockets.exceptions.InvalidHandshake, TimeoutError: it cannot connect.
     """
     device = Device(name)
-    # In the subprotocol the token stays out of the URL, and so out of proxies' logs.
+    # In the subprotocol the token is not in the URL, and so not in proxies' logs.
     offered = [Subprotocol("tellwire.v1"), Subprotocol(f"token.{token}")]
     async with connect(url, subprotocols=offered, proxy=None, open_timeout=CONNECT_SECONDS) as socket:
         listening = asyncio.create_task(_listen(device, socket, received), name=f"device-{name}")
@@ -110,5 +110,5 @@ async def _listen(device: Device, socket: ClientConnection, received: Callable[[
             device.receive(message, time.time())
             received(device, message)
     except ConnectionClosed:
-        # What has not come by now will be missed, and said to be.
+        # `missed` reports the messages that did not arrive.
         return

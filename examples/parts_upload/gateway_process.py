@@ -1,6 +1,6 @@
-"""A real gateway in a process of its own, on a free port, with the page beside it: `web_server`.
+"""A real gateway in its own process, on a free port, with the page: it runs `web_server`.
 
-It ends with the block, and also when this process is killed: it reads our end of a pipe, and stops when that closes.
+It ends with the block, and also when this process is killed: it reads from a pipe, and stops when our end is closed.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _REPOSITORY: Final = Path(__file__).parents[2]
 
 
 class GatewayDown(Exception):
-    """The gateway did not start, or ended before its time."""
+    """The gateway did not start, or ended unexpectedly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ async def running_gateway(pace_seconds: float) -> AsyncIterator[Gateway]:
     """Start a gateway, and end it with the block. `pace_seconds` is for uploads from the page.
 
     Raises:
-        GatewayDown: it does not start. It has said why on standard error.
+        GatewayDown: it does not start. The reason is on standard error.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _PROGRAM, "--port", "0", "--pace", str(pace_seconds)),
         stdin=PIPE,
         stdout=PIPE,
         env=_environment(os.environ.copy()),
-        # Ctrl-C is for us; the gateway should outlive the devices.
+        # Ctrl-C must reach us only, so that the gateway ends after the devices.
         start_new_session=True,
     )
     try:
@@ -75,7 +75,7 @@ async def running_gateway(pace_seconds: float) -> AsyncIterator[Gateway]:
 
 
 def _environment(environ: dict[str, str]) -> dict[str, str]:
-    # Wherever the demo was started, the process finds the example's modules.
+    # The process must find the example's modules from any working directory.
     path = os.pathsep.join(filter(None, (str(_REPOSITORY), environ.get("PYTHONPATH"))))
     return environ | {"PYTHONPATH": path}
 

@@ -1,12 +1,13 @@
-"""The guide's image worker: pictures become thumbnails while their user watches.
+"""The guide's image worker: it makes thumbnails of pictures and publishes its progress.
 
-In: image files, a folder for the thumbnails, whose upload it is. Out: `1.jpg`, `2.jpg`, … in the order of the images, a
-`Report`, and on every device of the user: progress, an `error` message about the images left out, a notification.
+In: image files, a folder for the thumbnails, the user and the upload id. Out: `1.jpg`, `2.jpg`, … in the order of the
+images, a `Report`, and messages to every device of the user: progress, an `error` message about skipped images, a
+notification.
 
 Rules:
-- Pillow works in a thread, one image at a time; the event loop stays free.
-- An image is measured before it is decoded: a small file may unpack to gigabytes.
-- A bad image is reported and left out, and leaves no file behind. Nor does an upload that is cancelled.
+- Pillow works in a thread, one image at a time, so the event loop is not blocked.
+- The size of an image is checked before it is decoded: a small file may unpack to gigabytes.
+- A bad image is reported and skipped, and leaves no file. A cancelled upload leaves no files either.
 """
 
 import asyncio
@@ -18,21 +19,21 @@ from typing import BinaryIO, Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from examples.parts_upload.csv_worker import give_way
+from examples.parts_upload.csv_worker import yield_to_loop
+from examples.parts_upload.publishing import display_name, publish_all, summary_if_cancelled
 from examples.parts_upload.report import Kind, Report
-from examples.parts_upload.tell import cancellable, shown_name, tell
 from tellwire import UploadCancelled, track_upload
 
 MAX_FILE_BYTES: Final = 20 * 1024 * 1024
 MAX_PIXELS: Final = 40_000_000
 THUMBNAIL_SIDE: Final = 256
 
-# Pillow reads many more, some of them (EPS) by starting other programs.
+# Pillow reads many more formats, some of them (EPS) by starting other programs.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 
 
 class Cause(StrEnum):
-    """Why an image was left out."""
+    """The reason for skipping an image."""
 
     UNREADABLE = "UNREADABLE"
     FILE_TOO_BIG = "FILE_TOO_BIG"
@@ -44,7 +45,7 @@ class Cause(StrEnum):
 REASONS: Final[Mapping[str, str]] = {
     Cause.UNREADABLE: "it cannot be opened",
     Cause.FILE_TOO_BIG: f"it is bigger than {MAX_FILE_BYTES // 1024**2} MB",
-    Cause.NOT_AN_IMAGE: f"it is none of {', '.join(FORMATS)}",
+    Cause.NOT_AN_IMAGE: f"it is not one of {', '.join(FORMATS)}",
     Cause.TOO_MANY_PIXELS: f"it has more than {MAX_PIXELS // 1_000_000} million pixels",
     Cause.DAMAGED: "it is damaged or cut off",
 }
@@ -53,7 +54,7 @@ IMAGES: Final = Kind("image", "thumbnail", "made", "BAD_IMAGES", REASONS)
 
 
 class BadImage(Exception):
-    """An image that no thumbnail can be made of."""
+    """An image cannot be made into a thumbnail."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(REASONS[cause])
@@ -67,16 +68,16 @@ async def make_thumbnails(
     upload_id: str,
     title: str = "images",
     *,
-    pause: Callable[[], Awaitable[None]] = give_way,
+    pause: Callable[[], Awaitable[None]] = yield_to_loop,
 ) -> Report:
-    """Make a thumbnail of each image and show the user how far it is. `title` is what the user knows them by.
+    """Make a thumbnail of each image and publish the progress. `title` is the file name that the user sees.
 
     Raises:
-        UploadCancelled: the user did not want it any more.
+        UploadCancelled: the user cancelled the upload.
     """
     report = Report(IMAGES)
     async with track_upload(user_id, upload_id, title, total_rows=len(images)) as upload:
-        with cancellable(upload, "image"), discarding_if_cancelled() as made:
+        with summary_if_cancelled(upload, "image"), discarding_if_cancelled() as made:
             async for number, path in upload.count(enumerate(images, 1)):
                 upload.raise_if_cancelled()
                 upload.update(message=f"Image {number:,} of {len(images):,}")
@@ -86,17 +87,17 @@ async def make_thumbnails(
                     made.append(thumbnail)
                     report.kept += 1
                 except BadImage as bad:
-                    report.leave_out(shown_name(path), bad.cause)
+                    report.skip(display_name(path), bad.cause)
                 await pause()
             upload.raise_if_cancelled()
         upload.summary = report.summary
-    await tell(user_id, report.messages(upload_id, title))
+    await publish_all(user_id, report.messages(upload_id, title))
     return report
 
 
 @contextmanager
 def discarding_if_cancelled() -> Iterator[list[Path]]:
-    """Give a list for the files that are made in the block; those go if it is cancelled."""
+    """Yield a list for the files that are made in the block; they are deleted if it is cancelled."""
     made: list[Path] = []
     try:
         yield made
@@ -110,7 +111,7 @@ def make_thumbnail(path: Path, thumbnail: Path) -> None:
     """Write a thumbnail of one image, upright, as a JPEG.
 
     Raises:
-        BadImage: it cannot be read, is no image we take, or is too big.
+        BadImage: it cannot be read, is not an image of these formats, or is too big.
     """
     with _opened(path) as file, _identified(file) as image:
         small = _shrunk(image)
@@ -137,7 +138,7 @@ def _identified(file: BinaryIO) -> Image.Image:
     except UnidentifiedImageError as error:
         raise BadImage(Cause.NOT_AN_IMAGE) from error
     except Exception as error:
-        # On hostile bytes a decoder raises nearly anything.
+        # On hostile bytes a decoder may raise any error.
         raise BadImage(Cause.DAMAGED) from error
 
 
@@ -152,7 +153,7 @@ def _shrunk(image: Image.Image) -> Image.Image:
 
 
 def _upright_thumbnail(image: Image.Image) -> Image.Image:
-    # Palettes cannot be averaged. Everything else shrinks first: then a JPEG is decoded at a fraction of its size.
+    # Palettes cannot be averaged. All others are shrunk first: then a JPEG is decoded at a fraction of its size.
     small = image.convert("RGBA") if image.mode in ("P", "1") else image
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     if small.mode.startswith("I;16"):

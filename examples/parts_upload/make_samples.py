@@ -1,7 +1,7 @@
-"""Sample data for the demo and for trying things out: `python -m examples.parts_upload.make_samples [--rows N]`.
+"""Sample data for the demo and for experiments: `python -m examples.parts_upload.make_samples [--rows N]`.
 
-Always the same bytes. The parts list has 12 bad rows among the good ones, of every cause (a short list has fewer: one
-in a hundred); one of the images is no image. They land in `data/` beside this file, which git ignores.
+The bytes are always the same. The parts list has 12 bad rows, with every cause (a short list has fewer: one in a
+hundred); one of the images is not an image. They are written to `data/` beside this file, which Git ignores.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _SHAPES = [(f"300{n}", f"Brick 2 x {n}") for n in range(1, 7)] + [(f"302{n}", f"
 _COLOURS = {"Red": "#c91a09", "Blue": "#0055bf", "Yellow": "#f2cd37", "Green": "#237841", "Black": "#05131d"}
 _HEADER = b"Part Number,Name,Colour,Quantity\r\n"
 
-# Names as people write them, with what CSV has to quote.
+# Names as people write them, with characters that CSV must quote.
 _ODD_NAMES = ['"Tile 2 x 2, round"', '"Slope 45°, ""inverted"""', '"Hinge,\r\ntwo lines"', "Plate 1×2 “jumper”"]
 
 _BAD_ROWS = [
@@ -41,20 +41,20 @@ _BAD_ROWS = [
 
 
 class Samples(NamedTuple):
-    """Where the sample data is."""
+    """Paths of the sample data."""
 
     parts_list: Path
     images: list[Path]
 
 
 def make_samples(folder: Path = DATA, rows: int = ROWS) -> Samples:
-    """Make what is not there yet, and say where it is."""
+    """Make the samples that do not exist yet, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     parts_list = folder / ("parts-list.csv" if rows == ROWS else f"parts-list-{rows}.csv")
     _make(parts_list, partial(write_parts_list, rows))
     images = [folder / f"{colour.lower()}.{'png' if colour == 'Blue' else 'jpg'}" for colour in _COLOURS]
     for path, (colour, shade) in zip(images, _COLOURS.items(), strict=True):
-        # The black one was taken with the camera on its side, as the EXIF orientation tells.
+        # The black one is rotated, as its EXIF orientation says.
         _make(path, partial(_draw, path.suffix, shade, colour == "Black"))
     impostor = folder / "not-an-image.png"
     _make(impostor, lambda file: file.write(b"This is a text file that somebody renamed.\n"))
@@ -71,13 +71,13 @@ def write_parts_list(rows: int, file: IO[bytes]) -> None:
 
 
 def _good_rows(rows: int) -> Iterator[bytes]:
-    dice = random.Random(rows)
+    generator = random.Random(rows)
     colours = list(_COLOURS)
     for number in range(rows):
-        part_number, name = dice.choice(_SHAPES)
+        part_number, name = generator.choice(_SHAPES)
         if number % 97 == 0:
-            name = dice.choice(_ODD_NAMES)
-        yield f"{part_number},{name},{dice.choice(colours)},{dice.randrange(1, 100)}".encode()
+            name = generator.choice(_ODD_NAMES)
+        yield f"{part_number},{name},{generator.choice(colours)},{generator.randrange(1, 100)}".encode()
 
 
 def _draw(suffix: str, shade: str, is_on_its_side: bool, file: IO[bytes]) -> None:
@@ -96,7 +96,7 @@ def _draw(suffix: str, shade: str, is_on_its_side: bool, file: IO[bytes]) -> Non
 def _make(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     if path.exists():
         return
-    # Under a name of its own until it is whole: another process may be at it too.
+    # Under a temporary name until it is complete: another process may be making it, too.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
@@ -107,7 +107,7 @@ def _make(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def main() -> None:
-    """Make the samples and print where they are."""
+    """Make the samples and print their paths."""
     parser = argparse.ArgumentParser(description="Make sample data for the parts upload demo.")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"rows of the parts list (default: {ROWS:,})")
     samples = make_samples(rows=parser.parse_args().rows)

@@ -1,10 +1,10 @@
-"""A parts list: which columns it needs, and whether a row is a part.
+"""Columns and rows of a parts list.
 
-In: cells, as text. Out: a `Part`, or the `Cause` why it is none. Pure.
+In: cells, as text. Out: a `Part`, or the `Cause` of a fault. Pure.
 
 Rules:
-- Columns are known by their names, in any order and spelling (`Part Number`, `part_number`, `PART-NUMBER`). A part
-  number and a quantity are needed, a name and a colour welcome, others ignored.
+- Columns are found by their names, in any order and spelling (`Part Number`, `part_number`, `PART-NUMBER`). Part number
+  and quantity are required, name and colour optional, others ignored.
 - A row has as many cells as the header. Its quantity is a whole number, 0 or more. The same part may come twice.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 
 class Cause(StrEnum):
-    """Why a row was left out."""
+    """The reason for skipping a row."""
 
     BAD_ENCODING = "BAD_ENCODING"
     MALFORMED = "MALFORMED"
@@ -31,18 +31,18 @@ REASONS: Final[Mapping[str, str]] = {
     Cause.BAD_QUANTITY: "its quantity is not a whole number, 0 or more",
 }
 
-# The clearest name first: where a list has both, `Part Number` is meant, not `Part`.
+# The clearest name first: a list with both means `Part Number`, not `Part`.
 _PART_NUMBER = ("partnumber", "partno", "partnum", "partid", "part")
 _QUANTITY = ("quantity", "qty", "count", "amount")
 _NAME = ("partname", "name", "description")
 _COLOUR = ("colour", "color", "colourname", "colorname")
 
-# What SQLite's 64-bit integers hold whatever the digits are.
-_MOST_DIGITS = 18
+# Any number of this many digits fits into SQLite's 64-bit integers.
+_MAX_DIGITS = 18
 
 
 class Part(NamedTuple):
-    """A row that is right. `row_number` is the spreadsheet's."""
+    """A valid row. `row_number` is the spreadsheet's."""
 
     row_number: int
     part_number: str
@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Where to find what, from 0. None: the list has no such column."""
+    """Indexes of the columns, from 0. None: the list has no such column."""
 
     width: int
     part_number: int
@@ -62,14 +62,14 @@ class Columns(NamedTuple):
 
 
 class BadHeader(ValueError):
-    """The first row does not name the columns of a parts list. The message is fit for users."""
+    """The first row does not name the columns of a parts list. The text is for users."""
 
 
 def find_columns(header: Sequence[str]) -> Columns:
     """Find the columns that the header names.
 
     Raises:
-        BadHeader: one that is needed is missing, or named twice.
+        BadHeader: a required column is missing, or a column is named twice.
     """
     names = ["".join(filter(str.isalnum, cell.casefold())) for cell in header]
     part_number, quantity = _find(names, _PART_NUMBER), _find(names, _QUANTITY)
@@ -89,15 +89,15 @@ def _find(names: Sequence[str], candidates: Sequence[str]) -> int | None:
 
 
 def read_part(row_number: int, cells: Sequence[str], columns: Columns) -> Part | Cause:
-    """Return the part in this row, or why there is none."""
+    """Return the part in this row, or the cause of its fault."""
     if len(cells) != columns.width:
         return Cause.WRONG_COLUMNS
     part_number = cells[columns.part_number].strip()
     if not part_number:
         return Cause.MISSING_PART_NUMBER
     quantity = cells[columns.quantity].strip()
-    # isdigit alone would take "²", which int() does not.
-    if not (quantity.isdigit() and quantity.isascii() and len(quantity) <= _MOST_DIGITS):
+    # isdigit alone would accept "²", which int() refuses.
+    if not (quantity.isdigit() and quantity.isascii() and len(quantity) <= _MAX_DIGITS):
         return Cause.BAD_QUANTITY
     name = "" if columns.name is None else cells[columns.name].strip()
     colour = "" if columns.colour is None else cells[columns.colour].strip()

@@ -1,7 +1,7 @@
-"""What the demo shows: what each device received, as it receives it.
+"""Output of the demo: the received messages of each device, as they arrive.
 
-On a terminal two panels side by side, with a bar for each upload and the other messages beneath; otherwise (a pipe, a
-log) a line for each message. Nothing is shown because it was sent.
+On a terminal two panels side by side, with a bar for each upload and the other messages below; otherwise (a pipe, a
+log) a line for each message. Only received messages are shown, not sent ones.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.parts_upload.devices import Device, Message
-from tellwire.cli.screen import printable, unechoed_keys
 
 _COLOURS: Final = {"info": "cyan", "success": "green", "warning": "yellow", "error": "red"}
 _BAR_COLOURS: Final = {
@@ -38,18 +37,18 @@ _REDRAW_SECONDS: Final = 0.04
 
 
 class Screen(Protocol):
-    """Where the demo is watched."""
+    """The output of the demo."""
 
     def watch(self, devices: Sequence[Device]) -> None:
-        """Show these devices from now on."""
+        """Set the devices to show."""
         ...
 
     def received(self, device: Device, message: Message) -> None:
-        """Show that a device received a message. It is in `device` already."""
+        """Show a received message, which `device` has already recorded."""
         ...
 
     def say(self, text: str) -> None:
-        """Say something about the demo itself."""
+        """Show a note on the demo itself."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -60,7 +59,7 @@ class Screen(Protocol):
 
 
 def make_screen() -> Screen:
-    """Return the screen that suits standard output."""
+    """Return panels for a terminal, else lines."""
     return Panels() if sys.stdout.isatty() else Lines()
 
 
@@ -78,7 +77,7 @@ class Lines:
         try:
             print(printable(text), flush=True)
         except BrokenPipeError:
-            # Whoever read it has gone (`| head`). The demo goes on; its exit code still tells.
+            # The reader has gone (`| head`). The demo continues for its exit code.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def __enter__(self) -> Self:
@@ -91,7 +90,7 @@ class Lines:
 
 
 def line_of(message: Message) -> str:
-    """Return a message as one line; an empty one if it is nothing for people."""
+    """Return a message as text; an empty one for messages that are not shown."""
     match message:
         case {"type": "upload_progress", "data": {"fileName": name, "progress": progress, "message": words}}:
             return f"{name:<16} {progress:5.1f}%  {words}"
@@ -104,24 +103,23 @@ def line_of(message: Message) -> str:
 
 
 def causes_of(error: Message) -> list[str]:
-    """Return a line for each cause in an error's details: how many, why, and which."""
+    """Return a line for each cause in an error's details: the number, the reason and the first items."""
     lines = []
     for cause in (error.get("details") or {}).get("causes", []):
         item, first = next((name, cause[name]) for name in ("rows", "images") if name in cause)
-        which = ", ".join(map(str, first[:_ITEMS_SHOWN]))
+        items = ", ".join(map(str, first[:_ITEMS_SHOWN]))
         more = ", …" if cause["count"] > _ITEMS_SHOWN else ""
-        lines.append(f"  {cause['count']:,} × {cause['reason']} ({item} {which}{more})")
+        lines.append(f"  {cause['count']:,} × {cause['reason']} ({item} {items}{more})")
     return lines
 
 
 class Panels:
-    """A panel for each device. Drawn a moment after something came: drawing takes time that would count as delivery."""
+    """A panel for each device. Drawing is delayed a little: its time would otherwise count as delivery time."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False)
         self._devices: Sequence[Device] = ()
-        self._keys = unechoed_keys()
         self._drawing: asyncio.TimerHandle | None = None
 
     def watch(self, devices: Sequence[Device]) -> None:
@@ -133,11 +131,10 @@ class Panels:
             self._drawing = asyncio.get_running_loop().call_later(_REDRAW_SECONDS, self._draw)
 
     def say(self, text: str) -> None:
-        # Not wrapped: a command that is shown is one to copy.
+        # Not wrapped, so that a shown command can be copied.
         self._console.print(Text(printable(text)), soft_wrap=True)
 
     def __enter__(self) -> Self:
-        self._keys.__enter__()
         self._live.start()
         return self
 
@@ -148,7 +145,6 @@ class Panels:
             self._drawing.cancel()
             self._draw()
         self._live.stop()
-        self._keys.__exit__(kind, error, trace)
 
     def _draw(self) -> None:
         self._drawing = None
@@ -160,14 +156,14 @@ class Panels:
 
 
 def panel_of(device: Device) -> Panel:
-    """Draw what a device received so far."""
+    """Draw the messages of a device so far."""
     bars = [bar_of(states[-1]) for states in list(device.uploads().values())[-_BARS_SHOWN:]]
     news = [news_of(message) for message in device.messages if message["type"] in ("notification", "error")]
     return Panel(Group(*bars, *news[-_NEWS_SHOWN:]), title=printable(device.name), title_align="left")
 
 
 def bar_of(state: Message) -> RenderableType:
-    """Draw the state of an upload: its name and percentage, a bar, its words."""
+    """Draw the state of an upload: its name and percentage, a bar, its message."""
     colour = _BAR_COLOURS.get(str(state.get("status")), "cyan")
     bar = ProgressBar(100, state["progress"], complete_style=colour, finished_style=colour)
     grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
@@ -189,3 +185,8 @@ def news_of(message: Message) -> Text:
             return Text.assemble(
                 (printable(data["code"]), "bold red"), "  ", printable(data["message"]), (causes, "dim")
             )
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters, so that a message cannot send commands to the terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,18 +1,18 @@
-"""The page and what it asks for, served beside a gateway in the gateway's process. For development, on loopback.
+"""The page and its HTTP API, served in the gateway's process. For development, on loopback.
 
     GET  /  /assets/…                         the page, if it was built
-    POST /demo/token                          {"name": "ada"} → {"token": …}: signing in, without a password
+    POST /demo/token                          {"name": "ada"} → {"token": …}: sign in, without a password
     PUT  /demo/uploads/{id}/files/{number}?name=parts.csv     a file of an upload
-    POST /demo/uploads/{id}                   {"kind": "parts" | "images", "paced": true}: that was all, begin
-    POST /demo/samples                        {"paced": true}: begin with the sample files
+    POST /demo/uploads/{id}                   {"kind": "parts" | "images", "paced": true}: all files are sent, start
+    POST /demo/samples                        {"paced": true}: start with the sample files
     GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
 
 Rules:
-- Whoever reaches this may be anybody they like, so it is reached from this machine only: the gateway listens on
-  loopback, the name it is called by must be one of loopback, and other sites' pages are refused.
-- All but the token wants `Authorization: Bearer <token>`, the same token that opens the WebSocket.
-- Everything that happens to an upload is told over the WebSocket; nothing is polled. The gateway keeps what it told, so
-  a page that was away, or was loaded anew, has nothing to ask for here.
+- Anybody who reaches this server can sign in as any user, so only this machine can reach it: the gateway listens on
+  loopback, the host name of requests must be one of loopback, and pages of other sites are refused.
+- All requests except for the token need `Authorization: Bearer <token>`, with the token of the WebSocket.
+- Progress is pushed over the WebSocket; nothing is polled. The gateway has a history, so a page that reconnects, or is
+  reloaded, needs no other request.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,32 +53,32 @@ UserEndpoint = Callable[[Request, str], Awaitable[Response]]
 
 
 class NotFromHere(TellwireError):
-    """The request comes from another machine's name, or from another site's page."""
+    """The request has a host name that is not loopback, or comes from another site's page."""
 
     code = "NOT_FROM_HERE"
     http_status = 403
 
 
 class SignIn(msgspec.Struct):
-    """Who somebody says they are."""
+    """Body of a request to sign in: the user's name."""
 
     name: str
 
 
-class Begin(msgspec.Struct):
-    """How an upload is to be done. `paced`: with rests, so that there is something to watch."""
+class StartUpload(msgspec.Struct):
+    """Body of a request to start an upload. `paced`: with pauses, so that its progress can be watched."""
 
     kind: Kind = "parts"
     paced: bool = False
 
 
 class WebApp:
-    """A gateway with the page beside it; `node` is the gateway.
+    """A gateway that also serves the page; `node` is the gateway.
 
-    `page` is the folder that Vite built; without one, `/` says that it was not. `root` is where files go.
+    `page` is the folder that Vite built; if it does not exist, `/` says so. `root` is the folder for files.
 
     Raises:
-        ConfigError: the settings are not those of development with a secret.
+        ConfigError: the settings are not for development, or have no secret.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class WebApp:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Serve inside this event loop; gives the HTTP address."""
+        """Serve inside this event loop, and yield the HTTP address."""
         async with self.node.running() as url:
             try:
                 yield url
@@ -123,8 +123,8 @@ class WebApp:
             Route("/", _from_here(self._index), methods=["GET"]),
             Route("/assets/{name}", _from_here(self._asset), methods=["GET"]),
             Route("/demo/token", _from_here(self._sign_in), methods=["POST"]),
-            Route("/demo/samples", user(self._begin_samples), methods=["POST"]),
-            Route("/demo/uploads/{upload_id}", user(self._begin), methods=["POST"]),
+            Route("/demo/samples", user(self._start_samples), methods=["POST"]),
+            Route("/demo/uploads/{upload_id}", user(self._start_upload), methods=["POST"]),
             Route("/demo/uploads/{upload_id}/files/{number:int}", user(self._put_file), methods=["PUT"]),
             Route("/demo/uploads/{upload_id}/thumbnails", user(self._thumbnails), methods=["GET"]),
             Route("/demo/uploads/{upload_id}/thumbnails/{number:int}", user(self._thumbnail), methods=["GET"]),
@@ -135,7 +135,7 @@ class WebApp:
     async def _index(self, request: Request) -> Response:
         index = self._page / "index.html"
         if not index.is_file():
-            raise HTTPException(404, "The page was not built: `make demo` does, where there is npm")
+            raise HTTPException(404, "The page is not built: run `make demo`, which needs npm")
         return FileResponse(index, headers=_PAGE_HEADERS)
 
     async def _asset(self, request: Request) -> Response:
@@ -153,13 +153,13 @@ class WebApp:
 
     # --- uploads ------------------------------------------------------------------------------------------------------
 
-    async def _begin_samples(self, request: Request, user_id: str) -> Response:
-        self.uploads.start_samples(user_id, self._samples, is_paced=(await _read(request, Begin)).paced)
+    async def _start_samples(self, request: Request, user_id: str) -> Response:
+        self.uploads.start_samples(user_id, self._samples, is_paced=(await _read(request, StartUpload)).paced)
         return Response(status_code=202)
 
-    async def _begin(self, request: Request, user_id: str) -> Response:
-        begin = await _read(request, Begin)
-        self.uploads.start(user_id, request.path_params["upload_id"], begin.kind, is_paced=begin.paced)
+    async def _start_upload(self, request: Request, user_id: str) -> Response:
+        options = await _read(request, StartUpload)
+        self.uploads.start(user_id, request.path_params["upload_id"], options.kind, is_paced=options.paced)
         return Response(status_code=202)
 
     async def _put_file(self, request: Request, user_id: str) -> Response:
@@ -180,7 +180,7 @@ class WebApp:
             raise HTTPException(404, "There is no such thumbnail")
         return FileResponse(file, headers={"cache-control": "private, no-cache"})
 
-    # --- who may ------------------------------------------------------------------------------------------------------
+    # --- authorization ------------------------------------------------------------------------------------------------
 
     def _for_user(self, endpoint: UserEndpoint) -> Endpoint:
         async def for_user(request: Request) -> Response:
@@ -195,10 +195,10 @@ class WebApp:
 
 def _from_here(endpoint: Endpoint) -> Endpoint:
     async def from_here(request: Request) -> Response:
-        # A name that resolves to loopback only while it is asked for is how other sites get at such servers.
+        # With DNS rebinding, another site's name resolves to loopback: so the host name is checked.
         origin = request.headers.get("origin")
         if not is_loopback(request.url.hostname) or origin not in (None, f"http://{request.headers['host']}"):
-            raise NotFromHere("Only pages of this server may ask, by a name of this machine such as 127.0.0.1")
+            raise NotFromHere("Only pages of this server are allowed, by a name of this machine such as 127.0.0.1")
         return await endpoint(request)
 
     return from_here

@@ -1,19 +1,22 @@
-"""The gateway's process: a gateway in development mode and the page beside it.
+"""The gateway's process: a gateway in development mode that also serves the page.
 
-`python -m examples.parts_upload.web_server [--port 8787]`. The demo starts one on a free port; alone it is for people
-who work on the page: `npm run dev` passes on to it.
+`python -m examples.parts_upload.web_server [--port 8787]`. The demo starts it on a free port; alone it is for work on
+the page: `npm run dev` forwards requests to it.
 """
 
 import argparse
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import uvloop
+
 from examples.parts_upload.make_samples import make_samples
 from examples.parts_upload.web_app import WebApp
-from tellwire.cli.common import configure_logging, development_secret, loop_factory
+from tellwire.auth import development_secret
 from tellwire.config import Settings
 from tellwire.gateway import Node
 
@@ -22,12 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="web_server", description="The demo's gateway, with its page.")
     parser.add_argument("--port", type=int, default=8787, help="port to listen on; 0 picks a free one (default: 8787)")
-    parser.add_argument("--pace", type=float, default=0.15, help="rest after each batch, in seconds (default: 0.15)")
+    parser.add_argument("--pace", type=float, default=0.15, help="pause after each batch, in seconds (default: 0.15)")
     options = parser.parse_args(arguments)
-    configure_logging("warning")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     secret = os.environ.get("TELLWIRE_JWT_SECRET") or development_secret()
     settings = Settings(port=options.port, dev=True, jwt_secret=secret)
-    with TemporaryDirectory(prefix="parts-upload-page-") as root, asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with (
+        TemporaryDirectory(prefix="parts-upload-page-") as root,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         app = WebApp(settings, Path(root), make_samples(), pace_seconds=options.pace)
         runner.run(app.serve(_announce))
 

@@ -1,11 +1,12 @@
-"""The uploads that a page starts: its files go to disk, and the two workers run on them in this process.
+"""Uploads from the page: files are written to disk, and the two workers process them in this process.
 
     put(file) … put(file) ─▶ start(kind) ─▶ import_parts | make_thumbnails ─▶ the user's devices
 
 Rules:
-- A user reaches their own uploads only: each has a folder of its own, named by user and upload.
-- At most `RUNNING` workers run at once; the others wait their turn. A file has at most `MAX_FILE_BYTES`.
-- The files go when the worker is done. Thumbnails stay until this process ends, unless their upload was cancelled.
+- A user reaches their own uploads only: each has its own folder, named by user and upload.
+- At most `RUNNING` workers run at once; the others wait. A file has at most `MAX_FILE_BYTES`.
+- Files are deleted when the worker is done. Thumbnails are kept until this process ends, unless their upload was
+  cancelled.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
-from examples.parts_upload.csv_worker import give_way, import_parts
+from examples.parts_upload.csv_worker import import_parts, yield_to_loop
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
 from tellwire import Broadcaster, UploadCancelled, UploadFailed, use_broadcaster
@@ -41,7 +42,7 @@ Worker: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 
 @dataclass(frozen=True, slots=True)
 class UploadFolder:
-    """Where the files of one upload are."""
+    """Folders of the files and thumbnails of one upload."""
 
     path: Path
 
@@ -54,10 +55,10 @@ class UploadFolder:
         return self.path / "thumbnails"
 
     def file(self, number: int, name: str) -> Path:
-        """Return the place of the file with this number. Two may have the same name.
+        """Return the path of the file with this number. Two files may have the same name.
 
         Raises:
-            InvalidMessage: the number or the name cannot be one of a file.
+            InvalidMessage: the number or the name is not valid.
         """
         if not 1 <= number <= MAX_FILES:
             raise InvalidMessage("number", number, f"a number from 1 to {MAX_FILES}")
@@ -67,25 +68,25 @@ class UploadFolder:
         return self.files / f"{number:04}" / name
 
     def all_files(self) -> list[Path]:
-        """Return the files that came so far, in the order of their numbers."""
+        """Return the files received so far, in the order of their numbers."""
         return sorted(self.files.glob("*/*"))
 
 
 class Uploads:
-    """Takes files and runs the workers. `pace_seconds` is how long a paced worker rests after each batch."""
+    """Stores files and runs the workers. A paced worker pauses `pace_seconds` after each batch."""
 
     def __init__(self, root: Path, broadcaster: Broadcaster, pace_seconds: float) -> None:
         self._root = root
         self._broadcaster = broadcaster
         self._pace_seconds = pace_seconds
-        self._places = asyncio.Semaphore(RUNNING)
+        self._slots = asyncio.Semaphore(RUNNING)
         self._jobs: set[asyncio.Task[None]] = set()
 
     def folder(self, user_id: str, upload_id: str) -> UploadFolder:
-        """Return where an upload's files are, whether there are any or not.
+        """Return the folder of an upload, which may not exist yet.
 
         Raises:
-            InvalidMessage: the id cannot be one of an upload.
+            InvalidMessage: the id is not valid.
         """
         if not _UPLOAD_ID.fullmatch(upload_id):
             raise InvalidMessage("upload id", upload_id, "1 to 64 of a-z, 0-9 and -")
@@ -95,7 +96,7 @@ class Uploads:
         """Write a file as it arrives.
 
         Raises:
-            MessageTooBig: it is too big. Nothing of it stays.
+            MessageTooBig: the file is too big; it is deleted.
         """
         size = 0
         with _written(file) as opened:
@@ -106,10 +107,10 @@ class Uploads:
                 opened.write(chunk)
 
     def start(self, user_id: str, upload_id: str, kind: Kind, *, is_paced: bool) -> None:
-        """Begin with the files that were put.
+        """Start the worker with the files that were put.
 
         Raises:
-            InvalidMessage: there are none, or several parts lists at once.
+            InvalidMessage: there are no files, or several parts lists.
         """
         folder = self.folder(user_id, upload_id)
         files = folder.all_files()
@@ -118,12 +119,12 @@ class Uploads:
         self._start(user_id, upload_id, kind, files, is_paced)
 
     def start_samples(self, user_id: str, samples: Samples, *, is_paced: bool) -> None:
-        """Begin with the sample files."""
+        """Start both workers with the sample files."""
         self._start(user_id, f"sample-{new_message_id()}", "parts", [samples.parts_list], is_paced)
         self._start(user_id, f"sample-{new_message_id()}", "images", samples.images, is_paced)
 
     async def close(self) -> None:
-        """Stop all workers; their users are told that they were interrupted."""
+        """Stop all workers; their uploads end as interrupted."""
         for job in self._jobs:
             job.cancel()
         if self._jobs:
@@ -131,7 +132,7 @@ class Uploads:
 
     def _start(self, user_id: str, upload_id: str, kind: Kind, files: Sequence[Path], is_paced: bool) -> None:
         folder = self.folder(user_id, upload_id)
-        pause = partial(asyncio.sleep, self._pace_seconds) if is_paced else give_way
+        pause = partial(asyncio.sleep, self._pace_seconds) if is_paced else yield_to_loop
         folder.path.mkdir(parents=True, exist_ok=True)
         worker: Worker
         if kind == "parts":
@@ -146,11 +147,11 @@ class Uploads:
 
     async def _run(self, worker: Worker, folder: UploadFolder) -> None:
         try:
-            async with self._places:
+            async with self._slots:
                 with use_broadcaster(self._broadcaster), suppress(UploadFailed, UploadCancelled):
                     await worker()
         except Exception:
-            # The user was told that it failed; why is for whoever runs this.
+            # The user has been notified that it failed; the reason is for the operator.
             logger.exception("an upload failed")
         finally:
             shutil.rmtree(folder.files, ignore_errors=True)
@@ -158,7 +159,7 @@ class Uploads:
 
 @contextmanager
 def _written(file: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing; nothing of it stays if the block fails."""
+    """Open a file for writing; it is deleted if the block fails."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with file.open("wb") as opened:

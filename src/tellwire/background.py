@@ -1,6 +1,6 @@
-"""The event loop that synchronous code borrows: one thread in each process, started when first needed.
+"""The background event loop of synchronous code: one thread in each process, started when first needed.
 
-A child process makes its own. What is called in the caller's context runs in it: a deadline set around a call holds.
+A child process starts its own. Work runs in the caller's context, so a deadline set around a call applies.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _STOP_SECONDS = 1.0
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Do `work` on the background loop and wait for it."""
+    """Run `work` on the background loop and wait for its result."""
     loop = background_loop()
     if loop.is_closed():
         work.close()
@@ -29,7 +29,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return future.result()
     except BaseException:
-        # Ctrl-C lands here, in the waiting thread: let the work end too.
+        # Ctrl-C is raised here, in the waiting thread: cancel the work, too.
         future.cancel()
         raise
 
@@ -61,8 +61,8 @@ def _start_loop(process_id: int) -> asyncio.AbstractEventLoop:
 
 def _stop_loop(process_id: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     if process_id != os.getpid():
-        return  # a child has its parent's list of what to do at the end, but not the thread
-    # A daemon thread that is in the middle of something when the interpreter goes down can take it down the hard way.
+        return  # a forked child inherits its parent's exit handlers, but not the thread
+    # A daemon thread that is still busy while the interpreter shuts down can crash it.
     if thread.is_alive():
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""The gateway's settings: from the command line, the environment and `tellwire.toml`, in that order of precedence.
+"""Settings of the gateway: from the command line, the environment and `tellwire.toml`, in that order of precedence.
 
 Every setting has one name: `port` in the file is `TELLWIRE_PORT` in the environment (Cognito's two have AWS's usual
 names). `tellwire config` prints them all, with secrets masked.
@@ -41,7 +41,7 @@ AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `tellwire serve` can be told. Sizes are bytes, times are seconds."""
+    """All settings of `tellwire serve`. Sizes are bytes, times are seconds."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8787
@@ -87,12 +87,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def chosen_engine(self) -> Literal["memory", "sqlite"]:
-        """Where history is kept: what is set, otherwise a file, or nothing that outlives a gateway in development."""
+        """The engine: the one that is set, else SQLite, or memory in development."""
         return self.engine or ("memory" if self.dev else "sqlite")
 
     @property
     def key_sources(self) -> list[str]:
-        """The settings, of those that say how tokens are verified, that are set."""
+        """The names of the settings for the verification of tokens that are set."""
         sources = {
             "TELLWIRE_JWT_SECRET": self.jwt_secret,
             "TELLWIRE_JWKS_URL or TELLWIRE_JWKS": self.jwks_url or self.jwks,
@@ -112,12 +112,12 @@ ENVIRONMENT_NAMES: Final = {name: environment_name(name) for name in Settings.__
 def load_settings(
     environ: Mapping[str, str], config_file: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Put the settings together. `overrides` are the command line's; those that are None were not given.
+    """Load the settings from all sources. `overrides` are the command line's; one that is None counts as not given.
 
-    `config_file` None means: `tellwire.toml` in the working directory, if there is one.
+    `config_file` None means `tellwire.toml` in the working directory, if it exists.
 
     Raises:
-        ConfigError: a setting is not what it must be; the message names it, what was given and what is allowed.
+        ConfigError: a setting is not valid; the text names the setting, the given value and the allowed ones.
     """
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     from_file, from_environment = _from_file(config_file), _from_environment(environ)
@@ -142,13 +142,13 @@ def load_settings(
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """Return the settings as they may be printed."""
+    """Return the settings for printing, with secrets masked."""
     values = msgspec.structs.asdict(settings)
     return {name: MASK if name in _SECRETS and value is not None else value for name, value in values.items()}
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
-    """Return the TELLWIRE_ variables that nothing reads: misspelt ones, most likely."""
+    """Return the TELLWIRE_ variables that are not settings, probably misspelt ones."""
     known = set(ENVIRONMENT_NAMES.values()) | _PRODUCER_NAMES
     return sorted(name for name in environ if name.startswith("TELLWIRE_") and name not in known)
 
@@ -183,7 +183,7 @@ def _unknown(from_file: Mapping[str, Any], config_file: Path | None) -> ConfigEr
 
 
 def _allowed(setting: str, reason: str) -> str:
-    """Put the decoder's reason, such as "Expected `int` <= 65535", into words."""
+    """Describe the allowed values in words, from the decoder's reason, such as "Expected `int` <= 65535"."""
     if setting == "engine":
         return "memory or sqlite"
     match = _EXPECTED.match(reason)

@@ -1,7 +1,6 @@
-"""HTTP to somewhere else, the way everything here speaks it: pooled connections, one timeout for each attempt, and
-failures that say whether the request can have gone out.
+"""HTTP client with pooled connections, one timeout per attempt, and failures that say if a request may have been sent.
 
-Whether to try again is for the caller to say: only it knows what harm a second time does.
+The caller decides whether to try again: only the caller knows if a request may be repeated.
 """
 
 import atexit
@@ -24,24 +23,24 @@ from tellwire.model import is_loopback
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
-# How the HTTP client says so. Its ConnectError also stands for a connection lost after the request was written.
+# Messages of the HTTP client. Its ConnectError alone also covers a connection lost after the request was written.
 _NEVER_CONNECTED: Final = "client error (Connect)"
 _CONNECTION_LOST: Final = "client error (SendRequest)"
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 _PAUSE_SECONDS: Final = 1.0
-_REST_SECONDS: Final = 0.05
+_EXIT_DELAY_SECONDS: Final = 0.05
 
-# Below the keep-alive of the other side, so that we are the one to let an idle connection go.
+# Shorter than the keep-alive of servers, so that we close an idle connection before the server does.
 _POOL_IDLE: Final = timedelta(seconds=50)
 
 
-def http_base_url(url: str, what: str = "gateway URL") -> str:
-    """Return the HTTP address of a place given as http(s):// or ws(s)://, without a slash at the end.
+def http_base_url(url: str, setting: str = "gateway URL") -> str:
+    """Return the HTTP URL for an http(s):// or ws(s):// URL, without a slash at the end.
 
     Raises:
-        ConfigError: neither, or with a user name, query or fragment in it; `what` is what it calls it.
+        ConfigError: another scheme, or a user name, query or fragment in it; the text names the `setting`.
     """
     try:
         parts = urlsplit(url)
@@ -52,13 +51,13 @@ def http_base_url(url: str, what: str = "gateway URL") -> str:
         # A user name, a query or a fragment may be a secret.
         given = "one that may hold a secret" if set(url) & set("@?#") else shown(url)
         raise ConfigError(
-            f"{what}: got {given}; allowed: http://host[:port][/path], https, ws or wss, without user or query"
+            f"{setting}: got {given}; allowed: http://host[:port][/path], https, ws or wss, without user or query"
         )
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def full_jitter(first_seconds: float, longest_seconds: float) -> Iterator[float]:
-    """Yield how long to wait before each further try: anything up to a bound that doubles."""
+    """Yield backoff delays with full jitter: random between zero and a bound that doubles."""
     bound = first_seconds
     while True:
         yield random.uniform(0, bound)  # noqa: S311 - jitter
@@ -66,7 +65,7 @@ def full_jitter(first_seconds: float, longest_seconds: float) -> Iterator[float]
 
 
 class Answer(Struct, frozen=True):
-    """What came back. Header names are in lower case."""
+    """An HTTP response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -74,7 +73,7 @@ class Answer(Struct, frozen=True):
 
 
 class HttpFailed(Exception):
-    """There is no answer. `not_sent`: the request cannot have been acted on; otherwise it may have been."""
+    """A request without a response. `not_sent`: the server cannot have acted on it; otherwise it may have."""
 
     def __init__(self, reason: str, *, not_sent: bool) -> None:
         super().__init__(reason)
@@ -83,12 +82,9 @@ class HttpFailed(Exception):
 
 
 class HttpClient:
-    """One place's client. Its connections are shared by every event loop of the process.
+    """A client for one base URL. Its connections are shared by every event loop of the process.
 
-    `ca_bundle` is a PEM file of certificates to trust beside the system's.
-
-    Raises:
-        ConfigError: the process was forked after a client was made, or the bundle is none.
+    `ca_bundle` is a PEM file of certificates to trust in addition to the system's.
     """
 
     def __init__(
@@ -112,14 +108,14 @@ class HttpClient:
         )
         for certificate in _certificates(ca_bundle) if ca_bundle else ():
             builder = builder.add_root_certificate_pem(certificate)
-        # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
+        # HTTP_PROXY is for other hosts; a proxy cannot reach our loopback interface.
         try:
             self._client = (builder.no_proxy() if is_loopback(urlsplit(url).hostname) else builder).build()
         except RuntimeError as error:
             raise ConfigError("this process was forked after a first publish: fork before it, or spawn") from error
         except BuilderError as error:
             raise _no_bundle(ca_bundle) from error
-        rest_before_exit()
+        delay_exit()
 
     async def send(
         self,
@@ -129,10 +125,10 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> Answer:
-        """Send one request, once. `path` is undecoded and comes after the place's URL.
+        """Send one request, once. `path` is percent-encoded and is appended to the base URL.
 
         Raises:
-            HttpFailed: there is no whole answer.
+            HttpFailed: there is no complete response.
         """
         request = self._client.request(method, self._url + path)
         if headers is not None:
@@ -141,7 +137,7 @@ class HttpClient:
             request = request.body_bytes(body)
         if timeout_seconds is not None:
             request = request.timeout(timedelta(seconds=timeout_seconds))
-        after_pause = self._wakes()
+        after_pause = self._is_after_pause()
         try:
             response = await request.build().send()
             return Answer(response.status, response.headers, bytes(await response.bytes()))
@@ -153,11 +149,11 @@ class HttpClient:
             raise HttpFailed(causes[-1], not_sent=not_sent) from error
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._client.close()
 
-    def _wakes(self) -> bool:
-        """Tell whether an attempt made now comes right after a pause, in which any pooled connection may have died."""
+    def _is_after_pause(self) -> bool:
+        """Return whether this attempt follows a pause, in which any pooled connection may have been closed."""
         now = time.monotonic()
         if now - self._used_at > _PAUSE_SECONDS:
             self._woke_at = now
@@ -166,7 +162,7 @@ class HttpClient:
 
 
 def _certificates(ca_bundle: str) -> list[bytes]:
-    from pathlib import Path  # here, as hardly any cold start needs it
+    from pathlib import Path  # imported here, as few cold starts need it
 
     try:
         text = Path(ca_bundle).read_bytes()
@@ -182,17 +178,17 @@ def _no_bundle(ca_bundle: str | None) -> ConfigError:
 
 
 @functools.cache
-def rest_before_exit() -> None:
-    """Let the process end a moment after its last answer.
+def delay_exit() -> None:
+    """Delay the end of the process by 50 ms.
 
-    The HTTP client's threads touch Python objects for a moment after an answer is in; a process that ends within that
-    moment is aborted by the interpreter (pyreqwest 0.15, PyO3 threads during finalization).
+    The HTTP client's threads use Python objects for a moment after a response has arrived; a process that ends within
+    that moment is aborted by the interpreter (pyreqwest 0.15, PyO3 threads during finalization).
     """
-    atexit.register(time.sleep, _REST_SECONDS)
+    atexit.register(time.sleep, _EXIT_DELAY_SECONDS)
 
 
 def _causes(error: PyreqwestError) -> list[str]:
-    """Return the chain of causes, outermost first: the last says "Connection refused", the first "connection error"."""
+    """Return the chain of causes, outermost first, such as "connection error" … "Connection refused"."""
     details: Any = error.args[1] if len(error.args) > 1 else None
     causes = details.get("causes") if isinstance(details, dict) else None
     return [str(cause["message"]) for cause in causes or ()] or [str(error.args[0] if error.args else error)]

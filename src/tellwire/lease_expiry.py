@@ -10,7 +10,7 @@ from tellwire.uploads import on_lease_expired
 
 
 class LeaseExpiry:
-    """Publishes what follows from leases that have expired."""
+    """Publishes the consequences of expired leases."""
 
     def __init__(self, broker: Broker, clock: Clock, observer: Observer | None = None) -> None:
         self._broker = broker

@@ -1,4 +1,4 @@
-"""Handlers of the project's own message types: what a client may send beside the protocol's requests."""
+"""Handlers of the project's own message types, which clients may send in addition to the protocol's requests."""
 
 import asyncio
 import inspect

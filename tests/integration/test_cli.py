@@ -204,7 +204,7 @@ async def test_send_says_what_is_wrong_with_the_api_key() -> None:
         without = await tellwire(*send)
         assert (without.code, without.err) == (
             2,
-            "tellwire: TELLWIRE_API_KEY is not set, and the gateway wants its key\n",
+            "tellwire: TELLWIRE_API_KEY is not set, and the gateway requires a key\n",
         )
         wrong = await tellwire(*send, TELLWIRE_API_KEY="wr0ng")
         assert (wrong.code, wrong.err) == (2, "tellwire: TELLWIRE_API_KEY is not the gateway's key\n")

@@ -1,6 +1,6 @@
-"""Nothing lost, nothing twice, nothing out of order, nothing stale, whatever happens to devices and to the gateway.
+"""The delivery promise under disturbances of devices and gateway: no lost, duplicated, unordered or stale message.
 
-The same play, longer and with more of everything, is `python -m bench.recovery`.
+`python -m bench.recovery` runs a longer scenario with more devices and producers.
 """
 
 import asyncio
@@ -9,29 +9,31 @@ from pathlib import Path
 
 import pytest
 
-from bench.lossless import Scene, Sight, Verdict, play
+from bench.lossless import MESSAGE_TYPE, Faults, Received, Scenario, run_scenario
 from bench.recovery import Gateway, measure
 from tellwire.client import ReceivedMessage, Timing
 from tests.conftest import Gateway as InProcess
 from tests.conftest import StartGateway
 
-SHORT = Scene(seconds=3, users=6, devices_per_user=3, producers=6, longest_trouble_seconds=0.8, settle_seconds=30)
-HASTY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
+SHORT = Scenario(
+    seconds=3, users=6, devices_per_user=3, producers=6, longest_disturbance_seconds=0.8, settle_seconds=30
+)
+FAST_RETRY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
 
 
 async def test_whatever_happens_to_devices(start_gateway: StartGateway) -> None:
     gateway: InProcess = await start_gateway()
-    outcome = await play(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, timing=HASTY)
-    assert outcome.said > 100
-    assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
+    outcome = await run_scenario(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, timing=FAST_RETRY)
+    assert outcome.published > 100
+    assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
 async def test_whatever_happens_to_devices_that_are_all_far_behind(start_gateway: StartGateway) -> None:
-    # An outbox this small closes whoever lags with 1013; they come back and are told.
+    # An outbox this small closes slow consumers with 1013; they reconnect and get a welcome.
     gateway: InProcess = await start_gateway(outbox_max_messages=4, outbox_max_bytes=20_000)
-    scene = replace(SHORT, pause_seconds=0.01, seed=2)
-    outcome = await play(scene, gateway.url, gateway.token, gateway.node.broadcaster, timing=HASTY)
-    assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
+    scenario = replace(SHORT, pause_seconds=0.01, seed=2)
+    outcome = await run_scenario(scenario, gateway.url, gateway.token, gateway.node.broadcaster, timing=FAST_RETRY)
+    assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
 async def test_a_gateway_that_is_killed_meanwhile(tmp_path: Path) -> None:
@@ -42,34 +44,34 @@ async def test_a_gateway_that_is_killed_meanwhile(tmp_path: Path) -> None:
     finally:
         await asyncio.to_thread(gateway.stop)
     assert [len(seconds) for seconds in recovered] == [18, 18]
-    assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
+    assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
-# --- and it is noticed if something is wrong --------------------------------------------------------------------------
+# --- faults are found -------------------------------------------------------------------------------------------------
 
 
-def sight_of(*messages: tuple[str, int]) -> Sight:
-    sight = Sight()
-    for what, number in messages:
-        if what == "row":
-            sight.see(ReceivedMessage("upload_progress", {"uploadId": "u1", "currentRow": number}))
+def received(*messages: tuple[str, int]) -> Received:
+    device = Received()
+    for kind, number in messages:
+        if kind == "row":
+            device.add(ReceivedMessage("upload_progress", {"uploadId": "u1", "currentRow": number}))
         else:
-            sight.see(ReceivedMessage("said", {}, id=f"{what}-{number}"))
-    return sight
+            device.add(ReceivedMessage(MESSAGE_TYPE, {}, id=f"{kind}-{number}"))
+    return device
 
 
 @pytest.mark.parametrize(
-    ("seen", "verdict"),
+    ("seen", "faults"),
     [
-        ([("a", 1), ("b", 1), ("a", 2), ("row", 1), ("row", 3)], Verdict()),
-        ([("b", 1), ("a", 1), ("a", 2), ("row", 3)], Verdict()),
-        ([("a", 1), ("b", 1), ("row", 3)], Verdict(lost=1)),
-        ([("a", 1), ("b", 1), ("a", 2), ("a", 2), ("row", 3)], Verdict(duplicated=1)),
-        ([("a", 2), ("b", 1), ("a", 1), ("row", 3)], Verdict(out_of_order=1)),
-        ([("a", 1), ("b", 1), ("a", 2), ("row", 3), ("row", 2)], Verdict(stale=2)),
-        ([("a", 1), ("b", 1), ("a", 2), ("row", 2)], Verdict(stale=1)),
+        ([("a", 1), ("b", 1), ("a", 2), ("row", 1), ("row", 3)], Faults()),
+        ([("b", 1), ("a", 1), ("a", 2), ("row", 3)], Faults()),
+        ([("a", 1), ("b", 1), ("row", 3)], Faults(lost=1)),
+        ([("a", 1), ("b", 1), ("a", 2), ("a", 2), ("row", 3)], Faults(duplicated=1)),
+        ([("a", 2), ("b", 1), ("a", 1), ("row", 3)], Faults(out_of_order=1)),
+        ([("a", 1), ("b", 1), ("a", 2), ("row", 3), ("row", 2)], Faults(stale=2)),
+        ([("a", 1), ("b", 1), ("a", 2), ("row", 2)], Faults(stale=1)),
     ],
 )
-def test_a_fault_is_counted(seen: list[tuple[str, int]], verdict: Verdict) -> None:
-    assert sight_of(*seen).judge(["a-1", "b-1", "a-2"], {"u1": 3}) == verdict
-    assert verdict.is_flawless == (verdict == Verdict())
+def test_a_fault_is_counted(seen: list[tuple[str, int]], faults: Faults) -> None:
+    assert received(*seen).compare(["a-1", "b-1", "a-2"], {"u1": 3}) == faults
+    assert faults.is_none == (faults == Faults())

@@ -157,7 +157,7 @@ async def test_the_demo_stays_when_an_upload_is_cancelled_on_a_device(
             await device.send(json.dumps({"type": "cancel", "uploadId": "moc-123-parts"}))
             await line_with(process, "Cancelled after")
         await line_with(process, "an upload was cancelled on some device")
-        await line_with(process, "Gateway and devices stay")
+        await line_with(process, "Gateway and devices keep running")
         process.send_signal(signal.SIGINT)
         code, _, errors = await ended(process)
     assert (code, errors) == (1, "")

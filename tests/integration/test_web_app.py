@@ -232,5 +232,5 @@ async def test_a_page_that_was_not_built_is_a_404_that_says_so(tmp_path: Path, s
     async with web.running() as url:
         app = Gateway(web.node, url)
         status, answer = await ask(app, "GET", "/", user=None)
-        assert (status, "was not built" in answer["message"]) == (404, True)
+        assert (status, "is not built" in answer["message"]) == (404, True)
         assert (await ask(app, "GET", "/assets/app.js", user=None))[0] == 404

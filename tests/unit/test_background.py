@@ -1,4 +1,4 @@
-"""The loop that synchronous code borrows: one for a process, whoever calls from wherever, to the end."""
+"""The background event loop: one for each process, for callers in all threads, until the process ends."""
 
 import asyncio
 import signal
@@ -92,13 +92,13 @@ def test_to_stop_waiting_is_to_stop_the_work() -> None:
             await asyncio.sleep(0)
         try:
             while True:
-                # Again: one that comes just before a thread begins to wait does not wake it.
+                # Repeated: a signal that arrives just before a thread begins to wait does not wake it.
                 signal.pthread_kill(main_thread, signal.SIGINT)
                 await asyncio.sleep(0.5)
         finally:
             stopped.set()
 
-    # A program that a shell started with `&` ignores it.
+    # A program that a shell started with `&` ignores SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what is said about wrong ones."""
+"""Settings: their sources, and the errors about wrong ones."""
 
 from pathlib import Path
 

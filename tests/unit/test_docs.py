@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tellwire.apigateway import choices
+from tellwire.apigateway import assumptions
 from tellwire.broadcast import Broadcaster, use_broadcaster
 from tellwire.cli.local import local
 from tellwire.config import ENVIRONMENT_NAMES
@@ -78,10 +78,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_page_on_local_apis_names_every_choice() -> None:
+def test_the_page_on_local_apis_names_every_assumption() -> None:
     page = (ROOT / "docs" / "local.md").read_text()
-    own = {name for name, value in vars(choices).items() if getattr(value, "__module__", "") == choices.__name__}
-    names = {name for name in vars(choices) if name.isupper()} | own
+    own = {
+        name for name, value in vars(assumptions).items() if getattr(value, "__module__", "") == assumptions.__name__
+    }
+    names = {name for name in vars(assumptions) if name.isupper()} | own
     assert len(names) >= 14
     for name in names:
         assert f"| `{name}` |" in page

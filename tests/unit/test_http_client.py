@@ -1,4 +1,4 @@
-"""HTTP to somewhere else: what comes back, and what can be said when nothing does."""
+"""The HTTP client: responses, failures, and proxies."""
 
 import asyncio
 import itertools
@@ -92,7 +92,7 @@ def test_waits_are_anything_up_to_a_bound_that_doubles(monkeypatch: pytest.Monke
     assert drawn == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 0.5), (0, 0.5)]
 
 
-# Answers
+# Responses
 
 
 async def test_an_answer_is_whole_and_its_headers_are_in_lower_case(client: HttpClient, service: Service) -> None:
@@ -130,7 +130,7 @@ async def test_nobody_is_sent_elsewhere(client: HttpClient, service: Service) ->
     assert len(service.asked) == 1
 
 
-# What goes wrong
+# Failures
 
 
 async def test_where_nobody_listens_nothing_was_sent() -> None:

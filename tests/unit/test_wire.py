@@ -39,13 +39,13 @@ RESERVED: dict[str, Any] = {
 
 
 def is_valid(definition: str, value: Any) -> bool:
-    """Whether the schema's definition allows a JSON value."""
+    """Return whether the schema's definition allows a JSON value."""
     schema = {"$ref": f"#/$defs/{definition}", "$defs": SCHEMA["$defs"]}
     return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 
 
 def is_done(text: str) -> bool:
-    """Whether the server does what a client asks for, instead of answering with an error."""
+    """Return whether the server performs a client's request instead of answering with an error."""
     action = protocol.receive(text)
     return not (isinstance(action, protocol.Reply) and json.loads(action.payload)["type"] == "error")
 

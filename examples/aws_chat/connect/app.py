@@ -1,4 +1,4 @@
-"""Remember who is here."""
+"""`$connect`: store the connection."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Say how this chat is used."""
+"""`$default`: explain the usage of the chat."""
 
 import json
 

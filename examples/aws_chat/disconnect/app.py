@@ -1,4 +1,4 @@
-"""Forget who left."""
+"""`$disconnect`: delete the connection."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Tell everybody else what one of them said."""
+"""`sendmessage`: post the message to all other connections."""
 
 import json
 import os

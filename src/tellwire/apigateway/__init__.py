@@ -5,6 +5,6 @@
     local ─▶ application (clients) ─▶ events, routing, authorizer, integration ─▶ runner/ (handlers)
         └──▶ management (functions post to clients)
 
-`choices` holds what AWS does not say. Nothing is imported here: worker processes pass through on their way to `runner`,
-and need no server.
+`assumptions` holds the behaviour that AWS does not document. Nothing is imported here: worker processes import `runner`
+through this package, and need no server.
 """

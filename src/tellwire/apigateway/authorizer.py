@@ -1,7 +1,7 @@
-"""What a REQUEST authorizer is asked for, and what its answer means. Pure.
+"""REQUEST authorizers: the identity sources they need, and the meaning of their results. Pure.
 
-    identity sources ─▶ missing: 401, nobody is asked
-    answer ─▶ no policy: 500 │ does not allow $connect: 403 │ allowed: the context that every later event carries
+    identity sources ─▶ missing: 401, the authorizer is not invoked
+    result ─▶ no policy: 500 │ does not allow $connect: 403 │ allowed: the context that every later event carries
 
 Sources: developer guide, "Create an API Gateway Lambda REQUEST authorizer function"; IAM user guide, "Policy evaluation
 logic".
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from tellwire.apigateway.choices import context_text
+from tellwire.apigateway.assumptions import context_text
 from tellwire.apigateway.definition import Api, Event, IdentitySource
 from tellwire.limits import MAX_AUTHORIZER_RESULT_BYTES
 
@@ -43,7 +43,7 @@ class Statement(Struct, rename="pascal", frozen=True):
             raise ValueError("Condition is not evaluated here")
 
     def covers(self, action: str, arn: str) -> bool:
-        """Tell whether the statement is about this action on this resource."""
+        """Return whether the statement applies to this action on this resource."""
         return _is_about(action.lower(), _lower(self.action), _lower(self.not_action)) and _is_about(
             arn, self.resource, self.not_resource
         )
@@ -56,21 +56,21 @@ class Policy(Struct, rename="pascal", frozen=True):
     version: str = "2012-10-17"
 
     def allows(self, action: str, arn: str) -> bool:
-        """Tell whether the policy allows this: a Deny wins, and what nothing allows is denied."""
+        """Return whether the policy allows an action: a Deny wins, and the default is denial."""
         statements = self.statement if isinstance(self.statement, list) else [self.statement]
         effects = {statement.effect for statement in statements if statement.covers(action, arn)}
         return effects == {"Allow"}
 
 
-class Verdict(Struct, rename="camel", frozen=True):
-    """What an authorizer returns."""
+class AuthorizerResult(Struct, rename="camel", frozen=True):
+    """The result of an authorizer."""
 
     principal_id: _Text
     policy_document: Policy
     context: dict[str, bool | int | float | str] = {}
 
     def allows(self, api: Api) -> bool:
-        """Tell whether the client may connect."""
+        """Return whether the client may connect."""
         return self.policy_document.allows(ACTION, api.connect_arn)
 
     def as_context(self, latency_ms: int) -> dict[str, Any]:
@@ -79,32 +79,34 @@ class Verdict(Struct, rename="camel", frozen=True):
         return {"principalId": self.principal_id, **texts, "integrationLatency": latency_ms}
 
 
-class NoVerdict(Exception):
-    """The authorizer's answer is none. The text says why, for the log."""
+class InvalidAuthorizerResult(Exception):
+    """The authorizer's result cannot be used. The text says why, for the log."""
 
 
-def read_verdict(result: Any) -> Verdict:
-    """Read what an authorizer returned.
+def read_authorizer_result(result: Any) -> AuthorizerResult:
+    """Decode the result of an authorizer.
 
     Raises:
-        NoVerdict: it is not a policy, its context has other values than scalars, or it is over 8 KB.
+        InvalidAuthorizerResult: it is not a policy, its context has other values than scalars, or it is over 8 KB.
     """
     try:
         size_bytes = len(msgspec.json.encode(result))
     except UnicodeEncodeError as error:
-        raise NoVerdict("returned text with half a character in it") from error
+        raise InvalidAuthorizerResult("returned text with an unpaired surrogate, which is not valid Unicode") from error
     if size_bytes > MAX_AUTHORIZER_RESULT_BYTES:
-        raise NoVerdict(f"returned {size_bytes:,} bytes; allowed: at most {MAX_AUTHORIZER_RESULT_BYTES:,}")
+        raise InvalidAuthorizerResult(
+            f"returned {size_bytes:,} bytes; allowed: at most {MAX_AUTHORIZER_RESULT_BYTES:,}"
+        )
     try:
-        return msgspec.convert(result, Verdict)
+        return msgspec.convert(result, AuthorizerResult)
     except msgspec.ValidationError as error:
-        raise NoVerdict(
-            f"returned no verdict: {error}; allowed: {{'principalId': '…', 'policyDocument': {{…}}, 'context': {{…}}}}"
+        raise InvalidAuthorizerResult(
+            f"returned no result: {error}; allowed: {{'principalId': '…', 'policyDocument': {{…}}, 'context': {{…}}}}"
         ) from error
 
 
 def missing_source(sources: Sequence[IdentitySource], event: Event) -> IdentitySource | None:
-    """Return the first identity source that the authorizer's event does not have, or has empty."""
+    """Return the first identity source that is missing or empty in the authorizer's event."""
     return next((source for source in sources if not _value(source, event)), None)
 
 

@@ -1,7 +1,7 @@
-"""A certificate for this machine's own names, made anew each time and trusted by nobody but the handlers.
+"""A temporary certificate for this machine's own names, trusted by the handlers only.
 
-A handler in the style of AWS's tutorials calls `https://{domainName}/{stage}`. That must be TLS, and it must be
-trusted; `AWS_CA_BUNDLE` is how botocore and the AWS CLI are told whom to trust.
+A handler in the style of AWS's tutorials calls `https://{domainName}/{stage}`. That must be TLS with a trusted
+certificate; botocore and the AWS CLI read the trusted authorities from the file that `AWS_CA_BUNDLE` names.
 """
 
 import datetime
@@ -22,8 +22,8 @@ _DAYS = 30
 def make_certificate(directory: Path, host: str = "localhost") -> tuple[ssl.SSLContext, Path]:
     """Make a certificate for this machine and for `host`; return a server's TLS context and a bundle for clients.
 
-    The bundle, in `directory`, also holds the authorities this machine trusts, so that calls to other places work as
-    before. The private key is gone from the disk when this returns.
+    The bundle, in `directory`, also holds the authorities this machine trusts, so that calls to other hosts work as
+    before. The private key is deleted from the disk before this returns.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _sign(key, host).public_bytes(serialization.Encoding.PEM)
@@ -42,7 +42,7 @@ def make_certificate(directory: Path, host: str = "localhost") -> tuple[ssl.SSLC
 
 
 def _sign(key: ec.EllipticCurvePrivateKey, host: str) -> x509.Certificate:
-    # A name of its own: a client that trusts two looks them up by name, and would take the first for the second.
+    # A unique name: a client that trusts two certificates finds them by name, and would confuse the two.
     common_name = f"tellwire local API Gateway {os.urandom(8).hex()}"
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -71,7 +71,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _authorities() -> bytes:
-    """Return whom botocore would trust without us: what the environment names, or its own list, or the system's."""
+    """Return the authorities botocore trusts by default: the environment's, or its own list, or the system's."""
     named = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
     for file in (named, _installed("botocore", "cacert.pem"), ssl.get_default_verify_paths().cafile):
         if file is not None and Path(file).is_file():

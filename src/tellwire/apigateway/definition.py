@@ -1,6 +1,6 @@
-"""What a WebSocket API is made of: its routes, its authorizer, its functions, its tables. Data only.
+"""Definition of a WebSocket API: its routes, authorizer, functions and tables. Data only.
 
-Command-line options, templates and test fixtures are read into these; everything else here works on them.
+Command-line options, templates and test fixtures are read into these classes; all other modules here work on them.
 """
 
 import re
@@ -17,10 +17,10 @@ DISCONNECT: Final = "$disconnect"
 DEFAULT: Final = "$default"
 
 ACCOUNT_ID: Final = "123456789012"
-"""The account of AWS's own examples."""
+"""The account id in AWS's own examples."""
 
 Event = dict[str, Any]
-"""What a function is invoked with: JSON."""
+"""The event that a function is invoked with: JSON."""
 
 _IDENTITY_SOURCE = re.compile(r"(route\.request\.(header|querystring)|context|stageVariables)\.(.+)")
 _STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -30,8 +30,8 @@ _STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 class Function:
     """A Lambda function whose code is on this machine.
 
-    `handler` is what Lambda's configuration says: `app.handler`, `package/app.handler` or `package.app.handler`,
-    relative to `code_dir`. `environment` is the function's own, on top of what Lambda sets. `layers` are directories of
+    `handler` is written as in Lambda's configuration: `app.handler`, `package/app.handler` or `package.app.handler`,
+    relative to `code_dir`. `environment` is added to the variables that Lambda sets. `layers` are directories of
     modules.
     """
 
@@ -47,10 +47,10 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySource:
-    """One thing that a request must bring before its authorizer is asked: `route.request.header.Authorization`.
+    """A value that a request must bring before its authorizer is invoked: `route.request.header.Authorization`.
 
     Raises:
-        ConfigError: not a form that API Gateway has for WebSocket APIs.
+        ConfigError: the expression has not a form that API Gateway allows for WebSocket APIs.
     """
 
     expression: str
@@ -84,13 +84,13 @@ class Authorizer:
 class Route:
     """A route and the function behind it.
 
-    `answers`: the route has a route response, so the function's `body` goes back to the client. `models` are JSON
-    Schemas by model key, which messages must keep to; the selection expression says which.
+    `has_response`: the route has a route response, so the function's `body` goes back to the client. `models` are JSON
+    Schemas by model key; the selection expression chooses the one that a message must follow.
     """
 
     key: str
     function: str
-    answers: bool = False
+    has_response: bool = False
     api_key_required: bool = False
     timeout_seconds: float = INTEGRATION_TIMEOUT_SECONDS
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -105,13 +105,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A WebSocket API at one stage. Functions are named here and found elsewhere.
+    """A WebSocket API at one stage. Its functions are named here and defined elsewhere.
 
-    `domain_name` is where it can be reached from handlers; None means where it would be on AWS.
+    `domain_name` is the host by which handlers reach it; None means the host it would have on AWS.
 
     Raises:
-        ConfigError: a route twice, an authorizer without `$connect`, or a stage with characters that API Gateway does
-            not take.
+        ConfigError: a route exists twice, an authorizer has no `$connect`, or the stage has characters that API Gateway
+            does not accept.
     """
 
     routes: tuple[Route, ...]
@@ -152,10 +152,10 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a template says, as far as it matters here.
+    """The parts of a template that run here.
 
-    `tables` are parameters of DynamoDB's CreateTable; `ttl_attributes` the tables whose items expire, and by which
-    attribute; `notes` one line for each thing that was left out.
+    `tables` are parameters of DynamoDB's CreateTable; `ttl_attributes` has the attribute by which items expire, for
+    each table that has one; `notes` has one line for each part that was left out.
     """
 
     api: Api

@@ -1,7 +1,7 @@
-"""A DynamoDB on this machine, and the tables of a template in it.
+"""A local DynamoDB, and the tables of a template in it.
 
-The database is moto's, in this process and in memory: empty when it starts, gone when it ends. Any other that speaks
-DynamoDB's protocol will do for the tables, such as DynamoDB Local.
+The database is moto's, in this process and in memory: it starts empty and keeps nothing. The tables can also be created
+in any other database that speaks DynamoDB's protocol, such as DynamoDB Local.
 """
 
 import http.client
@@ -20,12 +20,12 @@ _READ_TIMEOUT_SECONDS: Final = 10.0
 
 @contextmanager
 def local_dynamodb() -> Iterator[str]:
-    """Run a DynamoDB until the block ends, and give its URL.
+    """Run a DynamoDB until the block ends, and yield its URL.
 
-    There is one database in a process: two of these at a time would share their tables.
+    A process has one database: two of these at a time would share their tables.
 
     Raises:
-        ConfigError: the optional packages are not there, or the AWS configuration of this machine cannot be read.
+        ConfigError: the optional packages are missing, or the AWS configuration of this machine cannot be read.
     """
     try:
         from boto3.session import Session
@@ -34,13 +34,13 @@ def local_dynamodb() -> Iterator[str]:
     except ModuleNotFoundError as error:
         raise ConfigError(_NEEDS) from error
     try:
-        # moto makes one at its first request, and has only a stack trace for what is wrong with it.
+        # moto makes one at its first request, and reports an error in the configuration only as a stack trace.
         Session()
     except BotoCoreError as error:
         raise ConfigError(f"AWS configuration: {error}") from error
     requests_log = logging.getLogger("werkzeug")
     level = requests_log.level
-    # A line for each request would bury what the handlers print.
+    # A line for each request would hide the lines that the handlers print.
     requests_log.setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -48,8 +48,8 @@ def local_dynamodb() -> Iterator[str]:
     try:
         yield f"http://{host}:{port}"
     finally:
-        # What is in the database belongs to the process, not to the server: the next one would find it.
-        _forget_everything(host, port)
+        # The data belongs to the process, not to the server: the next server would still have it.
+        _delete_everything(host, port)
         server.stop()
         requests_log.setLevel(level)
 
@@ -57,16 +57,16 @@ def local_dynamodb() -> Iterator[str]:
 def create_tables(
     url: str, tables: Sequence[Mapping[str, Any]], ttl_attributes: Mapping[str, str], region: str
 ) -> list[str]:
-    """Create tables that do not exist yet, and return the names of those that were made.
+    """Create the tables that do not exist yet, and return their names.
 
     Args:
-        url: where the database is.
+        url: the address of the database.
         tables: parameters of CreateTable.
-        ttl_attributes: by table, the attribute that its items expire by.
-        region: which region's tables; the handlers must ask for the same.
+        ttl_attributes: by table, the attribute by which its items expire.
+        region: the region of the tables; the handlers must use the same.
 
     Raises:
-        ConfigError: the database cannot be reached, refuses a table, or the optional packages are not there.
+        ConfigError: the database cannot be reached, refuses a table, or the optional packages are missing.
     """
     try:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -87,8 +87,8 @@ def create_tables(
                 specification = {"AttributeName": ttl_attributes[str(table_name)], "Enabled": True}
                 client.update_time_to_live(TableName=table_name, TimeToLiveSpecification=specification)
     except (BotoCoreError, ClientError, ValueError) as error:
-        what = f"table {table_name}" if table_name is not None else "tables"
-        raise ConfigError(f"DynamoDB at {url}: {what} cannot be created: {' '.join(str(error).split())}") from error
+        subject = f"table {table_name}" if table_name is not None else "tables"
+        raise ConfigError(f"DynamoDB at {url}: {subject} cannot be created: {' '.join(str(error).split())}") from error
     return created
 
 
@@ -96,7 +96,7 @@ def _client(url: str, region: str) -> Any:
     from botocore.config import Config
     from botocore.session import Session
 
-    # Nothing of this machine's AWS settings: no profile, credentials or proxy of theirs is for a local database.
+    # Without this machine's AWS settings: no profile, credentials or proxy of them is meant for a local database.
     session = Session(session_vars={"profile": (None, None, None, None)})
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT_SECONDS,
@@ -119,7 +119,7 @@ def _table_names(client: Any) -> set[str]:
     return {name for page in pages for name in page["TableNames"]}
 
 
-def _forget_everything(host: str, port: int) -> None:
+def _delete_everything(host: str, port: int) -> None:
     connection = http.client.HTTPConnection(host, port, timeout=_READ_TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/moto-api/reset")

@@ -1,7 +1,7 @@
 """The events that functions receive, with exactly the keys AWS sends, in its order. Pure.
 
-In: the API, the caller, what happened, and when. Out: a dict that is JSON. A key that AWS leaves out is absent here,
-never null. Golden samples are in spec/apigateway/.
+In: the API, the client, the handshake or message, and the time. Out: a dict that is JSON. A key that AWS leaves out is
+absent here, never null. Golden samples are in spec/apigateway/.
 """
 
 import os
@@ -11,20 +11,20 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tellwire.apigateway.choices import disconnect_reason
+from tellwire.apigateway.assumptions import disconnect_reason
 from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Event
 from tellwire.model import new_connection_id
 from tellwire.server.handshake import UpgradeRequest
 
 new_request_id = new_connection_id
-"""Ids of requests and messages have the form of connection ids."""
+"""Make the id of a request or a message: it has the form of a connection id."""
 
 _NOT_FOR_INTEGRATIONS = frozenset({"connection", "upgrade"})
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """The client behind a connection, as events tell of it."""
+class ClientContext:
+    """The client of a connection, with the properties that events contain."""
 
     connection_id: str
     connected_at: float
@@ -40,8 +40,8 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """What a handshake brought: headers as the client wrote them and those a load balancer adds, and the query."""
+class HandshakeInput:
+    """The headers and the query of a handshake: headers as the client wrote them, and those a load balancer adds."""
 
     headers: tuple[tuple[str, str], ...]
     query: tuple[tuple[str, str], ...]
@@ -49,8 +49,8 @@ class Opening:
     @classmethod
     def read(
         cls, request: UpgradeRequest, now: float, *, source_ip: str, port: int, is_secure: bool = False
-    ) -> "Opening":
-        """Take a handshake apart, and add what API Gateway adds."""
+    ) -> "HandshakeInput":
+        """Read the headers and the query of a handshake, and add the headers that API Gateway adds."""
         before = request.headers.get("x-forwarded-for")
         added = {
             "X-Amzn-Trace-Id": f"Root=1-{int(now):08x}-{os.urandom(12).hex()}",
@@ -58,17 +58,17 @@ class Opening:
             "X-Forwarded-Port": str(port),
             "X-Forwarded-Proto": "https" if is_secure else "http",
         }
-        theirs = [(name, value) for name, value in request.raw_headers if name.title() not in added]
-        headers = sorted([*theirs, *added.items()], key=_by_name)
+        sent = [(name, value) for name, value in request.raw_headers if name.title() not in added]
+        headers = sorted([*sent, *added.items()], key=_by_name)
         return cls(tuple(headers), tuple(parse_qsl(request.query, keep_blank_values=True)))
 
     def for_integration(self) -> Event:
-        """Return the part of a CONNECT event that the handshake brought."""
+        """Return the headers and the query as a CONNECT event has them."""
         kept = [(name, value) for name, value in self.headers if name.lower() not in _NOT_FOR_INTEGRATIONS]
         return _both_forms("headers", "multiValueHeaders", kept) | self._query()
 
     def for_authorizer(self) -> Event:
-        """Return the same for the authorizer, who also sees the hop-by-hop headers."""
+        """Return the headers and the query as the authorizer's event has them: with the hop-by-hop headers."""
         headers = sorted([*self.headers, ("content-length", "0")], key=_by_name)
         return _both_forms("headers", "multiValueHeaders", headers) | self._query()
 
@@ -78,36 +78,36 @@ class Opening:
         return _both_forms("queryStringParameters", "multiValueQueryStringParameters", self.query)
 
 
-def connect_event(api: Api, caller: Caller, opening: Opening, now: float) -> Event:
+def connect_event(api: Api, client: ClientContext, handshake: HandshakeInput, now: float) -> Event:
     """Return the event of `$connect`."""
-    context = _context(api, caller, CONNECT, "CONNECT", now)
-    return opening.for_integration() | _stage_variables(api) | {"requestContext": context, "isBase64Encoded": False}
+    context = _context(api, client, CONNECT, "CONNECT", now)
+    return handshake.for_integration() | _stage_variables(api) | {"requestContext": context, "isBase64Encoded": False}
 
 
-def authorizer_event(api: Api, caller: Caller, opening: Opening, now: float) -> Event:
+def authorizer_event(api: Api, client: ClientContext, handshake: HandshakeInput, now: float) -> Event:
     """Return the event of a REQUEST authorizer."""
     return {
         "type": "REQUEST",
         "methodArn": api.connect_arn,
-        **opening.for_authorizer(),
+        **handshake.for_authorizer(),
         "stageVariables": dict(api.stage_variables),
-        "requestContext": _context(api, caller, CONNECT, "CONNECT", now),
+        "requestContext": _context(api, client, CONNECT, "CONNECT", now),
     }
 
 
-def message_event(api: Api, caller: Caller, route_key: str, body: str, now: float) -> Event:
-    """Return the event of a message; `route_key` is the route that was selected, not what the message asked for."""
-    context = _context(api, caller, route_key, "MESSAGE", now, before={"messageId": new_request_id()})
+def message_event(api: Api, client: ClientContext, route_key: str, body: str, now: float) -> Event:
+    """Return the event of a message; `route_key` is the selected route, which may be `$default`."""
+    context = _context(api, client, route_key, "MESSAGE", now, before={"messageId": new_request_id()})
     return _stage_variables(api) | {"requestContext": context, "body": body, "isBase64Encoded": False}
 
 
-def disconnect_event(api: Api, caller: Caller, code: int, reason: str, now: float) -> Event:
+def disconnect_event(api: Api, client: ClientContext, code: int, reason: str, now: float) -> Event:
     """Return the event of `$disconnect`."""
     host = api.domain_name or api.execute_api_host
     headers = {"Host": host, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": ""}
     context = _context(
         api,
-        caller,
+        client,
         DISCONNECT,
         "DISCONNECT",
         now,
@@ -122,18 +122,18 @@ def disconnect_event(api: Api, caller: Caller, code: int, reason: str, now: floa
 
 def _context(
     api: Api,
-    caller: Caller,
+    client: ClientContext,
     route_key: str,
     event_type: str,
     now: float,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> Event:
-    """Return `requestContext`, with what only some events have `before` their type and `after` their direction."""
+    """Return `requestContext`. Keys of some events only: `before` the event's type and `after` its direction."""
     request_id = new_request_id()
     return {
         "routeKey": route_key,
-        **({} if caller.authorizer is None else {"authorizer": dict(caller.authorizer)}),
+        **({} if client.authorizer is None else {"authorizer": dict(client.authorizer)}),
         **(before or {}),
         "eventType": event_type,
         "extendedRequestId": request_id,
@@ -141,18 +141,18 @@ def _context(
         "messageDirection": "IN",
         **(after or {}),
         "stage": api.stage,
-        "connectedAt": int(caller.connected_at * 1000),
+        "connectedAt": int(client.connected_at * 1000),
         "requestTimeEpoch": int(now * 1000),
-        "identity": caller.identity,
+        "identity": client.identity,
         "requestId": request_id,
         "domainName": api.domain_name or api.execute_api_host,
-        "connectionId": caller.connection_id,
+        "connectionId": client.connection_id,
         "apiId": api.api_id,
     }
 
 
 def _request_time(now: float) -> str:
-    # strftime's month would be in the language of the process.
+    # strftime would write the month in the language of the process.
     _, day, month, year, clock, _ = formatdate(now, usegmt=True).split()
     return f"{day}/{month}/{year}:{clock} +0000"
 
@@ -162,7 +162,7 @@ def _stage_variables(api: Api) -> Event:
 
 
 def _both_forms(single: str, multi: str, pairs: Iterable[tuple[str, str]]) -> Event:
-    """Return pairs in the two forms events have them in; where one name comes twice, the last value is the single."""
+    """Return pairs in the two forms that events have; the last value of a name is its single value."""
     gathered: dict[str, list[str]] = {}
     for name, value in pairs:
         gathered.setdefault(name, []).append(value)

@@ -1,4 +1,4 @@
-"""What a function's answer means to the client, and the frames it gets when there is none. Pure.
+"""Results of functions behind a proxy integration, and the frames a client gets when there is none. Pure.
 
 Source: developer guide, "Set up a WebSocket API integration response"; the frames are byte for byte what AWS sends.
 """
@@ -21,12 +21,12 @@ TIMED_OUT: Final = "Endpoint request timed out"
 _Status = Annotated[int, Meta(ge=200, le=599)]
 
 
-class Malformed(Exception):
-    """A function returned something that is not a proxy response. The text says why, for the log."""
+class MalformedResponse(Exception):
+    """A function's result is not a proxy response. The text says why, for the log."""
 
 
 class ProxyResponse(Struct, rename="camel", frozen=True):
-    """What a function behind a proxy integration returns."""
+    """The result of a function behind a proxy integration."""
 
     status_code: _Status
     body: str | None = None
@@ -40,30 +40,34 @@ class ProxyResponse(Struct, rename="camel", frozen=True):
 
     @property
     def subprotocol(self) -> str | None:
-        """Return the one header of `$connect` that reaches the client.
+        """Return the subprotocol, the only header of `$connect` that reaches the client.
 
         Raises:
-            Malformed: it is none that an HTTP answer could carry.
+            MalformedResponse: it is not a token that an HTTP header could carry.
         """
         multi = {name: values[-1] for name, values in (self.multi_value_headers or {}).items() if values}
         found = _find(self.headers or {}) or _find(multi)
         if found is not None and _TOKEN.fullmatch(found) is None:
-            # Without quoting it: a client may have offered its ticket, and the handler sent all of it back.
-            raise Malformed("returned a Sec-WebSocket-Protocol that is not one name; allowed: one of those offered")
+            # Without quoting it: a client may have offered its token here, and the handler sent all of it back.
+            raise MalformedResponse(
+                "returned a Sec-WebSocket-Protocol that is not one name; allowed: one of those offered"
+            )
         return found
 
     @property
     def payload(self) -> bytes | None:
-        """Return the body as it goes to the client; None when there is none.
+        """Return the body as it goes to the client; None without a body.
 
         Raises:
-            Malformed: it says base64 and is not, or it is bigger than a message may be.
+            MalformedResponse: it says base64 and is not, or it is bigger than a message may be.
         """
         if not self.body:
             return None
         payload = self._bytes(self.body)
         if len(payload) > MAX_MESSAGE_BYTES:
-            raise Malformed(f"returned a body of {len(payload):,} bytes; allowed: at most {MAX_MESSAGE_BYTES:,}")
+            raise MalformedResponse(
+                f"returned a body of {len(payload):,} bytes; allowed: at most {MAX_MESSAGE_BYTES:,}"
+            )
         return payload
 
     def _bytes(self, body: str) -> bytes:
@@ -72,7 +76,7 @@ class ProxyResponse(Struct, rename="camel", frozen=True):
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Malformed("returned isBase64Encoded, but the body is not base64") from error
+            raise MalformedResponse("returned isBase64Encoded, but the body is not base64") from error
 
 
 _SUBPROTOCOL: Final = "sec-websocket-protocol"
@@ -84,25 +88,27 @@ def _find(headers: Mapping[str, Any]) -> str | None:
 
 
 def read_response(result: Any) -> ProxyResponse:
-    """Read what a function returned.
+    """Decode the result of a function.
 
     Raises:
-        Malformed: it is not a proxy response.
+        MalformedResponse: it is not a proxy response.
     """
     try:
         # Not strict: AWS takes the status "200" for 200.
         return msgspec.convert(result, ProxyResponse, strict=False)
     except msgspec.ValidationError as error:
-        raise Malformed(f"returned no proxy response: {error}; allowed: {{'statusCode': 200, 'body': '…'}}") from error
+        raise MalformedResponse(
+            f"returned no proxy response: {error}; allowed: {{'statusCode': 200, 'body': '…'}}"
+        ) from error
 
 
 def bad_request_frame(connection_id: str, message_id: str) -> bytes:
-    """Return what a client is told whose message is not what the route's model says. Other spaces, and another id."""
+    """Return the frame for a message that does not match the route's model. AWS writes other spaces and another id."""
     return (
         f'{{"message" : "Bad request body", "connectionId": "{connection_id}", "messageId": "{message_id}"}}'
     ).encode()
 
 
 def error_frame(message: str, connection_id: str, request_id: str) -> bytes:
-    """Return what a client is told when its message could not be handled. The spaces are AWS's."""
+    """Return the frame for a message that could not be handled. The spaces are AWS's."""
     return f'{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"{request_id}"}}'.encode()

@@ -1,6 +1,6 @@
-"""A local API Gateway: the composition of the parts, and its life.
+"""A local API Gateway: the composition of its parts, its start and its end.
 
-The only module that knows which clock, which functions and which address the others work with.
+The only module that chooses the clock, the functions and the address that the others work with.
 """
 
 import contextlib
@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from tellwire.apigateway.application import Routes
+from tellwire.apigateway.application import ApiGatewayApplication
 from tellwire.apigateway.certificate import make_certificate
-from tellwire.apigateway.control import WithClock
+from tellwire.apigateway.clock_api import ClockApi
 from tellwire.apigateway.definition import Api, Function
-from tellwire.apigateway.management import Management
-from tellwire.apigateway.runner.functions import Deployed, Functions, lambda_environment
+from tellwire.apigateway.management import ManagementApi
+from tellwire.apigateway.runner.functions import DeployedFunction, Functions, lambda_environment
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.aws_api.sigv4 import Credentials
@@ -31,14 +31,14 @@ from tellwire.server.socket import SocketLimits, Sockets
 _DRAIN_SECONDS = 5.0
 
 DUMMY_CREDENTIALS = Credentials("local", "local")
-"""What handlers sign with when there is nothing to keep from anybody."""
+"""Credentials that handlers sign with when signatures are not checked."""
 
 
 class LocalApi:
     """A WebSocket API on this machine.
 
-    Entering it takes the address and makes the certificate, so that `environment` can be given to handlers before
-    anything is served; leaving it lets them go.
+    Entering it listens on the address and makes the certificate, so that `environment` can be given to handlers before
+    anything is served; leaving it closes both.
 
     Example:
         with LocalApi(api, {"echo": InProcess(lambda: echo)}) as local:
@@ -46,7 +46,7 @@ class LocalApi:
                 ...  # connect to local.websocket_url
 
     Raises:
-        ConfigError: the API does not fit together, or the address cannot be listened on.
+        ConfigError: a route or the authorizer names a function that is not given, or the address cannot be listened on.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LocalApi:
         self.api = api
         for name in _named_functions(api):
             if name not in functions:
-                raise ConfigError(f"function: got {name!r}, which is not there; allowed: {', '.join(functions)}")
+                raise ConfigError(f"function: got {name!r}, which does not exist; allowed: {', '.join(functions)}")
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -89,35 +89,35 @@ class LocalApi:
     def _compose(self, listener: socket.socket, tls: Any) -> None:
         hub = Hub(self.clock, text_frames)
         self.functions = Functions(self._deployed(), self.clock, self.api.region)
-        self._routes = Routes(self.api, self.functions, hub, self.clock)
+        self._application = ApiGatewayApplication(self.api, self.functions, hub, self.clock)
         self._server = Server(
-            Sockets(self._routes, self.clock, self._limits),
-            WithClock(Management(self.api, hub, self.clock, self._credentials), self.clock),
+            Sockets(self._application, self.clock, self._limits),
+            ClockApi(ManagementApi(self.api, hub, self.clock, self._credentials), self.clock),
             drain_seconds=_DRAIN_SECONDS,
             listener=listener,
             tls=tls,
         )
 
-    def _deployed(self) -> dict[str, Deployed]:
+    def _deployed(self) -> dict[str, DeployedFunction]:
         deployed = {}
         for name, source in self._sources.items():
             if isinstance(source, Function):
                 worker = WorkerProcess(source, self.environment_of(source))
-                deployed[name] = Deployed(source.name, worker, source.timeout_seconds, source.memory_mb)
+                deployed[name] = DeployedFunction(source.name, worker, source.timeout_seconds, source.memory_mb)
             else:
-                deployed[name] = Deployed(name, source, FUNCTION_TIMEOUT_SECONDS, FUNCTION_MEMORY_MB)
+                deployed[name] = DeployedFunction(name, source, FUNCTION_TIMEOUT_SECONDS, FUNCTION_MEMORY_MB)
         return deployed
 
-    # --- where it is --------------------------------------------------------------------------------------------------
+    # --- addresses and environment ------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port of the listening socket."""
         return self._server.address[1]
 
     @property
     def websocket_url(self) -> str:
-        """Where clients connect."""
+        """The URL that clients connect to."""
         return f"ws://{self.api.domain_name}/{self.api.stage}"
 
     @property
@@ -127,7 +127,7 @@ class LocalApi:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What handlers need in their environment to find this API and nothing else, and to trust it."""
+        """The environment variables with which handlers find this API and no other, and trust its certificate."""
         credentials = self._credentials or DUMMY_CREDENTIALS
         return {
             "AWS_ACCESS_KEY_ID": credentials.access_key_id,
@@ -141,17 +141,17 @@ class LocalApi:
     def environment_of(self, function: Function) -> dict[str, str]:
         """Return the environment of a function in a process of its own.
 
-        Where the template builds a URL from the API's id and region, that host is this machine.
+        A URL that the template builds from the API's id and region leads to this machine instead.
         """
         own = lambda_environment(function, self.api.region)
         here = str(self.api.domain_name)
-        moved = {name: value.replace(self.api.execute_api_host, here) for name, value in own.items()}
-        return self.environment | moved | self._more_environment
+        local = {name: value.replace(self.api.execute_api_host, here) for name, value in own.items()}
+        return self.environment | local | self._more_environment
 
-    # --- its life -----------------------------------------------------------------------------------------------------
+    # --- start and end ------------------------------------------------------------------------------------------------
 
     async def serve(self, started: Callable[[], None] | None = None) -> None:
-        """Load the functions, and run until SIGTERM or SIGINT; then clients go, and the last `$disconnect`s end.
+        """Load the functions, and run until SIGTERM or SIGINT; then close all connections and end `$disconnect`s.
 
         Raises:
             ConfigError: a function cannot be run here.
@@ -164,7 +164,7 @@ class LocalApi:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Serve inside this event loop; gives the WebSocket URL."""
+        """Serve inside this event loop, and yield the WebSocket URL."""
         try:
             await self.functions.start()
             async with self._server.running():
@@ -173,7 +173,7 @@ class LocalApi:
             await self._end()
 
     async def _end(self) -> None:
-        await self._routes.drain(_DRAIN_SECONDS)
+        await self._application.drain(_DRAIN_SECONDS)
         await self.functions.close()
 
 
@@ -183,6 +183,6 @@ def _named_functions(api: Api) -> list[str]:
 
 
 def _reachable(listener: socket.socket) -> str:
-    """Return where handlers on this machine find the listener: an address that stands for all is none to call."""
+    """Return the address by which handlers on this machine reach the listener; a wildcard address cannot be called."""
     host, port = listener.getsockname()[:2]
     return authority_of({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - told apart, not bound

@@ -1,7 +1,7 @@
-"""The management API: what functions send to clients with. `/{stage}/@connections/{id}` takes POST, GET and DELETE.
+"""The management API, with which functions send to clients: POST, GET and DELETE of `/{stage}/@connections/{id}`.
 
-A plain ASGI application, because paths must be taken apart before they are decoded: SDKs write `@` or `%40`, `=` or
-`%3D`, and sign what they wrote.
+A plain ASGI application, because paths must be split before they are decoded: SDKs write `@` or `%40`, `=` or `%3D`,
+and sign the path as they wrote it.
 
 Source: API reference, "API Gateway Management API". SDKs choose an exception's class by `x-amzn-ErrorType`.
 """
@@ -19,10 +19,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tellwire import limits
-from tellwire.apigateway import choices
-from tellwire.apigateway.answers import ERROR_TYPES, answer_headers
+from tellwire.apigateway import assumptions
 from tellwire.apigateway.definition import Api
-from tellwire.apigateway.events import Caller
+from tellwire.apigateway.events import ClientContext
+from tellwire.apigateway.response_headers import ERROR_TYPES, response_headers
 from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, is_signed, verify
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.carriers.hub import Hub, Sent
@@ -34,11 +34,11 @@ from tellwire.server.socket import Connection
 logger = logging.getLogger("tellwire.apigateway")
 
 _CONNECTION_ID = re.compile(r"[A-Za-z0-9_-]{14}[AEIMQUYcgkosw048]=")
-"""Eleven bytes in URL-safe base64."""
+"""A connection id: eleven bytes in URL-safe base64."""
 
 
-class Failure(Exception):
-    """A request is refused: with this status, a type for SDKs, and a message, or an empty body."""
+class RefusedRequest(Exception):
+    """A request is refused with a status, an error type for SDKs, and a message or an empty body."""
 
     def __init__(self, status: int, message: str | None, error_type: str | None = None) -> None:
         super().__init__(message)
@@ -48,18 +48,18 @@ class Failure(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A request whose path was understood and whose sender may ask."""
+class ManagementRequest:
+    """A request with a valid path from an authorized sender."""
 
     method: str
     connection_id: str
     body: bytes
 
 
-class Management:
+class ManagementApi:
     """The management API of one stage, as an ASGI application.
 
-    Requests must be signed, as on AWS; whether the signature is right is looked at only if there are `credentials`.
+    Requests must be signed, as on AWS; the signature is verified only if there are `credentials`.
     """
 
     def __init__(self, api: Api, hub: Hub, clock: Clock, credentials: Credentials | None = None) -> None:
@@ -74,8 +74,8 @@ class Management:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
-        except Failure as failure:
-            response = _response(failure.status, failure.body, failure.error_type)
+        except RefusedRequest as refused:
+            response = _response(refused.status, refused.body, refused.error_type)
         except ClientDisconnect:
             return
         await response(scope, receive, send)
@@ -84,12 +84,12 @@ class Management:
         path = request.scope["raw_path"].decode("latin-1")
         connection_id = self._connection_id(path)
         if connection_id is None:
-            return self._elsewhere(request.method, path)
+            return self._other_path(request.method, path)
         body = await _body(request)
         self._require_signature(request, path, body)
         if _CONNECTION_ID.fullmatch(connection_id) is None:
-            raise Failure(HTTPStatus.BAD_REQUEST, f"Invalid connectionId: {connection_id}")
-        return await self._do(Wanted(request.method, connection_id, body))
+            raise RefusedRequest(HTTPStatus.BAD_REQUEST, f"Invalid connectionId: {connection_id}")
+        return await self._perform(ManagementRequest(request.method, connection_id, body))
 
     def _connection_id(self, path: str) -> str | None:
         # Split first: an id may hold an encoded slash.
@@ -99,7 +99,7 @@ class Management:
             case _:
                 return None
 
-    def _elsewhere(self, method: str, path: str) -> Response:
+    def _other_path(self, method: str, path: str) -> Response:
         if path in ("/ping", "/sping"):
             return _response(HTTPStatus.OK, b"healthy", media_type="text/plain")
         if method == "GET" and path.removesuffix("/") == f"/{self._api.stage}":
@@ -107,45 +107,47 @@ class Management:
             response.headers["upgrade"] = "websocket"
             return response
         logger.info("no such path: got %s %.100s; allowed: /%s/@connections/<id>", method, path, self._api.stage)
-        raise Failure(HTTPStatus.FORBIDDEN, "Forbidden")
+        raise RefusedRequest(HTTPStatus.FORBIDDEN, "Forbidden")
 
     def _require_signature(self, request: Request, path: str, body: bytes) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}
         if not is_signed(headers):
-            raise Failure(HTTPStatus.FORBIDDEN, "Missing Authentication Token", "MissingAuthenticationTokenException")
+            raise RefusedRequest(
+                HTTPStatus.FORBIDDEN, "Missing Authentication Token", "MissingAuthenticationTokenException"
+            )
         if self._credentials is None:
             return
         query = request.scope["query_string"].decode("latin-1")
         try:
-            # By the real time: a client's clock does not follow ours when a test moves it.
+            # By the real time: clients sign with the real time, also when a test moves our clock.
             verify(SignedRequest(request.method, path, query, headers, body), self._credentials)
         except BadSignature as error:
-            raise Failure(HTTPStatus.FORBIDDEN, str(error), error.error_type) from error
+            raise RefusedRequest(HTTPStatus.FORBIDDEN, str(error), error.error_type) from error
 
-    async def _do(self, wanted: Wanted) -> Response:
-        match wanted.method:
+    async def _perform(self, request: ManagementRequest) -> Response:
+        match request.method:
             case "POST":
-                return await self._post(wanted.connection_id, wanted.body)
+                return await self._post(request.connection_id, request.body)
             case "GET":
-                return self._get(wanted.connection_id)
+                return self._get(request.connection_id)
             case "DELETE":
-                if not await self._hub.disconnect(wanted.connection_id):
+                if not await self._hub.disconnect(request.connection_id):
                     raise _gone()
-                return _response(choices.DELETE_STATUS)
+                return _response(assumptions.DELETE_STATUS)
             case _:
-                raise Failure(HTTPStatus.FORBIDDEN, "Forbidden")
+                raise RefusedRequest(HTTPStatus.FORBIDDEN, "Forbidden")
 
     async def _post(self, connection_id: str, body: bytes) -> Response:
-        # Any bytes may be posted, so they are no publication.
+        # Any bytes may be posted, so they are not a publication.
         connection = self._hub.get(connection_id)
         if connection is None:
             raise _gone()
-        sent = connection.send(text_frames(choices.posted_text(body)), self._clock.now())
+        sent = connection.send(text_frames(assumptions.posted_text(body)), self._clock.now())
         match sent:
             case Sent.GONE:
                 raise _gone()
             case Sent.FAILED:
-                raise Failure(HTTPStatus.TOO_MANY_REQUESTS, "The client's buffer is full")
+                raise RefusedRequest(HTTPStatus.TOO_MANY_REQUESTS, "The client's buffer is full")
             case Sent.DELIVERED:
                 return _response(HTTPStatus.OK)
 
@@ -153,19 +155,19 @@ class Management:
         connection = self._hub.get(connection_id)
         if not isinstance(connection, Connection):
             raise _gone()
-        caller: Caller = connection.state
-        # Text in ISO 8601 is what every SDK reads; JavaScript's takes nothing else.
+        client: ClientContext = connection.state
+        # Times in ISO 8601: every SDK reads them, and JavaScript's reads no other form.
         info = {
             "connectedAt": timestamp(connection.connected_at),
-            "identity": dict(reversed(caller.identity.items())),
+            "identity": dict(reversed(client.identity.items())),
             "lastActiveAt": timestamp(connection.last_active_at),
         }
         return _response(HTTPStatus.OK, msgspec.json.encode(info))
 
 
-def _gone() -> Failure:
-    # No body: that is what AWS sends, and why some SDKs complain about its JSON.
-    return Failure(HTTPStatus.GONE, None)
+def _gone() -> RefusedRequest:
+    # AWS sends no body either, which is why some SDKs complain about its JSON.
+    return RefusedRequest(HTTPStatus.GONE, None)
 
 
 async def _body(request: Request) -> bytes:
@@ -173,11 +175,11 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > limits.MAX_MESSAGE_BYTES:
-            raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, choices.PAYLOAD_TOO_LARGE_MESSAGE)
+            raise RefusedRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, assumptions.PAYLOAD_TOO_LARGE_MESSAGE)
     return bytes(body)
 
 
 def _response(
     status: int, body: bytes = b"", error_type: str | None = None, media_type: str = "application/json"
 ) -> Response:
-    return Response(body, status, answer_headers(error_type), media_type=media_type if body else None)
+    return Response(body, status, response_headers(error_type), media_type=media_type if body else None)

@@ -1,4 +1,4 @@
-"""Which route a message goes to. Pure.
+"""Routing of messages by selection expressions. Pure.
 
     message ─▶ selection expression ─▶ key ─▶ the route of that key, or $default, or none
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 import jsonpath
 import msgspec
 
-from tellwire.apigateway.choices import selected_text
+from tellwire.apigateway.assumptions import selected_text
 from tellwire.apigateway.definition import DEFAULT, Api, Route
 from tellwire.errors import ConfigError
 
@@ -21,35 +21,35 @@ _WHOLE: Final = re.compile(r"\$request\.body\.(.+)")
 _SOMETHING_ELSE: Final = re.compile(r"(?<!\\)\$(\{|request\b|context\b|stageVariables\b)")
 
 Selector = Callable[[str], str | None]
-"""Text of a message in, key out; None when the text is not JSON."""
+"""A function from the text of a message to its key; None when the text is not JSON."""
 
 
 class Router:
     """The routes of an API.
 
     Raises:
-        ConfigError: the selection expression is not one.
+        ConfigError: the selection expression is not valid.
     """
 
     def __init__(self, api: Api) -> None:
         self._select = compile_selection(api.route_selection_expression, "route")
-        # A client must not be able to ask for $connect, $disconnect, or $default by name.
+        # A client must not be able to select $connect, $disconnect or $default by name.
         self._routes = {route.key: route for route in api.routes if not route.key.startswith("$")}
         self._default = api.route(DEFAULT)
 
     def route(self, text: str) -> Route | None:
-        """Return where a message goes; None when no route takes it."""
+        """Return the route of a message; None when no route takes it."""
         key = self._select(text)
         return self._default if key is None else self._routes.get(key, self._default)
 
 
-def compile_selection(expression: str, what: str) -> Selector:
-    """Return what a selection expression does to a message. `what` it selects is for the error.
+def compile_selection(expression: str, purpose: str) -> Selector:
+    """Compile a selection expression. `purpose` names it in errors: "route", or the model of a route.
 
     Raises:
-        ConfigError: it is not an expression, or has another variable than `request.body`.
+        ConfigError: it is not a selection expression, or has another variable than `request.body`.
     """
-    named = f"{what} selection expression"
+    named = f"{purpose} selection expression"
     if (whole := _WHOLE.fullmatch(expression)) is not None:
         parts: list[str | _Finder] = [_finder(whole[1], expression, named)]
     else:
@@ -79,7 +79,7 @@ def _finder(path: str, expression: str, named: str) -> _Finder:
         raise ConfigError(f"{named}: got {expression!r}; {path!r} is not a JSONPath after $request.body.") from error
 
     def find(body: Any) -> str:
-        # JSONPath looks into objects and arrays; in anything else there is nothing to find.
+        # JSONPath looks into objects and arrays only.
         match compiled.findall(body) if isinstance(body, dict | list) else []:
             case []:
                 return ""

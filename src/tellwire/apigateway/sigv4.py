@@ -1,7 +1,7 @@
-"""Checking AWS Signature Version 4 on requests to the management API. Pure.
+"""Verification of AWS Signature Version 4 on requests to the management API. Pure.
 
-What a signature is made of is in `aws.sigv4`; here is what makes one acceptable: all it must say, the right key and
-service, a clock that is at most five minutes off.
+`aws_api.sigv4` computes signatures; this module decides which are accepted: complete, with the right key and service,
+and signed by a clock that is at most five minutes off.
 """
 
 import hmac
@@ -43,7 +43,7 @@ class SignedRequest:
 
 
 class BadSignature(Exception):
-    """The request is not signed by whom it says. `error_type` is the name AWS gives to it."""
+    """The signature of a request is not valid. `error_type` is AWS's name for the error."""
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class BadSignature(Exception):
 
 
 def is_signed(headers: Mapping[str, str]) -> bool:
-    """Tell whether a request brings a signature at all, right or wrong."""
+    """Return whether a request has a signature, valid or not."""
     return headers.get("authorization", "").startswith(ALGORITHM)
 
 
@@ -59,7 +59,7 @@ def verify(request: SignedRequest, credentials: Credentials, now: float | None =
     """Check the signature of a request at a time, in epoch seconds; None means now.
 
     Raises:
-        BadSignature: it is not signed, by another key, for another service, too long ago, or the signature is wrong.
+        BadSignature: the signature is missing, wrong, too old, or made with another key or for another service.
     """
     found = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     if found is None:

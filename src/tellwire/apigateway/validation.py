@@ -1,4 +1,4 @@
-"""Request validation: whether a message is what the models of its route say. Pure.
+"""Request validation: messages are checked against the models of their route. Pure.
 
 Source: developer guide, "Set up data models and request validation"; models are JSON Schema draft 4.
 """
@@ -14,10 +14,10 @@ from tellwire.errors import ConfigError, shown
 
 
 class Models:
-    """The models of a route. Which one counts, its selection expression says; `$default` is for all the others.
+    """The models of a route. The model selection expression chooses one; `$default` is for all other messages.
 
     Raises:
-        ConfigError: a model is no JSON Schema, or the selection expression is none.
+        ConfigError: a model is not a JSON Schema, or the selection expression is not valid.
     """
 
     def __init__(self, route: Route) -> None:
@@ -25,7 +25,7 @@ class Models:
         self._validators = {name: _validator(route.key, name, schema) for name, schema in route.models.items()}
 
     def accept(self, text: str) -> bool:
-        """Tell whether a message may go on to its function."""
+        """Return whether a message matches its model, so that its function is invoked."""
         if not self._validators:
             return True
         try:
@@ -33,7 +33,7 @@ class Models:
             validator = self._validators.get(self._select(text) or DEFAULT, self._validators.get(DEFAULT))
             return validator is None or bool(validator.is_valid(body))
         except (msgspec.DecodeError, RecursionError, OverflowError):
-            # Not JSON, nested deeper than can be followed, or a number beyond any float.
+            # Not JSON, nested too deeply for the decoder, or a number beyond any float.
             return False
 
 
@@ -46,12 +46,12 @@ def _validator(route_key: str, name: str, schema: Mapping[str, Any]) -> Any:
         from referencing.jsonschema import DRAFT4
     except ModuleNotFoundError as error:
         raise ConfigError("request models need jsonschema: pip install 'tellwire[template]'") from error
-    what = f"route {route_key}: model {name}"
+    subject = f"route {route_key}: model {name}"
     try:
         Draft4Validator.check_schema(schema)
     except SchemaError as error:
-        raise ConfigError(f"{what}: not a JSON Schema (draft 4): {error.message}") from error
-    # Without one of its own, the validator would fetch over the network what it does not know.
+        raise ConfigError(f"{subject}: not a JSON Schema (draft 4): {error.message}") from error
+    # Without a registry, the validator would fetch unknown references over the network.
     registry: Any = Registry()
     resolver = registry.resolver_with_root(DRAFT4.create_resource(schema))
     for reference in _references(schema):
@@ -59,7 +59,7 @@ def _validator(route_key: str, name: str, schema: Mapping[str, Any]) -> Any:
             resolver.lookup(reference)
         except Unresolvable as error:
             allowed = "a part of this model, as #/definitions/<name>"
-            raise ConfigError(f"{what}: $ref: got {shown(reference)}; allowed: {allowed}") from error
+            raise ConfigError(f"{subject}: $ref: got {shown(reference)}; allowed: {allowed}") from error
     return Draft4Validator(schema, registry=registry)
 
 

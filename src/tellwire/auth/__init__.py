@@ -1,12 +1,13 @@
-"""Who is behind a token: JWTs signed with a shared secret, with keys from a JWKS, or by a Cognito user pool.
+"""Authentication by JWTs: signed with a shared secret, with keys from a JWKS, or by a Cognito user pool.
 
 token ─▶ TokenCache ─▶ JwtAuthenticator ─▶ keys (Secret | Jwks)
                             └▶ rules (issuer and audience | Cognito's)
 """
 
 from tellwire.auth.cache import TokenCache
-from tellwire.auth.choice import make_authenticator
 from tellwire.auth.cognito import CognitoRules, cognito_issuer
+from tellwire.auth.development import development_secret
+from tellwire.auth.factory import make_authenticator
 from tellwire.auth.jwks import Jwks
 from tellwire.auth.jwt import ClaimRules, JwtAuthenticator, KeySource, Secret, StandardRules
 from tellwire.auth.mint import mint_token
@@ -21,6 +22,7 @@ __all__ = [
     "StandardRules",
     "TokenCache",
     "cognito_issuer",
+    "development_secret",
     "make_authenticator",
     "mint_token",
 ]

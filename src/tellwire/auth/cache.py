@@ -1,6 +1,6 @@
-"""Verified tokens, remembered until they expire, so that a thousand tabs coming back cost one verification each.
+"""Cache of verified tokens until they expire, so that clients that reconnect are not verified again.
 
-The key is a digest: what this process remembers of a token cannot be used to connect.
+The key is a digest of the token: the contents of the cache cannot be used to connect.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from tellwire.ports import Authenticator, Clock, SystemClock
 
 
 class TokenCache:
-    """An `Authenticator` that asks another one at most once per token.
+    """An `Authenticator` that calls another one once per valid token.
 
-    Refusals are not remembered: the one behind may learn of a new key.
+    Refusals are not cached: the other one may fetch a new key meanwhile.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Keys from a JSON Web Key Set (RFC 7517), given inline or fetched from a URL.
 
 Only keys for RS256 and ES256 signatures are taken, each under its `kid`; a token's `kid` is looked up in this set and
-nowhere else. A `kid` nobody knows makes us fetch the set once more (the provider may have rotated its keys), then not
-again for ten seconds, however many such tokens come. Callers that need the same fetch wait for the same one.
+nowhere else. An unknown `kid` makes us fetch the set once more (the provider may have rotated its keys), then not again
+for ten seconds, however many such tokens arrive. Callers that need the same fetch share one.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Jwks:
         self._keys: Keys = {}
         self._tried_at = float("-inf")
         self._fetched_at = float("-inf")
-        self._answered = True
+        self._last_fetch_succeeded = True
         self._pending: asyncio.Task[None] | None = None
         if inline is not None:
             self._keys = parse_jwks(inline)
@@ -62,9 +62,9 @@ class Jwks:
             await self._refresh()
         key = self._keys.get(key_id)
         if key is None:
-            if not self._answered:
+            if not self._last_fetch_succeeded:
                 raise KeysUnavailable
-            raise TokenInvalid("its key (kid) is not one of ours")
+            raise TokenInvalid("its key (kid) is not in the key set")
         if header.get("alg") != key[1]:
             raise TokenInvalid("its algorithm is not the one of its key")
         return key
@@ -80,16 +80,16 @@ class Jwks:
     async def _refresh(self) -> None:
         if self._pending is None:
             self._pending = asyncio.create_task(self._fetch_keys(), name="tellwire-jwks")
-        # Shielded: the first caller may be a client that hangs up while others wait for the same keys.
+        # Shielded: the first caller may be a client that disconnects while others wait for the same keys.
         await asyncio.shield(self._pending)
 
     async def _fetch_keys(self) -> None:
         assert self._url is not None  # noqa: S101 - key_for asked
-        self._answered = False
+        self._last_fetch_succeeded = False
         try:
             self._keys = parse_jwks(await self._fetch_with_one_retry(self._url))
             self._fetched_at = self._clock.now()
-            self._answered = True
+            self._last_fetch_succeeded = True
         except (HttpFailed, OSError, ConfigError) as error:
             logger.warning("cannot fetch the key set from %s: %s", self._url, error)
         finally:
@@ -104,7 +104,7 @@ class Jwks:
 
 
 async def fetch_over_http(url: str) -> bytes:
-    """Fetch a key set: within three seconds, without redirects; anything but 200 is an error."""
+    """Fetch a key set within three seconds, without redirects. Any status but 200 is an error."""
     client = HttpClient(url, _FETCH_SECONDS)
     try:
         answer = await client.send("GET", "")
@@ -120,7 +120,7 @@ async def fetch_over_http(url: str) -> bytes:
 def parse_jwks(document: str | bytes) -> Keys:
     """Return the usable signature keys of a JWKS by `kid`, each with its one algorithm.
 
-    Keys for other uses or algorithms are passed over: a provider may publish them beside ours.
+    Keys for other uses or algorithms are skipped: a provider may publish them in the same set.
 
     Raises:
         ConfigError: not a JWKS, or no usable key in it.

@@ -1,7 +1,7 @@
-"""JSON Web Tokens (RFC 7519): the signature by a key we trust, then the claims by rules we chose.
+"""Verification of JSON Web Tokens (RFC 7519): the signature with a trusted key, then the claims by configured rules.
 
-What a token says of itself decides nothing: the algorithms are pinned by the key source, and `jku`, `x5u`, `jwk` and
-`x5c` in its header are never looked at (RFC 8725 §3.1, §3.10).
+A token does not choose its own verification: the key source pins the algorithm, and `jku`, `x5u`, `jwk` and `x5c` in
+the header are ignored (RFC 8725 §3.1, §3.10).
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,20 +30,20 @@ _SIGNATURE_ONLY: Options = {
 
 
 class KeySource(Protocol):
-    """Where the key for a token comes from."""
+    """A source of keys for tokens."""
 
     async def key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         """Return the key for this token header, and the one algorithm it may be used with.
 
         Raises:
-            TokenInvalid: no key of ours fits.
-            KeysUnavailable: the keys cannot be had just now.
+            TokenInvalid: no key fits.
+            KeysUnavailable: the keys cannot be fetched at the moment.
         """
         ...
 
 
 class ClaimRules(Protocol):
-    """What the claims must say, beyond `sub`, `exp` and `nbf`."""
+    """Rules for claims beyond `sub`, `exp` and `nbf`."""
 
     def check(self, claims: Mapping[str, Any]) -> None:
         """Raise `TokenInvalid` if the token was not made for us."""
@@ -51,7 +51,7 @@ class ClaimRules(Protocol):
 
 
 class Secret:
-    """One HS256 secret, shared with whoever makes the tokens.
+    """One HS256 secret, shared with the program that makes the tokens.
 
     Raises:
         ConfigError: the secret is shorter than 32 bytes.
@@ -72,7 +72,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class StandardRules:
-    """`iss` and `aud` must be these. None means: not looked at."""
+    """Required values of `iss` and `aud`. None means that the claim is not checked."""
 
     issuer: str | None = None
     audience: str | None = None
@@ -109,7 +109,7 @@ class JwtAuthenticator:
         expires_at, not_before = _time(claims, "exp"), _time(claims, "nbf", 0.0)
         subject = claims.get("sub")
         if not isinstance(subject, str) or not subject or not is_text(subject):
-            raise TokenInvalid("its sub is missing or no text: it names no user")
+            raise TokenInvalid("its sub is missing or not a text, so it names no user")
         self._rules.check(claims)
         if now >= expires_at:
             raise TokenExpired
@@ -127,7 +127,7 @@ def _header(token: str) -> dict[str, Any]:
 
 def _time(claims: Mapping[str, Any], name: str, default: float | None = None) -> float:
     value = claims.get(name, default)
-    # The bound keeps NaN, infinity and years past 9999 from reaching comparisons and dates.
+    # The bound rejects NaN, infinity and years after 9999, which would break comparisons and dates.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 253_402_300_800:
         return float(value)
     raise TokenInvalid(f"its {name} is missing or not a time")

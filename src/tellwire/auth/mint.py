@@ -1,4 +1,4 @@
-"""Making HS256 tokens: for development, tests, and back ends that share a secret with the gateway."""
+"""Making of HS256 tokens: for development, tests, and back ends that share a secret with the gateway."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The commands and how they end: 0 done, 1 it could not be done, 2 it was asked wrongly. Errors are one line."""
+"""The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration. Errors are one line."""
 
 from collections.abc import Sequence
 

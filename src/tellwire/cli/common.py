@@ -1,8 +1,7 @@
-"""What several commands share: the settings, the development secret, the address of the gateway."""
+"""Options, settings, tokens and logging that several commands share."""
 
 import logging
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tellwire.auth import mint_token
+from tellwire.auth import development_secret, mint_token
 from tellwire.config import Settings, load_settings, unknown_names
 from tellwire.errors import ConfigError, InvalidMessage
 
@@ -42,46 +41,21 @@ def log_level_option(command: F) -> F:
 
 
 def current_settings(config_file: Path | None, **overrides: Any) -> Settings:
-    """Return the settings of this command. Those given as None were not given."""
+    """Return the settings of this command. An override that is None counts as not given."""
     return load_settings(os.environ, config_file, overrides)
 
 
-def warn_of_misspelt_variables() -> None:
-    """Say which TELLWIRE_ variables nothing reads."""
+def warn_of_unknown_variables() -> None:
+    """Print a warning for each TELLWIRE_ variable that is not a setting."""
     for name in unknown_names(os.environ):
         click.echo(f"tellwire: {name} is set, but there is no such setting", err=True)
-
-
-def development_secret() -> str:
-    """Return this machine's own secret for development, made on first use and readable by its owner only.
-
-    A secret in a README would be everybody's: whoever left `--dev` on would take tokens from anyone.
-
-    Raises:
-        ConfigError: the file cannot be read or written.
-    """
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    path = state / "tellwire" / "dev-secret"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        with os.fdopen(file, "w") as new:
-            new.write(secret := secrets.token_hex(32))
-    except OSError as error:
-        raise ConfigError(
-            f"the development secret cannot be kept ({error.strerror}): set TELLWIRE_JWT_SECRET"
-        ) from error
-    return secret
 
 
 def token_for(settings: Settings, user_id: str, ttl_seconds: float) -> str:
     """Make a token that this machine's gateway accepts.
 
     Raises:
-        ConfigError: the gateway takes tokens of an identity provider, which only that can make.
+        ConfigError: the gateway accepts tokens of an identity provider, which only the provider can make.
         InvalidMessage: `user_id` is empty.
     """
     if not user_id.strip():
@@ -93,16 +67,16 @@ def token_for(settings: Settings, user_id: str, ttl_seconds: float) -> str:
 
 
 def configure_logging(level: str) -> None:
-    """Log to standard error, ours at this level, others' warnings."""
+    """Log to standard error: tellwire's messages from this level on, warnings of others."""
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tellwire").setLevel(level.upper())
     for others in ("uvicorn", "watchfiles"):
-        # By name: a handler may well lower the level of everybody.
+        # By name: a handler may lower the level of the root logger.
         logging.getLogger(others).setLevel("WARNING")
 
 
 def loop_factory() -> Any:
-    """Return the faster event loop where there is one."""
+    """Return uvloop's event loop factory if it is installed, else None."""
     try:
         import uvloop
     except ImportError:

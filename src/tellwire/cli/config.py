@@ -1,11 +1,11 @@
-"""`tellwire config`: what the gateway would run with."""
+"""`tellwire config`: print the settings that the gateway would use."""
 
 from pathlib import Path
 
 import click
 import msgspec
 
-from tellwire.cli.common import config_option, current_settings, warn_of_misspelt_variables
+from tellwire.cli.common import config_option, current_settings, warn_of_unknown_variables
 from tellwire.config import ENVIRONMENT_NAMES, masked
 
 
@@ -18,4 +18,4 @@ def config(config_file: Path | None) -> None:
     for name, value in values.items():
         shown = "" if value is None else msgspec.json.encode(value).decode()
         click.echo(f"{name:<{width}} = {shown:<24} # {ENVIRONMENT_NAMES[name]}")
-    warn_of_misspelt_variables()
+    warn_of_unknown_variables()

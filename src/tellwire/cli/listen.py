@@ -1,4 +1,4 @@
-"""`tellwire listen`: be a device. Bars and coloured lines on a terminal; one JSON object a line otherwise."""
+"""`tellwire listen`: show a device's messages, as bars and coloured lines on a terminal, else as JSON lines."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 @config_option
 @click.option("--user", "user_id", help="Listen as this user, with a token made here (see `tellwire token`).")
 @click.option("--token", "given_token", envvar="TELLWIRE_TOKEN", help="Listen with this token; or set TELLWIRE_TOKEN.")
-@url_option("The gateway; ws:// and http:// both do.")
-@click.option("--from-start", is_flag=True, help="Begin with all that the gateway keeps, instead of now.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, also on a terminal.")
+@url_option("The gateway's URL, ws:// or http://.")
+@click.option("--from-start", is_flag=True, help="Begin with the oldest message that the gateway keeps, not with now.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, also on a terminal.")
 @click.pass_context
 def listen(
     context: click.Context,
@@ -37,10 +37,9 @@ def listen(
     from_start: bool,
     as_json: bool,
 ) -> int:
-    """Show what a user's device receives, until Ctrl-C. Comes back by itself when the gateway restarts, and shows what
-    was said meanwhile.
+    """Show the messages that a user's device receives, until Ctrl-C.
 
-    \b
+
     Examples:
       tellwire listen --user user-1
       tellwire listen --user user-1 --from-start
@@ -49,7 +48,7 @@ def listen(
     if user_id is not None and context.get_parameter_source("given_token") is ParameterSource.ENVIRONMENT:
         given_token = None
     if (user_id is None) == (given_token is None):
-        raise click.UsageError("listen: say who listens: one of --user ID or --token TOKEN")
+        raise click.UsageError("listen: the user is missing: give one of --user ID or --token TOKEN")
     if given_token is not None and not _TOKEN.fullmatch(given_token):
         raise click.UsageError(
             "listen: --token is not a JWT (three parts of letters, digits, - and _ with dots between)"
@@ -59,7 +58,7 @@ def listen(
     def get_token() -> str:
         return given_token if given_token is not None else token_for(settings, user_id or "", 3600)
 
-    get_token()  # What is wrong with it should be said before anything is shown.
+    get_token()  # Report an error of the token before the screen starts.
     output: Output = JsonLines() if as_json or not sys.stdout.isatty() else Screen()
     try:
         with output, contextlib.suppress(KeyboardInterrupt):
@@ -68,7 +67,7 @@ def listen(
             )
             return asyncio.run(listening)
     except OutputLost as lost:
-        # What Python still holds for standard output would fail once more when it exits.
+        # The rest of standard output's buffer would fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if lost.reader_left:
             return 0
@@ -81,48 +80,48 @@ async def _listen(
     url: str, get_token: Callable[[], str], *, renewable: bool, output: Output, from_start: bool = False
 ) -> int:
     def is_final(reason: CloseReason) -> bool:
-        # Somebody watches, and can do something about it.
+        # The user sees the error at once, and can correct it.
         return reason.code in (400, 401, 403, 404) or (reason.kind == "token" and not renewable)
 
     start_from: StartFrom = "oldest" if from_start else "now"
     client = Client(url, lambda _: get_token(), gives_up=is_final, timing=_TIMING, start_from=start_from)
-    client.on_state(_Narrator(url, renewable, output).tell)
+    client.on_state(_StateReporter(url, renewable, output).report)
     try:
         async with client:
             async for message in client:
                 output.show(message.payload)
     except ClosedForGood as closed:
-        output.say(_words(closed.reason, url, renewable))
+        output.say(_describe(closed.reason, url, renewable))
     return 1
 
 
-class _Narrator:
-    """Says what becomes of the connection, and nothing twice in a row."""
+class _StateReporter:
+    """Shows changes of the connection's state, without repeating a note."""
 
     def __init__(self, url: str, renewable: bool, output: Output) -> None:
         self._url = url
         self._renewable = renewable
         self._output = output
-        self._said = ""
+        self._last_note = ""
 
-    def tell(self, state: ConnectionState) -> None:
+    def report(self, state: ConnectionState) -> None:
         if state.status == "open":
-            self._said = ""
-            self._tell_open(state.recovered)
+            self._last_note = ""
+            self._report_open(state.recovered)
         elif state.status == "waiting" and state.reason is not None:
-            why = _words(state.reason, self._url, self._renewable)
-            if why != self._said:
-                self._said = why
+            why = _describe(state.reason, self._url, self._renewable)
+            if why != self._last_note:
+                self._last_note = why
                 self._output.say(f"{why}; trying again")
 
-    def _tell_open(self, recovered: bool | None) -> None:
+    def _report_open(self, recovered: bool | None) -> None:
         if recovered is None:
             self._output.say(f"listening on {self._url}")
         elif not recovered:
             self._output.say("some messages may be missing: the gateway no longer has them")
 
 
-def _words(reason: CloseReason, url: str, renewable: bool) -> str:
+def _describe(reason: CloseReason, url: str, renewable: bool) -> str:
     match reason.code:
         case None if reason.kind == "token":
             return f"no token: {reason.message}"

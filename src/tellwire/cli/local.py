@@ -1,4 +1,4 @@
-"""`tellwire local`: run a WebSocket API's Lambda handlers as API Gateway would. `tellwire clock`: push its clock."""
+"""`tellwire local`: run a WebSocket API's Lambda handlers as API Gateway would. `tellwire clock`: move its clock."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ _EPILOG = """\b
 Handlers by name, one for each route:
   tellwire local --route '$connect=app:connect' --route '$default=app:message'
 \b
-A SAM or CloudFormation template, or what `cdk synth` made:
+A SAM or CloudFormation template, or the output of `cdk synth`:
   tellwire local --template template.yaml
 \b
 Requests to the management API must be signed, as on AWS. Any signature will do,
@@ -52,7 +52,7 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
     "sources",
     multiple=True,
     metavar="SOURCE",
-    help="What the authorizer must be given, as route.request.querystring.token.",
+    help="A value that requests must have for the authorizer, such as route.request.querystring.token.",
 )
 @click.option("--selection", metavar="EXPRESSION", help="Route selection expression.  [default: $request.body.action]")
 @click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the template.")
@@ -61,22 +61,22 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="Port; 0 picks a free one."
 )
-@click.option("--env-file", type=click.Path(path_type=Path), help="More environment for handlers: NAME=VALUE lines.")
-@click.option("--dynamodb", metavar="URL", help="A DynamoDB of yours instead of one started here.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="More variables for handlers: NAME=VALUE lines.")
+@click.option("--dynamodb", metavar="URL", help="Use this DynamoDB instead of starting one.")
 @click.option(
     "--clock",
     type=click.Choice(["system", "manual"]),
     default="system",
     show_default=True,
-    help="A manual clock stands still until `tellwire clock` pushes it.",
+    help="A manual clock stands still until `tellwire clock` moves it.",
 )
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Load the handlers again when they change.")
 @log_level_option
-def local(host: str, port: int, clock: str, reload: bool, log_level: str, **wanted: Any) -> None:
+def local(host: str, port: int, clock: str, reload: bool, log_level: str, **options: Any) -> None:
     """Run a WebSocket API's Lambda handlers on this machine, as API Gateway would.
 
-    The events, statuses, errors, limits and the management API are those of AWS; handlers are Python and need no
-    change, nor Docker, nor an account.
+    The events, statuses, errors, limits and the management API are those of AWS. Handlers are Python and run unchanged,
+    without Docker and without an account.
     """
     _require_extra()
     from tellwire.apigateway.local import LocalApi
@@ -88,17 +88,17 @@ def local(host: str, port: int, clock: str, reload: bool, log_level: str, **want
         stack.enter_context(tagged_streams())
         configure_logging(log_level)
         if log_level != "debug":
-            # What the sockets say of a refusal, ours has said better.
+            # The API Gateway logs a refusal with more detail than the socket does.
             logging.getLogger("tellwire.gateway").setLevel("WARNING")
-        time_of_ours = FakeClock(time.time()) if clock == "manual" else SystemClock()
-        plan = make_plan(stack, time_of_ours.now, **wanted)
+        chosen_clock = FakeClock(time.time()) if clock == "manual" else SystemClock()
+        plan = make_plan(stack, chosen_clock.now, **options)
         running = stack.enter_context(
             LocalApi(
                 plan.api,
                 plan.functions,
                 host=host,
                 port=port,
-                clock=time_of_ours,
+                clock=chosen_clock,
                 credentials=plan.credentials,
                 environment=plan.environment,
             )
@@ -136,12 +136,12 @@ async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
             plan.before_reloading()
             await running.functions.reload()
     except (OSError, RuntimeError) as error:
-        # As when the system has no more watches to give.
+        # Happens when the system has no more file watches.
         click.echo(f"tellwire: files cannot be watched, so handlers are not loaded again: {error}", err=True)
 
 
 def _announce(running: "LocalApi", plan: "Plan") -> None:
-    from tellwire.apigateway.control import MovableClock
+    from tellwire.apigateway.clock_api import MovableClock
 
     api = running.api
     click.echo(f"tellwire {__version__}  websocket   {running.websocket_url}")
@@ -149,11 +149,11 @@ def _announce(running: "LocalApi", plan: "Plan") -> None:
     click.echo(f"{pad}  management  {running.management_url}/@connections/<connectionId>")
     if isinstance(running.clock, MovableClock):
         url = "" if running.port == DEFAULT_PORT else f" --url http://{api.domain_name}"
-        click.echo(f"{pad}  clock       stands still; push it with: tellwire clock 10m{url}")
+        click.echo(f"{pad}  clock       stands still; move it with: tellwire clock 10m{url}")
     for line in plan.summary:
         click.echo(f"{pad}  {line}")
     for route in api.routes:
-        click.echo(f"{pad}  {route.key:<11} {route.function}{'  (answers)' if route.answers else ''}")
+        click.echo(f"{pad}  {route.key:<11} {route.function}{'  (answers)' if route.has_response else ''}")
     if api.authorizer is not None:
         click.echo(f"{pad}  authorizer  {api.authorizer.function}")
     sys.stdout.flush()
@@ -169,10 +169,7 @@ def _require_extra() -> None:
 @click.argument("forward")
 @click.option("--url", default="http://127.0.0.1:3001", show_default=True, help="The local API Gateway.")
 def clock(forward: str, url: str) -> None:
-    """Push a local API's manual clock FORWARD.
-
-    90s, 10m, 2h: the clock of `tellwire local --clock manual`.
-    """
+    """Move the clock of `tellwire local --clock manual` forward by FORWARD: 90s, 10m or 2h."""
     body = json.dumps({"advance_seconds": _seconds(forward)}).encode()
     try:
         now = _post(f"{url.rstrip('/')}/_tellwire/clock", body)["now"]
@@ -195,7 +192,7 @@ def _message(body: bytes) -> str:
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return "it is no local API Gateway"
+        return "this is not a local API Gateway"
 
 
 def _seconds(text: str) -> float:

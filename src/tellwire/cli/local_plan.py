@@ -1,4 +1,4 @@
-"""What `tellwire local` was asked to run: read from its options or from a template, and not running yet."""
+"""Plans of `tellwire local`: the API to run, read from its options or from a template."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ from tellwire.errors import ConfigError
 
 CREDENTIALS_VARIABLE = "TELLWIRE_LOCAL_CREDENTIALS"
 
-_OWN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
-"""What a developer may have set for handlers given by name, and then means."""
+_DEVELOPER_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
+"""Variables that are kept for handlers given by name if the developer has set them."""
 
 
 class Plan(Protocol):
-    """What will run."""
+    """The API to run, its functions and their environment."""
 
     api: Api
     functions: Mapping[str, Function | InProcess]
@@ -36,15 +36,15 @@ class Plan(Protocol):
     summary: Sequence[str]
 
     def before_loading(self, running: LocalApi) -> None:
-        """Do what must be done when the address is known and no handler is loaded yet."""
+        """Prepare this process once the address is known, before any handler is loaded."""
         ...
 
     def before_reloading(self) -> None:
-        """Do what must be done before handlers are loaded again."""
+        """Prepare this process before handlers are loaded again."""
         ...
 
     def watched(self) -> list[Path]:
-        """Return the directories whose changes matter."""
+        """Return the directories whose changes cause a reload."""
         ...
 
 
@@ -63,16 +63,15 @@ def make_plan(
     env_file: Path | None,
     dynamodb: str | None,
 ) -> Plan:
-    """Read what was asked for. What has to end with the command ends with `stack`; `now` is the time for handlers.
+    """Make a plan from the options. Resources of it are closed with `stack`; `now` is the clock of the handlers.
 
     Raises:
-        ConfigError: it does not fit together, or something is not there.
+        ConfigError: options contradict each other, or a file or a handler does not exist.
     """
     environment = _read_env_file(env_file) if env_file is not None else {}
     if (template is None) is (not routes):
         raise ConfigError("say what to run: --template FILE, or --route KEY=MODULE:HANDLER, and not both")
     if template is None:
-        stage = stage
         if dynamodb is not None or parameters:
             raise ConfigError("--dynamodb and --parameter go with --template")
         api, handlers = _from_options(
@@ -90,7 +89,7 @@ def make_plan(
 
 @dataclass
 class HandlersPlan:
-    """Handlers given by name. They run in this process, all together, with the environment this process has."""
+    """Handlers given by name. They all run in this process, with its environment."""
 
     api: Api
     handlers: Mapping[str, HandlerName]
@@ -108,9 +107,10 @@ class HandlersPlan:
         }
 
     def before_loading(self, running: LocalApi) -> None:
-        # A handler may make its client while it is imported, so all it needs must be there before.
+        # A handler may create its client while it is imported, so the environment must be set before.
         for name, value in running.environment.items():
-            if name not in _OWN or name not in os.environ or name in self.environment or self.credentials is not None:
+            is_kept = name in _DEVELOPER_VARIABLES and name in os.environ
+            if not is_kept or name in self.environment or self.credentials is not None:
                 os.environ[name] = value
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
@@ -133,7 +133,7 @@ def _from_options(
     by_key = _pairs("--route", routes)
     for key in answers:
         if key not in by_key:
-            raise ConfigError(f"--answer: got {key!r}, which is no route; allowed: {', '.join(by_key)}")
+            raise ConfigError(f"--answer: got {key!r}, which is not a route; allowed: {', '.join(by_key)}")
     if sources and authorizer is None:
         raise ConfigError("--identity-source goes with --authorizer")
     handlers = [HandlerName.parse(name) for name in by_key.values()]
@@ -143,7 +143,7 @@ def _from_options(
         asked = Authorizer(_function_name(handlers[-1]), tuple(IdentitySource(each) for each in sources))
     api = Api(
         tuple(
-            Route(key, _function_name(name), answers=key in answers)
+            Route(key, _function_name(name), has_response=key in answers)
             for key, name in zip(by_key, handlers, strict=False)
         ),
         stage=stage,
@@ -181,7 +181,7 @@ def _root(name: HandlerName) -> Path | None:
 
 @dataclass
 class TemplatePlan:
-    """What a template describes. Each function runs in a process of its own."""
+    """The API of a template. Each function runs in a process of its own."""
 
     api: Api
     functions: Mapping[str, Function | InProcess]
@@ -197,8 +197,8 @@ class TemplatePlan:
         pass
 
     def watched(self) -> list[Path]:
-        there = (function for function in self.functions.values() if isinstance(function, Function))
-        return sorted({path for function in there for path in (function.code_dir, *function.layers)})
+        functions = (function for function in self.functions.values() if isinstance(function, Function))
+        return sorted({path for function in functions for path in (function.code_dir, *function.layers)})
 
 
 def _from_template(
@@ -220,14 +220,16 @@ def _from_template(
         tables["AWS_ENDPOINT_URL_DYNAMODB"] = url
         summary.append(f"dynamodb    {url}  {', '.join(names)}")
     notes = [note for note in project.notes if not any(f"variable {name}:" in note for name in environment)]
-    notes += _other_pythons(project)
+    notes += _runtime_notes(project)
     return TemplatePlan(project.api, project.functions, tables | dict(environment), _credentials(), notes, summary)
 
 
-def _other_pythons(project: Project) -> list[str]:
-    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = {function.runtime for function in project.functions.values()} - {ours}
-    return [f"{each} is the runtime on AWS; here it is {ours}" for each in sorted(wanted) if each.startswith("python3")]
+def _runtime_notes(project: Project) -> list[str]:
+    local = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    others = {function.runtime for function in project.functions.values()} - {local}
+    return [
+        f"{each} is the runtime on AWS; here it is {local}" for each in sorted(others) if each.startswith("python3")
+    ]
 
 
 def _with_tables(stack: ExitStack, project: Project, url: str | None) -> tuple[str, list[str]]:
@@ -271,5 +273,5 @@ def _credentials() -> Credentials | None:
         return None
     key, separator, secret = given.partition(":")
     if not separator or not key or not secret:
-        raise ConfigError(f"{CREDENTIALS_VARIABLE}: got one of another form; allowed: <key id>:<secret>")
+        raise ConfigError(f"{CREDENTIALS_VARIABLE}: got a value of another form; allowed: <key id>:<secret>")
     return Credentials(key, secret)

@@ -1,4 +1,4 @@
-"""What `tellwire listen` shows: a live screen for people, JSON lines for programs."""
+"""The two outputs of `tellwire listen`: a live screen for people, JSON lines for programs."""
 
 import contextlib
 import sys
@@ -16,7 +16,7 @@ _STATUS_COLOURS = {"failed": "red", "complete": "green", "stalled": "yellow", "c
 
 
 class OutputLost(Exception):
-    """Nobody reads what we write any more, or it cannot be written."""
+    """The reader of standard output has gone, or it cannot be written."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write: {error.strerror}")
@@ -24,14 +24,14 @@ class OutputLost(Exception):
 
 
 class Output(Protocol):
-    """Where messages go."""
+    """A destination for messages and for notes on the connection."""
 
     def show(self, payload: bytes) -> None:
-        """Show one message, as it came. Raises `OutputLost` when that cannot be done."""
+        """Show one message as received. Raises `OutputLost` if it cannot be written."""
         ...
 
     def say(self, text: str) -> None:
-        """Say something about the connection."""
+        """Show a note on the connection."""
         ...
 
     def __enter__(self) -> object: ...
@@ -42,7 +42,7 @@ class Output(Protocol):
 
 
 class JsonLines:
-    """Messages to standard output byte for byte, the rest to standard error."""
+    """Messages to standard output byte for byte, notes to standard error."""
 
     def show(self, payload: bytes) -> None:
         try:
@@ -64,7 +64,7 @@ class JsonLines:
 
 
 class Screen:
-    """A bar for each upload at the bottom, everything else scrolling above."""
+    """A live terminal: a bar for each upload at the bottom, everything else scrolls above."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
@@ -89,7 +89,7 @@ class Screen:
             case "upload_progress", {"uploadId": str(upload_id), "progress": int() | float()}:
                 self._bar(upload_id, data)
             case "seen", _:
-                pass  # there is no list here to mark as read
+                pass  # this screen has no list of notifications to mark as read
             case "notification", {"title": str(title), "message": str(words)}:
                 self._line(title, words, _COLOURS.get(str(data.get("severity")), "white"))
             case "error", {"code": str(code), "message": str(words)}:
@@ -131,7 +131,7 @@ class Screen:
 
 @contextlib.contextmanager
 def unechoed_keys() -> Iterator[None]:
-    """Keep a terminal from writing `^C` into a live screen, which would leave a torn copy of its last lines."""
+    """Keep a terminal from writing `^C` into a live screen, which would leave a broken copy of its last lines."""
     try:
         import termios
     except ImportError:  # Windows
@@ -152,7 +152,7 @@ def unechoed_keys() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Return `text` without what a terminal would obey: a message is shown, never carried out."""
+    """Return `text` without control characters, so that a message cannot send commands to the terminal."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

@@ -21,12 +21,12 @@ from tellwire.messages import (
 from tellwire.model import Delivery, Target
 
 _JSON_HELP = "Any JSON."
-_PATIENCE_SECONDS = 3.0
+_TIMEOUT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Sender:
-    """Whom to tell, looked at only when there is something to say: `send notification --help` is about neither."""
+class _Destination:
+    """The gateway and the target of a message. Validated only when used, so that `send notification --help` works."""
 
     url: str
     user_id: str | None
@@ -36,7 +36,7 @@ class _Sender:
     @property
     def target(self) -> Target:
         if sum([self.user_id is not None, bool(self.connection_ids), self.everybody]) != 1:
-            raise click.UsageError("send: say whom to tell: one of --user ID, --connection ID or --all")
+            raise click.UsageError("send: the target is missing: give one of --user ID, --connection ID or --all")
         return Target(user=self.user_id, connections=self.connection_ids or None, all=self.everybody or None)
 
 
@@ -44,7 +44,7 @@ class _Sender:
 @click.option("--user", "user_id", help="Every device of this user.")
 @click.option("--connection", "connection_ids", multiple=True, help="This connection; may be given several times.")
 @click.option("--all", "everybody", is_flag=True, help="Every connection.")
-@url_option("The gateway.")
+@url_option("The gateway's URL.")
 @click.pass_context
 def send(
     context: click.Context, user_id: str | None, connection_ids: tuple[str, ...], everybody: bool, url: str
@@ -60,15 +60,15 @@ def send(
       tellwire send --user user-1 error BAD_ROWS "12 rows could not be read" --details '{"rows": [3, 99]}'
       tellwire send --all message maintenance '{"minutes": 5}'
     """
-    context.obj = _Sender(url, user_id, connection_ids, everybody)
+    context.obj = _Destination(url, user_id, connection_ids, everybody)
 
 
 @send.command()
 @click.argument("title")
 @click.argument("message")
 @click.option("--severity", default="info", show_default=True, help="info, success, warning or error.")
-@click.option("--action-url", help="Where a click leads: http(s) or a path on the site.")
-@click.option("--action-label", help="The words to click.")
+@click.option("--action-url", help="The link of the notification: http(s) or a path on the site.")
+@click.option("--action-label", help="The text of the link.")
 @click.pass_context
 def notification(
     context: click.Context, title: str, message: str, severity: str, action_url: str | None, action_label: str | None
@@ -94,7 +94,7 @@ def progress(
     current_row: int | None,
     total_rows: int | None,
 ) -> None:
-    """Send how far an upload is (0-100)."""
+    """Send the progress of an upload (0-100)."""
     number = int(percent) if percent.is_integer() else percent
     _send(context, create_upload_progress_message(upload_id, file_name, number, message, current_row, total_rows))
 
@@ -126,20 +126,20 @@ def _parsed(name: str, text: str) -> object:
 
 
 def _send(context: click.Context, message: Message) -> None:
-    sender: _Sender = context.obj
-    delivery = asyncio.run(_deliver(sender.url, sender.target, message))
+    destination: _Destination = context.obj
+    delivery = asyncio.run(_deliver(destination.url, destination.target, message))
     click.echo(f"delivered {delivery.delivered}, gone {delivery.gone}, failed {delivery.failed}")
 
 
 async def _deliver(url: str, target: Target, message: Message) -> Delivery:
     api_key = os.environ.get("TELLWIRE_API_KEY", "").strip() or None
-    carrier = HttpCarrier(url, api_key, _PATIENCE_SECONDS)
+    carrier = HttpCarrier(url, api_key, _TIMEOUT_SECONDS)
     try:
         return await Broadcaster(carrier).broadcast(target, message)
     except GatewayRefused as refused:
         if refused.status != 401:
             raise
-        wrong = "is not the gateway's key" if api_key else "is not set, and the gateway wants its key"
-        raise ConfigError(f"TELLWIRE_API_KEY {wrong}") from refused
+        problem = "is not the gateway's key" if api_key else "is not set, and the gateway requires a key"
+        raise ConfigError(f"TELLWIRE_API_KEY {problem}") from refused
     finally:
         await carrier.close()

@@ -8,14 +8,14 @@ import click
 import msgspec
 
 from tellwire._version import __version__
+from tellwire.auth import development_secret
 from tellwire.cli.common import (
     config_option,
     configure_logging,
     current_settings,
-    development_secret,
     log_level_option,
     loop_factory,
-    warn_of_misspelt_variables,
+    warn_of_unknown_variables,
 )
 from tellwire.config import Settings
 from tellwire.gateway import Node
@@ -29,7 +29,7 @@ from tellwire.gateway import Node
     "--dev",
     is_flag=True,
     default=None,
-    help="For development, on loopback only: takes tokens of `tellwire token` and needs no API key.",
+    help="For development, on loopback only: accepts tokens of `tellwire token` and needs no API key.",
 )
 @log_level_option
 def serve(config_file: Path | None, host: str | None, port: int | None, dev: bool | None, log_level: str) -> None:
@@ -37,9 +37,9 @@ def serve(config_file: Path | None, host: str | None, port: int | None, dev: boo
 
     Devices connect to it by WebSocket; producers publish over its HTTP API.
 
-    SIGTERM or Ctrl-C lets every client go with "service restart" (1012), then exits 0.
+    SIGTERM or Ctrl-C closes every connection with "service restart" (1012), then exits with 0.
     """
-    warn_of_misspelt_variables()
+    warn_of_unknown_variables()
     settings = current_settings(config_file, host=host, port=port, dev=dev)
     if settings.dev and not settings.key_sources:
         settings = msgspec.structs.replace(settings, jwt_secret=development_secret())

@@ -1,4 +1,4 @@
-"""`tellwire token`: make a token, for trying things out."""
+"""`tellwire token`: make a token for development."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tellwire.cli.common import config_option, current_settings, token_for
 
 @click.command()
 @config_option
-@click.option("--user", "user_id", required=True, help="Who the token says it is (its sub).")
+@click.option("--user", "user_id", required=True, help="The user id in the token (its sub).")
 @click.option(
     "--ttl",
     "ttl_seconds",

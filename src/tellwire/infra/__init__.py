@@ -1,11 +1,11 @@
-"""The infrastructure of a realtime API on AWS, as a construct for the CDK. `RealtimeApi` is all of it.
+"""The infrastructure of a realtime API on AWS, as a construct for the CDK: `RealtimeApi`.
 
     from tellwire.infra import RealtimeApi
 
     realtime = RealtimeApi(self, "Realtime", layer="dist/layer.zip", user_pool=pool, user_pool_client=client)
     realtime.grant_broadcast(worker)
 
-It needs `pip install 'tellwire[cdk]'` and, as all of the CDK, Node.
+It needs `pip install 'tellwire[cdk]'` and, like all of the CDK, Node.
 """
 
 from tellwire.infra.realtime_api import RealtimeApi

@@ -1,7 +1,7 @@
 """The access log of a stage: one line of JSON for each event and message.
 
-Every field is named here, so that none of them brings a header, the query string, an identity or a message along: that
-is where tokens are. Execution logs, which have all of that, stay off.
+Every field is listed here, so that none contains a header, the query string, an identity or a message, where tokens
+are. Execution logs, which contain all of these, stay off.
 
 Source: API Gateway developer guide, "Configure logging for WebSocket APIs".
 """
@@ -28,7 +28,7 @@ _TEXTS: Final = {
     "integrationLatencyMs": "$context.integrationLatency",
     "errorType": "$context.error.responseType",
 }
-"""All in quotes, numbers too: what an event does not have is logged as `-`, and that is no JSON."""
+"""Fields of a line. Numbers are in quotes, too: a missing value is logged as `-`, which is not JSON."""
 
 FORMAT: Final = json.dumps(_TEXTS, separators=(",", ":"))
 
@@ -36,16 +36,16 @@ _ROLE_POLICY: Final = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
 
 def log_accesses(scope: Construct, stage: apigatewayv2.WebSocketStage, retention: logs.RetentionDays) -> None:
-    """Let a stage write its access log to a log group of its own."""
+    """Write the access log of a stage to a new log group."""
     group = logs.LogGroup(scope, "AccessLog", retention=retention, removal_policy=RemovalPolicy.DESTROY)
     settings = apigatewayv2.CfnStage.AccessLogSettingsProperty(destination_arn=group.log_group_arn, format=FORMAT)
     cast("apigatewayv2.CfnStage", stage.node.default_child).access_log_settings = settings
 
 
 def set_account_role(scope: Construct, stage: apigatewayv2.WebSocketStage) -> None:
-    """Give API Gateway a role to write logs by: one for all APIs of the account in this region.
+    """Give API Gateway the role with which it writes logs, for all APIs of the account in this region.
 
-    It stays when the stack goes, as other APIs may have come to need it.
+    It is kept when the stack is deleted, as other APIs may need it by then.
     """
     role = iam.Role(
         scope,

@@ -1,10 +1,10 @@
-"""The alarms of a realtime API: what nobody has to look at while it is quiet.
+"""The alarms of a realtime API.
 
-    handler errors        a function raised or ran out of time: never expected
-    handler throttles     no concurrency left for a function: clients cannot connect, or rows are not removed
+    handler errors        a function raised an error or timed out: never expected
+    handler throttles     a function had no free concurrency: clients cannot connect, or rows are not removed
     execution errors      API Gateway could not call a function, or got no answer within 29 seconds
-    failing connects      most handshakes fail; single ones do, with tokens that have expired
-    table throttles       DynamoDB refused requests: of on-demand tables only in a steep rise, or one hot user
+    failing connects      most handshakes fail; a few always do, with expired tokens
+    table throttles       DynamoDB refused requests: on-demand tables only at a steep rise, or for one hot user
     table system errors   DynamoDB failed
 
 The sweeper counts as a handler, and the history as a table.
@@ -29,17 +29,17 @@ PERIOD_MINUTES: Final = 5
 
 FAILING_CONNECTS_PERCENT: Final = 50
 FAILING_CONNECTS_PERIODS: Final = 3
-"""A quarter of an hour: a page with an old token tries again for a while."""
+"""Periods of a quarter of an hour: a page with an old token tries again for a while."""
 
 FEWEST_CONNECTS: Final = 20
-"""In a period. Below it a share says nothing: one client that tries again and again would be all of them."""
+"""Fewest handshakes in a period for the alarm: with fewer, one client that retries could be most of them."""
 
 _OF_CONNECTIONS: Final = ("PUT_ITEM", "UPDATE_ITEM", "DELETE_ITEM", "QUERY", "SCAN")
 _OF_HISTORY: Final = ("GET_ITEM", "PUT_ITEM", "UPDATE_ITEM", "QUERY")
 
 
 class Alarms(Construct):
-    """All alarms of an API. They are also without a topic: on the console, and for dashboards."""
+    """All alarms of an API. Without a topic they are still on the console, and for dashboards."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Alarms(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._topic = topic
-        for what, function in functions.items():
+        for title, function in functions.items():
             name = function.node.id
-            self._at_once(f"{name}Errors", function.metric_errors(), f"{what} raised, or ran out of time")
-            self._at_once(f"{name}Throttles", function.metric_throttles(), f"{what} found no concurrency left")
+            self._at_once(f"{name}Errors", function.metric_errors(), f"{title} raised an error or timed out")
+            self._at_once(f"{name}Throttles", function.metric_throttles(), f"{title} had no free concurrency")
         execution = stage.metric("ExecutionError", statistic="Sum")
         self._at_once("ExecutionErrors", execution, "API Gateway got no answer from a function")
         self._add("FailingConnects", _failing_connects(stage), "Most handshakes fail", FAILING_CONNECTS_PERIODS)
@@ -65,12 +65,12 @@ class Alarms(Construct):
         if history_table is not None:
             self._watch("History", history_table, _OF_HISTORY, "the history table")
 
-    def _watch(self, name: str, table: dynamodb.Table, operations: Sequence[str], what: str) -> None:
-        asked = [dynamodb.Operation[operation] for operation in operations]
-        throttled = table.metric_throttled_requests_for_operations(operations=asked)
-        failed = table.metric_system_errors_for_operations(operations=asked)
-        self._at_once(f"{name}Throttles", throttled, f"DynamoDB throttled {what}")
-        self._at_once(f"{name}SystemErrors", failed, f"DynamoDB failed with {what}")
+    def _watch(self, name: str, table: dynamodb.Table, operations: Sequence[str], title: str) -> None:
+        watched = [dynamodb.Operation[operation] for operation in operations]
+        throttled = table.metric_throttled_requests_for_operations(operations=watched)
+        failed = table.metric_system_errors_for_operations(operations=watched)
+        self._at_once(f"{name}Throttles", throttled, f"DynamoDB throttled {title}")
+        self._at_once(f"{name}SystemErrors", failed, f"DynamoDB failed with {title}")
 
     def _at_once(self, name: str, metric: cloudwatch.IMetric, description: str) -> None:
         self._add(name, metric, description, periods=1, threshold=1)
@@ -91,7 +91,7 @@ class Alarms(Construct):
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # Nothing happened, so nothing went wrong.
+            # Without events there is no data, and no failure.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         if self._topic is not None:
@@ -104,7 +104,7 @@ def _failing_connects(stage: apigatewayv2.WebSocketStage) -> cloudwatch.MathExpr
         expression=f"IF(connects >= {FEWEST_CONNECTS}, 100 * errors / connects, 0)",
         using_metrics={
             "connects": stage.metric("ConnectCount", statistic="Sum", period=period),
-            # 4xx and 5xx of functions. Statuses mean nothing but on $connect, so these are handshakes.
+            # 4xx and 5xx of functions. Only $connect's status has a meaning, so these are handshakes.
             "errors": stage.metric("IntegrationError", statistic="Sum", period=period),
         },
         label="failed handshakes, percent",

@@ -1,4 +1,4 @@
-"""The functions: three behind the routes, one on a schedule; each with a role and a log group of its own."""
+"""The functions: three behind the routes, one on a schedule, each with its own role and log group."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from tellwire.infra.permissions import of_logging
 from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
 
 _NO_CODE: Final = Path(__file__).with_name("no_code")
-"""Inline code would do, but CloudFormation wants its handler to be called `index`."""
+"""A directory without code. Inline code is no alternative: CloudFormation requires its handler to be in `index`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Where `tellwire[aws]` is for a function, and what it was built for."""
+    """The layer or code with `tellwire[aws]` in it, and the runtime and architecture it was built for."""
 
     layer: lambda_.ILayerVersion | None
     code: lambda_.Code | None
@@ -38,10 +38,10 @@ def make_package(
     runtime: lambda_.Runtime,
     architecture: lambda_.Architecture,
 ) -> Package:
-    """Return what functions are made of; a path becomes a layer.
+    """Return the package of the functions; a path becomes a layer.
 
     Raises:
-        ConfigError: neither a layer nor code is given, or both; or there is nothing at the layer's path.
+        ConfigError: neither a layer nor code is given, or both; or the layer's path does not exist.
     """
     if (layer is None) is (code is None):
         given = "both" if layer is not None else "neither"
@@ -55,7 +55,7 @@ def _make_layer(
     scope: Construct, path: Path, runtime: lambda_.Runtime, architecture: lambda_.Architecture
 ) -> lambda_.LayerVersion:
     if not path.exists():
-        raise ConfigError(f"layer: got {str(path)!r}, which is not there; allowed: a zip with tellwire[aws] in it")
+        raise ConfigError(f"layer: got {str(path)!r}, which does not exist; allowed: a zip with tellwire[aws] in it")
     return lambda_.LayerVersion(
         scope,
         "Layer",
@@ -77,7 +77,7 @@ def make_function(
     statements: Sequence[iam.PolicyStatement],
     log_retention: logs.RetentionDays,
 ) -> lambda_.Function:
-    """Return a function that may do what `statements` say, and write its own log.
+    """Return a function with the rights in `statements` and the right to write its own log.
 
     `code` is the user's own; None takes the package's.
     """
@@ -102,6 +102,6 @@ def make_function(
         role=role,
         log_group=group,
     )
-    # The CDK adds a DependsOn for the role, which the role's ARN says already (cfn-lint W3005).
+    # The CDK adds a DependsOn for the role, which the reference to the role's ARN already implies (cfn-lint W3005).
     cast("lambda_.CfnFunction", function.node.default_child).add_deletion_override("DependsOn")
     return function

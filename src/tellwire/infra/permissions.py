@@ -1,6 +1,6 @@
-"""What each function may do, and on what: nothing that it does not do.
+"""Permissions of each function: only the actions it performs, on the resources it uses.
 
-Each statement names its resources; there is no wildcard but the connection ids, which nobody knows beforehand.
+Each statement names its resources; the only wildcard is for connection ids, which are not known beforehand.
 
 Source: IAM service authorization reference, "Amazon DynamoDB", "Amazon ExecuteAPI"; API Gateway developer guide,
 "Control access with IAM authorization" (`arn:…:execute-api:region:account:api/stage/METHOD/@connections/id`).
@@ -26,7 +26,7 @@ def of_connect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
 
 
 def of_disconnect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
-    """Find a connection by its id alone, and remove it."""
+    """Find a connection by its id, and remove it."""
     return [
         _allow(["dynamodb:Query"], [_index_arn(table, BY_CONNECTION)]),
         _allow(["dynamodb:DeleteItem"], [table.table_arn]),
@@ -36,9 +36,9 @@ def of_disconnect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
 def of_default(
     table: dynamodb.Table, history: dynamodb.Table | None, api: apigatewayv2.WebSocketApi, stage_name: str
 ) -> list[iam.PolicyStatement]:
-    """Find a connection, prolong or remove it, answer it.
+    """Find a connection, renew or remove it, and post to it.
 
-    With a history: read it, and keep what the client asks for and tell the user's other devices.
+    With a history: read it, and store and publish the changes that a client requests.
     """
     index = _index_arn(table, BY_CONNECTION)
     return [
@@ -52,7 +52,7 @@ def of_default(
 def of_broadcast(
     table: dynamodb.Table, history: dynamodb.Table | None, api: apigatewayv2.WebSocketApi, stage_name: str
 ) -> list[iam.PolicyStatement]:
-    """Keep what is said; find the connections of a user or of all, post to them, remove those that are gone."""
+    """Store publications; find the connections of a user or of all, post to them, and remove those that are gone."""
     return [
         _allow(["dynamodb:Query"], [table.table_arn, _index_arn(table, BY_CONNECTION)]),
         _allow(["dynamodb:Scan", "dynamodb:DeleteItem"], [table.table_arn]),
@@ -64,7 +64,7 @@ def of_broadcast(
 def of_sweep(
     table: dynamodb.Table, history: dynamodb.Table, api: apigatewayv2.WebSocketApi, stage_name: str
 ) -> list[iam.PolicyStatement]:
-    """Find the uploads that run, say of them that they have stalled or failed, and tell their users' devices."""
+    """Find uploads with leases, store that they have stalled or failed, and publish that to their users."""
     return [
         _allow(["dynamodb:Query"], [_index_arn(history, LEASED_UPLOADS), table.table_arn]),
         _allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [history.table_arn]),
@@ -88,7 +88,7 @@ def _manage_connections(api: apigatewayv2.WebSocketApi, stage_name: str) -> iam.
 def _keep(history: dynamodb.Table | None) -> list[iam.PolicyStatement]:
     if history is None:
         return []
-    # Nothing is deleted: that is left to DynamoDB.
+    # Nothing is deleted: items expire in DynamoDB.
     actions = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
     return [_allow(actions, [history.table_arn])]
 

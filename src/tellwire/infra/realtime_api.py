@@ -1,10 +1,10 @@
-"""The construct: a WebSocket API with its handlers, its tables, its logs and its alarms.
+"""The construct `RealtimeApi`: a WebSocket API with its handlers, tables, logs and alarms.
 
     client ─▶ WebSocket API ─▶ $connect, $disconnect, $default ─▶ connections table; $default ─▶ history table
     your function ─▶ history table, connections table, @connections ─▶ client
-    every minute ─▶ sweep ─▶ the same
+    schedule, every minute ─▶ sweeper ─▶ the same
 
-The second line is what `grant_broadcast` allows.
+The second line needs `grant_broadcast`.
 """
 
 from collections.abc import Mapping
@@ -32,21 +32,21 @@ from tellwire.infra.table import make_history_table, make_table
 from tellwire.infra.tokens import token_environment
 
 REQUESTS_PER_SECOND: Final = 1000
-"""Of each route. The account's APIs share 10,000 in a region: a client gone wild must not take the others' share."""
+"""Throttle of each route. The account's APIs share 10,000 in a region: one faulty client must not use it up."""
 
 REQUEST_BURST: Final = 1000
-"""Of each route: an office that comes back after a deploy. AWS takes 500 new connections a second by itself."""
+"""Burst of each route: an office that reconnects after a deployment. AWS allows 500 new connections a second."""
 
 DEFAULT_THROTTLE: Final = apigatewayv2.ThrottleSettings(rate_limit=REQUESTS_PER_SECOND, burst_limit=REQUEST_BURST)
 
 ROUTE_SELECTION_EXPRESSION: Final = "$request.body.type"
-"""Whatever a client of tellwire says has a `type`."""
+"""The field `type`, which every message of a tellwire client has."""
 
 _HANDLERS: Final = "tellwire.aws.handlers"
 
 
 class RealtimeApi(Construct):
-    """A WebSocket API that tells users things, on AWS.
+    """A WebSocket API on AWS that pushes messages to users.
 
         realtime = RealtimeApi(self, "Realtime", layer="dist/layer.zip", user_pool=pool, user_pool_client=client)
         realtime.grant_broadcast(csv_worker)
@@ -55,31 +55,31 @@ class RealtimeApi(Construct):
 
     Args:
         layer: a Lambda layer with `tellwire[aws]` in it, or the path of its zip, for this `runtime` and `architecture`.
-        code: the same as the functions' code, in place of a layer.
-        user_pool, user_pool_client: the tokens are this pool's, made for this client.
-        jwks_url: or they are signed by a key of this set; say `TELLWIRE_JWT_ISSUER` and `TELLWIRE_JWT_AUDIENCE` in
-            `environment` too.
-        environment: more variables for `$connect` and `$default`; `TELLWIRE_JWT_SECRET` among them is the third way.
-        message_code: code for `$default` in which your module is, with `@default.on_message` in it.
-        message_handler: and its handler, as `app.default`.
-        history: keep for a day what is said to users, so that devices that come back hear it. False: there is no such
-            table and no sweeper, and who is not connected misses it.
+        code: the functions' code with `tellwire[aws]` in it, instead of a layer.
+        user_pool, user_pool_client: the Cognito user pool of the tokens, and the app client they are made for.
+        jwks_url: the key set of the tokens, instead of a user pool; set `TELLWIRE_JWT_ISSUER` and
+            `TELLWIRE_JWT_AUDIENCE` in `environment`, too.
+        environment: more variables for `$connect` and `$default`; `TELLWIRE_JWT_SECRET` is the third source of keys.
+        message_code: code for `$default` that contains your module, with `@default.on_message` in it.
+        message_handler: the handler in that code, such as `app.default`.
+        history: keep publications for a day, so that devices that reconnect receive them. False: there is no history
+            table and no sweeper, and devices that are not connected miss publications.
         stage_name: the path of both URLs.
         runtime: the Python of all functions.
-        architecture: their processor.
-        throttle: requests a second of each route, and at once; 1,000 both unless given.
-        log_retention: how long logs are kept, of functions and of accesses.
-        removal_policy: what becomes of the tables when the stack is deleted. Rows are worth nothing without the
-            sockets they stand for, and what was said is a day old at most, so they go.
-        point_in_time_recovery: of the connections table. Off, as nothing in it is worth recovering: clients that come
-            back write their rows anew.
-        alarm_topic: who hears of the alarms.
-        set_account_log_role: API Gateway writes access logs by a role that an account has once in a region. Where it
-            was never set, deploying fails with "CloudWatch Logs role ARN must be set in account settings": then say
-            True, in one stack.
+        architecture: the processor architecture of all functions.
+        throttle: requests per second of each route, and their burst; 1,000 each by default.
+        log_retention: retention of the logs of functions and of accesses.
+        removal_policy: the fate of the tables when the stack is deleted. By default they are deleted: rows are useless
+            without the sockets they describe, and publications are at most a day old.
+        point_in_time_recovery: recovery of the connections table. Off by default, as there is nothing to recover:
+            clients that reconnect write new rows.
+        alarm_topic: the SNS topic that alarms are sent to.
+        set_account_log_role: set the role with which API Gateway writes access logs. An account has it once in a
+            region. If it was never set, deploying fails with "CloudWatch Logs role ARN must be set in account
+            settings": then pass True, in one stack.
 
     Raises:
-        ConfigError: not exactly one of `layer` and `code`, or not exactly one way to verify tokens.
+        ConfigError: not exactly one of `layer` and `code`, or not exactly one source of keys for tokens.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class RealtimeApi(Construct):
             throttle=throttle or DEFAULT_THROTTLE,
         )
         where = {TABLE_NAME: table.table_name}
-        # Events of $default say where the API is, too, but not rightly behind a domain name of your own.
+        # Events of $default have the API's address, too, but a wrong one behind a custom domain name.
         everywhere = {**where, **_kept_in(history_table), MANAGEMENT_ENDPOINT: stage.callback_url}
         make = partial(make_function, self, package=package, log_retention=log_retention)
 
@@ -187,7 +187,7 @@ class RealtimeApi(Construct):
         """The layer with `tellwire[aws]` in it: functions that broadcast need it too.
 
         Raises:
-            ConfigError: there is none, `code` was given.
+            ConfigError: there is no layer, because `code` was given.
         """
         if self._layer is None:
             raise ConfigError("RealtimeApi.layer: got code in place of one; allowed with layer=")
@@ -195,16 +195,16 @@ class RealtimeApi(Construct):
 
     @property
     def url(self) -> str:
-        """What clients connect to: `wss://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
+        """The URL that clients connect to: `wss://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
         return self.stage.url
 
     @property
     def management_endpoint(self) -> str:
-        """What workers post to: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
+        """The URL that workers post to: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
         return self.stage.callback_url
 
     def grant_broadcast(self, function: lambda_.Function) -> None:
-        """Let a function of yours tell users things: it gets the variables that tellwire looks for, and the rights."""
+        """Allow a function of yours to publish: give it the rights, and the variables that tellwire reads."""
         variables = {
             TABLE_NAME: self.connections_table.table_name,
             **_kept_in(self.history_table),

@@ -1,6 +1,6 @@
-"""When the sweeper runs: once a minute, and not again for a run that failed.
+"""Schedule of the sweeper: once a minute, without retries.
 
-Lambda would repeat a failed run for hours, beside those of every minute since. The next one does its work.
+Lambda would retry a failed run for hours, beside the later runs. The next run does the same work.
 
 Source: Lambda developer guide, "How Lambda handles errors and retries with asynchronous invocation".
 """
@@ -14,11 +14,11 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 SWEEP_MINUTES: Final = 1
-"""The shortest that a schedule allows: a silent upload is said to be so within its lease and this."""
+"""Shortest period of a schedule. An upload without updates is reported within its lease and this time."""
 
 
 def run_every_minute(scope: Construct, function: lambda_.Function) -> None:
-    """Let a schedule of its own run a function."""
+    """Run a function every minute, with a new schedule."""
     period = Duration.minutes(SWEEP_MINUTES)
     function.configure_async_invoke(retry_attempts=0, max_event_age=period)
     rule = events.Rule(scope, f"{function.node.id}Schedule", schedule=events.Schedule.rate(period))

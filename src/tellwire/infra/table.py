@@ -1,6 +1,7 @@
-"""The tables: connections, by user and by connection; and the history, by stream.
+"""The tables: connections, by user and by connection id; and the history, by stream.
 
-Keys, indexes and TTL are what `tellwire.aws` reads and writes; a table made otherwise (SAM, SST) must have the same.
+Keys, indexes and TTL are those that `tellwire.engines.aws` uses; tables made by other tools (SAM, SST) must have the
+same.
 """
 
 from typing import Final
@@ -13,7 +14,7 @@ from tellwire.engines.aws.connections import BY_CONNECTION
 from tellwire.engines.aws.history_items import LEASED_UPLOADS, PARTITION_KEY, SORT_KEY
 
 TTL_ATTRIBUTE: Final = "expiresAt"
-"""Epoch seconds, in both tables."""
+"""The attribute by which items expire, in epoch seconds, in both tables."""
 
 
 def make_table(scope: Construct, *, removal_policy: RemovalPolicy, point_in_time_recovery: bool) -> dynamodb.Table:
@@ -30,7 +31,7 @@ def make_table(scope: Construct, *, removal_policy: RemovalPolicy, point_in_time
 def make_history_table(scope: Construct, *, removal_policy: RemovalPolicy) -> dynamodb.Table:
     """Return a new history table.
 
-    It has no point-in-time recovery: a table from an hour ago would issue cursors again that clients have seen.
+    It has no point-in-time recovery: a table from an hour ago would assign offsets again that clients have seen.
     """
     keys = (_text(PARTITION_KEY), _text(SORT_KEY))
     table = _table(scope, "History", keys, removal_policy, point_in_time_recovery=False)
@@ -57,7 +58,7 @@ def _table(
         partition_key=keys[0],
         sort_key=keys[1],
         time_to_live_attribute=TTL_ATTRIBUTE,
-        # Connections come in waves: a morning, a deploy, a reconnect storm. So do uploads.
+        # Connections and uploads come in bursts: in the morning, or after a deployment.
         billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
         point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
             point_in_time_recovery_enabled=point_in_time_recovery

@@ -1,4 +1,4 @@
-"""How handlers verify tokens: exactly one source, given as environment. Pure, but for the CDK's types.
+"""Environment of handlers for the verification of tokens: exactly one source of keys. Pure, except for the CDK's types.
 
 user_pool, user_pool_client      COGNITO_USER_POOL_ID, COGNITO_CLIENT_ID
 jwks_url                         TELLWIRE_JWKS_URL
@@ -27,11 +27,11 @@ def token_environment(
     jwks_url: str | None,
     environment: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return `environment` with what the handlers verify tokens by.
+    """Return `environment` with the variables for the verification of tokens.
 
     Raises:
-        ConfigError: no source of keys is given, or more than one, or half of one; or `environment` has a name that
-            the construct sets itself.
+        ConfigError: no source of keys is given, or more than one, or an incomplete one; or `environment` has a name
+            that the construct sets itself.
     """
     if own_names := {TABLE_NAME, HISTORY_TABLE_NAME, MANAGEMENT_ENDPOINT} & environment.keys():
         raise ConfigError(f"environment: got {min(own_names)}; allowed: names that RealtimeApi does not set itself")
@@ -44,9 +44,7 @@ def token_environment(
         given.append("jwks_url")
         own[_JWKS_URL] = jwks_url
     if len(given) != 1:
-        raise ConfigError(
-            f"tokens: got {' and '.join(given) or 'nothing to verify them by'}; allowed: one of {_ALLOWED}"
-        )
+        raise ConfigError(f"tokens: got {' and '.join(given) or 'no source of keys'}; allowed: one of {_ALLOWED}")
     return {**environment, **own}
 
 

@@ -1,6 +1,6 @@
-"""For tests, ours and yours: a clock that only moves when told, and a carrier that remembers what was sent.
+"""Fakes for tests, ours and yours: a clock that only `advance` moves, and a carrier that records messages.
 
-async def test_the_user_hears_of_it():
+async def test_the_user_receives_progress():
     carrier = MemoryCarrier()
     with use_broadcaster(Broadcaster(carrier)):
         await my_job("user-1")

@@ -1,7 +1,7 @@
-"""A local API Gateway for tests: your handlers, real sockets, and a clock that moves when told.
+"""A local API Gateway for tests: your handlers, real sockets, and a clock that only `advance` moves.
 
 It runs in a thread of its own, so a test may be synchronous and call boto3 while the gateway serves, or asynchronous
-and connect with whatever client it likes.
+and connect with any client.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ _MOMENT_SECONDS = 0.25
 
 
 class ApiGateway:
-    """A running API. `url` is where clients connect, `management_url` what boto3 wants as `endpoint_url`.
+    """A running API. Clients connect to `url`; `management_url` is boto3's `endpoint_url`.
 
-    `environment` is what handlers need to find it; `clock` the clock it runs on, moved with `advance`.
+    `environment` has the variables with which handlers find it; `clock` is its clock, moved with `advance`.
     """
 
     def __init__(self, local: LocalApi, clock: FakeClock, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,15 +43,15 @@ class ApiGateway:
         self.environment = local.environment
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: idle and duration limits, and how long a handler may take, go by it.
+        """Move the clock forward: idle and duration limits, and the timeouts of handlers, follow it.
 
-        A handler whose message a client has is about to end, and gets a moment of real time for that. One that hangs is
-        left behind.
+        A handler that has already answered gets a quarter of a second of real time to end first. One that hangs does
+        not delay the clock further.
         """
-        self._do(self._advance(seconds))
+        self._run(self._advance(seconds))
 
     async def _advance(self, seconds: float) -> None:
-        await self._local.functions.rest(_MOMENT_SECONDS)
+        await self._local.functions.wait_idle(_MOMENT_SECONDS)
         await self.clock.advance(seconds)
 
     @contextlib.contextmanager
@@ -68,14 +68,14 @@ class ApiGateway:
         `query` are parameters by name; `headers` go with the handshake, `subprotocols` are offered.
 
         Raises:
-            websockets.exceptions.InvalidStatus: the handshake was refused; `.response.status_code` says how.
+            websockets.exceptions.InvalidStatus: the handshake was refused, with the status `.response.status_code`.
         """
         url = f"{self.url}?{urlencode(query)}" if query else self.url
         offered: Any = list(subprotocols) or None
         with connect(url, additional_headers=headers, subprotocols=offered, proxy=None, **options) as socket:
             yield socket
 
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
 
 
@@ -98,7 +98,7 @@ def run_api_gateway(
     client. With `credentials`, signatures of the management API are verified.
 
     Raises:
-        ConfigError: it does not fit together.
+        ConfigError: an argument is invalid, or arguments contradict each other.
     """
     answers = _listed("answering", answering)
     if not answers <= routes.keys():
@@ -109,28 +109,28 @@ def run_api_gateway(
     sources = _listed("identity_sources", identity_sources)
     if sources and authorizer is None:
         raise ConfigError("identity_sources: got some; allowed: with an authorizer")
-    moved_by_hand = clock or FakeClock()
-    handlers = {key: InProcess.of(handler, moved_by_hand.now) for key, handler in routes.items()}
-    asked = None
+    fake_clock = clock or FakeClock()
+    handlers = {key: InProcess.of(handler, fake_clock.now) for key, handler in routes.items()}
+    request_authorizer = None
     if authorizer is not None:
-        handlers["authorizer"] = InProcess.of(authorizer, moved_by_hand.now)
-        asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in sorted(sources)))
+        handlers["authorizer"] = InProcess.of(authorizer, fake_clock.now)
+        request_authorizer = Authorizer("authorizer", tuple(IdentitySource(each) for each in sorted(sources)))
     definition = Api(
-        tuple(Route(key, key, answers=key in answers) for key in routes),
+        tuple(Route(key, key, has_response=key in answers) for key in routes),
         stage=stage,
-        authorizer=asked,
+        authorizer=request_authorizer,
         route_selection_expression=route_selection_expression,
         stage_variables=dict(stage_variables or {}),
     )
     with (
-        LocalApi(definition, handlers, clock=moved_by_hand, credentials=credentials) as local,
+        LocalApi(definition, handlers, clock=fake_clock, credentials=credentials) as local,
         _serving(local) as loop,
     ):
-        yield ApiGateway(local, moved_by_hand, loop)
+        yield ApiGateway(local, fake_clock, loop)
 
 
 def _listed(name: str, given: Iterable[str]) -> set[str]:
-    # A text is an iterable of texts, too: its letters.
+    # A string is an iterable of strings, too: its characters.
     if isinstance(given, str):
         raise ConfigError(f"{name}: got {given!r}; allowed: a list of them, as [{given!r}]")
     return set(given)

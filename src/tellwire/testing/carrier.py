@@ -1,4 +1,4 @@
-"""A carrier for tests: it delivers to nobody and remembers everything."""
+"""A carrier for tests: it records messages and delivers none."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from tellwire.row_errors import RowError, RowErrorChunk
 
 
 class MemoryCarrier:
-    """A `Carrier` that keeps what it was given. `answer` is what every delivery returns; `error`, if set, is raised.
+    """A `Carrier` that records messages. Every delivery returns `answer`; `error`, if set, is raised.
 
-    `row_errors` are the rows that jobs left out, in the order in which they came.
+    `row_errors` are the row errors that jobs reported, oldest first.
     """
 
     def __init__(self, answer: Delivery | None = None) -> None:
@@ -22,7 +22,7 @@ class MemoryCarrier:
         self.row_errors: list[RowError] = []
 
     def sent_to(self, user_id: str) -> list[dict[str, Any]]:
-        """Return the messages a user was sent, oldest first, as a browser would read them."""
+        """Return the messages sent to a user, oldest first, as a browser would decode them."""
         return [message for target, message in self.sent if target.user == user_id]
 
     async def deliver(self, publication: Publication) -> Delivery:

@@ -1,4 +1,4 @@
-"""A clock for tests: two hours pass in the time it takes to say so."""
+"""A clock for tests, which only `advance` moves: two hours pass in no time."""
 
 import asyncio
 import contextlib
@@ -29,17 +29,17 @@ class FakeClock:
         try:
             await woken
         except asyncio.CancelledError:
-            # Most timers are cancelled: what they were for came in time.
+            # Most timers are cancelled, because the event they guard came in time.
             with contextlib.suppress(ValueError):
                 self._sleepers.remove(sleeper)
                 heapq.heapify(self._sleepers)
             raise
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass. Whoever sleeps wakes when it is its time, and may go to sleep again.
+        """Move the time forward. Each sleeper wakes at its time, and may sleep again.
 
         Raises:
-            ValueError: time does not go back.
+            ValueError: `seconds` is negative or not finite.
         """
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds: got {seconds}; allowed: zero or more")

@@ -1,4 +1,4 @@
-"""The pytest plugin. It is there wherever tellwire is installed, so it imports nothing until a fixture is asked for."""
+"""The pytest plugin. pytest loads it wherever tellwire is installed, so it imports nothing until a fixture is used."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,8 +15,8 @@ def api_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "ApiG
     """Start local API Gateways for the test: `api_gateway({"$connect": on_connect}, authorizer=…)`.
 
     The arguments are those of `tellwire.testing.api_gateway.run_api_gateway`. The environment is set so that boto3
-    clients made from then on, by handlers or by the test, find the last one started, trust it, and use no credentials
-    of yours.
+    clients created afterwards, by handlers or by the test, find the last one started, trust its certificate, and do not
+    use your credentials.
     """
     try:
         from tellwire.testing.api_gateway import run_api_gateway

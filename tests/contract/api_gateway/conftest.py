@@ -43,7 +43,7 @@ class Contract:
     management_url: str
     events_file: Path
     advance: Callable[[float], None]
-    # Of tests before this one: a `$disconnect` of theirs may still be on its way.
+    # Only events of this test: a `$disconnect` of an earlier test may still arrive.
     others: frozenset[str] = frozenset()
 
     @contextmanager

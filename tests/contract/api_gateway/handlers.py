@@ -1,6 +1,6 @@
-"""The functions behind the contract tests, told what to do by the query string and by messages.
+"""The functions behind the contract tests, controlled by the query string and by messages.
 
-They write down every event they get, in a file, so that a test sees it whichever process they run in.
+They write every event they receive to a file, so that a test sees it whichever process they run in.
 """
 
 import json
@@ -80,7 +80,7 @@ def custom(event: Any, context: Any) -> Any:
 
 
 class Refused(Exception):
-    """What an authorizer raises."""
+    """The error that an authorizer raises."""
 
 
 def authorize(event: Any, context: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How connections end, and what `$disconnect` hears of it."""
+"""Ends of connections, and the events of `$disconnect`."""
 
 import contextlib
 import socket as sockets

@@ -194,7 +194,7 @@ def test_a_client_that_does_not_read_is_a_limit_exceeded(contract: Contract) -> 
             for _ in range(200):
                 api.post_to_connection(ConnectionId=connection_id, Data=b"x" * 131_072)
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
-        # It reads again, and is as connected as before.
+        # It reads again, and is still connected.
         heard = threading.Thread(target=lambda: [None for _ in iter(lambda: client.recv(10), "last")])
         heard.start()
         for _ in range(100):

@@ -1,4 +1,4 @@
-"""Messages: which route they take, what the client hears, and that they do not wait for each other."""
+"""Messages: their routes, the frames the client receives, and their independence of each other."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def frame(message: str, connection_id: str) -> re.Pattern[str]:
 
 
 def is_quiet(client: ClientConnection) -> bool:
-    """Tell whether the client hears nothing, by what it hears next."""
+    """Return whether the client received nothing before the response to its next message."""
     client.send('{"action": "answering", "body": "marker"}')
     return client.recv(10) == "marker"
 
@@ -146,7 +146,7 @@ def test_a_message_that_is_not_what_the_model_says_is_a_bad_request_body(with_mo
             heard.append(str(client.recv(10)))
         client.send(good)
         assert client.recv(10) == f"default {good}"
-    # The function heard of the good message only.
+    # Only the valid message reached the function.
     [event] = with_model.events("MESSAGE", 1)
     assert event["body"] == good
     connection_id = re.escape(event["requestContext"]["connectionId"])

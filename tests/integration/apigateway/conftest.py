@@ -1,4 +1,4 @@
-"""The clients people have, driven from a test: the AWS CLI, the AWS SDK for JavaScript, wscat, and Chromium.
+"""Common clients, driven from a test: the AWS CLI, the AWS SDK for JavaScript, wscat, and Chromium.
 
 `make test` installs what comes from npm.
 """
@@ -26,11 +26,11 @@ from tests.tools import require, require_module
 
 CLIENTS = Path(__file__).parent / "clients"
 SECONDS = 20.0
-"""How long a client may take for one thing: far more than it needs, far less than a test may."""
+"""Time limit for one action of a client: far more than it needs, far less than a test's."""
 
 CHROMIUM_OPTIONS = (
     "--headless",
-    "--no-sandbox",  # it refuses to run as root with one, and sees nothing but our own page
+    "--no-sandbox",  # it refuses to run as root with one, and opens only our own page
     "--no-proxy-server",
     "--no-first-run",
     "--disable-gpu",
@@ -81,7 +81,7 @@ def sdk() -> SdkCall:
     def run(endpoint: str, *calls: dict[str, Any]) -> list[dict[str, Any]]:
         done = subprocess.run(
             [node, str(CLIENTS / "sdk.mjs")],
-            # Node has a list of its own of whom it trusts.
+            # Node has its own list of trusted authorities.
             env=_environment() | {"NODE_EXTRA_CA_CERTS": os.environ["AWS_CA_BUNDLE"]},
             input=json.dumps({"endpoint": endpoint, "calls": calls}),
             capture_output=True,
@@ -99,7 +99,7 @@ def sdk() -> SdkCall:
 
 
 class Wscat:
-    """wscat in a terminal, as somebody sits before it."""
+    """wscat in a terminal."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", terminal: int) -> None:
         self._process = process
@@ -127,7 +127,7 @@ class Wscat:
         try:
             data = os.read(self._terminal, 65536) if readable else b""
         except OSError:
-            # Linux's way to say that nobody has the other end open.
+            # Linux raises this when no process has the other end open.
             data = b""
         self.screen += data.decode()
         return bool(data)
@@ -174,7 +174,7 @@ class Browser:
         self._ask("Page.disable")
 
     def run(self, script: str) -> Any:
-        """Run a script in the page and return what it gives, or what its promise holds."""
+        """Run a script in the page and return its result; a promise is awaited."""
         outcome = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in outcome, outcome["exceptionDetails"]
         return outcome["result"].get("value")
@@ -228,7 +228,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         browser = Browser(devtools)
         browser.go_to(f"{pages}/browser.html")
         yield browser
-        # Asked to, it takes its temporary files with it.
+        # Closed this way, it deletes its temporary files.
         browser.quit()
         process.wait(SECONDS)
 
@@ -241,7 +241,7 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 
 
 class _Pages(SimpleHTTPRequestHandler):
-    """Files, served without a word."""
+    """A file server without a log."""
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -261,7 +261,7 @@ def _served(directory: Path) -> Iterator[str]:
 
 
 def _devtools_url(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Return where the page of a browser that starts is driven."""
+    """Return the DevTools address of the page, once the browser has started."""
     end = time.monotonic() + SECONDS
     while (found := re.search(r"DevTools listening on ws://(\S+?)/", log.read_text())) is None:
         assert process.poll() is None, log.read_text()

@@ -1,6 +1,6 @@
-"""The local API Gateway before the clients people have: what works against AWS works, what fails there fails here.
+"""Common clients against the local API Gateway: calls succeed and fail as they do on AWS.
 
-boto3 and the Python client websockets have their say in `tests/contract/api_gateway`.
+boto3 and the Python client websockets are tested in `tests/contract/api_gateway`.
 """
 
 import json
@@ -22,20 +22,20 @@ JUNK = "test-connection-123"
 
 
 class Api:
-    """A running API. It takes or refuses connections as the query says, and answers whatever it hears."""
+    """A running API. It accepts or refuses connections as the query says, and answers every message."""
 
     def __init__(self, start: Callable[..., ApiGateway]) -> None:
         self._events: dict[str, queue.SimpleQueue[Any]] = defaultdict(queue.SimpleQueue)
         self.gateway = start(
             {"$connect": self._connect, "$disconnect": self._record, "$default": self._answer},
             answering=["$default"],
-            # So signatures are checked, and not only looked for.
+            # With credentials, signatures are verified.
             credentials=Credentials("AKIDEXAMPLE", "a secret"),
         )
         self.url, self.endpoint = self.gateway.url, self.gateway.management_url
 
     def event(self, event_type: str) -> dict[str, Any]:
-        """Return the next event of a type, once it is there."""
+        """Return the next event of a type, once it has arrived."""
         return dict(self._events[event_type].get(timeout=SECONDS))
 
     def connected(self) -> str:
@@ -74,7 +74,7 @@ def api(api_gateway: Callable[..., ApiGateway]) -> Api:
 Aws = Callable[..., Any]
 
 AWS_CLI_FAILED = 255
-"""What version 1 of the AWS CLI ends with when the service refuses; version 2 says 254."""
+"""Exit code of version 1 of the AWS CLI when the service refuses; version 2 has 254."""
 
 
 def test_the_aws_cli_posts_gets_and_deletes(api: Api, aws: Aws) -> None:
@@ -149,7 +149,7 @@ def test_the_sdk_for_javascript_posts_gets_and_deletes(api: Api, sdk: SdkCall) -
 
 
 def test_the_sdk_for_javascript_posts_by_tls(api: Api, sdk: SdkCall) -> None:
-    # The way a handler goes: to https, at the domain its event names.
+    # As a handler does: to https, at the domain its event names.
     with api.gateway.connect() as client:
         event = api.event("CONNECT")["requestContext"]
         endpoint = f"https://{event['domainName']}/{event['stage']}"
@@ -186,7 +186,7 @@ def test_the_sdk_for_javascript_knows_what_is_wrong_with_a_post(api: Api, sdk: S
         assert client.recv(SECONDS) == "x" * 131_072
         assert (too_large["status"], too_large["error"]) == (413, "PayloadTooLargeException")
         assert too_large["isInstance"]
-        # Not in the SDK's model, so there is no class of it: only the name tells.
+        # Not in the SDK's model, so it has no class, only a name.
         assert (junk["status"], junk["error"], junk["isInstance"]) == (400, "BadRequestException", False)
         assert junk["message"] == f"Invalid connectionId: {JUNK}"
         (elsewhere,) = sdk(api.endpoint.removesuffix("prod") + "dev", call("PostToConnection", connection_id, Data="x"))
@@ -260,7 +260,7 @@ def closed(code: int, reason: str) -> dict[str, Any]:
 
 
 FAILED = [{"type": "error"}, {"type": "close", "code": 1006, "reason": "", "wasClean": False}]
-"""All a page hears of a socket that failed, whatever the reason."""
+"""All the events of a socket that failed, whatever the reason."""
 
 
 def test_a_browser_opens_sends_and_hears(api: Api, browser: Browser) -> None:
@@ -315,7 +315,7 @@ def test_a_browser_may_send_32_kib_and_not_a_byte_more(api: Api, browser: Browse
 
 
 def test_a_browser_that_sends_far_too_much_is_closed_cleanly(api: Api, browser: Browser) -> None:
-    # A matter of luck once, so it takes more than one.
+    # One attempt could succeed by luck, so there are several.
     for _ in range(20):
         browser.connect(api.url)
         assert browser.next() == OPEN
@@ -334,7 +334,7 @@ def test_a_browser_gets_the_subprotocol_that_connect_chose(api: Api, browser: Br
 def test_a_browser_fails_without_a_subprotocol_it_offered(api: Api, browser: Browser, query: str) -> None:
     browser.connect(api.url + query, "app.v1", "ticket.abc")
     assert browser.rest() == FAILED
-    # For the API it was connected.
+    # On the side of the API it was connected.
     assert api.disconnected()[0] == 1006
 
 

@@ -1,4 +1,4 @@
-"""A DynamoDB on this machine: it answers boto3 as AWS does, and has the tables of a template."""
+"""A local DynamoDB: it answers boto3 as AWS does, and has the tables of a template."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""The pytest plugin, in a project of somebody else's."""
+"""The pytest plugin in another project."""
 
 import pytest
 
@@ -81,7 +81,7 @@ def test_two_at_once(api_gateway):
 
 def test_the_fixture_serves_a_project_of_somebody_elses(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
-    # Without asyncio's plugin, as a project may well be.
+    # A project may have no asyncio plugin.
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error", "--timeout", "50")
     result.assert_outcomes(passed=4)
 

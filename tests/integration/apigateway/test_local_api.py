@@ -1,4 +1,4 @@
-"""A local API as a program composes it: what the contract's handlers have no option for."""
+"""A local API composed by a program: cases for which the contract's handlers have no option."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from tellwire.apigateway.definition import Api, Authorizer, Function, Route
 from tellwire.apigateway.local import LocalApi
-from tellwire.apigateway.runner.functions import Deployed
+from tellwire.apigateway.runner.functions import DeployedFunction
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.errors import ConfigError
 from tellwire.limits import IDLE_TIMEOUT_SECONDS, NEW_CONNECTIONS_PER_SECOND
@@ -72,7 +72,7 @@ async def test_a_message_that_is_not_what_the_model_says_does_not_reach_the_func
         heard.append(event["body"])
         return {"statusCode": 200, "body": "heard"}
 
-    route = Route("$default", "say", answers=True, models={"$default": {"type": "object"}})
+    route = Route("$default", "say", has_response=True, models={"$default": {"type": "object"}})
     async with running(Api((route,)), say=say) as local, client(local) as device:
         for text, answer in [("[]", "Bad request body"), ("no json", "Bad request body"), ("{}", "heard")]:
             await device.send(text)
@@ -99,9 +99,9 @@ async def test_a_function_that_takes_longer_than_its_own_timeout_failed() -> Non
         return ok(event, context)
 
     async with running(Api((Route("$default", "slow"),)), clock, slow=slow) as local:
-        # As a template's function that says Timeout: 3.
+        # As a template's function with Timeout: 3.
         deployed = local.functions._deployed["slow"]
-        local.functions._deployed = {"slow": Deployed("slow", deployed.host, 3, 128)}
+        local.functions._deployed = {"slow": DeployedFunction("slow", deployed.host, 3, 128)}
         async with client(local) as socket:
             await socket.send("hello")
             await asyncio.to_thread(begun.wait, 10)
@@ -197,19 +197,19 @@ async def test_an_authorizers_half_character_is_no_verdict() -> None:
 
 
 async def test_who_has_gone_is_forgotten() -> None:
-    api = Api((Route("$connect", "ok"), Route("$disconnect", "ok"), Route("$default", "ok", answers=True)))
+    api = Api((Route("$connect", "ok"), Route("$disconnect", "ok"), Route("$default", "ok", has_response=True)))
     async with running(api, ok=ok) as local:
-        connections = local._routes._hub
+        connections = local._application._hub
         for _ in range(20):
             async with client(local) as socket:
                 await socket.send("hello")
                 await socket.recv()
         for _ in range(100):
-            if not len(connections) and not local._routes._tasks:
+            if not len(connections) and not local._application._tasks:
                 break
             await asyncio.sleep(0.02)
         assert len(connections) == 0
-        assert not local._routes._tasks
+        assert not local._application._tasks
         assert not local.functions._tasks
 
 
@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_while_it_connects_is_found_gone_after_it() -
             if len(seen) == 2:
                 break
             await asyncio.sleep(0.02)
-        assert len(local._routes._hub) == 0
+        assert len(local._application._hub) == 0
     assert seen == [0, 1006]
 
 

@@ -1,4 +1,4 @@
-"""`tellwire local` and `tellwire clock`, as a developer has them in a terminal."""
+"""`tellwire local` and `tellwire clock`, run as commands."""
 
 import json
 import os
@@ -155,7 +155,7 @@ def test_a_handler_that_does_not_end_does_not_keep_it(local: Local, project: Pat
 
 
 def test_ctrl_c_in_a_terminal_does_not_take_the_workers_last_words(local: Local, template: Path) -> None:
-    # A terminal sends it to everybody in the foreground.
+    # A terminal sends it to all processes in the foreground.
     (template.parent / "two" / "app.py").write_text("def handler(e, c):\n    print('said goodbye')\n")
     template.write_text(template.read_text().replace("two: {", "$disconnect: {"))
     running = local("--template", ".", start_new_session=True)

@@ -28,7 +28,7 @@ def scheme(event: Any, context: Any) -> Any:
 
 @pytest.fixture
 async def local() -> AsyncIterator[LocalApi]:
-    api = Api((Route("$default", "echo", answers=True),))
+    api = Api((Route("$default", "echo", has_response=True),))
     with LocalApi(api, {"echo": InProcess.of(echo)}) as running:
         async with running.running():
             yield running

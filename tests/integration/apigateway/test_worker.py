@@ -1,4 +1,4 @@
-"""Functions in processes of their own: alone with their modules and environment, and gone when they should be."""
+"""Worker processes: isolation of modules and environment, and their ends."""
 
 import asyncio
 import json

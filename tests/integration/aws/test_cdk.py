@@ -32,14 +32,14 @@ from tests.unit.infra.conftest import Synthesized
 
 pytestmark = pytest.mark.timeout(180)  # Node takes its time to start, and so do three functions
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "aws-cdk"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "aws_cdk"
 LOCAL_ENV = EXAMPLE / "local.env"
 TELLWIRE = str(Path(sys.executable).with_name("tellwire"))
 SECONDS = 30.0
 
 WORKER = """
 import json, sys
-from tell_worker import handler
+from notify_worker import handler
 json.dump(handler(json.load(sys.stdin), None), sys.stdout)
 """
 
@@ -154,7 +154,7 @@ def run_worker(local: Local, cloud_assembly: Path, event: dict[str, str]) -> dic
     [worker] = [
         resource["Properties"]
         for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::Lambda::Function" and resource["Properties"]["Handler"] == "tell_worker.handler"
+        if resource["Type"] == "AWS::Lambda::Function" and resource["Properties"]["Handler"] == "notify_worker.handler"
     ]
     here = {
         "CONNECTIONS_TABLE_NAME": local.find(r"dynamodb\s.*\b(\w*Connections\w*)"),
@@ -340,7 +340,7 @@ async def test_what_a_worker_asks_of_aws_is_what_the_construct_grants_it(
         assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery()
         assert await worker.deliver(publication(Target(all=True), message())) == Delivery()
         assert await worker.deliver(publication(Target(connection=STALE), message())) == Delivery(gone=1)
-    assert asked.take() == asked.granted("tell_worker.handler")
+    assert asked.take() == asked.granted("notify_worker.handler")
 
 
 @pytest.mark.parametrize("has_history", [True], indirect=True)

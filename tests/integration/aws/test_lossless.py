@@ -1,39 +1,45 @@
-"""The play of `tests/integration/test_lossless.py` on AWS's parts: the local API Gateway and DynamoDB Local."""
+"""The scenario of `tests/integration/test_lossless.py` on the local API Gateway and DynamoDB Local."""
 
 import asyncio
 from dataclasses import replace
 
-from bench.lossless import Scene, Verdict, play
+from bench.lossless import Faults, Scenario, run_scenario
 from tellwire.broadcast import Broadcaster
 from tellwire.client import Client, Timing
 from tellwire.messages import create_message
 from tests.aws_stack import Stack
 
-SCENE = Scene(seconds=4, users=4, devices_per_user=2, producers=4, pause_seconds=0.1, longest_trouble_seconds=1)
-HASTY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
+SCENARIO = Scenario(
+    seconds=4, users=4, devices_per_user=2, producers=4, pause_seconds=0.1, longest_disturbance_seconds=1
+)
+FAST_RETRY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
 
 
 async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
-    outcome = await play(
-        SCENE, keeping_stack.api.url, keeping_stack.token, Broadcaster(keeping_stack.keeping_carrier()), timing=HASTY
+    outcome = await run_scenario(
+        SCENARIO,
+        keeping_stack.api.url,
+        keeping_stack.token,
+        Broadcaster(keeping_stack.keeping_carrier()),
+        timing=FAST_RETRY,
     )
-    assert outcome.said > 30
-    assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
+    assert outcome.published > 30
+    assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
 async def test_workers_that_know_nothing_of_each_other(keeping_stack: Stack) -> None:
-    # Each with a history of its own, as functions have.
+    # Each has its own history object, as functions have.
     broadcasters = [Broadcaster(keeping_stack.keeping_carrier()) for _ in range(3)]
-    scene = replace(SCENE, users=1, devices_per_user=3, pause_seconds=0.03)
-    outcome = await play(scene, keeping_stack.api.url, keeping_stack.token, *broadcasters, timing=HASTY)
-    assert outcome.said > 30
-    assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
+    scenario = replace(SCENARIO, users=1, devices_per_user=3, pause_seconds=0.03)
+    outcome = await run_scenario(scenario, keeping_stack.api.url, keeping_stack.token, *broadcasters, timing=FAST_RETRY)
+    assert outcome.published > 30
+    assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
-async def test_what_is_said_while_a_device_connects(keeping_stack: Stack) -> None:
+async def test_messages_that_are_published_while_a_device_connects(keeping_stack: Stack) -> None:
     # The race of `$connect`: the connection is in the table before it is open, and posts to it are answered with 410.
     broadcaster = Broadcaster(keeping_stack.keeping_carrier())
-    async with Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=HASTY) as first:
+    async with Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=FAST_RETRY) as first:
         while first.state.recovered is None:
             await asyncio.sleep(0.01)
         cursor = first.cursor
@@ -45,7 +51,7 @@ async def test_what_is_said_while_a_device_connects(keeping_stack: Stack) -> Non
 
     async with (
         asyncio.timeout(30),
-        Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=HASTY, cursor=cursor) as client,
+        Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=FAST_RETRY, cursor=cursor) as client,
         asyncio.TaskGroup() as group,
     ):
         group.create_task(talk())

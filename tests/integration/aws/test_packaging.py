@@ -16,7 +16,7 @@ from scripts.package_lambda import PROCESSORS, ROOT, main
 
 pytestmark = pytest.mark.timeout(180)  # wheels may have to be fetched first
 
-WORKERS = ROOT / "examples" / "aws-parts-upload" / "s3-workers"
+WORKERS = ROOT / "examples" / "aws_parts_upload" / "s3_workers"
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 THIS_PROCESSOR = {wheels: lambdas for lambdas, wheels in PROCESSORS.items()}.get(os.uname().machine)
 ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # EM_AARCH64, EM_X86_64

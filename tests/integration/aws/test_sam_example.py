@@ -1,4 +1,4 @@
-"""examples/aws-parts-upload, end to end: its template on a local API Gateway, its workers, S3, DynamoDB, two devices.
+"""examples/aws_parts_upload, end to end: its template on a local API Gateway, its workers, S3, DynamoDB, two devices.
 
 The handlers run in processes of their own, as the template says; nothing of them is replaced.
 """
@@ -35,7 +35,7 @@ from tellwire.engines.aws.environment import open_table
 from tellwire.model import Target
 
 ROOT = Path(__file__).parents[3]
-EXAMPLE = ROOT / "examples" / "aws-parts-upload"
+EXAMPLE = ROOT / "examples" / "aws_parts_upload"
 SECRET = "a-secret-for-tests-of-40-characters-long"
 SECONDS = 20.0
 
@@ -106,7 +106,7 @@ async def test_two_events_of_one_upload_are_one_upload_to_its_user(stack: Any, t
     async with two_devices(stack, "grace") as devices:
         event = await put(stack, make_samples(tmp_path, rows=500).parts_list, key)
         await stack.invoke(CSV_WORKER, event)
-        assert await stack.invoke(CSV_WORKER, event) == {key: "done before"}
+        assert await stack.invoke(CSV_WORKER, event) == {key: "already done"}
         for device in await received_by(stack, devices, "grace"):
             assert len(device.of_type("notification")) == 1
 
@@ -276,7 +276,7 @@ async def test_the_demo_ends_by_itself_with_what_both_devices_saw_and_the_aws_cl
         assert f"{device:<7} mine.csv         100.0%  1,000 parts imported" in output
         assert f"{device:<7} Upload complete: mine.csv: 1,000 parts imported" in output
         assert "mine.csv 0 → 100, median delivery" in output
-    *_, later = output.partition("A tablet that was away connects, and is told:\n")
+    *_, later = output.partition("A tablet that was away connects, and receives from the history:\n")
     assert later.startswith(
         "tablet  Upload complete: mine.csv: 1,000 parts imported\n"
         "tablet  mine.csv         100.0%  1,000 parts imported\n"

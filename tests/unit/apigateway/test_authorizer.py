@@ -1,11 +1,11 @@
-"""What an authorizer is asked for, and what its answer means."""
+"""Identity sources, and the results of authorizers."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from tellwire.apigateway.authorizer import NoVerdict, missing_source, read_verdict
+from tellwire.apigateway.authorizer import InvalidAuthorizerResult, missing_source, read_authorizer_result
 from tellwire.apigateway.definition import Api, IdentitySource, Route
 from tellwire.errors import ConfigError
 
@@ -13,7 +13,7 @@ API = Api((Route("$connect", "connect"),))
 ARN = "arn:aws:execute-api:us-east-1:123456789012:tellwire00/prod/$connect"
 
 
-def verdict(*statements: dict[str, Any], **more: Any) -> dict[str, Any]:
+def result(*statements: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"principalId": "me", "policyDocument": {"Version": "2012-10-17", "Statement": list(statements)}, **more}
 
 
@@ -34,7 +34,7 @@ def statement(effect: str = "Allow", resource: Any = ARN, action: Any = "execute
     ],
 )
 def test_resources_that_cover_connect(resource: Any) -> None:
-    assert read_verdict(verdict(statement(resource=resource))).allows(API)
+    assert read_authorizer_result(result(statement(resource=resource))).allows(API)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_resources_that_cover_connect(resource: Any) -> None:
     ],
 )
 def test_resources_that_do_not(resource: Any) -> None:
-    assert not read_verdict(verdict(statement(resource=resource))).allows(API)
+    assert not read_authorizer_result(result(statement(resource=resource))).allows(API)
 
 
 @pytest.mark.parametrize(
@@ -67,30 +67,30 @@ def test_resources_that_do_not(resource: Any) -> None:
     ],
 )
 def test_actions(action: Any, allowed: bool) -> None:
-    assert read_verdict(verdict(statement(action=action))).allows(API) is allowed
+    assert read_authorizer_result(result(statement(action=action))).allows(API) is allowed
 
 
 def test_a_deny_wins_wherever_it_stands() -> None:
     for statements in ([statement(), statement("Deny")], [statement("Deny"), statement()]):
-        assert not read_verdict(verdict(*statements)).allows(API)
-    assert read_verdict(verdict(statement(), statement("Deny", "arn:other"))).allows(API)
+        assert not read_authorizer_result(result(*statements)).allows(API)
+    assert read_authorizer_result(result(statement(), statement("Deny", "arn:other"))).allows(API)
 
 
 def test_what_nothing_allows_is_denied() -> None:
-    assert not read_verdict(verdict()).allows(API)
+    assert not read_authorizer_result(result()).allows(API)
 
 
 def test_the_other_ways_to_name_things() -> None:
     not_action = {"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"}
     not_resource = {"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::*"}
-    assert read_verdict(verdict(not_resource)).allows(API)
-    assert not read_verdict(verdict(not_resource, not_action)).allows(API)
+    assert read_authorizer_result(result(not_resource)).allows(API)
+    assert not read_authorizer_result(result(not_resource, not_action)).allows(API)
 
 
 def test_one_statement_need_not_be_in_a_list() -> None:
-    given = verdict()
+    given = result()
     given["policyDocument"]["Statement"] = statement()
-    assert read_verdict(given).allows(API)
+    assert read_authorizer_result(given).allows(API)
 
 
 @pytest.mark.parametrize(
@@ -101,33 +101,33 @@ def test_one_statement_need_not_be_in_a_list() -> None:
         {"statusCode": 401},
         {"principalId": "me"},
         {"policyDocument": {"Statement": []}},
-        verdict({"Effect": "allow", "Action": "*", "Resource": "*"}),
-        verdict({"Effect": "Allow", "Resource": "*"}),
-        verdict({"Effect": "Allow", "Action": "*"}),
-        verdict({**statement(), "NotResource": "*"}),
-        verdict({**statement(), "Condition": {"IpAddress": {"aws:SourceIp": "1.2.3.4"}}}),
-        verdict(statement(), principalId=""),
-        verdict(statement(), context={"list": []}),
-        verdict(statement(), context={"object": {}}),
-        verdict(statement(), context={"null": None}),
-        verdict(statement(), context={"long": "x" * 9000}),
+        result({"Effect": "allow", "Action": "*", "Resource": "*"}),
+        result({"Effect": "Allow", "Resource": "*"}),
+        result({"Effect": "Allow", "Action": "*"}),
+        result({**statement(), "NotResource": "*"}),
+        result({**statement(), "Condition": {"IpAddress": {"aws:SourceIp": "1.2.3.4"}}}),
+        result(statement(), principalId=""),
+        result(statement(), context={"list": []}),
+        result(statement(), context={"object": {}}),
+        result(statement(), context={"null": None}),
+        result(statement(), context={"long": "x" * 9000}),
     ],
 )
 def test_what_is_no_verdict(result: Any) -> None:
-    with pytest.raises(NoVerdict):
-        read_verdict(result)
+    with pytest.raises(InvalidAuthorizerResult):
+        read_authorizer_result(result)
 
 
 def test_a_result_of_8_kib_is_taken_and_one_byte_more_is_not() -> None:
-    room = 8192 - len(msgspec.json.encode(verdict(statement(), context={"a": ""})))
-    read_verdict(verdict(statement(), context={"a": "x" * room}))
-    with pytest.raises(NoVerdict):
-        read_verdict(verdict(statement(), context={"a": "x" * (room + 1)}))
+    room = 8192 - len(msgspec.json.encode(result(statement(), context={"a": ""})))
+    read_authorizer_result(result(statement(), context={"a": "x" * room}))
+    with pytest.raises(InvalidAuthorizerResult):
+        read_authorizer_result(result(statement(), context={"a": "x" * (room + 1)}))
 
 
 def test_the_context_becomes_text() -> None:
     given = {"name": "Ada", "number": 123, "float": 1.5, "yes": True, "no": False}
-    context = read_verdict(verdict(statement(), context=given)).as_context(7)
+    context = read_authorizer_result(result(statement(), context=given)).as_context(7)
     assert list(context.items()) == [
         ("principalId", "me"),
         ("name", "Ada"),

@@ -1,4 +1,4 @@
-"""Events: byte for byte the golden ones in spec/apigateway, apart from what is random."""
+"""Events: equal to the golden events in spec/apigateway, except for random values."""
 
 import json
 import re
@@ -9,19 +9,19 @@ import pytest
 
 from tellwire.apigateway import events
 from tellwire.apigateway.definition import Api, Route
-from tellwire.apigateway.events import Caller, Opening
+from tellwire.apigateway.events import ClientContext, HandshakeInput
 from tellwire.server.handshake import UpgradeRequest
 
 GOLDEN = Path(__file__).parents[3] / "spec" / "apigateway"
 API = Api((Route("$connect", "connect"),), api_id="a1b2c3d4e5")
-CALLER = Caller("8FgyH1dgkRWW5wc=", 1731324924.553, "203.0.113.7")
+CALLER = ClientContext("8FgyH1dgkRWW5wc=", 1731324924.553, "203.0.113.7")
 HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 NOW = 1731324924.561
 
 RANDOM = ("requestId", "extendedRequestId", "messageId")
 
 
-def opening(query: str = "", *more: tuple[str, str], now: float = NOW) -> Opening:
+def handshake(query: str = "", *more: tuple[str, str], now: float = NOW) -> HandshakeInput:
     headers = (
         ("Host", HOST),
         ("Upgrade", "websocket"),
@@ -33,7 +33,7 @@ def opening(query: str = "", *more: tuple[str, str], now: float = NOW) -> Openin
     )
     lower = {name.lower(): value for name, value in headers}
     request = UpgradeRequest("/prod", query, lower, raw_headers=headers)
-    return Opening.read(request, now, source_ip="203.0.113.7", port=443, is_secure=True)
+    return HandshakeInput.read(request, now, source_ip="203.0.113.7", port=443, is_secure=True)
 
 
 def same(event: dict[str, Any], name: str) -> None:
@@ -52,12 +52,12 @@ def same(event: dict[str, Any], name: str) -> None:
 
 
 def test_connect() -> None:
-    same(events.connect_event(API, CALLER, opening(), NOW), "connect")
-    same(events.connect_event(API, CALLER, opening("token=abc"), NOW), "connect-with-query")
+    same(events.connect_event(API, CALLER, handshake(), NOW), "connect")
+    same(events.connect_event(API, CALLER, handshake("token=abc"), NOW), "connect-with-query")
 
 
 def test_authorizer() -> None:
-    same(events.authorizer_event(API, CALLER, opening("token=abc"), NOW), "authorizer")
+    same(events.authorizer_event(API, CALLER, handshake("token=abc"), NOW), "authorizer")
 
 
 def test_message() -> None:
@@ -72,9 +72,9 @@ def test_disconnect() -> None:
 def test_stage_variables_are_there_if_the_stage_has_any() -> None:
     api = Api((Route("$connect", "connect"),), stage_variables={"colour": "blue"})
     for event in (
-        events.connect_event(api, CALLER, opening(), NOW),
+        events.connect_event(api, CALLER, handshake(), NOW),
         events.message_event(api, CALLER, "$default", "", NOW),
-        events.authorizer_event(api, CALLER, opening(), NOW),
+        events.authorizer_event(api, CALLER, handshake(), NOW),
     ):
         assert event["stageVariables"] == {"colour": "blue"}
     assert "stageVariables" not in events.disconnect_event(api, CALLER, 1000, "", NOW)
@@ -95,13 +95,13 @@ def test_the_month_is_english_whatever_the_process_speaks(monkeypatch: pytest.Mo
     ],
 )
 def test_queries_are_decoded(query: str, single: dict[str, str], multi: dict[str, list[str]]) -> None:
-    event = events.connect_event(API, CALLER, opening(query), NOW)
+    event = events.connect_event(API, CALLER, handshake(query), NOW)
     assert event["queryStringParameters"] == single
     assert event["multiValueQueryStringParameters"] == multi
 
 
 def test_a_clients_own_forwarded_header_comes_first_and_its_trace_id_is_ours() -> None:
-    came = opening(
+    came = handshake(
         "", ("x-forwarded-for", "198.51.100.1"), ("X-Amzn-Trace-Id", "Root=theirs"), ("x-forwarded-proto", "x")
     )
     headers = events.connect_event(API, CALLER, came, NOW)["headers"]
@@ -112,14 +112,14 @@ def test_a_clients_own_forwarded_header_comes_first_and_its_trace_id_is_ours() -
 
 
 def test_an_authorizers_context_follows_the_route_key() -> None:
-    caller = Caller("8FgyH1dgkRWW5wc=", NOW, "::1", "agent", {"principalId": "u"})
-    context = events.message_event(API, caller, "$default", "", NOW)["requestContext"]
+    client = ClientContext("8FgyH1dgkRWW5wc=", NOW, "::1", "agent", {"principalId": "u"})
+    context = events.message_event(API, client, "$default", "", NOW)["requestContext"]
     assert list(context)[:3] == ["routeKey", "authorizer", "messageId"]
     assert context["identity"] == {"userAgent": "agent", "sourceIp": "::1"}
 
 
 def test_events_do_not_share_what_a_handler_might_change() -> None:
-    caller = Caller("8FgyH1dgkRWW5wc=", NOW, "::1", None, {"principalId": "u"})
-    first = events.message_event(API, caller, "$default", "", NOW)
+    client = ClientContext("8FgyH1dgkRWW5wc=", NOW, "::1", None, {"principalId": "u"})
+    first = events.message_event(API, client, "$default", "", NOW)
     first["requestContext"]["authorizer"]["principalId"] = "somebody else"
-    assert caller.authorizer == {"principalId": "u"}
+    assert client.authorizer == {"principalId": "u"}

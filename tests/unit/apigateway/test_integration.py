@@ -1,10 +1,10 @@
-"""What functions return, and the frames clients get."""
+"""Results of functions, and the frames that clients receive."""
 
 from typing import Any
 
 import pytest
 
-from tellwire.apigateway.integration import Malformed, bad_request_frame, error_frame, read_response
+from tellwire.apigateway.integration import MalformedResponse, bad_request_frame, error_frame, read_response
 
 
 @pytest.mark.parametrize("status", [200, 204, 299, "200", 301, 404, 599])
@@ -31,7 +31,7 @@ def test_a_status_is_a_number_or_text_of_one(status: Any) -> None:
     ],
 )
 def test_what_is_no_response_says_what_is_allowed(result: Any) -> None:
-    with pytest.raises(Malformed, match="statusCode"):
+    with pytest.raises(MalformedResponse, match="statusCode"):
         read_response(result)
 
 
@@ -55,7 +55,7 @@ def test_the_payload(response: dict[str, Any], payload: bytes | None) -> None:
 
 
 def test_base64_that_is_none_is_malformed() -> None:
-    with pytest.raises(Malformed, match="base64"):
+    with pytest.raises(MalformedResponse, match="base64"):
         _ = read_response({"statusCode": 200, "body": "no!", "isBase64Encoded": True}).payload
 
 
@@ -78,7 +78,7 @@ def test_the_subprotocol(response: dict[str, Any], subprotocol: str | None) -> N
 
 @pytest.mark.parametrize("given", ["a, b", "a\r\nX-Evil: 1", "é", "a b"])
 def test_a_subprotocol_that_no_header_can_carry_is_malformed(given: str) -> None:
-    with pytest.raises(Malformed, match="Sec-WebSocket-Protocol"):
+    with pytest.raises(MalformedResponse, match="Sec-WebSocket-Protocol"):
         _ = read_response({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": given}}).subprotocol
 
 

@@ -1,4 +1,4 @@
-"""Selection expressions, line by line as the documentation has them."""
+"""Selection expressions, with the examples of the documentation."""
 
 import pytest
 from hypothesis import given

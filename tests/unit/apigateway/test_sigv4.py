@@ -1,4 +1,4 @@
-"""Signatures, made by botocore and broken by hand."""
+"""Signatures made by botocore, and broken by hand."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Models of a route: which of them a message is checked against, and what becomes of it."""
+"""Models of a route: the model that a message is checked against, and the result."""
 
 import sys
 from typing import Any

@@ -9,7 +9,7 @@ from tellwire.testing import FakeClock
 
 
 class Counting:
-    """Accepts every token but "bad", and counts."""
+    """An authenticator that accepts every token except "bad", and counts its calls."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock

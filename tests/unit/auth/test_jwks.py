@@ -1,4 +1,4 @@
-"""Key sets: which keys count, and when they are fetched."""
+"""Key sets: usable keys, and the times of fetches."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def document(*keys: Any) -> bytes:
 
 
 class Provider:
-    """An identity provider whose key set can change, fail, and take its time."""
+    """An identity provider whose key set can change, fail, and be slow."""
 
     def __init__(self, *keys: dict[str, Any]) -> None:
         self.keys = list(keys)
@@ -113,7 +113,7 @@ async def test_random_key_ids_cannot_flood_the_provider(clock: FakeClock) -> Non
     provider = Provider(rsa_jwk("r"))
     keys = Jwks(URL, clock=clock, fetch=provider.fetch)
     for number in range(50):
-        with pytest.raises(TokenInvalid, match="not one of ours"):
+        with pytest.raises(TokenInvalid, match="not in the key set"):
             await keys.key_for(header(f"random-{number}"))
     assert provider.fetches == 1
     await clock.advance(JWKS_PENALTY_SECONDS)
@@ -128,7 +128,7 @@ async def test_callers_at_the_same_time_share_one_fetch(clock: FakeClock) -> Non
     keys = Jwks(URL, clock=clock, fetch=provider.fetch)
     callers = [asyncio.create_task(keys.key_for(header("r"))) for _ in range(20)]
     await asyncio.sleep(0)
-    callers[0].cancel()  # The one who started it hangs up; the others still get their key.
+    callers[0].cancel()  # The caller that started the fetch disconnects; the others still get their key.
     provider.gate.set()
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert provider.fetches == 1

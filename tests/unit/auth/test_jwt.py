@@ -1,4 +1,4 @@
-"""Tokens: whose they are, until when, and everything that must not open a door."""
+"""JWTs: user and expiry of accepted tokens, and all reasons for refusal."""
 
 import base64
 import json
@@ -67,7 +67,7 @@ async def test_an_empty_token_is_missing() -> None:
 async def test_claims_that_make_no_sense_are_invalid(claims: dict[str, Any]) -> None:
     payload = {"sub": "user-1", "exp": NOW + 60} | claims
     payload = {k: v for k, v in payload.items() if v is not None}
-    # PyJWT will not sign some of these, an attacker with the key would.
+    # PyJWT does not sign some of these; an attacker with the key would.
     signed = jwt.api_jws.encode(json.dumps(payload).encode(), SECRET, "HS256", {"typ": "JWT"})
     with pytest.raises(TokenInvalid):
         await authenticator().authenticate(signed)

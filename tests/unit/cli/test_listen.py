@@ -1,4 +1,4 @@
-"""What `tellwire listen` says of its connection, and when it gives up."""
+"""The notes of `tellwire listen` on its connection, and its exit codes."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Said:
-    """An `Output` that remembers. It ends the listening after so many lines."""
+    """An `Output` that records. It ends the command after a number of lines."""
 
     def __init__(self, lines: int = 100) -> None:
         self.lines: list[str] = []
@@ -43,7 +43,7 @@ class Said:
 
 
 async def listens(url: str, said: Said, *, renewable: bool = True, from_start: bool = False) -> int | None:
-    """Listen until it gives up, which gives its exit code, or until enough was said."""
+    """Listen until the command ends, and return its exit code, or until enough lines are recorded."""
     websocket = url.replace("http", "ws") + "/"
     listening = asyncio.create_task(
         _listen(websocket, lambda: TOKEN, renewable=renewable, output=said, from_start=from_start)

@@ -1,4 +1,4 @@
-"""What `tellwire listen` shows."""
+"""The outputs of `tellwire listen`."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A carrier that remembers what the workers sent, and where their files go."""
+"""A carrier that records the workers' messages, and a folder for their files."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tellwire.testing import MemoryCarrier
 
 @pytest.fixture
 def carrier() -> Iterator[MemoryCarrier]:
-    """Everything sent in the test ends here."""
+    """The carrier of all messages in the test."""
     carrier = MemoryCarrier()
     with use_broadcaster(Broadcaster(carrier)):
         yield carrier

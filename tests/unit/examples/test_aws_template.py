@@ -1,4 +1,4 @@
-"""The template of examples/aws-parts-upload: what it deploys, what that may do, and what it refuses to deploy."""
+"""The template of examples/aws_parts_upload: its resources, their rights, and the parameters it refuses."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
 from tests.dynamodb import HISTORY_TABLE
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "aws-parts-upload"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "aws_parts_upload"
 SECRET = {"JwtSecret": "a-secret-for-tests-of-40-characters-long"}
 COGNITO = {"CognitoUserPoolId": "eu-west-1_AbCdEfGhI", "CognitoClientId": "1h57kf5cpq17m0eml12EXAMPLE"}
 
@@ -44,7 +44,7 @@ def files(folder: str) -> set[tuple[str, str]]:
 
 
 class Deployed:
-    """The template as CloudFormation gets it, and questions to it."""
+    """The template after SAM's translation, with queries."""
 
     @cached_property
     def resources(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Deployed:
         }
 
     def rights(self, function: str) -> set[tuple[str, str]]:
-        """Return what a function may do: each action with each resource, from wherever it has it."""
+        """Return all rights of a function: each action with each resource."""
         role_id = f"{function}Role"
         role = self.properties(role_id)
         documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
@@ -259,7 +259,7 @@ def test_s3_invokes_each_worker_for_its_files_and_for_no_results(deployed: Deplo
     assert invoked_by("uploads/user-1/moc-1/parts.csv") == {"CsvWorkerFunction"}
     assert invoked_by("uploads/user-1/moc-1/blue.png") == {"ImageWorkerFunction"}
     assert invoked_by("uploads/user-1/moc-1/red.jpg") == {"ImageWorkerFunction"}
-    # Otherwise they would work on what they made, for ever.
+    # Otherwise they would process their own results, without end.
     for result in ("parts/u/m/parts.csv", "thumbnails/u/m/blue.png", "thumbnails/u/m/red.jpg"):
         assert invoked_by(result) == set()
 

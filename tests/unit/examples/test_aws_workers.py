@@ -1,4 +1,4 @@
-"""The workers of examples/aws-parts-upload: S3's events go in, results and messages come out. S3 is moto's."""
+"""The workers of examples/aws_parts_upload: S3's events go in, results and messages come out. S3 is moto's."""
 
 import csv
 import importlib
@@ -25,14 +25,14 @@ from tellwire.errors import GatewayUnreachable
 from tellwire.sync import track_upload
 from tellwire.testing import MemoryCarrier
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "aws-parts-upload"
-WORKERS = EXAMPLE / "s3-workers"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "aws_parts_upload"
+WORKERS = EXAMPLE / "s3_workers"
 HEADER = b"part number,name,colour,quantity\n"
 KEY = "uploads/user-1/moc-1/parts-list.csv"
 
 
 class Desk:
-    """A bucket, the workers, and what their user was told."""
+    """A bucket, the workers, and the messages to their user."""
 
     def __init__(self, s3: Any, carrier: MemoryCarrier) -> None:
         self.s3 = s3
@@ -111,7 +111,7 @@ def guide_handler(desk: Desk) -> Iterator[ModuleType]:
 
 
 def _imported(name: str) -> Iterator[ModuleType]:
-    """Import a module as Lambda does, from the function's own directory; it is gone with the test."""
+    """Import a module as Lambda does, from the function's own directory; it is removed after the test."""
     sys.path.insert(0, str(WORKERS))
     try:
         yield importlib.import_module(name)
@@ -152,7 +152,7 @@ def test_a_key_comes_as_s3_writes_it(desk: Desk, csv_worker: Any) -> None:
 
 
 def test_progress_goes_by_bytes_and_never_back(desk: Desk, csv_worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # By rows instead of by the clock, so that the test need not wait.
+    # One update per row instead of by time, so that the test does not wait.
     monkeypatch.setattr(csv_worker, "track_upload", partial(track_upload, every_rows=1000))
     csv_worker.handler(desk.put(HEADER + b"3001,Brick,Red,4\n" * 20_000), None)
     progress = desk.progress()
@@ -173,7 +173,7 @@ def test_the_same_event_again_changes_and_says_nothing(desk: Desk, csv_worker: A
     event = desk.put(HEADER + b"3001,Brick,Red,4\n")
     csv_worker.handler(event, None)
     told = len(desk.carrier.sent)
-    assert csv_worker.handler(event, None) == {KEY: "done before"}
+    assert csv_worker.handler(event, None) == {KEY: "already done"}
     assert len(desk.carrier.sent) == told
 
 
@@ -234,7 +234,7 @@ def test_users_that_cannot_be_told_do_not_disturb_the_work(
     with caplog.at_level(logging.WARNING):
         assert csv_worker.handler(desk.put(HEADER + b"3001,Brick,Red,4\n"), None) == {KEY: "1 part imported"}
     assert desk.keys("parts/") == ["parts/user-1/moc-1/parts-list.csv"]
-    assert "its user does not know" in caplog.text
+    assert "its user was not notified" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -256,12 +256,12 @@ def test_a_key_of_another_form_is_refused_and_named(desk: Desk, csv_worker: Any,
 
 @pytest.mark.parametrize("event", [{}, {"body": "{}"}, {"Records": []}, {"Records": [{"Sns": {}}]}])
 def test_an_event_of_something_else_is_refused(csv_worker: Any, event: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^event: got .*; allowed: S3's"):
+    with pytest.raises(ValueError, match=r"^event: got .*; allowed: (an S3 event|records)"):
         csv_worker.handler(event, None)
 
 
 class StreamingS3:
-    """S3 with a file on this disk in it: moto would have all of it in memory."""
+    """A fake S3 with a file on this disk: moto would keep all of it in memory."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -311,15 +311,15 @@ def test_a_picture_becomes_a_thumbnail_and_its_user_sees_0_and_100(
     assert (desk.progress()[0], desk.progress()[-1]) == (0, 100)
     assert {state["uploadId"] for state in desk.of_type("upload_progress")} == {"moc-1/blue.png"}
     assert desk.of_type("notification")[0]["severity"] == "success"
-    assert image_worker.handler(event, None) == {key: "done before"}
+    assert image_worker.handler(event, None) == {key: "already done"}
 
 
 def test_what_is_no_picture_is_told_and_leaves_nothing(desk: Desk, image_worker: Any) -> None:
     key = "uploads/user-1/moc-1/not-an-image.png"
     outcome = image_worker.handler(desk.put(b"some text", key), None)
-    assert outcome[key].startswith("NOT_AN_IMAGE: There is no thumbnail of not-an-image.png: it is none of JPEG")
+    assert outcome[key].startswith("NOT_AN_IMAGE: There is no thumbnail of not-an-image.png: it is not one of JPEG")
     assert desk.of_type("error")[0]["code"] == "NOT_AN_IMAGE"
-    # It was read to its end before it was looked at.
+    # It is read to its end before it is decoded.
     assert (desk.progress()[0], desk.progress()[-1]) == (0, 99)
     assert desk.keys("thumbnails/") == []
 

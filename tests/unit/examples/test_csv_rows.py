@@ -1,4 +1,4 @@
-"""Bytes in, rows out, whatever the bytes are."""
+"""The CSV reader: any bytes in, rows out."""
 
 import csv
 import io
@@ -104,7 +104,7 @@ def test_a_cell_longer_than_csv_takes_costs_one_row() -> None:
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", ""])
 @pytest.mark.parametrize("extra", [-1, 0, 1, 5, 3 * MAX_ROW_CHARACTERS])
 def test_a_line_longer_than_memory_should_hold_costs_one_row(extra: int, line_end: str) -> None:
-    # Short cells, so that it is the line and not a cell that is too long.
+    # Short cells, so that the line is too long and not a cell.
     text = ("x," * MAX_ROW_CHARACTERS * 3)[: MAX_ROW_CHARACTERS + extra - len(line_end)] + line_end
     rows = of_text("a,b\n" + text + ("3,4\n" if line_end else ""))
     if extra > 0:

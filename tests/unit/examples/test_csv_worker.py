@@ -1,4 +1,4 @@
-"""The CSV worker: what is stored, what the user sees, and what it costs."""
+"""The CSV worker: stored parts, messages to the user, and memory."""
 
 import asyncio
 import sqlite3
@@ -36,7 +36,7 @@ class Desk:
         return await import_parts(self.file, self.database, "user-1", options.pop("upload_id", "moc-1"), **options)
 
     async def fail(self, content: bytes | None = None) -> dict[str, Any]:
-        """Upload in vain; return the error that the user got."""
+        """Upload a file that fails; return the error that the user received."""
         with pytest.raises(UploadFailed):
             await self.upload(content)
         state, error = self.carrier.sent_to("user-1")[-2:]
@@ -65,7 +65,7 @@ def desk(tmp_path: Path, carrier: MemoryCarrier) -> Desk:
 async def test_ten_rows_are_stored_and_the_user_sees_0_100_and_a_notification(desk: Desk) -> None:
     report = await desk.upload(HEADER + b"".join(b"300%d,Brick,Red,4\n" % n for n in range(10)))
     assert desk.parts() == [(2 + n, f"300{n}", "Brick", "Red", 4) for n in range(10)]
-    assert (report.kept, report.left_out) == (10, 0)
+    assert (report.kept, report.skipped) == (10, 0)
     first, *_, last, notification = desk.carrier.sent_to("user-1")
     assert first["data"]["progress"] == 0
     assert (last["data"]["progress"], last["data"]["message"]) == (100, "10 parts imported")
@@ -95,7 +95,7 @@ async def test_a_header_without_rows_is_complete_with_a_warning(desk: Desk) -> N
 
 
 async def test_progress_goes_by_bytes_and_never_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    # By rows instead of by the clock, so that the test need not wait.
+    # One update per row instead of by time, so that the test does not wait.
     monkeypatch.setattr("examples.parts_upload.csv_worker.track_upload", partial(track_upload, every_rows=1000))
     content = HEADER + b"3001,Brick,Red,4\n" * 20_000
     await desk.upload(content)
@@ -134,7 +134,7 @@ async def test_the_sample_has_12_bad_rows_of_every_cause_and_they_come_in_one_me
 ) -> None:
     desk.file = make_samples(tmp_path / "samples").parts_list
     report = await desk.upload()
-    assert (report.kept, report.left_out) == (9_988, 12)
+    assert (report.kept, report.skipped) == (9_988, 12)
     assert len(desk.parts()) == 9_988
     (error,) = desk.of_type("error")
     assert error["message"] == "12 of 10,000 rows were left out"
@@ -161,7 +161,7 @@ async def test_a_file_of_bad_rows_only_still_ends_at_100(desk: Desk) -> None:
     assert desk.of_type("upload_progress")[-1]["message"] == "0 parts imported, 3,000 rows left out"
 
 
-# --- files that are no parts list ------------------------------------------------------------------------------------
+# --- files that are not parts lists ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_a_file_that_is_no_parts_list_fails_with_words_for_the_user(
 async def test_a_missing_file_fails_with_words_for_the_user(desk: Desk) -> None:
     assert (await desk.fail()) == {
         "code": "FILE_MISSING",
-        "message": "parts.csv is not there.",
+        "message": "parts.csv does not exist.",
         "details": {"uploadId": "moc-1", "fileName": "parts.csv"},
     }
 
@@ -257,7 +257,7 @@ async def test_an_upload_that_is_cancelled_after_its_last_row_stores_nothing_eit
 async def test_a_gateway_that_is_away_does_not_disturb_the_work(desk: Desk) -> None:
     desk.carrier.error = GatewayUnreachable("http://gateway", "Connection refused")
     report = await desk.upload(HEADER + b"3001,Brick,Red,4\nbad\n")
-    assert (report.kept, report.left_out) == (1, 1)
+    assert (report.kept, report.skipped) == (1, 1)
     assert len(desk.parts()) == 1
 
 

@@ -1,4 +1,4 @@
-"""What the demo concludes from what a device received, and how it shows it."""
+"""The demo's evaluation and display of received messages."""
 
 import io
 from typing import Any

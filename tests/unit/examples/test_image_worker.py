@@ -1,4 +1,4 @@
-"""The image worker: what becomes of good pictures, and of those that only look like some."""
+"""The image worker: thumbnails of good pictures, and the causes of bad ones."""
 
 import asyncio
 import threading
@@ -32,7 +32,7 @@ def is_red(pixel: Any) -> bool:
 
 
 def cause_of(path: Path) -> Cause:
-    """Make a thumbnail in vain; return why, having checked that nothing was written."""
+    """Make a thumbnail that fails; return the cause, after a check that nothing was written."""
     thumbnail = path.with_name("thumbnail.jpg")
     with pytest.raises(BadImage) as caught:
         make_thumbnail(path, thumbnail)
@@ -78,7 +78,7 @@ def test_sixteen_bit_grey_stays_grey(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "P"])
 def test_a_palette_is_averaged_as_well(tmp_path: Path, mode: str) -> None:
-    # Stripes of one pixel. Picking pixels would give black or white; what the eye sees is grey.
+    # Stripes of one pixel. Picking pixels would give black or white; averaging gives grey.
     stripes = Image.frombytes("L", (1024, 1024), b"\x00\xff" * (1024 * 512))
     stripes.convert(mode).save(tmp_path / "a.png")
     make_thumbnail(tmp_path / "a.png", tmp_path / "thumbnail.jpg")
@@ -184,7 +184,7 @@ async def test_one_bad_image_does_not_stop_the_others(tmp_path: Path, carrier: M
     images = make_samples(tmp_path / "server-folder", rows=1).images
     images.insert(1, images.pop())
     report = await make_all(images, tmp_path / "thumbnails")
-    assert (report.kept, report.left_out) == (5, 1)
+    assert (report.kept, report.skipped) == (5, 1)
     assert sorted(path.name for path in (tmp_path / "thumbnails").iterdir()) == [f"{n}.jpg" for n in (1, 3, 4, 5, 6)]
 
     *states, error, notification = carrier.sent_to("user-1")
@@ -219,7 +219,7 @@ async def test_images_of_the_same_name_do_not_overwrite_each_other(tmp_path: Pat
 async def test_images_that_are_cancelled_leave_no_thumbnail_and_nothing_else_is_touched(
     tmp_path: Path, carrier: MemoryCarrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # By rows instead of by the clock, so that the worker hears of it after the first image.
+    # One update per row instead of by time, so that the worker notices the cancel after the first image.
     monkeypatch.setattr(image_worker, "track_upload", partial(track_upload, every_rows=1))
 
     async def cancel() -> None:

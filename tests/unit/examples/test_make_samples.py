@@ -1,4 +1,4 @@
-"""Sample data: always the same, and made once."""
+"""Sample data: always the same, and created once."""
 
 from pathlib import Path
 

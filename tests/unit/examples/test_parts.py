@@ -1,4 +1,4 @@
-"""Which headers and rows make a parts list."""
+"""Headers and rows of parts lists."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the user reads at the end of an upload."""
+"""The messages to the user at the end of an upload."""
 
 import pytest
 
@@ -17,9 +17,9 @@ def test_an_upload_without_bad_rows_ends_with_one_notification() -> None:
 
 def test_bad_rows_are_grouped_by_cause_the_most_frequent_first() -> None:
     report = Report(ROWS, kept=97)
-    report.leave_out(4, "BAD_QUANTITY")
-    report.leave_out(7, "MALFORMED")
-    report.leave_out(9, "MALFORMED")
+    report.skip(4, "BAD_QUANTITY")
+    report.skip(7, "MALFORMED")
+    report.skip(9, "MALFORMED")
     error, notification = report.messages("moc-1", "parts.csv")
     assert isinstance(error, ErrorMessage)
     assert (error.data.code, error.data.message) == ("BAD_ROWS", "3 of 100 rows were left out")
@@ -52,7 +52,7 @@ def test_bad_rows_are_grouped_by_cause_the_most_frequent_first() -> None:
 def test_a_million_bad_rows_are_all_counted_and_the_first_twenty_named() -> None:
     report = Report(ROWS)
     for row in range(2, 1_000_002):
-        report.leave_out(row, "BAD_ENCODING")
+        report.skip(row, "BAD_ENCODING")
     error = report.messages("moc-1", "parts.csv")[0]
     assert isinstance(error, ErrorMessage)
     (cause,) = error.data.details["causes"]
@@ -74,14 +74,14 @@ def test_a_million_bad_rows_are_all_counted_and_the_first_twenty_named() -> None
 def test_the_summary_counts_like_a_person(kept: int, left_out: int, summary: str) -> None:
     report = Report(ROWS, kept=kept)
     for row in range(left_out):
-        report.leave_out(row, "MALFORMED")
+        report.skip(row, "MALFORMED")
     assert report.summary == summary
     assert report.total == kept + left_out
 
 
 def test_one_left_out_is_singular() -> None:
     report = Report(IMAGES, kept=5)
-    report.leave_out("a.png", "NOT_AN_IMAGE")
+    report.skip("a.png", "NOT_AN_IMAGE")
     error = report.messages("moc-1", "images")[0]
     assert isinstance(error, ErrorMessage)
     assert error.data.message == "1 of 6 images was left out"

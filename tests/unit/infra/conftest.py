@@ -1,6 +1,6 @@
-"""Stacks with a `RealtimeApi` in them, synthesized once: the CDK runs in Node, and that takes seconds to start.
+"""Stacks with a `RealtimeApi` in them, synthesized once: the CDK runs in Node, which takes seconds to start.
 
-Nothing imports the CDK before a fixture has looked for Node. Who has none skips these tests; in CI it must be there.
+Nothing imports the CDK before a fixture has looked for Node. Without Node these tests are skipped; CI must have it.
 """
 
 import json
@@ -28,7 +28,7 @@ SECRET = "a-secret-for-tests-of-forty-characters.."
 
 @dataclass
 class Synthesized:
-    """One stack's template, and questions to it."""
+    """The template of one stack, with queries."""
 
     path: Path
 
@@ -45,7 +45,7 @@ class Synthesized:
         }
 
     def named(self, resource_type: str, name: str) -> tuple[str, Properties]:
-        """Return the logical id and the properties of the one resource of a type that the construct calls so."""
+        """Return the logical id and the properties of the resource that has this name in the construct."""
         found = [each for each in self.of_type(resource_type).items() if each[0].startswith(f"Realtime{name}")]
         [only] = found
         return only
@@ -61,7 +61,7 @@ class Synthesized:
         return found
 
     def rights(self, handler: str) -> set[tuple[str, str]]:
-        """Return what a function may do: each action with each resource it is allowed on, from wherever it has it."""
+        """Return all rights of a function: each action with each resource it is allowed on."""
         role_id = self.function(handler)["Role"]["Fn::GetAtt"][0]
         role = self.template["Resources"][role_id]["Properties"]
         documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
@@ -79,7 +79,7 @@ class Synthesized:
 
 
 def text(value: Any) -> str:
-    """Return a value of a template in one line: references as `${Id}` and `${Id.Attribute}`."""
+    """Return a value of a template as text: references as `${Id}` and `${Id.Attribute}`."""
     match value:
         case {"Ref": str(name)}:
             return f"${{{name}}}"
@@ -97,7 +97,7 @@ def _list(value: Any) -> list[Any]:
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """The path of Node."""
+    """The path of Node's executable."""
     if (found := shutil.which("node")) is None:
         what = "there is no node on this machine"
         if os.environ.get("CI"):
@@ -120,7 +120,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stacks(node: str, directory: Path) -> dict[str, Synthesized]:
-    """All stacks, in one synthesis: `Plain` has nothing but what must be, `Custom` everything, `Worker` workers;
+    """All stacks, in one synthesis: `Plain` has only required options, `Custom` all options, `Worker` has workers;
     `LiveOnly` has a worker, too, and no history.
     """
     from aws_cdk import App

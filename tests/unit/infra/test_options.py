@@ -1,4 +1,4 @@
-"""What `RealtimeApi` refuses, in words."""
+"""The errors of `RealtimeApi`."""
 
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,12 @@ def test_a_layer_and_code_are_one_too_many(make_api: MakeApi, layer: str) -> Non
 
 def test_a_layer_that_was_not_made_yet_is_named(make_api: MakeApi) -> None:
     words = refusal(make_api, layer="dist/none.zip", jwks_url="https://id.example.com/keys")
-    assert words.startswith("layer: got 'dist/none.zip', which is not there; allowed: ")
+    assert words.startswith("layer: got 'dist/none.zip', which does not exist; allowed: ")
 
 
 def test_tokens_must_be_verified_somehow(make_api: MakeApi, layer: str) -> None:
     words = refusal(make_api, layer=layer)
-    assert words.startswith("tokens: got nothing to verify them by; allowed: one of user_pool with user_pool_client, ")
+    assert words.startswith("tokens: got no source of keys; allowed: one of user_pool with user_pool_client, ")
 
 
 @pytest.mark.parametrize("alone", ["user_pool", "user_pool_client"])

@@ -1,4 +1,4 @@
-"""The pages on the CDK and on SST: their Python runs, and they say what the construct does."""
+"""The pages on the CDK and on SST: their Python runs, and their tables agree with the construct."""
 
 import inspect
 import json
@@ -21,7 +21,7 @@ SNIPPETS = re.findall(r"```py\n(.*?)```", CDK, re.DOTALL)
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory that the snippets take for granted."""
+    """The working directory that the snippets assume."""
     for name in ("dist", "worker", "messages"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "nothing.py").touch()
@@ -60,14 +60,14 @@ def test_snippets_run(node: str, project: Path, code: str) -> None:
     }
     if "realtime = " not in code:
         exec(SNIPPETS[0], names)
-    # Node, if it runs already, has another working directory.
+    # Node, if it is already running, has another working directory.
     exec(code.replace('from_asset("', f'from_asset("{project}/'), names)
 
 
 def test_the_page_on_the_cdk_names_every_option_and_attribute(node: str) -> None:
     from tellwire.infra import RealtimeApi
 
-    options = list(inspect.signature(RealtimeApi.__init__).parameters)[3:]  # but self, scope and id
+    options = list(inspect.signature(RealtimeApi.__init__).parameters)[3:]  # without self, scope and id
     attributes = [name for name in vars(RealtimeApi) if not name.startswith(("_", "jsii"))]
     made = re.findall(r"self\.([a-z]\w*) = ", inspect.getsource(RealtimeApi))
     assert len(options) > 15
@@ -97,7 +97,7 @@ def _in_sst(pattern: str) -> str:
 
 
 def _rights_in(code: str, template: Synthesized) -> set[tuple[str, str]]:
-    """Return the rights on tables that a part of the page grants, in the words of the template."""
+    """Return the rights on tables that a part of the page grants, in the form of the template."""
     code += _in_sst("const keepHistory = {") if "keepHistory" in code else ""
     rights = set()
     for actions, resources in re.findall(r"actions: \[(.*?)\],\s+resources: \[(.*?)\]", code):

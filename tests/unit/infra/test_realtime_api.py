@@ -1,4 +1,4 @@
-"""What `RealtimeApi` puts into a template."""
+"""The resources of `RealtimeApi` in a template."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def connections(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
 
 
 def history(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
-    """Return the ARNs of the history table and of its index, and the rights of who keeps what is said."""
+    """Return the ARNs of the history table and of its index, and the rights to store publications."""
     table, _ = template.named(TABLE, "History")
     arn = f"${{{table}.Arn}}"
     keep = {(f"dynamodb:{action}", arn) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
@@ -234,7 +234,7 @@ def test_the_table_is_what_the_handlers_read_and_write(plain: Synthesized) -> No
 def test_the_tables_go_with_the_sockets_unless_they_are_kept(
     stacks: dict[str, Synthesized], name: str, policy: str, recovery: bool
 ) -> None:
-    # A history from an hour ago would give out places again that clients have seen.
+    # A history from an hour ago would assign offsets again that clients have seen.
     for table, recovers in (("Connections", recovery), ("History", False)):
         logical_id, properties = stacks[name].named(TABLE, table)
         resource = stacks[name].template["Resources"][logical_id]
@@ -267,7 +267,7 @@ def test_without_a_history_nothing_of_it_is_there(live_only: Synthesized) -> Non
 
 
 def test_a_stack_that_gets_a_history_keeps_all_it_has(worker: Synthesized, live_only: Synthesized) -> None:
-    # What may change is what changes in place: variables, rights, and what alarms are of.
+    # Only properties that are updated in place may change: variables, rights, and the metrics of alarms.
     in_place = {"Environment", "Policies", "PolicyDocument", "AlarmDescription"}
     # It has the name of the stack, which two stacks cannot share.
     in_place.add("Name")
@@ -290,7 +290,7 @@ def test_the_sweeper_runs_once_a_minute_and_a_run_that_failed_is_not_repeated(pl
     _, asynchronous = plain.only("AWS::Lambda::EventInvokeConfig")
     assert text(asynchronous["FunctionName"]) == f"${{{sweeper}}}"
     assert (asynchronous["MaximumRetryAttempts"], asynchronous["MaximumEventAgeInSeconds"]) == (0, 60)
-    # So two runs are never at work at once: not that it would matter.
+    # Two runs never overlap, although that would be harmless.
     assert plain.function(SWEEP)["Timeout"] < 60
 
 
@@ -312,7 +312,7 @@ def test_a_stage_deploys_itself_and_has_a_limit(
 ) -> None:
     _, stage = stacks[name].only("AWS::ApiGatewayV2::Stage")
     assert (stage["StageName"], stage["AutoDeploy"]) == (stage_name, True)
-    # And no DataTraceEnabled, no LoggingLevel: execution logs hold query strings and messages.
+    # Without DataTraceEnabled and LoggingLevel: execution logs contain query strings and messages.
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
 
 
@@ -410,7 +410,7 @@ def test_cfn_lint_warns_of_nothing_but_of_what_the_cdk_writes_for_every_function
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     findings = [(each["Filename"], each["Rule"]["Id"], each["Location"]["Path"]) for each in json.loads(done.stdout)]
     with_workers = [stacks[name] for name in ("Worker", "LiveOnly")]
-    # A DependsOn that is not needed, of a function that is not ours.
+    # An unnecessary DependsOn, of a function that is not ours.
     assert sorted(finding[:2] for finding in findings) == sorted((str(each.path), "W3005") for each in with_workers)
     for file_name, _, path in findings:
         assert path[0::2][:2] == ["Resources", "DependsOn"], file_name

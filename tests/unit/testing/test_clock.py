@@ -1,4 +1,4 @@
-"""The clock for tests."""
+"""The fake clock."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""Lambda, as far as API Gateway sees it: functions by name, with their timeouts, their concurrency and their log.
+"""Invocation of functions as Lambda does it: by name, with timeouts, a concurrency limit and a log.
 
-Time is the `Clock`'s, so a test can let 29 seconds pass while a handler waits.
+Timeouts follow the `Clock`, so a test can move it by 29 seconds while a handler waits.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class TimedOut(Exception):
-    """It took longer than it may."""
+    """The work did not end within its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
-    """A function and where it runs."""
+class DeployedFunction:
+    """A function and the execution environment it runs in."""
 
     name: str
     host: Host
@@ -43,10 +43,10 @@ class Functions:
     """The functions of an API.
 
     Raises:
-        HandlerFailed: from `invoke`, when there is no result, whatever the reason; the log has it.
+        HandlerFailed: from `invoke`, if there is no result for any reason; the reason is in the log.
     """
 
-    def __init__(self, deployed: Mapping[str, Deployed], clock: Clock, region: str) -> None:
+    def __init__(self, deployed: Mapping[str, DeployedFunction], clock: Clock, region: str) -> None:
         self._deployed = deployed
         self._clock = clock
         self._region = region
@@ -54,7 +54,7 @@ class Functions:
         self._tasks: set[asyncio.Task[bytes]] = set()
 
     async def start(self) -> None:
-        """Load all code now rather than at the first invocations.
+        """Load all code now instead of at the first invocations.
 
         Raises:
             ConfigError: a function cannot be run here.
@@ -62,9 +62,9 @@ class Functions:
         await asyncio.gather(*(function.host.start() for function in self._deployed.values()))
 
     async def invoke(self, name: str, event: Mapping[str, Any], request_id: str) -> Any:
-        """Invoke a function and return what its handler returned.
+        """Invoke a function and return its handler's result.
 
-        A function has its own timeout, and API Gateway another: this is the function's.
+        The function's own timeout is applied here; API Gateway's is the caller's.
         """
         function = self._deployed[name]
         invocation = Invocation(function.name, function.timeout_seconds, function.memory_mb, self._region, request_id)
@@ -85,47 +85,47 @@ class Functions:
             raise HandlerFailed("Sandbox.Timedout", "Task timed out") from None
         return json.loads(result)
 
-    async def _loaded(self, function: Deployed) -> None:
+    async def _loaded(self, function: DeployedFunction) -> None:
         try:
             await function.host.start()
         except ConfigError as error:
             raise HandlerFailed("Runtime.ImportModuleError", str(error)) from None
 
     def _done(self, task: "asyncio.Task[bytes]") -> None:
-        # Counted until it really ends: what timed out still runs.
+        # Counted until it really ends: after a timeout the handler still runs.
         self._running -= 1
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
 
-    async def rest(self, at_most_seconds: float) -> None:
-        """Wait until nothing runs, by the real time, and no longer than this."""
+    async def wait_idle(self, at_most_seconds: float) -> None:
+        """Wait until no invocation runs, for at most this real time."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=at_most_seconds)
 
     async def reload(self) -> None:
-        """Run the code as it is on disk now. What cannot be loaded is told, and fails until it can."""
+        """Load the code from disk again. A function that cannot be loaded is logged, and fails until it can."""
         for function in self._deployed.values():
             try:
                 await function.host.reload()
             except ConfigError as error:
-                logger.error("%s", error)  # noqa: TRY400 - the sentence is for who wrote the handler
+                logger.error("%s", error)  # noqa: TRY400 - the sentence is enough for the handler's author
 
     async def close(self) -> None:
-        """End what runs."""
+        """Cancel all invocations and close the execution environments."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*(function.host.close() for function in self._deployed.values()))
 
 
 async def within(seconds: float, running: Awaitable[T], clock: Clock) -> T:
-    """Wait for something so long by this clock. What takes longer is not cancelled.
+    """Wait for an awaitable with a time limit on this clock. It is not cancelled if it takes longer.
 
     Raises:
         TimedOut: it did not end in time.
     """
     work = asyncio.ensure_future(running)
-    # How it ends after its time is nobody's business any more.
+    # Its outcome is retrieved even after a timeout: asyncio would log an exception that nobody retrieved.
     work.add_done_callback(lambda done: done.cancelled() or done.exception())
     timer = asyncio.ensure_future(clock.sleep(seconds))
     try:
@@ -138,7 +138,7 @@ async def within(seconds: float, running: Awaitable[T], clock: Clock) -> T:
 
 
 def lambda_environment(function: Function, region: str) -> dict[str, str]:
-    """Return what Lambda sets in every function's environment, with the function's own on top."""
+    """Return the environment of a function: the variables Lambda sets, and over them the function's own."""
     return {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,

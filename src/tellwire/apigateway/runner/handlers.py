@@ -1,6 +1,6 @@
 """Python handlers: found by name, and called as Lambda calls them.
 
-In: an event as JSON. Out: what the handler returned as JSON, or `HandlerFailed` after its traceback is on the terminal.
+In: an event as JSON. Out: the handler's result as JSON, or `HandlerFailed` after its traceback is on the terminal.
 """
 
 import importlib
@@ -23,7 +23,7 @@ Handler = Callable[[Any, Any], Any]
 
 
 class HandlerFailed(Exception):
-    """An invocation ended without a result: the `errorType` and `errorMessage` that Lambda gives."""
+    """An invocation ended without a result. Its fields are Lambda's `errorType` and `errorMessage`."""
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(f"{error_type}: {message}")
@@ -32,27 +32,27 @@ class HandlerFailed(Exception):
 
     @classmethod
     def of(cls, error: BaseException) -> "HandlerFailed":
-        """Return the failure that an exception of the handler's is, even if it cannot say what it is."""
+        """Return the failure for an exception of a handler, even if its `str()` fails."""
         try:
             message = str(error)
         except Exception:  # noqa: BLE001 - a handler's own exception may do anything
             message = "<exception str() failed>"
-        return cls(type(error).__name__, _sayable(message))
+        return cls(type(error).__name__, _encodable(message))
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerName:
-    """Where a handler is: `package.module:handler`, or in Lambda's form `package/module.handler`."""
+    """The name of a handler: `package.module:handler`, or in Lambda's form `package/module.handler`."""
 
     module: str
     attribute: str
 
     @classmethod
     def parse(cls, name: str) -> "HandlerName":
-        """Read either form.
+        """Parse either form.
 
         Raises:
-            ConfigError: it is neither.
+            ConfigError: the name has neither form.
         """
         module, separator, attribute = name.partition(":") if ":" in name else name.rpartition(".")
         module = module.replace("/", ".")
@@ -65,22 +65,22 @@ class HandlerName:
 
 
 class ModuleFailed(ConfigError):
-    """A handler's module raised while it was imported. Its traceback is on the terminal."""
+    """A handler's module raised an exception while it was imported. Its traceback is on the terminal."""
 
 
 def load_handler(name: HandlerName, where: str = "the working directory or PYTHONPATH") -> Handler:
-    """Import a handler's module and return the handler; `where` it was looked for, for the error.
+    """Import a handler's module and return the handler. `where` names the searched directories in errors.
 
     Raises:
-        ConfigError: there is no such module, or nothing to call in it by that name.
-        ModuleFailed: the module raised.
+        ConfigError: there is no such module, or it has no callable of that name.
+        ModuleFailed: the module raised an exception.
     """
     try:
         module = importlib.import_module(name.module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{name.module}.".startswith(f"{error.name}."):
             raise ConfigError(f"handler {name}: there is no module {error.name!r} in {where}") from error
-        _tell(_their_traceback(error))
+        _log(_handler_traceback(error))
         raise ModuleFailed(f"handler {name}: importing {name.module} failed: {type(error).__name__}: {error}") from None
     handler = getattr(module, name.attribute, None)
     if not callable(handler):
@@ -93,9 +93,9 @@ def load_handler(name: HandlerName, where: str = "the working directory or PYTHO
 
 
 class Modules:
-    """The modules of handlers that run in this process, which can be read anew.
+    """The modules of handlers that run in this process, which can be imported again.
 
-    One that fails is imported once, however many handlers are in it: its traceback is told once.
+    A module that fails is imported once, however many handlers are in it, so its traceback is printed once.
     """
 
     def __init__(self) -> None:
@@ -112,18 +112,18 @@ class Modules:
             raise
 
     def forget(self, roots: Iterable[Path]) -> None:
-        """Let the next import read the project's files anew. What is installed in an environment stays."""
+        """Forget the project's modules, so that the next import reads their files. Installed packages stay."""
         self._failed.clear()
         for name, module in list(sys.modules.items()):
-            if name != "__main__" and any(_is_own(place, name, root) for place in _places(module) for root in roots):
+            if name != "__main__" and any(_is_own(path, name, root) for path in _paths(module) for root in roots):
                 del sys.modules[name]
         importlib.invalidate_caches()
 
 
-def _places(module: ModuleType) -> list[Path]:
+def _paths(module: ModuleType) -> list[Path]:
     # A directory without __init__.py is a package without a file.
     file = getattr(module, "__file__", None)
-    return [Path(file)] if file is not None else [Path(place) for place in getattr(module, "__path__", ())]
+    return [Path(file)] if file is not None else [Path(path) for path in getattr(module, "__path__", ())]
 
 
 def _is_own(file: Path, module: str, root: Path) -> bool:
@@ -131,10 +131,10 @@ def _is_own(file: Path, module: str, root: Path) -> bool:
 
 
 def call_handler(handler: Handler, event: bytes, invocation: Invocation, context: LambdaContext) -> bytes:
-    """Call a handler as Lambda does, with an event of its own, and return its result as JSON.
+    """Call a handler as Lambda does, with its own copy of the event, and return its result as JSON.
 
     Raises:
-        HandlerFailed: it raised, asked to exit, or returned what is not JSON.
+        HandlerFailed: it raised an exception, called exit, or its result is not JSON.
     """
     with tagged(f"{invocation.function_name} {invocation.request_id}"):
         try:
@@ -143,23 +143,23 @@ def call_handler(handler: Handler, event: bytes, invocation: Invocation, context
             _fail(error)
         if inspect.iscoroutine(result):
             result.close()
-            _tell("[ERROR] the handler is a coroutine function, and Lambda does not await: wrap it with asyncio.run")
+            _log("[ERROR] the handler is a coroutine function, and Lambda does not await: wrap it with asyncio.run")
         try:
-            # Without NaN and half characters, which are no JSON for anybody else.
-            return json.dumps(result, default=_plain, allow_nan=False, ensure_ascii=False).encode()
+            # Without NaN and unpaired surrogates, which other JSON parsers refuse.
+            return json.dumps(result, default=_to_json, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            _tell(f"[ERROR] Runtime.MarshalError: Unable to marshal response: {error}")
+            _log(f"[ERROR] Runtime.MarshalError: Unable to marshal response: {error}")
             raise HandlerFailed("Runtime.MarshalError", str(error)) from None
 
 
 def _fail(error: BaseException) -> NoReturn:
     failed = HandlerFailed.of(error)
-    _tell(f"[ERROR] {failed}\n{_their_traceback(error)}")
+    _log(f"[ERROR] {failed}\n{_handler_traceback(error)}")
     raise failed from None
 
 
-def _their_traceback(error: BaseException) -> str:
-    """Return a traceback without the frames of ours, and of the import system, that led to theirs."""
+def _handler_traceback(error: BaseException) -> str:
+    """Return a traceback that begins in the handler's code, without our frames and the import system's."""
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
@@ -170,16 +170,16 @@ def _is_ours(file: str) -> bool:
     return file.startswith("<frozen importlib") or file in (__file__, importlib.__file__)
 
 
-def _tell(text: str) -> None:
-    print(_sayable(text), file=sys.stderr)  # noqa: T201 - standard error is the log
+def _log(text: str) -> None:
+    print(_encodable(text), file=sys.stderr)  # noqa: T201 - standard error is the log
 
 
-def _sayable(text: str) -> str:
-    """Return text that can be encoded: file names that are no UTF-8 bring half characters along."""
+def _encodable(text: str) -> str:
+    """Return text that can be encoded: names of files that are not UTF-8 contain unpaired surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     # As Lambda's own encoder: numbers from DynamoDB are Decimals.
     if isinstance(value, Decimal):
         return float(value)

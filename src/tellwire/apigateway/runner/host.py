@@ -1,4 +1,4 @@
-"""Where handlers run: a port with two adapters, this process and one of its own."""
+"""Execution environments of handlers: a port, and its adapter for handlers in this process."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ class Host(Protocol):
     """An execution environment of one function."""
 
     async def start(self) -> None:
-        """Load the code, unless it is loaded. On Lambda, too, that does not count as the handler's time.
+        """Load the code, unless it is loaded. As on Lambda, that does not count as the handler's time.
 
         Raises:
             ConfigError: it cannot be run here.
@@ -27,31 +27,31 @@ class Host(Protocol):
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
         """Call the handler with an event and return its result, both JSON. Many may run at once.
 
-        Whoever stops waiting does not stop the handler.
+        Cancelling this coroutine does not stop the handler.
 
         Raises:
             HandlerFailed: there is no result.
-            ConfigError: as `start`, which it implies.
+            ConfigError: as `start`, which this calls.
         """
         ...
 
     async def reload(self) -> None:
-        """Let later invocations run the code as it is on disk now. Those that run go on with what they have.
+        """Load the code from disk again, for later invocations. Running ones keep the code they have.
 
         Raises:
-            ConfigError: it cannot be run; until it can, nor can invocations.
+            ConfigError: it cannot be run; until it can, invocations fail.
         """
         ...
 
     async def close(self) -> None:
-        """End what runs."""
+        """Stop running handlers and free the resources."""
         ...
 
 
 class InProcess:
-    """Handlers in this process, each invocation in a thread of its own, where a debugger and `breakpoint()` find it.
+    """A `Host` for a handler in this process: a thread for each invocation, so that a debugger and `breakpoint()` work.
 
-    `load` gives the handler, and is asked again after `reload`.
+    `load` returns the handler, and is called again after `reload`.
     """
 
     def __init__(self, load: Callable[[], Handler], now: Callable[[], float] = time.monotonic) -> None:
@@ -62,7 +62,7 @@ class InProcess:
 
     @classmethod
     def of(cls, handler: Handler, now: Callable[[], float] = time.monotonic) -> "InProcess":
-        """Return the environment of a handler that is already there."""
+        """Return the execution environment of a handler that is already loaded."""
         return cls(lambda: handler, now)
 
     async def start(self) -> None:
@@ -70,7 +70,7 @@ class InProcess:
 
     async def _loaded(self) -> Handler:
         if self._handler is None:
-            # In a thread: a module may well say asyncio.run while it is imported.
+            # In a thread: a module may call asyncio.run while it is imported.
             self._handler = await _in_thread(self._load, "load")
         return self._handler
 
@@ -89,7 +89,7 @@ class InProcess:
 
 
 async def _in_thread(work: Callable[[], T], name: str) -> T:
-    """Run something in a thread of its own, which nobody waits for at the end of the process.
+    """Call `work` in a new daemon thread.
 
     Not in a pool, whose threads would keep the process from ending while a handler sleeps.
     """
@@ -99,18 +99,18 @@ async def _in_thread(work: Callable[[], T], name: str) -> T:
     def run() -> None:
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001 - whoever waits hears of it
-            _tell(loop, outcome, outcome.set_exception, error)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the outcome is awaited
+            _resolve(loop, outcome, outcome.set_exception, error)
         else:
-            _tell(loop, outcome, outcome.set_result, result)
+            _resolve(loop, outcome, outcome.set_result, result)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await outcome
 
 
-def _tell(
+def _resolve(
     loop: asyncio.AbstractEventLoop, outcome: "asyncio.Future[Any]", resolve: Callable[[Any], None], result: Any
 ) -> None:
-    # The loop may be gone before a handler that nobody waits for.
+    # The loop may be closed before a handler whose outcome is no longer awaited.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(lambda: None if outcome.done() else resolve(result))

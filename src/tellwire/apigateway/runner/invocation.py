@@ -22,7 +22,7 @@ def new_log_stream() -> str:
 
 
 class Invocation(Struct, frozen=True):
-    """What is known of an invocation before its handler runs. It crosses a pipe to worker processes."""
+    """An invocation before its handler runs. It is sent through a pipe to worker processes."""
 
     function_name: str
     timeout_seconds: float
@@ -36,7 +36,7 @@ class Invocation(Struct, frozen=True):
 
 
 class LambdaContext:
-    """What a handler gets as `context`: the attributes Lambda gives it, of the types it gives them."""
+    """The `context` of a handler: Lambda's attributes, with Lambda's types."""
 
     def __init__(self, invocation: Invocation, log_stream: str, now: Callable[[], float] = time.monotonic) -> None:
         self.function_name = invocation.function_name
@@ -54,7 +54,7 @@ class LambdaContext:
         self._ends_at = now() + invocation.timeout_seconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return how long the handler may still take; zero when it is over."""
+        """Return the time left to the handler; zero after its timeout."""
         return max(0, int((self._ends_at - self._now()) * 1000))
 
     def log(self, text: object) -> None:

@@ -1,6 +1,6 @@
-"""What handlers print, line by line, with the function and the request id in front.
+"""Tagged output of handlers: each printed line has the function and the request id in front.
 
-Many invocations run at once and print through the same two streams; a context variable tells whose line it is.
+Many invocations run at once and print through the same two streams; a context variable says which one prints.
 """
 
 import io
@@ -15,27 +15,27 @@ _current: ContextVar["Lines | None"] = ContextVar("tellwire_lines", default=None
 
 
 class Lines:
-    """The lines of one invocation. What a handler writes in pieces is held until its line is whole."""
+    """The lines of one invocation. A line that is written in pieces is held back until it is complete."""
 
     def __init__(self, tag: str) -> None:
         self._tag = tag
-        self._begun: dict[TextIO, str] = {}
+        self._incomplete: dict[TextIO, str] = {}
         # A handler's own threads may print for it.
         self._lock = threading.Lock()
 
     def write(self, stream: TextIO, text: str) -> None:
         with self._lock:
-            *whole, begun = (self._begun.get(stream, "") + text).split("\n")
-            self._begun[stream] = begun
-        if whole:
+            *complete, incomplete = (self._incomplete.get(stream, "") + text).split("\n")
+            self._incomplete[stream] = incomplete
+        if complete:
             # One call, so that no other invocation's line lands inside.
-            stream.write("".join(f"{self._tag} | {line}\n" for line in whole))
+            stream.write("".join(f"{self._tag} | {line}\n" for line in complete))
             stream.flush()
 
     def end(self) -> None:
-        """Write what has no line end."""
-        for stream, begun in list(self._begun.items()):
-            if begun:
+        """Write the incomplete last lines."""
+        for stream, incomplete in list(self._incomplete.items()):
+            if incomplete:
                 self.write(stream, "\n")
 
 
@@ -52,7 +52,7 @@ def tagged(tag: str) -> Iterator[None]:
 
 
 class TaggedStream(io.TextIOBase):
-    """A text stream that knows who writes. Lines of invocations go to `log`; the rest to the stream it stands for."""
+    """A text stream that tags lines of invocations and writes them to `log`; other text goes to the stream it wraps."""
 
     def __init__(self, stream: TextIO, log: TextIO | None = None) -> None:
         self._stream = stream
@@ -76,7 +76,7 @@ class TaggedStream(io.TextIOBase):
 
     @property
     def buffer(self) -> BinaryIO:
-        """Return the stream of bytes below, whose lines have no tag."""
+        """Return the wrapped stream of bytes, whose lines have no tag."""
         return self._stream.buffer
 
     def writable(self) -> bool:
@@ -93,7 +93,7 @@ class TaggedStream(io.TextIOBase):
 
 @contextmanager
 def tagged_streams() -> Iterator[None]:
-    """Let standard output and standard error know who writes; what invocations write to either is a log: the latter."""
+    """Replace standard output and standard error by tagged streams; lines of invocations go to standard error."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = TaggedStream(sys.stdout, sys.stderr), TaggedStream(sys.stderr)
     try:

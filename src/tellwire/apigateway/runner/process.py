@@ -1,4 +1,4 @@
-"""A function in a process of its own, seen from here. See `worker` for what runs there."""
+"""The parent's side of a worker process, which runs one function. The process itself is in `worker`."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,18 @@ from tellwire.errors import ConfigError
 logger = logging.getLogger("tellwire.lambda")
 
 MAX_RESULT_BYTES: Final = 6 * 1024 * 1024
-"""What an invocation may return (Lambda developer guide, "Lambda quotas")."""
+"""Largest result of an invocation (Lambda developer guide, "Lambda quotas")."""
 
 _END_SECONDS: Final = 2.0
-_REST_SECONDS: Final = 0.5
+_LAST_RESULTS_SECONDS: Final = 0.5
 
 _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
-"""What a worker has of our environment. The rest would work here and be missing on Lambda."""
+"""Variables that a worker inherits from our environment. Others would work here and be missing on Lambda."""
 
 
 @dataclass(eq=False)
 class _Running:
-    """A process that was started, and who waits for what from it."""
+    """A started process, and the outcomes that are awaited from it by request id."""
 
     process: asyncio.subprocess.Process
     waiting: dict[str, "asyncio.Future[bytes]"] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class _Running:
 
 
 class WorkerProcess:
-    """A `Host` in a process of its own. It starts with the first invocation, or when it is told to."""
+    """A `Host` in a process of its own. The process starts with the first invocation or with `start`."""
 
     def __init__(self, function: Function, environment: Mapping[str, str]) -> None:
         self._function = function
@@ -57,7 +57,7 @@ class WorkerProcess:
         running = await self._started()
         running.waiting[invocation.request_id] = outcome
         try:
-            await _say(running, Call(invocation, msgspec.Raw(event)))
+            await _send(running, Call(invocation, msgspec.Raw(event)))
             return await outcome
         except ConnectionError:
             raise HandlerFailed("Runtime.ExitError", "the function's process is gone") from None
@@ -68,7 +68,7 @@ class WorkerProcess:
         await self._started()
 
     async def _started(self) -> _Running:
-        """Start the process unless it runs, and wait until it has loaded the handler."""
+        """Start the process unless it is running, and wait until it has loaded the handler."""
         async with self._starting:
             running = self._running
             if running is None or running.process.returncode is not None:
@@ -85,8 +85,8 @@ class WorkerProcess:
         log_stream = new_log_stream()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            # Without the working directory on its path until our own modules are imported: a function may well have a
-            # file named logging.py.
+            # Without the working directory on the import path until our own modules are imported: a function may have
+            # a file named logging.py.
             "-P",
             "-m",
             "tellwire.apigateway.runner.worker",
@@ -94,15 +94,15 @@ class WorkerProcess:
             stdout=asyncio.subprocess.PIPE,
             cwd=self._function.code_dir,
             env=self._environment | {"AWS_LAMBDA_LOG_STREAM_NAME": log_stream},
-            # Signals of the terminal are for us: we still have last words for it, and then end its commands.
+            # Ctrl-C in the terminal must reach us only: we still have `$disconnect`s to run before we end it.
             start_new_session=True,
             limit=2 * MAX_RESULT_BYTES,
         )
         running = _Running(process)
         paths = (self._function.code_dir, *self._function.layers)
-        # A process that died at once is found out by whoever reads.
+        # `_read` notices a process that died at once.
         with contextlib.suppress(ConnectionError):
-            await _say(
+            await _send(
                 running,
                 Setup(
                     self._function.name,
@@ -117,12 +117,12 @@ class WorkerProcess:
         return running
 
     async def _read(self, running: _Running) -> None:
-        """Hand out results until the process ends. What it started may outlive it, and keep the pipe open."""
+        """Resolve outcomes until the process ends. Its own child processes may outlive it and keep the pipe open."""
         results = asyncio.create_task(self._results(running))
         ended = asyncio.create_task(running.process.wait())
         await asyncio.wait({results, ended}, return_when=asyncio.FIRST_COMPLETED)
         code = await _end(running.process)
-        await asyncio.wait({results}, timeout=_REST_SECONDS)
+        await asyncio.wait({results}, timeout=_LAST_RESULTS_SECONDS)
         results.cancel()
         self._alive.discard(running)
         running.loaded.set()
@@ -135,14 +135,14 @@ class WorkerProcess:
     async def _results(self, running: _Running) -> None:
         assert running.process.stdout is not None  # noqa: S101 - asked for a pipe
         decode = msgspec.json.Decoder(Result)
-        with contextlib.suppress(ValueError):  # a line over the limit: nothing that follows can be told apart
+        with contextlib.suppress(ValueError):  # a line over the limit: the lines after it can no longer be separated
             while line := await running.process.stdout.readline():
                 _resolve(running, decode.decode(line))
 
     async def reload(self) -> None:
         running, self._running = self._running, None
         if running is not None:
-            # Who runs may finish; nobody new comes.
+            # Running invocations may finish; new ones go to the next process.
             task = asyncio.create_task(self._retire(running))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
@@ -164,7 +164,7 @@ class WorkerProcess:
                 await running.reading
 
 
-async def _say(running: _Running, message: Setup | Call) -> None:
+async def _send(running: _Running, message: Setup | Call) -> None:
     assert running.process.stdin is not None  # noqa: S101 - asked for a pipe
     running.process.stdin.write(msgspec.json.encode(message) + b"\n")
     await running.process.stdin.drain()
@@ -183,7 +183,7 @@ def _resolve(running: _Running, result: Result) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> int | None:
-    """End a process: it sees the end of its commands, and has a moment to take it."""
+    """End a process: close its standard input, and kill it if it does not exit in time."""
     assert process.stdin is not None  # noqa: S101 - asked for a pipe
     process.stdin.close()
     try:

@@ -1,10 +1,10 @@
-"""The worker process: one function, alone with its environment, its modules and its working directory.
+"""The worker process of one function, with its own environment, modules and working directory.
 
-Two functions of a template may both be called `app`, and read different values from the same variable; on Lambda they
-never meet, so here they do not either.
+Two functions of a template may both be named `app`, and read different values from the same variable; on Lambda they
+are isolated, so they are here.
 
-On standard input one line of JSON per invocation comes in, on standard output one per result goes out, in the order in
-which they are done. What handlers print goes to standard error.
+Standard input has one line of JSON per invocation, standard output one per result, in the order in which they end.
+Output of handlers goes to standard error.
 """
 
 import logging
@@ -23,7 +23,7 @@ from tellwire.errors import ConfigError
 
 
 class Setup(Struct, frozen=True):
-    """The first line: what this process is for."""
+    """The first line: the function to load."""
 
     function_name: str
     handler: str
@@ -33,14 +33,17 @@ class Setup(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """Run the handler."""
+    """An invocation: run the handler with this event."""
 
     invocation: Invocation
     event: msgspec.Raw
 
 
 class Result(Struct, frozen=True):
-    """What became of it: `result`, or `error`, a type and a message. The first says that the handler is loaded."""
+    """The outcome of a call: `result`, or `error` with a type and a message.
+
+    The first one has no request id: it says that the handler is loaded.
+    """
 
     request_id: str = ""
     result: msgspec.Raw = msgspec.Raw(b"null")
@@ -56,18 +59,18 @@ class Worker:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Work until the commands end."""
+        """Run calls until standard input ends."""
         setup = msgspec.json.decode(self._commands.readline(), type=Setup)
         sys.path[:0] = setup.import_paths
         handler = self._load(setup)
-        self._tell(Result())
+        self._send(Result())
         decode = msgspec.json.Decoder(Call)
         for line in self._commands:
             work = threading.Thread(target=self._work, args=(setup, handler, decode.decode(line)), daemon=True)
             work.start()
 
     def _load(self, setup: Setup) -> Handler | HandlerFailed:
-        # The tag also for what a module prints while it is imported.
+        # Lines that a module prints while it is imported are tagged, too.
         with tagged(f"{setup.function_name} INIT"):
             try:
                 return load_handler(HandlerName.parse(setup.handler), setup.code_dir)
@@ -86,9 +89,9 @@ class Worker:
             )
         except HandlerFailed as error:
             result = Result(invocation.request_id, error=(error.error_type, error.message))
-        self._tell(result)
+        self._send(result)
 
-    def _tell(self, result: Result) -> None:
+    def _send(self, result: Result) -> None:
         line = msgspec.json.encode(result) + b"\n"
         with self._lock:
             self._results.write(line)
@@ -96,9 +99,9 @@ class Worker:
 
 
 def main() -> None:
-    """Be a worker process."""
+    """Run as a worker process."""
     commands, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # Handlers print, and what they start reads: neither is for the pipes that lead to us.
+    # Handlers print, and their child processes read: neither may use the pipes to the parent.
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - for its number
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)

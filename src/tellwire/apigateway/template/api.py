@@ -24,8 +24,8 @@ def read_api(stack: Stack, stage_name: str | None) -> Api:
     """Return the WebSocket API of a template.
 
     Raises:
-        ConfigError: there is none or there are several, `stage_name` is not one of its stages or leaves open which, or
-            a route cannot run here.
+        ConfigError: the template has no API or several, `stage_name` is not one of its stages, or is None and there are
+            several, or a route cannot run here.
     """
     api = _websocket_api(stack)
     stage = _stage(stack, stage_name)

@@ -1,4 +1,4 @@
-"""Who decides on `$connect`. API Gateway has no authorization on other routes of a WebSocket API."""
+"""The authorizer of `$connect`. API Gateway has no authorization on other routes of a WebSocket API."""
 
 from collections.abc import Mapping
 

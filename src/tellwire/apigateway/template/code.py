@@ -1,8 +1,8 @@
-"""Where the code of a function or a layer is on this machine.
+"""Directories of the code of functions and layers on this machine.
 
     CodeUri, ContentUri (SAM), Code, Content (CloudFormation)   a path beside the template
     Metadata "aws:asset:path", or the stack's *.assets.json     a CDK asset
-    InlineCode (SAM), Code.ZipFile (CloudFormation)             in the template: it is written to a file
+    InlineCode (SAM), Code.ZipFile (CloudFormation)             text in the template, written to a file
 
 Source: CDK cloud assembly schema, "asset manifest"; CloudFormation template reference, "AWS::Lambda::Function Code".
 """
@@ -18,20 +18,20 @@ from tellwire.apigateway.template.source import Source
 from tellwire.errors import ConfigError
 
 LOCAL_BUCKET: Final = "a-path-on-this-machine"
-"""The bucket of a location whose key is a quoted path. No real bucket: this name is ours."""
+"""The bucket of a location whose key is a quoted path. The name is ours, there is no such bucket."""
 
 _ASSET_PATH: Final = "aws:asset:path"
 
 
 class CodeFinder:
-    """Finds directories of code. `workspace` is where code from the template itself is put."""
+    """Finds directories of code. Code from the template itself is written into the directory `workspace`."""
 
     def __init__(self, source: Source, workspace: Path | None) -> None:
         self._source = source
         self._workspace = workspace
 
     def directory(self, resource: Resource, property_name: str) -> Path:
-        """Return the directory of the code that a property (`Code`, `Content`) tells of.
+        """Return the directory of the code that a property (`Code`, `Content`) names.
 
         Raises:
             ConfigError: it is not on this machine, or not a directory.
@@ -62,7 +62,7 @@ class CodeFinder:
 
     @cached_property
     def _assets(self) -> dict[str, str]:
-        """Paths of CDK's assets by S3 key: `cdk synth` says them in the template too, `python app.py` only here."""
+        """Paths of CDK's assets by S3 key: `cdk synth` also writes them into the template, `python app.py` does not."""
         manifest = self._source.path.with_name(f"{self._source.stack_name}.assets.json")
         try:
             files = json.loads(manifest.read_text(encoding="utf-8"))["files"].values()
@@ -82,7 +82,7 @@ class CodeFinder:
             raise ConfigError(f"{resource}: its code is in the template; that needs a workspace directory")
         directory = self._workspace / resource.logical_id
         directory.mkdir(parents=True, exist_ok=True)
-        # Lambda's own name for it, whatever the handler says.
+        # Lambda always gives this name to the file.
         (directory / "index.py").write_text(text, encoding="utf-8")
         return directory
 
@@ -90,5 +90,5 @@ class CodeFinder:
 def _existing(resource: Resource, path: Path) -> Path:
     if path.is_dir():
         return path
-    what = "is a file" if path.exists() else "does not exist"
-    raise ConfigError(f"{resource}: its code {str(path)!r} {what}; allowed: a directory")
+    problem = "is a file" if path.exists() else "does not exist"
+    raise ConfigError(f"{resource}: its code {str(path)!r} {problem}; allowed: a directory")

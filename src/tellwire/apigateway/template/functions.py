@@ -1,4 +1,4 @@
-"""The functions that an API's routes and authorizer need, and others that are asked for by name."""
+"""The functions that an API's routes and authorizer need, and others that are requested by name."""
 
 import re
 from collections.abc import Collection
@@ -14,25 +14,25 @@ from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError, shown
 
 DEFAULT_TIMEOUT_SECONDS: Final = 3.0
-"""What Lambda gives a function that says nothing (CloudFormation template reference, "AWS::Lambda::Function")."""
+"""Timeout of a function without `Timeout` (CloudFormation template reference, "AWS::Lambda::Function")."""
 
 DEFAULT_MEMORY_MB: Final = 128
-"""Likewise."""
+"""Memory of a function without `MemorySize` (the same page)."""
 
 ALLOWED_TIMEOUT_SECONDS: Final = (1.0, 900.0)
-"""Lambda developer guide, "Lambda quotas"."""
+"""Smallest and largest timeout (Lambda developer guide, "Lambda quotas")."""
 
 ALLOWED_MEMORY_MB: Final = (128.0, 10_240.0)
-"""Likewise."""
+"""Smallest and largest memory (the same page)."""
 
 _LAYER_ARN = re.compile(r"arn:aws:lambda:[^:]+:[^:]+:layer:([^:]+):1")
 
 
 def read_functions(stack: Stack, code: CodeFinder, api: Api, more: Collection[str] = ()) -> dict[str, Function]:
-    """Return the functions of an API by logical id, and `more` of the template's.
+    """Return the functions of an API by logical id, and `more` functions of the template.
 
     Raises:
-        ConfigError: a function cannot run here, or is not there; it names the function.
+        ConfigError: a function cannot run here, or does not exist; it names the function.
     """
     needed = [route.function for route in api.routes]
     if api.authorizer is not None:
@@ -95,8 +95,8 @@ def _layers(stack: Stack, code: CodeFinder, resource: Resource) -> tuple[Path, .
         try:
             directories += _layer(stack, code, written, resource)
         except (Unresolved, ConfigError) as error:
-            # Without the function's name: several may have this layer, and once is enough.
-            stack.note(f"a layer is left out, what is in it must be installed here: {error}")
+            # Without the function's name: several functions may have this layer, and one note is enough.
+            stack.note(f"a layer is left out, install its packages on this machine: {error}")
     return tuple(directories)
 
 
@@ -108,10 +108,10 @@ def _layer(stack: Stack, code: CodeFinder, written: Any, function: Resource) -> 
     layer = stack.resource(own[1], LAYER) if own is not None else None
     if layer is None:
         raise Unresolved(f"{arn} is not in the template")
-    # What Lambda puts on the path of Python's (Lambda developer guide, "Layer paths for each Lambda runtime").
+    # Directories that Lambda adds to Python's path (Lambda developer guide, "Layer paths for each Lambda runtime").
     content = code.directory(layer, "Content")
-    places = (content / "python", content / "python" / "lib" / function.text("Runtime") / "site-packages")
-    directories = [place for place in places if place.is_dir()]
+    candidates = (content / "python", content / "python" / "lib" / function.text("Runtime") / "site-packages")
+    directories = [candidate for candidate in candidates if candidate.is_dir()]
     if not directories:
         raise Unresolved(f"{layer} has no python directory in {str(content)!r}")
     return directories

@@ -1,7 +1,7 @@
-"""CloudFormation's functions: a value with `Fn::…` in it goes in, plain data comes out. Pure.
+"""CloudFormation's intrinsic functions: a value with `Fn::…` in it goes in, plain data comes out. Pure.
 
-What names stand for is the `Scope`'s to say. What only AWS knows raises `Unresolved`: its text names
-it, so that it can be left out by name.
+A `Scope` gives the values of names. A value that only AWS knows raises `Unresolved`, whose text names it, so that a
+note can say what is left out.
 
 Source: CloudFormation user guide, "Intrinsic function reference".
 """
@@ -14,18 +14,18 @@ from typing import Any, Final, Protocol
 from tellwire.errors import shown
 
 NO_VALUE: Final = object()
-"""What `AWS::NoValue` stands for: the property, or the element of a list, is not there."""
+"""The value of `AWS::NoValue`: the property, or the element of a list, is removed."""
 
 _PLACEHOLDER = re.compile(r"\$\{(!?)\s*([^{}]*?)\s*\}")
 _DYNAMIC_REFERENCE: Final = "{{resolve:"
 
 
 class Unresolved(Exception):
-    """A value that is not known on this machine. The text says which, and may say why."""
+    """A value is not known on this machine. The text names the value, and may give the reason."""
 
 
 class Scope(Protocol):
-    """What the names in a template stand for. Each raises `Unresolved` for what it does not know."""
+    """The values of names in a template. Each method raises `Unresolved` for a name without a known value."""
 
     def ref(self, name: str) -> Any: ...
 
@@ -37,10 +37,10 @@ class Scope(Protocol):
 
 
 def resolve(value: Any, scope: Scope) -> Any:
-    """Return a value with every function in it worked out; `NO_VALUE` when it is not there at all.
+    """Return a value with every function in it evaluated; `NO_VALUE` if the value itself is removed.
 
     Raises:
-        Unresolved: a function cannot be worked out here.
+        Unresolved: a function cannot be evaluated here.
     """
     match value:
         case str():
@@ -59,7 +59,7 @@ def resolve(value: Any, scope: Scope) -> Any:
 
 
 def choose(value: Any, scope: Scope) -> Any:
-    """Return the branch that an `Fn::If` takes, with nothing else worked out: its parts are asked for one by one.
+    """Return the branch that an `Fn::If` takes, without evaluating it: its parts are resolved one by one later.
 
     Raises:
         Unresolved: the condition is not known here.
@@ -91,7 +91,7 @@ def text(value: Any) -> str:
 
 
 class _Malformed(Exception):
-    """The argument of a function has not the form it must have."""
+    """The argument of a function does not have the required form."""
 
 
 def _static(value: str) -> str:
@@ -114,7 +114,7 @@ def _call(name: str, argument: Any, scope: Scope) -> Any:
     try:
         return function(argument, scope)
     except _Malformed as error:
-        raise Unresolved(f"{name} {shown(argument)} has not the form it must have") from error
+        raise Unresolved(f"{name} {shown(argument)} does not have the required form") from error
 
 
 def _ref(argument: Any, scope: Scope) -> Any:
@@ -161,9 +161,9 @@ def _select(argument: Any, scope: Scope) -> Any:
     match argument:
         case [index, items]:
             position = text(resolve(index, scope))
-            choices = _list(items, scope)
-            if position.isdecimal() and int(position) < len(choices):
-                return choices[int(position)]
+            candidates = _list(items, scope)
+            if position.isdecimal() and int(position) < len(candidates):
+                return candidates[int(position)]
     raise _Malformed
 
 
@@ -185,7 +185,7 @@ def _find_in_map(argument: Any, scope: Scope) -> Any:
 def _if(argument: Any, scope: Scope) -> Any:
     match argument:
         case [str(condition), yes, no]:
-            # Only the branch taken: the other one may need what does not exist.
+            # Only the branch taken: the other one may need resources that do not exist.
             return resolve(yes if scope.condition(condition) else no, scope)
     raise _Malformed
 
@@ -220,7 +220,7 @@ def truth(condition: Any, scope: Scope) -> bool:
     """Return whether a condition holds.
 
     Raises:
-        Unresolved: it is not a condition, or depends on what is not known here.
+        Unresolved: it is not a condition, or depends on a value that is not known here.
     """
     match condition:
         case {"Condition": str(name)}:

@@ -1,4 +1,4 @@
-"""How the parts of an API lead to each other: `ApiId`, `Target`, `AuthorizerId`, and the URI of a function.
+"""Links between the parts of an API: `ApiId`, `Target`, `AuthorizerId`, and the URI of a function.
 
 Source: API Gateway V2 API reference, "Routes", "Integrations", "Authorizers".
 """
@@ -29,12 +29,12 @@ def _is_own(stack: Stack, resource: Resource) -> bool:
     try:
         return bool(resource.resolved("ApiId") == stack.identity.api_id)
     except Unresolved as unresolved:
-        stack.note(f"{resource}: not known whose it is, so it is left out: {unresolved}")
+        stack.note(f"{resource}: its API is not known, so it is left out: {unresolved}")
         return False
 
 
 def linked(stack: Stack, resource: Resource, link: str, resource_type: str) -> Resource:
-    """Return the resource that a property leads to: by its id, with or without a path in front.
+    """Return the resource that a property names by its id, with or without a path in front.
 
     Raises:
         ConfigError: there is no such resource.
@@ -47,10 +47,10 @@ def linked(stack: Stack, resource: Resource, link: str, resource_type: str) -> R
 
 
 def function_of(stack: Stack, resource: Resource, uri_property: str, variables: Mapping[str, str]) -> str:
-    """Return the logical id of the function that a resource invokes, whichever version or alias of it.
+    """Return the logical id of the function that a resource invokes by a version, an alias or neither.
 
     Raises:
-        ConfigError: the property is not known here, or does not lead to a function of this template.
+        ConfigError: the property is not known here, or does not name a function of this template.
     """
     uri = resource.text(uri_property)
     filled = _STAGE_VARIABLE.sub(lambda variable: variables.get(variable[1], variable[0]), uri)

@@ -1,6 +1,6 @@
 """The models that the messages of a route are checked against.
 
-A route names them by what they are called or by their logical ids; both are met in the wild.
+A route refers to them by name or by logical id; templates use both.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def read_models(stack: Stack, route: Resource, key: str) -> dict[str, Mapping[st
     """Return the JSON Schemas of a route by their model keys.
 
     Raises:
-        ConfigError: a model is not in this template, or its schema is none; it names the route.
+        ConfigError: a model is not in this template, or its schema is not a JSON object; it names the route.
     """
     wanted = route.value("RequestModels") or {}
     if not isinstance(wanted, dict):

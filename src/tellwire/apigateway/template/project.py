@@ -7,11 +7,11 @@ from tellwire.apigateway.definition import Api, Project
 from tellwire.apigateway.template.api import read_api
 from tellwire.apigateway.template.code import CodeFinder
 from tellwire.apigateway.template.functions import read_functions
-from tellwire.apigateway.template.leftovers import note_leftovers
 from tellwire.apigateway.template.rules import check_rules
 from tellwire.apigateway.template.source import Source, read_source
 from tellwire.apigateway.template.stack import Stack
 from tellwire.apigateway.template.tables import read_tables
+from tellwire.apigateway.template.unsupported import note_unsupported
 from tellwire.errors import ConfigError
 
 _SAM = "AWS::Serverless-2016-10-31"
@@ -26,24 +26,24 @@ def read_project(
     workspace: Path | None = None,
     functions: Collection[str] = (),
 ) -> Project:
-    """Return what a template says.
+    """Read a template.
 
         with TemporaryDirectory() as workspace:
             project = read_project(Path("cdk.out"), stage="prod", workspace=Path(workspace))
 
     Args:
-        path: a SAM or CloudFormation template in YAML or JSON, a synthesized CDK `*.template.json`, or a directory with
-            one of them in it, such as `cdk.out`.
-        stage: which stage; may be left out where there is only one.
-        region: what `AWS::Region` is.
-        parameters: values of the template's parameters; the rest have their defaults.
-        workspace: a directory for code that stands in the template itself (`InlineCode`, `ZipFile`). It must live as
-            long as the functions are invoked.
-        functions: logical ids of functions to read beside those that the API needs.
+        path: a SAM or CloudFormation template in YAML or JSON, a synthesized CDK `*.template.json`, or a directory that
+            contains one of them, such as `cdk.out`.
+        stage: the name of the stage; None if the template has only one.
+        region: the value of `AWS::Region`.
+        parameters: values of the template's parameters; the others have their defaults.
+        workspace: a directory for code that is written in the template itself (`InlineCode`, `ZipFile`). It must exist
+            as long as the functions are invoked.
+        functions: logical ids of functions to read in addition to those that the API needs.
 
     Raises:
-        ConfigError: the template cannot be read, has no WebSocket API or several, a rule of it does not hold, or a
-            function needs what is not here.
+        ConfigError: the template cannot be read, has no WebSocket API or several, one of its rules does not hold, or a
+            function cannot run here.
     """
     source = read_source(path)
     identity = Api(routes=(), region=region)
@@ -60,7 +60,7 @@ def read_project(
     api = read_api(stack, stage)
     found = read_functions(stack, CodeFinder(source, workspace), api, functions)
     tables, ttl_attributes = read_tables(stack)
-    note_leftovers(stack)
+    note_unsupported(stack)
     return Project(
         api=api,
         functions=found,

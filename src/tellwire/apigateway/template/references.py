@@ -1,6 +1,6 @@
-"""What `Ref` and `Fn::GetAtt` of a resource give on this machine: names, ids and ARNs in AWS's forms. Pure.
+"""Local values of `Ref` and `Fn::GetAtt`: names, ids and ARNs of resources in AWS's forms. Pure.
 
-The same for the same template, always. Kinds that are not here have no name that could stand for them.
+The values are the same for the same template. Types of resources that are not listed here have no local name.
 
 Source: CloudFormation template reference, "Return values" of each resource type.
 """
@@ -33,7 +33,7 @@ _ACCOUNT = "{region}:{account}"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How things of a kind are called. `name_property` None: they are called by their logical id."""
+    """Names of the resources of one type. `name_property` None: their name is the logical id."""
 
     name_property: str | None = None
     ref: str = "{name}"
@@ -63,7 +63,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     INTEGRATION: _Kind(attributes={"IntegrationId": "{name}"}),
     AUTHORIZER: _Kind(attributes={"AuthorizerId": "{name}"}),
     FUNCTION: _kind("FunctionName", _FUNCTION_ARN),
-    # By logical id, not by LayerName: the ARN leads back to the resource.
+    # By logical id, not by LayerName: the resource is found by this ARN again.
     LAYER: _Kind(ref=f"arn:aws:lambda:{_ACCOUNT}:layer:{{name}}:1"),
     TABLE: _TABLE,
     GLOBAL_TABLE: _TABLE,
@@ -84,10 +84,10 @@ _KINDS: Final[Mapping[str, _Kind]] = {
 
 
 def reference(resource: Resource, identity: Api) -> str:
-    """Return what `Ref` of a resource gives.
+    """Return the value of `Ref` of a resource.
 
     Raises:
-        Unresolved: nothing that is known here.
+        Unresolved: the value is not known here.
     """
     if resource.type == API:
         return _of_api(resource, identity)["ApiId"]
@@ -100,10 +100,10 @@ def reference(resource: Resource, identity: Api) -> str:
 
 
 def attribute(resource: Resource, name: str, identity: Api) -> str:
-    """Return what `Fn::GetAtt` of a resource gives.
+    """Return the value of `Fn::GetAtt` of a resource.
 
     Raises:
-        Unresolved: nothing that is known here.
+        Unresolved: the value is not known here.
     """
     if resource.type == API:
         attributes = _of_api(resource, identity)
@@ -118,15 +118,15 @@ def attribute(resource: Resource, name: str, identity: Api) -> str:
 
 
 def name_of(resource: Resource) -> str:
-    """Return what a resource is called: the name the template gives, or its logical id.
+    """Return the name of a resource: the name in the template, or its logical id.
 
-    What runs here is called by its logical id too where its name is not known: here any name will do.
+    Functions and tables run here, so any name will do: they have their logical id if their name is not known.
 
     Raises:
         Unresolved: the name is not known, and the resource is on AWS.
     """
     try:
-        # A bucket's name has no capitals.
+        # Names of buckets are in lower case.
         own_id = resource.logical_id.lower() if resource.type == _BUCKET else resource.logical_id
         return given_name(resource) or own_id
     except Unresolved:
@@ -136,7 +136,7 @@ def name_of(resource: Resource) -> str:
 
 
 def given_name(resource: Resource) -> str | None:
-    """Return the name the template gives; None when it leaves that to AWS.
+    """Return the name in the template; None if AWS chooses the name.
 
     Raises:
         Unresolved: it is not known here.
@@ -147,7 +147,7 @@ def given_name(resource: Resource) -> str | None:
 
 
 def is_websocket_api(resource: Resource) -> bool:
-    """Tell a WebSocket API from an HTTP API, which is the same type of resource."""
+    """Return whether an API is a WebSocket API; an HTTP API has the same type of resource."""
     return resource.type == API and resource.properties.get("ProtocolType") == "WEBSOCKET"
 
 

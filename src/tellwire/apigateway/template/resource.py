@@ -1,4 +1,4 @@
-"""A resource of a template, and reading its properties with names in the errors."""
+"""A resource of a template, whose properties are read with the resource and the property named in errors."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ _FLAGS: Mapping[Any, bool] = {True: True, False: False, "true": True, "false": F
 class Resource:
     """A resource that exists. `properties` are as written; the methods resolve them.
 
-    All methods but `resolved` raise ConfigError, naming resource and property, for what is not known here or not of the
-    kind asked for.
+    All methods except `resolved` raise ConfigError, naming resource and property, for a value that is not known here or
+    not of the requested type.
     """
 
     logical_id: str
@@ -29,7 +29,7 @@ class Resource:
         return f"{self.type} {self.logical_id}"
 
     def resolved(self, name: str, default: Any = None) -> Any:
-        """Return a property; the default where it is not there.
+        """Return a property, or the default if it is absent.
 
         Raises:
             Unresolved: it is not known here.
@@ -38,14 +38,14 @@ class Resource:
         return default if value is NO_VALUE else value
 
     def value(self, name: str, default: Any = None) -> Any:
-        """Return a property; the default where it is not there."""
+        """Return a property, or the default if it is absent."""
         try:
             return self.resolved(name, default)
         except Unresolved as unresolved:
             raise ConfigError(f"{self}: {name}: {unresolved}") from unresolved
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return a property that is text; without a default it must be there."""
+        """Return a property that is text; without a default it is required."""
         value = self.value(name, default)
         if value is None:
             raise ConfigError(f"{self}: {name} is missing")
@@ -67,7 +67,7 @@ class Resource:
         return number
 
     def flag(self, name: str) -> bool:
-        """Return a property that is true or false; false where it is not there."""
+        """Return a property that is true or false; false if it is absent."""
         value = self.value(name, False)
         if not isinstance(value, bool | str) or value not in _FLAGS:
             raise ConfigError(f"{self}: {name}: got {shown(value)}; allowed: true or false")

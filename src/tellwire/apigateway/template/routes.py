@@ -23,7 +23,7 @@ def read_routes(stack: Stack, stage_variables: Mapping[str, str]) -> Iterator[Ro
     Raises:
         ConfigError: a route cannot run here; it names the route.
     """
-    answering = _answering_routes(stack)
+    with_response = _routes_with_response(stack)
     for resource in own(stack, references.ROUTE):
         key = resource.text("RouteKey")
         if "RequestParameters" in resource.properties:
@@ -32,7 +32,7 @@ def read_routes(stack: Stack, stage_variables: Mapping[str, str]) -> Iterator[Ro
         yield Route(
             key=key,
             function=function_of(stack, integration, "IntegrationUri", stage_variables),
-            answers=_answers(stack, resource, key, answering),
+            has_response=_has_response(stack, resource, key, with_response),
             api_key_required=resource.flag("ApiKeyRequired"),
             timeout_seconds=_timeout_seconds(integration),
             models=read_models(stack, resource, key),
@@ -52,7 +52,7 @@ def _integration(stack: Stack, route: Resource, key: str) -> Resource:
     return integration
 
 
-def _answering_routes(stack: Stack) -> set[str]:
+def _routes_with_response(stack: Stack) -> set[str]:
     return {
         response.text("RouteId")
         for response in own(stack, references.ROUTE_RESPONSE)
@@ -60,8 +60,8 @@ def _answering_routes(stack: Stack) -> set[str]:
     }
 
 
-def _answers(stack: Stack, route: Resource, key: str, answering: set[str]) -> bool:
-    has_response = route.logical_id in answering
+def _has_response(stack: Stack, route: Resource, key: str, with_response: set[str]) -> bool:
+    has_response = route.logical_id in with_response
     selects = route.value("RouteResponseSelectionExpression") == DEFAULT
     if has_response != selects:
         missing = (

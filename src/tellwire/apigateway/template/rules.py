@@ -1,4 +1,4 @@
-"""The rules of a template: what must hold among its parameters before AWS makes a stack of it.
+"""The rules of a template: conditions on its parameters that AWS checks before it creates a stack.
 
 Source: CloudFormation user guide, "Rules".
 """
@@ -15,14 +15,14 @@ _ALWAYS: Final = {"Fn::Equals": ["", ""]}
 
 
 def check_rules(rules: Any, stack: Stack) -> None:
-    """Check a template's `Rules`. What only AWS can work out is left to AWS: every CDK app has a rule of that sort.
+    """Check a template's `Rules`. Rules that only AWS can evaluate are skipped: every CDK app has such a rule.
 
     Raises:
-        ConfigError: an assertion does not hold, as `sam deploy` would say; or the rules have not the form they must
-            have.
+        ConfigError: an assertion does not hold, as `sam deploy` would report; or the rules do not have the required
+            form.
     """
     if not isinstance(rules, dict):
-        raise ConfigError(f"template: Rules: got {shown(rules)}; allowed: names and what they are")
+        raise ConfigError(f"template: Rules: got {shown(rules)}; allowed: an object")
     for name, rule in rules.items():
         with contextlib.suppress(Unresolved):
             for assertion, description in _assertions(name, rule, stack):

@@ -1,8 +1,8 @@
-"""SAM to plain CloudFormation, by AWS's own translator: the same code that runs when a template is deployed.
+"""Translation of SAM to plain CloudFormation, by AWS's own translator: the code that runs when a template is deployed.
 
-It wants code in S3, a region, and the names of AWS's managed policies. Here code is on this machine, so a path travels
-through it as the key of a bucket that is none; the region is told; and policies are not for us, so their names stay as
-they are. No network, no credentials, no AWS configuration.
+The translator needs code in S3, a region, and the names of AWS's managed policies. Here code is on this machine, so a
+path is passed through as the key of a placeholder bucket; the region is a parameter; and policies are not used here, so
+their names stay as they are. No network, no credentials, no AWS configuration.
 
 Source: AWS Serverless Application Model specification; aws-sam-translator.
 """
@@ -36,24 +36,24 @@ Resolve = Callable[[Any], Any]
 def translate(
     template: Mapping[str, Any], resolve: Resolve, parameters: Mapping[str, str], region: str
 ) -> dict[str, Any]:
-    """Return the CloudFormation template that a SAM template stands for.
+    """Translate a SAM template into a CloudFormation template.
 
     Raises:
-        ConfigError: the template is not valid; with everything the translator says of it.
+        ConfigError: the template is not valid; the text has all messages of the translator.
     """
     prepared = copy.deepcopy(dict(template))
-    # The translator would fetch them from AWS. They come back as they are, to be noted as what does not run here.
+    # The translator would fetch them from AWS. They are added again afterwards, to be noted as not emulated.
     applications = _take_applications(prepared["Resources"])
-    _send_paths_through(prepared, resolve)
+    _replace_paths(prepared, resolve)
     with _translator(region) as translator:
         try:
             translated: dict[str, Any] = translator.translate(prepared, dict(parameters))
         except ExceptionWithMessage as error:
             causes = error.causes if isinstance(error, InvalidDocumentException) else [error]
-            said = "; ".join(" ".join(cause.message.split()) for cause in causes)
-            raise ConfigError(f"the SAM template is not valid: {said}") from error
+            messages = "; ".join(" ".join(cause.message.split()) for cause in causes)
+            raise ConfigError(f"the SAM template is not valid: {messages}") from error
         except Exception as error:
-            # What the translator does not expect in a template, it stumbles over in ways of its own.
+            # The translator does not check everything: unexpected values raise errors of any type.
             raise ConfigError(f"the SAM template is not valid: {type(error).__name__} {shown(str(error))}") from error
     translated["Resources"].update(applications)
     return translated
@@ -61,7 +61,7 @@ def translate(
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """What the translator needs of a boto3 session."""
+    """The part of a boto3 session that the translator uses."""
 
     region_name: str
 
@@ -71,12 +71,12 @@ def _translator(region: str) -> Iterator[Any]:
     metrics = Metrics("tellwire", DummyMetricsPublisher())
     region_before = ArnGenerator.BOTO_SESSION_REGION_NAME
     try:
-        # The session is asked for its region and nothing else; a real one would read the AWS configuration.
+        # Only the region of the session is used; a real session would read the AWS configuration.
         yield Translator({}, Parser(), boto_session=_Region(region), metrics=metrics)
     finally:
-        # It leaves the region in a class, for whoever asks next in this process.
+        # The translator keeps the region in a class attribute, where a later translation would find it.
         ArnGenerator.BOTO_SESSION_REGION_NAME = region_before
-        # And it counts what it did, and complains in the log about counts that nobody took.
+        # It logs a warning if its metrics are not published.
         metrics.publish()
 
 
@@ -85,7 +85,7 @@ def _take_applications(resources: dict[str, Any]) -> dict[str, Any]:
     return {logical_id: resources.pop(logical_id) for logical_id in found}
 
 
-def _send_paths_through(template: dict[str, Any], resolve: Resolve) -> None:
+def _replace_paths(template: dict[str, Any], resolve: Resolve) -> None:
     global_sections = template.get("Globals")
     global_sections = global_sections if isinstance(global_sections, dict) else {}
     for name, section in global_sections.items():
@@ -114,8 +114,8 @@ def _replace_locations(about: str, section: Any, resolve: Resolve) -> None:
 def _add_default_location(properties: dict[str, Any], inherited: Mapping[str, Any]) -> None:
     merged = {**inherited, **properties}
     if merged.get("PackageType") == "Image":
-        # An image that `sam build` has yet to make has no URI.
+        # An image that `sam build` has not built yet has no URI.
         properties.setdefault("ImageUri", "not-built")
     elif not {"CodeUri", "InlineCode"} & merged.keys():
-        # As `sam local` has it: a function without either has its code beside the template.
+        # As in `sam local`: a function without either has its code beside the template.
         properties["CodeUri"] = f"s3://{LOCAL_BUCKET}/."

@@ -1,4 +1,4 @@
-"""Finding and loading a template: a path goes in, data comes out, and the directory that its paths start from."""
+"""Loading of a template: a path goes in, its data comes out, with the directory that its paths start from."""
 
 import json
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ _CDK_TEMPLATE: Final = ".template.json"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A template as it is written: nothing is resolved yet."""
+    """A template as written, with nothing resolved."""
 
     path: Path
     body: dict[str, Any]
 
     @property
     def stack_name(self) -> str:
-        """Return the stack's name where the file says it, as CDK's does."""
+        """Return the stack's name if it is part of the file's name, as in CDK's; else a fixed name."""
         name = self.path.name
         return name.removesuffix(_CDK_TEMPLATE) if name.endswith(_CDK_TEMPLATE) else "tellwire-local"
 
     def beside(self, path: str) -> Path:
-        """Return where a path in the template leads."""
+        """Return the absolute path for a path in the template."""
         return (self.path.parent / path).resolve()
 
 
@@ -33,7 +33,7 @@ def read_source(path: Path) -> Source:
     """Return the template at a path, or the one in a directory.
 
     Raises:
-        ConfigError: there is none, several could be meant, or it cannot be read.
+        ConfigError: there is no template, there are several candidates, or it cannot be read.
     """
     if not path.exists():
         raise ConfigError(f"template: got {str(path)!r}; there is no such file or directory")

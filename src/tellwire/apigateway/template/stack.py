@@ -1,6 +1,6 @@
-"""A template as a stack would be made of it: parameters have values, conditions hold or not, resources exist or not.
+"""A template as a stack: parameters have values, conditions hold or not, resources exist or not.
 
-The one `Scope` there is. It also gathers the notes of what was left out.
+The only `Scope`. It also collects the notes of parts that were left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ _FROM_PARAMETER_STORE: Final = "AWS::SSM::Parameter::Value<"
 
 
 class Stack:
-    """The resources of a template that exist, and what names stand for.
+    """The resources of a template that exist, and the values of its names.
 
     Raises:
-        ConfigError: a parameter is given that the template does not have, or the template is not of the form it must
-            have.
+        ConfigError: a parameter is given that the template does not have, or the template does not have the required
+            form.
     """
 
     def __init__(self, template: Mapping[str, Any], *, name: str, identity: Api, parameters: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ class Stack:
                 raise ConfigError(f"parameter: got {given!r}; allowed: {allowed}")
         self._pseudo = _pseudo_parameters(name, identity)
         self._open: set[str] = set()
-        # A condition cannot depend on a resource: while these are found out there are none.
+        # A condition cannot depend on a resource: while conditions are evaluated here, there are none.
         self._resources: dict[str, Resource] = {}
         self._resources = {
             logical_id: self._resource(logical_id, written)
@@ -45,7 +45,7 @@ class Stack:
             if self._exists(logical_id, written)
         }
 
-    # --- what exists -------------------------------------------------------------------------------------------------
+    # --- resources ---------------------------------------------------------------------------------------------------
 
     def resources(self, *types: str) -> list[Resource]:
         """Return the resources of these types, in the template's order; without types, all."""
@@ -57,29 +57,29 @@ class Stack:
         return found if found is not None and found.type == resource_type else None
 
     def name(self, resource: Resource) -> str:
-        """Return what a function or a table is called, noting where that is not what it is called on AWS."""
+        """Return the name of a function or a table, with a note if it has another name on AWS."""
         try:
             references.given_name(resource)
         except Unresolved as unresolved:
-            self.note(f"{resource}: its name is not known: {unresolved}; it is called by its logical id")
+            self.note(f"{resource}: its name is not known: {unresolved}; its logical id is used instead")
         return references.name_of(resource)
 
     def note(self, text: str) -> None:
-        """Keep a line on something that was left out."""
+        """Add a note on a part that was left out."""
         self.notes.append(text)
 
-    # --- what is said of it ------------------------------------------------------------------------------------------
+    # --- values ------------------------------------------------------------------------------------------------------
 
     def resolve(self, value: Any) -> Any:
-        """Return a value with every function in it worked out.
+        """Return a value with every function in it evaluated.
 
         Raises:
-            Unresolved: that takes what is not known here.
+            Unresolved: it depends on a value that is not known here.
         """
         return intrinsics.resolve(value, self)
 
     def choose(self, value: Any) -> Any:
-        """Return what an `Fn::If` comes to, unresolved; any other value as it is.
+        """Return the branch of an `Fn::If`, unresolved; any other value as it is.
 
         Raises:
             Unresolved: the condition is not known here.
@@ -110,7 +110,7 @@ class Stack:
         except (KeyError, TypeError) as error:
             raise Unresolved(f"there is no {name}.{first}.{second} in Mappings") from error
 
-    # --- inside ------------------------------------------------------------------------------------------------------
+    # --- internal ----------------------------------------------------------------------------------------------------
 
     def _exists(self, logical_id: str, written: Mapping[str, Any]) -> bool:
         condition = written.get("Condition")
@@ -152,7 +152,7 @@ class Stack:
 
     @contextmanager
     def _once(self, name: str) -> Iterator[None]:
-        # A name that is defined by itself would be looked up for ever.
+        # Looking up a name that is defined by itself would never end.
         if name in self._open:
             raise Unresolved(f"{name} refers to itself")
         self._open.add(name)
@@ -165,7 +165,7 @@ class Stack:
 def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = template.get(name) or {}
     if not isinstance(section, dict):
-        raise ConfigError(f"template: {name}: got {shown(section)}; allowed: names and what they are")
+        raise ConfigError(f"template: {name}: got {shown(section)}; allowed: an object")
     return section
 
 

@@ -20,7 +20,7 @@ _OF_AN_INDEX: Final = ("IndexName", "KeySchema", "Projection")
 
 
 def read_tables(stack: Stack) -> tuple[tuple[Mapping[str, Any], ...], dict[str, str]]:
-    """Return the tables, and by table the attribute that its items expire by. What is not known here is noted."""
+    """Return the tables, and by table the attribute by which its items expire. A table that is left out is noted."""
     tables, ttl_attributes = [], {}
     for resource in stack.resources(TABLE, GLOBAL_TABLE):
         try:

@@ -14,13 +14,13 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 def parse(text: str, name: str) -> Any:
-    """Return what a template says. `name` is for errors.
+    """Parse a template. `name` is the file's name in errors.
 
     Raises:
-        ConfigError: it is not YAML; with the line.
+        ConfigError: it is not YAML; the text has the line.
     """
     try:
-        # A loader of our own, and a safe one: it only adds dicts with a name in front.
+        # The loader is a safe one: it only adds dicts with a name in front.
         return yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -38,13 +38,13 @@ class _Loader(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        # YAML itself forbids it, PyYAML lets the last one win: a resource copied and not renamed would vanish.
+        # YAML forbids duplicate keys, PyYAML keeps the last one: a copied resource with the same name would be lost.
         seen: dict[Any, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if isinstance(key, yaml.ScalarNode) and key.value != "<<" and seen.setdefault(key.value, line) != line:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands in line {seen[key.value]} already", key.start_mark
+                    None, None, f"{key.value!r} is already defined in line {seen[key.value]}", key.start_mark
                 )
         return super().construct_mapping(node, deep)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tellwire.apigateway.definition import Function
-from tellwire.apigateway.runner.functions import Deployed, Functions, TimedOut, lambda_environment, within
+from tellwire.apigateway.runner.functions import DeployedFunction, Functions, TimedOut, lambda_environment, within
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.limits import CONCURRENT_INVOCATIONS
@@ -18,7 +18,9 @@ from tellwire.testing import FakeClock
 
 
 def functions(clock: FakeClock, handler: Any, timeout_seconds: float = 3) -> Functions:
-    return Functions({"f": Deployed("f", InProcess.of(handler, clock.now), timeout_seconds, 128)}, clock, "us-east-1")
+    return Functions(
+        {"f": DeployedFunction("f", InProcess.of(handler, clock.now), timeout_seconds, 128)}, clock, "us-east-1"
+    )
 
 
 async def test_a_function_returns_what_its_handler_returned() -> None:

@@ -1,4 +1,4 @@
-"""What handlers print: whose line it is, and whole lines only."""
+"""Tagged output of handlers: the tag of each line, and complete lines only."""
 
 import io
 import sys

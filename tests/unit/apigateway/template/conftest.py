@@ -1,4 +1,4 @@
-"""A small template that is right, to be made wrong in one place."""
+"""A small valid template, in which a test changes one place."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ INVOCATION = "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions
 
 @pytest.fixture
 def template() -> Template:
-    """Return a CloudFormation template with one route, one function, and nothing that is not needed."""
+    """Return a minimal CloudFormation template with one route and one function."""
     return {
         "Resources": {
             "Chat": _resource(

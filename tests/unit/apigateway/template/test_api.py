@@ -1,4 +1,4 @@
-"""Routes, stages, authorizers and keys of a template, one matter at a time."""
+"""Routes, stages, authorizers and API keys of a template, one at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def test_a_route_whose_api_is_not_known_is_left_out_and_named(template: Template
     project = read(template)
     assert [route.key for route in project.api.routes] == ["$connect"]
     assert project.notes == (
-        "AWS::ApiGatewayV2::Route Other: not known whose it is, so it is left out: "
+        "AWS::ApiGatewayV2::Route Other: its API is not known, so it is left out: "
         "Fn::ImportValue 'api' cannot be resolved locally",
     )
 
@@ -174,7 +174,7 @@ def test_a_route_answers_if_both_halves_are_there(
         of = {"ApiId": {"Ref": "Chat"}, "RouteId": {"Ref": "Connect"}}
         add(template, "Answer", "ApiGatewayV2::RouteResponse", RouteResponseKey=response_key, **of)
     project = read(template)
-    assert project.api.routes[0].answers is answers
+    assert project.api.routes[0].has_response is answers
     assert bool(project.notes) is noted
 
 
@@ -212,7 +212,7 @@ def test_a_stage_variable_may_be_in_the_uri_of_an_integration(template: Template
     assert project.notes == ("stage variable url: Fn::ImportValue 'u' cannot be resolved locally; it is left out",)
 
 
-# --- who may connect -------------------------------------------------------------------------------------------------
+# --- authorization ---------------------------------------------------------------------------------------------------
 
 
 def authorized(template: Template, **properties: Any) -> Template:

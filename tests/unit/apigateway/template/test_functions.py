@@ -1,4 +1,4 @@
-"""Functions, their code and layers, and tables, one matter at a time."""
+"""Functions, their code and layers, and tables, one at a time."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_a_name_that_is_not_known_is_replaced_by_the_logical_id(template: Templa
     assert (project.api.routes[0].function, project.functions["Fn"].name) == ("Fn", "Fn")
     assert project.notes == (
         "AWS::Lambda::Function Fn: its name is not known: Fn::ImportValue 'n' cannot be resolved locally; "
-        "it is called by its logical id",
+        "its logical id is used instead",
     )
 
 
@@ -126,7 +126,7 @@ def test_a_layer_that_is_not_here_is_noted(template: Template, read: Read, tmp_p
     assert project.functions["Fn"].layers == ()
     [note] = project.notes
     assert note.startswith(
-        "a layer is left out, what is in it must be installed here: AWS::Lambda::LayerVersion Shared"
+        "a layer is left out, install its packages on this machine: AWS::Lambda::LayerVersion Shared"
     )
 
 
@@ -260,7 +260,7 @@ def test_a_table_that_cannot_be_made_is_left_out_and_named(
     assert note.endswith(f"{words}; the table is left out")
 
 
-# --- and whatever else a template may say ----------------------------------------------------------------------------
+# --- invalid values anywhere in a template ---------------------------------------------------------------------------
 
 CDK_TEMPLATE = json.loads((TEMPLATES / "cdk.out" / "Chat.template.json").read_text())
 ODDITIES: st.SearchStrategy[Any] = st.sampled_from(
@@ -269,7 +269,7 @@ ODDITIES: st.SearchStrategy[Any] = st.sampled_from(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the paths of all there is in a template."""
+    """Return the paths of all values in a template."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     below = [place for key, item in items for place in places(item, (*path, key))]
     return [path, *below] if path else below
@@ -286,7 +286,7 @@ def test_a_template_with_something_odd_in_it_is_read_or_refused_in_words(
     for key in path:
         target = target[key]
     target[last] = oddity
-    # Beside its assets, as far as they are found by the template alone.
+    # Beside its assets, if they are found by the template alone.
     (tmp_path / "Chat.template.json").write_text(json.dumps(template))
     for name in ("asset.cccccccc1", "asset.eeeeeeee3", "asset.ffffffff4"):
         (tmp_path / name).mkdir(exist_ok=True)

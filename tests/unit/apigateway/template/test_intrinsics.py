@@ -1,4 +1,4 @@
-"""CloudFormation's functions: what they give, and what is said when they cannot."""
+"""CloudFormation's intrinsic functions: their values, and their errors."""
 
 from typing import Any
 
@@ -136,8 +136,8 @@ def test_a_resource_has_a_name_of_the_form_it_has_on_aws(stack: Stack, written: 
         ({"Fn::GetAZs": ""}, "Fn::GetAZs '' cannot be resolved locally"),
         ("{{resolve:ssm:/a:1}}", "the dynamic reference '{{resolve:ssm:/a:1}}' cannot be resolved locally"),
         ({"Fn::Sub": "{{resolve:ssm:/${Name}}}"}, "'{{resolve:ssm:/chat}}' cannot be resolved locally"),
-        ({"Fn::Join": ["-", "text"]}, "Fn::Join ['-', 'text'] has not the form it must have"),
-        ({"Fn::Select": [9, ["a"]]}, "Fn::Select [9, ['a']] has not the form it must have"),
+        ({"Fn::Join": ["-", "text"]}, "Fn::Join ['-', 'text'] does not have the required form"),
+        ({"Fn::Select": [9, ["a"]]}, "Fn::Select [9, ['a']] does not have the required form"),
         ({"Fn::Join": ["", [{}]]}, "got {}, where text must be"),
         ({"Fn::Sub": "${AWS::NoValue}"}, "got nothing, where text must be"),
     ],

@@ -1,4 +1,4 @@
-"""Models of a template: how routes name them, and what is no model."""
+"""Models of a template: references from routes, and invalid models."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ SCHEMA = {"type": "object", "required": ["text"]}
 
 
 def model(template: Template, logical_id: str = "Said", **properties: Any) -> Template:
-    """Add a model. A property that is None is left out."""
+    """Add a model; a property that is None is left out."""
     written = {"ApiId": {"Ref": "Chat"}, "Name": "SaidModel", "ContentType": "application/json", "Schema": SCHEMA}
     given = {name: value for name, value in (written | properties).items() if value is not None}
     template["Resources"][logical_id] = {"Type": "AWS::ApiGatewayV2::Model", "Properties": given}

@@ -1,4 +1,4 @@
-"""Whole templates: what is read of SAM's own words, of the API spelled out, and of a synthesized CDK app."""
+"""Whole templates: SAM's WebSocketApi, an API of single resources, and a synthesized CDK app."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_sam_routes_lead_to_their_functions(sam: Project) -> None:
     assert sam.api.routes == (
         Route("$connect", "ConnectFunction"),
         Route("$disconnect", "DisconnectFunction"),
-        Route("sendMessage", "MessageFunction", answers=True, timeout_seconds=5.0),
+        Route("sendMessage", "MessageFunction", has_response=True, timeout_seconds=5.0),
         Route("whisper", "MessageFunction"),
     )
     assert sam.api.route_selection_expression == "$request.body.action"
@@ -98,7 +98,7 @@ def test_what_cannot_be_had_locally_is_named_in_one_line_each(sam: Project) -> N
             "set it with --env-file",
             "function ConnectFunction: environment variable SHARED_BUCKET: Fn::ImportValue 'shared-bucket' cannot be "
             "resolved locally; set it with --env-file",
-            "a layer is left out, what is in it must be installed here: "
+            "a layer is left out, install its packages on this machine: "
             "arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV3:1 is not in the template",
             "route whisper: it does not answer, as on AWS: "
             "there is no AWS::ApiGatewayV2::RouteResponse with RouteResponseKey $default",
@@ -173,7 +173,7 @@ def test_nothing_is_noted_of_a_template_that_runs_as_it_is(classic: Project) -> 
 def test_a_synthesized_cdk_app_is_read(cdk: Project) -> None:
     assert cdk.api.routes == (
         Route("$connect", "OnConnect11112222"),
-        Route("sendMessage", "OnMessage55556666", answers=True),
+        Route("sendMessage", "OnMessage55556666", has_response=True),
     )
     assert cdk.api.stage == "prod"
     assert cdk.api.authorizer == Authorizer("Authorizer33334444", (IdentitySource("route.request.querystring.token"),))

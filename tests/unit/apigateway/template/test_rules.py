@@ -1,4 +1,4 @@
-"""Rules: what a deployment would refuse, a local run refuses too."""
+"""Rules: a local run refuses the same parameters as a deployment."""
 
 from typing import Any
 

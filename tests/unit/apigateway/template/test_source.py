@@ -1,4 +1,4 @@
-"""Where a template is found, and what is said when it is not."""
+"""The search for a template, and its errors."""
 
 import json
 import shutil
@@ -97,7 +97,7 @@ def test_short_tags_are_their_long_forms(written: str, read: Any) -> None:
 def test_a_name_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     file = tmp_path / "template.yaml"
     file.write_text("Resources:\n  One: {Type: A}\n  Two: {Type: B}\n  One: {Type: C}\n")
-    with pytest.raises(ConfigError, match=r"template\.yaml, line 4: .*'One' stands in line 2 already"):
+    with pytest.raises(ConfigError, match=r"template\.yaml, line 4: .*'One' is already defined in line 2"):
         read_project(file)
 
 
