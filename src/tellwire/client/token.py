@@ -1,4 +1,4 @@
-"""What a client reads in a token, as pure code. It trusts nothing of it: the server is the one that checks."""
+"""The expiry of a token, as pure code. Nothing in a token is trusted: checking is the server's part."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.decode import ReceivedMessage
 
 
 class _Claims(Struct):

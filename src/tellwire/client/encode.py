@@ -1,4 +1,4 @@
-"""What a program may say, as pure code: the texts that go out."""
+"""Encoding of what an application sends, as pure code."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tellwire.limits import MAX_MESSAGE_BYTES
 
 
 def own_message(message_type: str, data: Any) -> bytes:
-    """Return a message of a type of one's own. Without `data` it has none.
+    """Encode a message of an application's own type. Without `data` it has none.
 
     Raises:
         InvalidMessage: `message_type` is empty, or `data` holds what JSON cannot carry.
@@ -28,12 +28,12 @@ def own_message(message_type: str, data: Any) -> bytes:
 
 
 def ack(cursor: str) -> bytes:
-    """Return that the user has seen everything up to a cursor."""
+    """Encode that the user has seen everything up to a cursor."""
     return msgspec.json.encode({"type": "ack", "cursor": cursor})
 
 
 def cancel(upload_id: str) -> bytes:
-    """Return the wish that an upload be cancelled.
+    """Encode the wish to cancel an upload.
 
     Raises:
         InvalidMessage: `upload_id` is empty.

@@ -1,7 +1,7 @@
-"""Why a connection ended and what to do about it, as pure code: the table of `spec/protocol.md`.
+"""The meaning of a connection's end, as pure code: the tables of `spec/protocol.md`.
 
-A server can say the same in three ways: by the status and the JSON of a handshake it refuses, by a close code, and, on
-AWS, by an `error` before a close with 1000. All three end as a `Verdict`.
+A server can say the same in three ways: by the status and the JSON of a handshake that it refuses, by a close code,
+and, on AWS, by an `error` before a close with 1000. All three end as a `Verdict`.
 """
 
 import enum
@@ -13,24 +13,18 @@ from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Final, Literal
 
-from tellwire.errors import (
-    ConnectionUnknown,
-    TellwireError,
-    TokenExpired,
-    TokenInvalid,
-    TokenMissing,
-    TokenOfAnotherUser,
-)
+from tellwire import errors
+from tellwire.errors import TellwireError
 
 Kind = Literal["lost", "server", "token", "final"]
-"""What sort of reason it is.
+"""The kind of a reason.
 
-lost: the network or the server did not answer. server: it closed, or refused the handshake, and takes us back. token:
-there was no token, or it was refused. final: coming back is of no use.
+lost: the network or the server did not answer. server: it closed, or refused the handshake, and takes the client back.
+token: there was no token, or it was refused. final: coming back is of no use.
 """
 
-_LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
-_LAST_WORDS_SECONDS: Final = 10.0
+_MAX_RETRY_AFTER_SECONDS: Final = 300.0
+_HINT_SECONDS: Final = 10.0
 _CODE: Final = re.compile(r"[A-Z][A-Z_]*")
 
 
@@ -50,7 +44,7 @@ class CloseReason:
 
 
 class ClosedForGood(TellwireError):
-    """The server will not have this client, or `gives_up` said so: no more messages will come. `reason` has more."""
+    """The connection is closed for good, by the server or by `gives_up`: no more messages come. `reason` has more."""
 
     code = "CLOSED_FOR_GOOD"
 
@@ -58,6 +52,9 @@ class ClosedForGood(TellwireError):
         known = [str(each) for each in (reason.code, reason.error) if each is not None]
         super().__init__(f"The connection is closed for good: {reason.message} ({' '.join(known) or reason.kind})")
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ClosedForGood"], tuple[CloseReason]]:
+        return ClosedForGood, (self.reason,)
 
 
 class ComeBack(enum.Enum):
@@ -70,7 +67,7 @@ class ComeBack(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What an end means."""
+    """What follows from an end."""
 
     kind: Kind
     come_back: ComeBack
@@ -95,24 +92,26 @@ CLOSE_CODES: Final[Mapping[int, Rule]] = MappingProxyType(
         1009: _LATER,
         1012: _LATER,
         1013: _LATER,
-        4400: _FINAL,
         4401: _TOKEN,
         4403: _FINAL,
+        4429: _LATER,
     }
 )
 """What a close code means. Any other: come back with backoff."""
 
-# What an `error` before a close with 1000 stands for.
-_MEANT: Final[Mapping[str, int]] = {
-    TokenMissing.code: 4401,
-    TokenInvalid.code: 4401,
-    TokenExpired.code: 4401,
-    TokenOfAnotherUser.code: 4403,
-    ConnectionUnknown.code: 1001,
-}
+_CODES_OF_HINTS: Final = (1012, 1013, 4401, 4403, 4429)
+
+ERROR_CODES: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        each.code: each.close_code
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, TellwireError) and each.close_code in _CODES_OF_HINTS
+    }
+)
+"""The close code that an `error` before a close with 1000 stands for: those of `tellwire.errors`."""
 
 _REFUSALS: Final[Mapping[str, Rule]] = {
-    **{error: CLOSE_CODES[code] for error, code in _MEANT.items()},
+    **{error: CLOSE_CODES[code] for error, code in ERROR_CODES.items()},
     "BAD_HANDSHAKE": _FINAL,
     "ORIGIN_NOT_ALLOWED": _FINAL,
     "UPGRADE_REQUIRED": _FINAL,
@@ -132,12 +131,12 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class LastWords:
-    """An `error` that may be the reason for a close with 1000 soon after, at `said_at`."""
+class CloseHint:
+    """An `error` that came at `at`, and that is the reason for a close with 1000 soon after."""
 
     error: str
     message: str
-    said_at: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,32 +149,32 @@ class Refusal:
     retry_after_seconds: float = 0.0
 
 
-def last_words(data: object, now: float) -> LastWords | None:
-    """Return what an `error` message says of its connection's end, if it does."""
+def close_hint(data: object, now: float) -> CloseHint | None:
+    """Return what the data of an `error` say of its connection's end, if they do."""
     match data:
-        case {"code": str(code), "message": str(message)} if code in _MEANT:
-            return LastWords(code, message, now)
+        case {"code": str(code), **rest} if _meant_by(code) is not None:
+            return CloseHint(code, str(rest.get("message", "")), now)
     return None
 
 
-def of_close(code: int, text: str, words: LastWords | None, now: float) -> Verdict:
-    """Judge a close. `words` are the last that may be its reason, as on AWS: then it counts as what they stand for."""
-    if code == 1000 and words is not None and now - words.said_at <= _LAST_WORDS_SECONDS:
-        meant = _MEANT[words.error]
-        return _verdict(CLOSE_CODES[meant], words.message, meant, words.error)
+def judge_close(code: int, text: str, hint: CloseHint | None, now: float) -> Verdict:
+    """Judge a close. With 1000 soon after a hint, as on AWS, it is the close that the hint stands for."""
+    if code == 1000 and hint is not None and now - hint.at <= _HINT_SECONDS:
+        meant = _meant_by(hint.error) or code
+        return _verdict(CLOSE_CODES[meant], hint.message, meant, hint.error)
     return _verdict(CLOSE_CODES.get(code, _LATER), text, code, text if _CODE.fullmatch(text) else None)
 
 
-def of_refusal(refusal: Refusal) -> Verdict:
+def judge_refusal(refusal: Refusal) -> Verdict:
     """Judge the answer to a handshake."""
     rule = _REFUSALS.get(refusal.error or "") or _STATUSES.get(refusal.status, _LATER)
     message = refusal.message or f"the server answered {refusal.status}"
     return _verdict(rule, message, refusal.status, refusal.error, refusal.retry_after_seconds)
 
 
-def of_silence() -> Verdict:
-    """Judge a server that gives no sign of life."""
-    return _verdict(_SILENT, "no sign of life", 1006)
+def silent() -> Verdict:
+    """Judge a server that did not answer a ping."""
+    return _verdict(_SILENT, "the server did not answer", 1006)
 
 
 def unreachable(message: str) -> Verdict:
@@ -196,7 +195,12 @@ def retry_after(header: str | None, now: float) -> float:
         seconds = float(header) if header.isdecimal() else _epoch_seconds(header) - now
     except ValueError:
         return 0.0
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
+
+
+def _meant_by(error: str) -> int | None:
+    # Each new error about a token means what the others mean.
+    return ERROR_CODES.get(error) or (4401 if error.startswith("TOKEN_") else None)
 
 
 def _epoch_seconds(http_date: str) -> float:
