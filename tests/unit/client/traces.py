@@ -226,16 +226,17 @@ class Run:
         self._clock = FakeClock(_START)
         self._cursors = dict(trace.cursors)
         self._application: asyncio.Task[None] | None = None
-        self._client = Client(
-            "wss://gateway.example.com",
-            self._get_token,
-            recover=trace.options.recover,
-            start_from=trace.options.start_from,
-            cursors=trace.cursors,
-            options=trace.options.durations(),
-            clock=self._clock,
-            jitter=lambda: trace.random,
-        )
+        with self._patched():
+            self._client = Client(
+                "wss://gateway.example.com",
+                self._get_token,
+                recover=trace.options.recover,
+                start_from=trace.options.start_from,
+                cursors=trace.cursors,
+                options=trace.options.durations(),
+                clock=self._clock,
+                jitter=lambda: trace.random,
+            )
         self._client.on_state(self._note_state)
 
     async def run(self) -> None:
