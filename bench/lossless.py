@@ -4,7 +4,7 @@
     Device     a `tellwire.client.Client` that is cut off, closed and opened again, sleeps, or does not keep up
     Ledger     what was taken, by user ─▶ reconciled with what each device saw ─▶ `Verdict`
 
-What a program behind `Client` sees is what counts: one whose cursor is kept, as a page keeps it over a reload.
+What a program behind `Client` sees is what counts: one whose cursors are kept, as a page keeps it over a reload.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from tellwire.broadcast import Broadcaster
-from tellwire.client import Client, ReceivedMessage, Timing
+from tellwire.client import Client, ClientOptions, ReceivedMessage
 from tellwire.errors import HistoryUnavailable, PublishError, TellwireError
 from tellwire.messages import Message, UploadProgress, UploadProgressMessage, create_message
 from tellwire.model import Delivery
@@ -162,10 +162,15 @@ class Producer:
 
 
 class Device:
-    """A device of a user, which has a hard life. Its program remembers what it saw, and its cursor."""
+    """A device of a user, which has a hard life. Its program remembers what it saw, and its cursors."""
 
     def __init__(
-        self, user_id: str, url: str, get_token: Callable[[], str], dice: random.Random, timing: Timing | None = None
+        self,
+        user_id: str,
+        url: str,
+        get_token: Callable[[], str],
+        dice: random.Random,
+        options: ClientOptions | None = None,
     ) -> None:
         self.user_id = user_id
         self.url = url
@@ -175,8 +180,8 @@ class Device:
         self.is_spared = False
         self._get_token = get_token
         self._dice = dice
-        self._timing = timing
-        self._cursor: str | None = None
+        self._options = options
+        self._cursors: dict[str, str] = {}
         self._client: Client | None = None
         self._reading: asyncio.Task[None] | None = None
         self._is_awake = asyncio.Event()
@@ -191,7 +196,11 @@ class Device:
     async def open(self) -> None:
         """Connect, and read from now on."""
         client = Client(
-            self.url, lambda why: self._get_token(), cursor=self._cursor, timing=self._timing, jitter=self._dice.random
+            self.url,
+            lambda why: self._get_token(),
+            cursors=self._cursors,
+            options=self._options,
+            jitter=self._dice.random,
         )
         client.on_state(lambda state: self._count(state.recovered))
         self._client = client
@@ -220,7 +229,7 @@ class Device:
         with suppress(TellwireError):
             async for message in client:
                 self.sight.see(message)
-                self._cursor = client.cursor
+                self._cursors = client.cursors
                 await self._is_awake.wait()
 
     def _count(self, recovered: bool | None) -> None:
@@ -288,7 +297,7 @@ async def play(
     token_of: Callable[[str], str],
     *broadcasters: Broadcaster,
     meanwhile: Callable[[list[Device]], Coroutine[Any, Any, None]] | None = None,
-    timing: Timing | None = None,
+    options: ClientOptions | None = None,
 ) -> Outcome:
     """Let producers and devices do their worst, and reconcile what was said with what was seen.
 
@@ -298,7 +307,7 @@ async def play(
     users = [f"user-{n}" for n in range(scene.users)]
     ledger = Ledger()
     devices = [
-        Device(user_id, url, lambda user_id=user_id: token_of(user_id), random.Random(dice.random()), timing)  # type: ignore[misc]
+        Device(user_id, url, lambda user_id=user_id: token_of(user_id), random.Random(dice.random()), options)  # type: ignore[misc]
         for user_id in users
         for _ in range(scene.devices_per_user)
     ]

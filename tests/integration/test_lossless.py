@@ -11,17 +11,17 @@ import pytest
 
 from bench.lossless import Scene, Sight, Verdict, play
 from bench.recovery import Gateway, measure
-from tellwire.client import ReceivedMessage, Timing
+from tellwire.client import ReceivedMessage, ClientOptions
 from tests.conftest import Gateway as InProcess
 from tests.conftest import StartGateway
 
 SHORT = Scene(seconds=3, users=6, devices_per_user=3, producers=6, longest_trouble_seconds=0.8, settle_seconds=30)
-HASTY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
+HASTY = ClientOptions(backoff_first_seconds=0.05, backoff_max_seconds=0.5)
 
 
 async def test_whatever_happens_to_devices(start_gateway: StartGateway) -> None:
     gateway: InProcess = await start_gateway()
-    outcome = await play(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, timing=HASTY)
+    outcome = await play(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, options=HASTY)
     assert outcome.said > 100
     assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
 
@@ -30,7 +30,7 @@ async def test_whatever_happens_to_devices_that_are_all_far_behind(start_gateway
     # An outbox this small closes whoever lags with 1013; they come back and are told.
     gateway: InProcess = await start_gateway(outbox_max_messages=4, outbox_max_bytes=20_000)
     scene = replace(SHORT, pause_seconds=0.01, seed=2)
-    outcome = await play(scene, gateway.url, gateway.token, gateway.node.broadcaster, timing=HASTY)
+    outcome = await play(scene, gateway.url, gateway.token, gateway.node.broadcaster, options=HASTY)
     assert (outcome.verdict, outcome.not_recovered) == (Verdict(), 0)
 
 

@@ -14,9 +14,9 @@ from click.core import ParameterSource
 
 from tellwire.cli.common import config_option, current_settings, token_for, url_option
 from tellwire.cli.screen import JsonLines, Output, OutputLost, Screen
-from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, StartFrom, Timing, websocket_url
+from tellwire.client import Client, ClientOptions, ClosedForGood, CloseReason, ConnectionState, StartFrom, websocket_url
 
-_TIMING: Final = Timing(longest_wait_seconds=15)
+_OPTIONS: Final = ClientOptions(backoff_max_seconds=15)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -85,7 +85,7 @@ async def _listen(
         return reason.code in (400, 401, 403, 404) or (reason.kind == "token" and not renewable)
 
     start_from: StartFrom = "oldest" if from_start else "now"
-    client = Client(url, lambda _: get_token(), gives_up=is_final, timing=_TIMING, start_from=start_from)
+    client = Client(url, lambda _: get_token(), gives_up=is_final, options=_OPTIONS, start_from=start_from)
     client.on_state(_Narrator(url, renewable, output).tell)
     try:
         async with client:
@@ -109,7 +109,7 @@ class _Narrator:
         if state.status == "open":
             self._said = ""
             self._tell_open(state.recovered)
-        elif state.status == "waiting" and state.reason is not None:
+        elif state.status in ("waiting", "connecting") and state.reason is not None:
             why = _words(state.reason, self._url, self._renewable)
             if why != self._said:
                 self._said = why

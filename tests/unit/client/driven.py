@@ -1,16 +1,19 @@
-"""A machine, the time it is told, and what it asked for: the tests' shell."""
+"""A machine, its time and its actions: the shell for tests."""
 
 import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Ping, Send
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Send
+from tellwire.client.close_codes import CloseReason, Refusal
+from tellwire.client.decode import ReceivedMessage
 from tellwire.client.machine import Machine
-from tellwire.client.reasons import CloseReason, Refusal
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.options import ClientOptions
+from tellwire.client.recovery import Bounds
 from tellwire.client.state import ConnectionState
-from tellwire.client.timing import Timing
+
+PING = b'{"type":"ping"}'
 
 
 def jwt(expires_at: float, name: str = "t") -> str:
@@ -37,13 +40,20 @@ class Driven:
         *,
         recover: bool = False,
         cursor: str | None = None,
-        **timing: float,
+        bounds: Bounds | None = None,
+        **options: float,
     ) -> None:
         self.now = 1_000_000.0
         self.jitter = jitter
         self.answers = True
-        self.timing = Timing(**timing)
-        self.machine = Machine(self.timing, lambda: self.jitter, gives_up, recover=recover, cursor=cursor)
+        self.machine = Machine(
+            ClientOptions(**options),
+            lambda: self.jitter,
+            gives_up,
+            recover=recover,
+            cursors={} if cursor is None else {"user": cursor},
+            bounds=bounds,
+        )
         self.passed: list[ReceivedMessage] = []
         self.states: list[ConnectionState] = []
         self._asked: list[Action] = []
@@ -51,6 +61,10 @@ class Driven:
     @property
     def state(self) -> ConnectionState:
         return self.machine.state
+
+    @property
+    def cursor(self) -> str | None:
+        return self.machine.cursors().get("user")
 
     @property
     def status(self) -> str:
@@ -75,8 +89,8 @@ class Driven:
         for each in actions:
             if isinstance(each, Pass):
                 self.passed += each.messages
-            if isinstance(each, Ping) and self.answers:
-                self.heard(each.number)
+            if isinstance(each, Send) and each.payload == PING and self.answers:
+                self.received(each.number, message("pong"))
         if not self.states or self.states[-1] is not self.state:
             self.states.append(self.state)
         return self
@@ -105,14 +119,11 @@ class Driven:
     def closed(self, number: int, code: int, text: str = "") -> "Driven":
         return self.does(self.machine.closed(number, code, text, self.now))
 
-    def received(self, number: int, each: ReceivedMessage) -> bool:
+    def received(self, number: int, each: ReceivedMessage | None) -> bool:
         """Let a message come, and tell whether the program got it at once."""
         before = len(self.passed)
         self.does(self.machine.received(number, each, self.now))
         return any(passed is each for passed in self.passed[before:])
-
-    def heard(self, number: int) -> None:
-        self.machine.heard(number, self.now)
 
     def stop(self) -> "Driven":
         return self.does(self.machine.stop())
@@ -161,4 +172,4 @@ class Driven:
         return next(each.why for each in reversed(self._asked) if isinstance(each, AskToken))
 
 
-__all__ = ["AskToken", "Close", "Driven", "Drop", "Open", "Ping", "Send", "jwt", "message"]
+__all__ = ["PING", "AskToken", "Close", "Driven", "Drop", "Open", "Send", "jwt", "message"]

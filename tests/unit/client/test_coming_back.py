@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.decode import ReceivedMessage
 from tests.unit.client.world import World
 
 PAGE_BYTES = 700
@@ -104,9 +104,9 @@ def check(world: World) -> None:
     st.integers(0, 20),
 )
 def test_whatever_happens_each_message_comes_once_and_in_order_and_a_loss_is_told(
-    events: list[tuple[str, object]], cursor: str | None, max_held: int, published_before: int
+    events: list[tuple[str, object]], cursor: str | None, max_buffered: int, published_before: int
 ) -> None:
-    world = World(cursor, max_held, published_before)
+    world = World(cursor, max_buffered, published_before)
     for event, value in events:
         happens(world, event, value)
     # A user who was forgotten is noticed at the next word.

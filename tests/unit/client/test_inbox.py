@@ -2,8 +2,8 @@
 
 import asyncio
 
+from tellwire.client.decode import ReceivedMessage
 from tellwire.client.inbox import Inbox
-from tellwire.client.received import ReceivedMessage
 
 
 def sized(size: int, name: str = "x") -> ReceivedMessage:
@@ -84,11 +84,15 @@ async def test_the_end_lets_everybody_go() -> None:
     await room
 
 
-async def test_the_cursor_is_the_place_before_the_first_of_the_log_that_waits() -> None:
+async def test_the_cursors_are_those_before_the_first_messages_of_the_logs_that_wait() -> None:
     inbox = Inbox()
-    inbox.put(sized(1), ReceivedMessage("said", None, cursor="e:7"), ReceivedMessage("said", None, cursor="e:8"))
-    cursors = [inbox.cursor]
-    for _ in range(3):
+    of_topic = ReceivedMessage("said", None, cursor="p:3", topic="parts")
+    inbox.put(
+        sized(1), ReceivedMessage("said", None, cursor="e:7"), of_topic, ReceivedMessage("said", None, cursor="e:8")
+    )
+    cursors = [inbox.cursors()]
+    for _ in range(4):
         await inbox.get()
-        cursors.append(inbox.cursor)
-    assert cursors == ["e:6", "e:6", "e:7", None]
+        cursors.append(inbox.cursors())
+    both = {"user": "e:6", "topic:parts": "p:2"}
+    assert cursors == [both, both, {"user": "e:7", "topic:parts": "p:2"}, {"user": "e:7"}, {}]
