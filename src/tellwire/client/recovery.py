@@ -154,7 +154,7 @@ class Recovery:
 
     @property
     def _again_at(self) -> float:
-        is_due = self.wants_hello and self._number is not None and not self._is_asked
+        is_due = self.wants_hello and self._number is not None
         return self._said_at + _AGAIN_SECONDS if is_due else inf
 
     def _ask_again(self, now: float) -> list[Action]:
