@@ -38,7 +38,7 @@ def mutations_of_traces() -> dict[str, list[str]]:
 
 
 def mutated(language: str, half: dict[str, str] | None, names: Iterable[str] = ()) -> Results:
-    """Run the traces with these names, or all, in a copy of a client with one half of a mutation applied; None: as the client is.
+    """Run the traces with these names, or all, in a copy of a client with one half of a mutation applied, or none.
 
     Raises:
         ValueError: the text to find is not there exactly once.

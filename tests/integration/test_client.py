@@ -465,8 +465,8 @@ async def test_an_expired_token_on_aws_is_an_error_then_1000_and_a_new_one_is_as
         assert await client.send("rename_moc")
         error = await anext(client)
         assert (error.type, error.data["code"]) == ("error", "TOKEN_EXPIRED")
-        await eventually(lambda: len(statuses(states)) == 4)
-        assert statuses(states) == ["open", "waiting", "connecting", "open"]
+        await eventually(lambda: len(statuses(states)) == 3)
+        assert statuses(states) == ["open", "connecting", "open"]
         assert why_disconnected(states) == CloseReason("token", "The token has expired", 4401, "TOKEN_EXPIRED")
         assert tokens.whys == ["connect", "refused"]
         assert await broadcast(stack) == Delivery(delivered=1)
