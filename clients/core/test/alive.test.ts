@@ -1,54 +1,54 @@
-// Signs of life: heartbeats, a page that sleeps and wakes, and a network that comes and goes.
+// Signs of life: heartbeats, a page that sleep and wakes, and a network that comes and goes.
 
 import { describe, expect, test } from "vitest";
-import { MINUTE, PROGRESS, passes, sleeps, testsItsTime, World } from "./world.js";
+import { advance, MINUTE, PROGRESS, sleep, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 describe("heartbeat", () => {
   test("a ping is sent after 240 seconds of silence, and after each answer anew", async () => {
     const world = new World();
     const socket = await world.opens();
-    await passes(239_999);
+    await advance(239_999);
     expect(socket.sent).toEqual([]);
-    await passes(1);
+    await advance(1);
     expect(socket.sent).toEqual([{ type: "ping" }]);
-    await passes(4_000);
+    await advance(4_000);
     socket.says({ type: "pong", data: {} });
-    await passes(239_999);
+    await advance(239_999);
     expect(socket.pings).toBe(1);
-    await passes(1);
+    await advance(1);
     expect(socket.pings).toBe(2);
   });
 
   test("anything received counts as life", async () => {
     const world = new World();
     const socket = await world.opens();
-    await passes(200_000);
+    await advance(200_000);
     socket.says("whatever");
-    await passes(239_999);
+    await advance(239_999);
     expect(socket.sent).toEqual([]);
-    await passes(1);
+    await advance(1);
     socket.says(PROGRESS);
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(world.status).toBe("open");
   });
 
   test("what the client sends does not count as life", async () => {
     const world = new World();
     const socket = await world.opens();
-    await passes(200_000);
+    await advance(200_000);
     world.client.send("hey");
-    await passes(40_000);
+    await advance(40_000);
     expect(socket.pings).toBe(1);
   });
 
   test("without an answer within 5 seconds there is a new connection, at once", async () => {
     const world = new World();
     const socket = await world.opens();
-    await passes(244_999);
+    await advance(244_999);
     expect(world.status).toBe("open");
-    await passes(1);
+    await advance(1);
     expect(world.client.state).toMatchObject({
       status: "connecting",
       attempt: 1,
@@ -59,14 +59,14 @@ describe("heartbeat", () => {
     expect(world.status).toBe("open");
     expect(world.client.send("hey")).toBe(true);
     expect(socket.pings).toBe(1);
-    await passes(5_000);
+    await advance(5_000);
     expect(socket.closedWith).toBe(1000);
   });
 
   test("what arrives late on the connection that did not answer is passed on, once", async () => {
     const world = new World();
     const socket = await world.opens();
-    await passes(245_000);
+    await advance(245_000);
     socket.says(PROGRESS);
     world.socket.opens();
     world.socket.says(PROGRESS);
@@ -77,9 +77,9 @@ describe("heartbeat", () => {
   test("0 turns pings off, for a server that does not answer any", async () => {
     const world = new World({ heartbeatSeconds: 0 });
     const socket = await world.opens();
-    await passes(60 * MINUTE);
+    await advance(60 * MINUTE);
     world.shows("wake");
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect([socket.sent, world.sockets.length, world.status]).toEqual([[], 1, "open"]);
   });
 });
@@ -93,9 +93,9 @@ describe("the page", () => {
       world.shows(sign);
       world.shows(sign);
       expect(socket.sent).toEqual([{ type: "ping" }]);
-      await passes(1_999);
+      await advance(1_999);
       expect(world.status).toBe("open");
-      await passes(1);
+      await advance(1);
       expect(world.client.state).toMatchObject({ status: "connecting", attempt: 1 });
       expect(world.sockets).toHaveLength(2);
     },
@@ -105,27 +105,27 @@ describe("the page", () => {
     const world = new World();
     const socket = await world.opens();
     world.shows("wake");
-    await passes(1_000);
+    await advance(1_000);
     socket.says(PROGRESS);
-    await passes(200_000);
+    await advance(200_000);
     expect([world.status, world.sockets.length]).toEqual(["open", 1]);
   });
 
   test("waking up makes the answer to a ping more urgent, and never less", async () => {
     const world = new World();
     await world.opens();
-    await passes(241_000);
+    await advance(241_000);
     world.shows("wake");
-    await passes(1_999);
+    await advance(1_999);
     expect(world.status).toBe("open");
-    await passes(1);
+    await advance(1);
     expect(world.sockets).toHaveLength(2);
     expect(world.sockets[0]?.pings).toBe(1);
     world.socket.opens();
     world.shows("wake");
-    await passes(1_000);
+    await advance(1_000);
     world.shows("wake");
-    await passes(1_000);
+    await advance(1_000);
     expect(world.sockets).toHaveLength(3);
   });
 
@@ -134,12 +134,12 @@ describe("the page", () => {
     await world.connects();
     for (let count = 0; count < 6; count++) {
       world.socket.ends();
-      await passes(world.wait);
+      await advance(world.wait);
     }
     world.socket.ends();
     world.shows(sign);
     expect(world.status).toBe("connecting");
-    await passes(0);
+    await advance(0);
     world.socket.ends();
     expect(world.wait).toBe(250);
   });
@@ -148,10 +148,10 @@ describe("the page", () => {
     const world = new World();
     const socket = await world.connects();
     world.shows("wake");
-    await passes(0);
+    await advance(0);
     expect(world.sockets).toHaveLength(1);
     world.shows("online");
-    await passes(0);
+    await advance(0);
     expect([world.sockets.length, socket.closedWith]).toEqual([2, 1000]);
   });
 
@@ -168,32 +168,32 @@ describe("the page", () => {
   test("a timer that is much too late means that the device slept", async () => {
     const world = new World();
     const socket = await world.settles();
-    sleeps(2 * MINUTE);
-    await passes(10_000);
+    sleep(2 * MINUTE);
+    await advance(10_000);
     expect(socket.pings).toBe(1);
-    await passes(1_999);
+    await advance(1_999);
     expect(world.sockets).toHaveLength(1);
-    await passes(1);
+    await advance(1);
     expect(world.sockets).toHaveLength(2);
   });
 
   test("a timer as late as those of hidden pages does not", async () => {
     const world = new World();
     const socket = await world.opens();
-    sleeps(MINUTE);
-    await passes(10_000);
+    sleep(MINUTE);
+    await advance(10_000);
     expect(socket.sent).toEqual([]);
   });
 
   test("what did not come while the device slept says nothing", async () => {
     const world = new World();
     const socket = await world.opens();
-    await passes(241_000);
-    sleeps(60 * MINUTE);
-    await passes(4_000);
+    await advance(241_000);
+    sleep(60 * MINUTE);
+    await advance(4_000);
     expect([world.status, socket.pings]).toEqual(["open", 2]);
     socket.says({ type: "pong" });
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect([world.status, world.sockets.length]).toEqual(["open", 1]);
   });
 
@@ -202,33 +202,33 @@ describe("the page", () => {
     await world.connects();
     for (let count = 0; count < 6; count++) {
       world.socket.ends();
-      await passes(world.wait);
+      await advance(world.wait);
     }
     world.socket.ends();
     expect(world.wait).toBe(15_000);
-    sleeps(5 * MINUTE);
-    await passes(10_000);
-    await passes(0);
+    sleep(5 * MINUTE);
+    await advance(10_000);
+    await advance(0);
     expect([world.status, world.sockets.length]).toEqual(["connecting", 8]);
   });
 
   test("who slept while connecting begins anew", async () => {
     const world = new World();
     const socket = await world.connects();
-    sleeps(5 * MINUTE);
-    await passes(10_000);
+    sleep(5 * MINUTE);
+    await advance(10_000);
     expect([world.status, world.sockets.length, socket.closedWith]).toEqual(["connecting", 2, 1000]);
   });
 
   test("a clock that is set back by an hour changes nothing", async () => {
     const world = new World();
     const socket = await world.opens();
-    sleeps(-60 * MINUTE);
-    await passes(240_000);
+    sleep(-60 * MINUTE);
+    await advance(240_000);
     expect(socket.pings).toBe(1);
     socket.ends();
-    sleeps(-60 * MINUTE);
-    await passes(250);
+    sleep(-60 * MINUTE);
+    await advance(250);
     expect(world.status).toBe("connecting");
   });
 });
@@ -242,7 +242,7 @@ describe("offline", () => {
     world.client.connect();
     expect(world.client.state).toMatchObject({ ...OFFLINE, attempt: 0 });
     expect(world.client.state).not.toHaveProperty("retryAt");
-    await passes(59_000);
+    await advance(59_000);
     expect(world.asked).toEqual([]);
     world.goesOnline();
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 1 });
@@ -260,12 +260,12 @@ describe("offline", () => {
     const world = new World();
     const socket = await world.opens();
     world.goesOffline();
-    await passes(1_000);
+    await advance(1_000);
     socket.says({ type: "pong" });
-    await passes(2_000);
+    await advance(2_000);
     expect(world.status).toBe("open");
     world.goesOffline();
-    await passes(2_000);
+    await advance(2_000);
     expect(world.client.state).toMatchObject(OFFLINE);
     expect(world.sockets).toHaveLength(1);
   });
@@ -279,7 +279,7 @@ describe("offline", () => {
     expect(state).not.toHaveProperty("retryAt");
     world.goesOffline();
     expect(world.client.state).toBe(state);
-    await passes(59_000);
+    await advance(59_000);
     expect(world.sockets).toHaveLength(1);
   });
 
@@ -287,11 +287,11 @@ describe("offline", () => {
     const world = new World();
     world.isOnline = false;
     world.client.connect();
-    await passes(30_000);
+    await advance(30_000);
     world.shows("wake");
     world.shows("offline");
     expect(world.client.state).toMatchObject(OFFLINE);
-    await passes(30_000);
+    await advance(30_000);
     expect(world.asked).toHaveLength(1);
   });
 
@@ -299,11 +299,11 @@ describe("offline", () => {
     const world = new World();
     world.isOnline = false;
     world.client.connect();
-    await passes(60_000);
+    await advance(60_000);
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 1 });
     world.socket.ends();
     expect(world.client.state).toMatchObject({ ...OFFLINE, attempt: 1 });
-    await passes(60_000);
+    await advance(60_000);
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2 });
     world.socket.opens();
     expect(world.status).toBe("open");

@@ -3,7 +3,7 @@
 import type { Channel, Locks, SharedEnvironment } from "../src/shared.js";
 import { sharedClient } from "../src/shared.js";
 import type { ClientOptions } from "../src/types.js";
-import { MINUTE, passes, World } from "./world.js";
+import { advance, MINUTE, World } from "./world.js";
 
 const CHANNEL = "tellwire:2:wss://gateway.test/live:user-1";
 
@@ -223,7 +223,7 @@ export class BrowserTab {
           super(tab, name, channels);
         }
       },
-      onLeave: (listener) => {
+      onPageHide: (listener) => {
         this.#leavers.add(listener);
         return () => this.#leavers.delete(listener);
       },
@@ -237,9 +237,9 @@ export class BrowserTab {
 export async function connected(count: number, browser = new Browser(), options = {}): Promise<BrowserTab[]> {
   const tabs = Array.from({ length: count }, () => browser.tab("user-1", options));
   for (const tab of tabs) tab.world.client.connect();
-  await passes(0);
+  await advance(0);
   tabs[0]?.world.socket.opens();
-  await passes(0);
+  await advance(0);
   return tabs;
 }
 

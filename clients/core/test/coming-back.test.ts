@@ -3,15 +3,14 @@
 // that something may be missing exactly when a server said so.
 
 import { describe, expect, test } from "vitest";
-import { newModel, nextDue, step } from "../src/machine.js";
-import type { Action, Happening, Model } from "../src/model.js";
-import { cursorOf } from "../src/place.js";
-import { settingsOf } from "../src/settings.js";
+import { cursorsOf, newModel, nextDue, reduce } from "../src/machine.js";
+import type { Action, Event, Model } from "../src/model.js";
+import { resolveOptions } from "../src/options.js";
 import type { AnyMessage } from "../src/types.js";
 import { History, KEPT, type Wire } from "./history.js";
 
-/** The settings of a client whose server always answers, if only after a while. */
-const PATIENT = { answerSeconds: 1e6, replaceSeconds: 100, settledSeconds: 0, longestWaitSeconds: 1 };
+/** The options of a client whose server always answers, if only after a while. */
+const PATIENT = { answerTimeoutSeconds: 1e6, rotateAfterSeconds: 100, stableAfterSeconds: 0.001, backoffMaxSeconds: 1 };
 
 class Run {
   readonly history = new History();
@@ -28,14 +27,14 @@ class Run {
 
   constructor(seed: number, cursor?: string) {
     this.chance = mulberry32(seed);
-    this.model = newModel(settingsOf(PATIENT), cursor);
-    this.happens({ is: "connect" });
+    this.model = newModel(resolveOptions(PATIENT), cursor === undefined ? {} : { user: cursor });
+    this.happens({ type: "connect" });
   }
 
-  happens(happening: Happening): void {
-    const moment = { now: this.now, online: true, random: this.chance };
+  happens(event: Event): void {
+    const context = { now: this.now, online: true, random: this.chance };
     const { state } = this.model;
-    const [model, actions] = step(this.model, happening, moment);
+    const [model, actions] = reduce(this.model, event, context);
     this.model = model;
     const { recovered } = model.state;
     const tells = model.state !== state && recovered !== undefined;
@@ -44,16 +43,16 @@ class Run {
   }
 
   #act(action: Action): void {
-    if (action.do === "get token") this.happens({ is: "token", link: action.link, token: "t" });
-    if (action.do === "open") {
-      this.#wires.set(action.link, this.history.connect());
+    if (action.type === "get token") this.happens({ type: "token", connection: action.connection, token: "t" });
+    if (action.type === "open") {
+      this.#wires.set(action.connection, this.history.connect());
     }
-    if (action.do === "send" && action.message.type === "hello") {
-      const wire = this.#wires.get(action.link) as Wire;
-      this.#hellos.push([wire, action.message.cursor as string | undefined]);
+    if (action.type === "send" && action.message.type === "hello") {
+      const wire = this.#wires.get(action.connection) as Wire;
+      this.#hellos.push([wire, (action.message.cursors as { user?: string } | undefined)?.user]);
     }
-    if (action.do === "drop") this.#cut(action.link);
-    if (action.do === "pass") this.passed.push(action.message);
+    if (action.type === "drop") this.#cut(action.connection);
+    if (action.type === "pass") this.passed.push(action.message);
   }
 
   /** A welcome has ended, and the client says whether it has heard all. */
@@ -65,20 +64,20 @@ class Run {
   /** Let one thing happen. */
   next(): void {
     const { history } = this;
-    const [link, wire] = this.#any([...this.#wires]) ?? [0, undefined];
+    const [connection, wire] = this.#any([...this.#wires]) ?? [0, undefined];
     const roll = this.chance() * 100;
     if (roll < 20) history.say(this.chance() < 0.2);
     else if (roll < 30) history.update(`upload:${Math.floor(this.chance() * 5)}`);
-    else if (roll < 55) this.deliver(link);
+    else if (roll < 55) this.deliver(connection);
     else if (roll < 63) this.#read();
     else if (roll < 75 && wire !== undefined) history.turn(wire);
-    else if (roll < 79) this.#end(link);
+    else if (roll < 79) this.#end(connection);
     else if (roll < 80) for (let count = 0; count < KEPT + 2; count++) history.say();
     else if (roll < 80.5) this.#restart();
     else if (roll < 81) this.#lapse();
     else if (roll < 82) this.#disturb(wire);
-    else if (roll < 84) this.happens({ is: "sign", sign: "wake" });
-    else if (roll < 90) this.#open(link);
+    else if (roll < 84) this.happens({ type: "wake" });
+    else if (roll < 90) this.#open(connection);
     else this.pass(this.chance() * 1_500);
   }
 
@@ -87,35 +86,37 @@ class Run {
     // Whoever did not hear the last one learns of it from this one.
     this.history.say();
     for (let count = 0; count < 20; count++) {
-      for (const link of [...this.#wires.keys()]) {
-        this.#open(link);
+      for (const connection of [...this.#wires.keys()]) {
+        this.#open(connection);
         while (this.#read());
-        const wire = this.#wires.get(link);
+        const wire = this.#wires.get(connection);
         while (wire !== undefined && (wire.pages.length > 0 || wire.underWay.length > 0)) {
           this.history.turn(wire);
-          this.deliver(link);
+          this.deliver(connection);
         }
       }
       this.pass(1_000);
-      if (this.model.place.is === "along" && this.model.current !== undefined && this.#hellos.length === 0) return;
+      if (this.model.streams.user?.mode === "IN_ORDER" && this.model.current !== undefined && this.#hellos.length === 0)
+        return;
     }
     throw new Error("it does not come to rest");
   }
 
-  deliver(link: number): void {
-    const message = this.#wires.get(link)?.underWay.shift() as
+  deliver(connection: number): void {
+    const message = this.#wires.get(connection)?.underWay.shift() as
       | (AnyMessage & { data: { recovered?: boolean } })
       | undefined;
     if (message === undefined) return;
-    // Pages on a link that is no longer the current one are not heard.
-    if (message.type === "welcome" && link === this.model.current && !message.data.recovered) this.#lossOfPages = true;
-    this.happens({ is: "received", link, data: JSON.stringify(message) });
+    // Pages on a connection that is no longer the current one are not heard.
+    if (message.type === "welcome" && connection === this.model.current && !message.data.recovered)
+      this.#lossOfPages = true;
+    this.happens({ type: "received", connection, data: JSON.stringify(message) });
   }
 
   pass(milliseconds: number): void {
     this.now += milliseconds;
     const wanted = nextDue(this.model);
-    if (wanted <= this.now) this.happens({ is: "tick", wanted: this.now });
+    if (wanted <= this.now) this.happens({ type: "tick", wanted: this.now });
   }
 
   /** The server answers the newest hello of a connection; the others are over. */
@@ -125,20 +126,20 @@ class Run {
     return wire !== undefined;
   }
 
-  #open(link: number): void {
-    if (link === this.model.next) this.happens({ is: "opened", link });
+  #open(connection: number): void {
+    if (connection === this.model.pending) this.happens({ type: "opened", connection });
   }
 
-  /** A link ends; what was under way is lost, and the client learns of it. */
-  #end(link: number): void {
-    if (!this.#wires.has(link)) return;
-    this.#cut(link);
-    this.happens({ is: "ended", link, code: this.chance() < 0.5 ? 1006 : 1001 });
+  /** A connection ends; what was under way is lost, and the client learns of it. */
+  #end(connection: number): void {
+    if (!this.#wires.has(connection)) return;
+    this.#cut(connection);
+    this.happens({ type: "closed", connection, code: this.chance() < 0.5 ? 1006 : 1001, reason: "" });
   }
 
   #restart(): void {
     this.history.forget();
-    for (const link of [...this.#wires.keys()]) this.#end(link);
+    for (const connection of [...this.#wires.keys()]) this.#end(connection);
   }
 
   /** The history is lost while the links stay. Only a message of the log can tell them. */
@@ -156,9 +157,9 @@ class Run {
     else if (underWay[0]?.cursor !== undefined) underWay.shift();
   }
 
-  #cut(link: number): void {
-    const wire = this.#wires.get(link);
-    this.#wires.delete(link);
+  #cut(connection: number): void {
+    const wire = this.#wires.get(connection);
+    this.#wires.delete(connection);
     if (wire !== undefined) this.history.wires.delete(wire);
   }
 
@@ -229,7 +230,7 @@ describe.each([
       const { history, model, passed, losses } = runs(seed, cursor);
       expect(gapsIn(passed), `seed ${seed}`).toBeLessThanOrEqual(losses);
       isNeverStale(passed);
-      expect(cursorOf(model.place), `seed ${seed}`).toBe(`${history.epoch}:${history.offset}`);
+      expect(cursorsOf(model).user, `seed ${seed}`).toBe(`${history.epoch}:${history.offset}`);
       for (const [key, { id }] of history.states) {
         expect(passed.findLast((message) => message.key === key)?.id, `seed ${seed}, ${key}`).toBe(id);
       }

@@ -2,9 +2,9 @@
 
 import { describe, expect, test, vi } from "vitest";
 import { CLOSE_CODES, TellwireClient } from "../src/index.js";
-import { MINUTE, PROGRESS, passes, testsItsTime, World } from "./world.js";
+import { advance, MINUTE, PROGRESS, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 describe("connecting", () => {
   test("a new client is idle, asks for nothing and has no timers", () => {
@@ -83,7 +83,7 @@ describe("connecting", () => {
     expect([world.asked, world.sockets]).toEqual([[], []]);
     const heard = vi.fn();
     world.client.on("upload_progress", heard);
-    await passes(0);
+    await advance(0);
     world.socket.opens();
     world.socket.says(PROGRESS);
     expect(heard).toHaveBeenCalledExactlyOnceWith(PROGRESS);
@@ -96,7 +96,7 @@ describe("connecting", () => {
     world.socket.opens();
     const { state } = world.client;
     world.client.connect();
-    await passes(100);
+    await advance(100);
     expect(world.client.state).toBe(state);
     expect(world.sockets).toHaveLength(1);
   });
@@ -104,9 +104,9 @@ describe("connecting", () => {
   test("a handshake that hangs is given up after 15 seconds", async () => {
     const world = new World();
     const socket = await world.connects();
-    await passes(14_999);
+    await advance(14_999);
     expect(world.status).toBe("connecting");
-    await passes(1);
+    await advance(1);
     expect(world.client.state).toMatchObject({ status: "waiting", attempt: 1, reason: { code: 1006, kind: "lost" } });
     expect(socket.closedWith).toBe(1000);
     socket.opens();
@@ -116,15 +116,15 @@ describe("connecting", () => {
 
 describe("waiting", () => {
   test("waits have full jitter, and their bound doubles up to 30 seconds", async () => {
-    const waits = async (luck: number): Promise<number[]> => {
+    const waits = async (random: number): Promise<number[]> => {
       const world = new World();
-      world.luck = luck;
+      world.random = random;
       await world.connects();
       const all: number[] = [];
       for (let count = 0; count < 9; count++) {
         world.socket.ends();
         all.push(world.wait);
-        await passes(world.wait);
+        await advance(world.wait);
       }
       return all;
     };
@@ -138,9 +138,9 @@ describe("waiting", () => {
     const world = new World();
     (await world.connects()).ends();
     expect(world.client.state).toMatchObject({ status: "waiting", attempt: 1, retryAt: Date.now() + 250 });
-    await passes(249);
+    await advance(249);
     expect(world.status).toBe("waiting");
-    await passes(1);
+    await advance(1);
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2, reason: { code: 1006 } });
     expect(world.client.state).not.toHaveProperty("retryAt");
   });
@@ -150,10 +150,10 @@ describe("waiting", () => {
     await world.connects();
     for (const expected of [250, 500, 1_000, 2_000]) {
       world.socket.opens();
-      await passes(9_999);
+      await advance(9_999);
       world.socket.ends(1012);
       expect(world.wait).toBe(expected);
-      await passes(expected);
+      await advance(expected);
     }
   });
 
@@ -162,10 +162,10 @@ describe("waiting", () => {
     await world.connects();
     for (let count = 0; count < 3; count++) {
       world.socket.opens();
-      await passes(10_000);
+      await advance(10_000);
       world.socket.ends(1012);
       expect(world.wait).toBe(250);
-      await passes(250);
+      await advance(250);
     }
   });
 
@@ -174,10 +174,10 @@ describe("waiting", () => {
     await world.settles();
     world.socket.ends();
     expect(world.client.state).toMatchObject({ status: "waiting", attempt: 0 });
-    await passes(world.wait);
+    await advance(world.wait);
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 1 });
     world.socket.ends();
-    await passes(world.wait);
+    await advance(world.wait);
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2 });
     world.socket.opens();
     expect(world.client.state).toEqual({ status: "open", attempt: 0 });
@@ -188,7 +188,7 @@ describe("waiting", () => {
     (await world.connects()).ends();
     world.client.connect();
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2 });
-    await passes(1_000);
+    await advance(1_000);
     expect(world.asked).toEqual(["connect", "connect"]);
   });
 });
@@ -220,7 +220,7 @@ describe("close codes", () => {
     (await world.settles()).ends(code);
     expect(world.client.state).toMatchObject({ ...expected, reason: { code, kind } });
     expect(world.client.state.reason?.message).not.toBe("");
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(world.sockets.length > 1).toBe(expected !== NEVER);
   });
 
@@ -256,7 +256,7 @@ describe("close()", () => {
     const world = new World();
     world.client.connect();
     world.client.close();
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(world.client.state).toEqual(CLOSED);
     expect([world.sockets, vi.getTimerCount()]).toEqual([[], 0]);
   });
@@ -278,7 +278,7 @@ describe("close()", () => {
     world.client.close();
     socket.says(PROGRESS);
     socket.ends(1006);
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect([world.messages, socket.closedWith, vi.getTimerCount()]).toEqual([[], 1000, 0]);
     expect(world.client.state).toEqual(CLOSED);
   });
@@ -287,7 +287,7 @@ describe("close()", () => {
     const world = new World();
     (await world.connects()).ends();
     world.client.close();
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(world.client.state).toEqual(CLOSED);
     expect([world.sockets.length, vi.getTimerCount()]).toEqual([1, 0]);
   });
@@ -314,7 +314,7 @@ describe("close()", () => {
     world.client.connect();
     world.client.close();
     world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(world.sockets).toHaveLength(1);
     world.socket.opens();
     expect(world.status).toBe("open");

@@ -3,18 +3,18 @@
 import { describe, expect, test, vi } from "vitest";
 import type { ConnectionState } from "../src/index.js";
 import { note, page, state } from "./stream.js";
-import { errorMessage, MINUTE, passes, testsItsTime, World } from "./world.js";
+import { advance, errorMessage, MINUTE, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 /** A page's way to be left: `left` has who wants to know. */
-function leaving(): { left: Set<() => void>; onLeave: (listener: () => void) => () => void } {
+function leaving(): { left: Set<() => void>; onPageHide: (listener: () => void) => () => void } {
   const left = new Set<() => void>();
-  const onLeave = (listener: () => void): (() => void) => {
+  const onPageHide = (listener: () => void): (() => void) => {
     left.add(listener);
     return () => left.delete(listener);
   };
-  return { left, onLeave };
+  return { left, onPageHide };
 }
 
 const hey = { type: "hey", data: null, timestamp: "" };
@@ -30,17 +30,17 @@ async function welcomed(options = {}): Promise<World> {
 /** Lose the connection, and come back as far as open. */
 async function comesBack(world: World): Promise<void> {
   world.socket.ends();
-  await passes(world.wait);
+  await advance(world.wait);
   world.socket.opens();
 }
 
 describe("hello", () => {
   test("is the first thing that is said on a connection, with the newest cursor", async () => {
     const world = await welcomed();
-    expect([world.socket.hellos, world.client.cursor]).toEqual([[undefined], "e:5"]);
+    expect([world.socket.hellos, world.client.cursors.user]).toEqual([[undefined], "e:5"]);
     world.socket.says(note(6));
     await comesBack(world);
-    expect([world.socket.hellos, world.client.cursor]).toEqual([["e:6"], "e:6"]);
+    expect([world.socket.hellos, world.client.cursors.user]).toEqual([["e:6"], "e:6"]);
   });
 
   test("brings what was missed before what comes meanwhile, and each once", async () => {
@@ -63,7 +63,7 @@ describe("hello", () => {
   test("asks for all that is kept, if that is where the client is to start", async () => {
     const world = new World({ startFrom: "oldest" });
     const socket = await world.opens();
-    expect([socket.hellos, world.client.cursor]).toEqual([["0"], undefined]);
+    expect([socket.hellos, world.client.cursors.user]).toEqual([["0"], undefined]);
     socket.says(page("e:2", { messages: [note(1), note(2)] }));
     expect(ids(world)).toEqual(["e:1", "e:2"]);
   });
@@ -72,27 +72,27 @@ describe("hello", () => {
     const world = await welcomed();
     const { socket } = world;
     socket.says(note(7));
-    await passes(999);
+    await advance(999);
     expect([socket.hellos.length, world.messages]).toEqual([1, []]);
-    await passes(1);
+    await advance(1);
     expect(socket.hellos).toEqual([undefined, "e:5"]);
     socket.says(page("e:7", { messages: [note(6), note(7)] }));
-    await passes(5_000);
+    await advance(5_000);
     socket.says(note(9));
-    await passes(0);
+    await advance(0);
     expect([socket.hellos.length, ids(world)]).toEqual([3, ["e:6", "e:7"]]);
   });
 
   test("is said once at a time", async () => {
     const world = await welcomed();
-    await passes(2_000);
+    await advance(2_000);
     for (const offset of [7, 9, 11]) world.socket.says(note(offset));
-    await passes(3_000);
+    await advance(3_000);
     expect(world.socket.hellos).toHaveLength(2);
     // This one leaves one out of what the welcome brings.
     world.socket.says(note(13));
     world.socket.says(page("e:11", { messages: [6, 7, 8, 9, 10, 11].map((offset) => note(offset)) }));
-    await passes(1_000);
+    await advance(1_000);
     expect(world.socket.hellos).toEqual([undefined, "e:5", "e:11"]);
   });
 
@@ -100,7 +100,7 @@ describe("hello", () => {
     const world = await welcomed();
     vi.setSystemTime(Date.now() - 60 * MINUTE);
     world.socket.says(note(7));
-    await passes(1_000);
+    await advance(1_000);
     expect(world.socket.hellos).toHaveLength(2);
   });
 
@@ -109,7 +109,7 @@ describe("hello", () => {
     const socket = await world.opens();
     const [timestamp, expiresAt] = [0, 300_000].map((later) => new Date(Date.now() + later).toISOString());
     socket.says({ ...page("e:5", { expiresAt }), timestamp });
-    await passes(211_000);
+    await advance(211_000);
     expect(world.asked).toEqual(["connect", "renew"]);
   });
 
@@ -143,23 +143,23 @@ describe("a server that does not know hello", () => {
     const socket = await world.opens();
     socket.says(note(3));
     socket.says(hey);
-    await passes(4_999);
+    await advance(4_999);
     expect(world.messages).toEqual([hey]);
-    await passes(1);
+    await advance(1);
     expect(world.messages).toEqual([hey, note(3)]);
     socket.says(note(9));
-    expect([world.messages.length, world.client.cursor]).toEqual([3, undefined]);
+    expect([world.messages.length, world.client.cursors.user]).toEqual([3, undefined]);
   });
 
   test("each page has five seconds; and a welcome that comes late is heard, each message once", async () => {
     const world = await welcomed();
     await comesBack(world);
-    await passes(4_000);
+    await advance(4_000);
     world.socket.says(page("e:9", { messages: [note(6)], last: false }));
     world.socket.says(note(8));
-    await passes(4_999);
+    await advance(4_999);
     expect(ids(world)).toEqual(["e:6"]);
-    await passes(1);
+    await advance(1);
     expect(ids(world)).toEqual(["e:6", "e:8"]);
     expect(world.client.state).not.toHaveProperty("recovered");
     world.socket.says(page("e:9", { messages: [note(7), note(8), note(9)] }));
@@ -167,11 +167,11 @@ describe("a server that does not know hello", () => {
     expect(world.client.state.recovered).toBe(true);
   });
 
-  test("a device that sleeps meanwhile gives it the time anew", async () => {
+  test("a device that sleep meanwhile gives it the time anew", async () => {
     const world = await welcomed();
     await comesBack(world);
     vi.setSystemTime(Date.now() + 10 * MINUTE);
-    await passes(5_000);
+    await advance(5_000);
     world.socket.says(note(9));
     expect(world.messages).toEqual([]);
   });
@@ -199,7 +199,7 @@ describe("recovered", () => {
     world.socket.says(lossy);
     const states: ConnectionState[] = [world.client.state];
     world.socket.says(note(9, "f"));
-    await passes(1_000);
+    await advance(1_000);
     world.socket.says({ ...lossy, data: { ...(lossy.data as object), messages: [note(9, "f")], cursor: "f:9" } });
     states.push(world.client.state);
     expect(states[0]).toEqual(states[1]);
@@ -211,9 +211,9 @@ describe("recovered", () => {
   test("a welcome that leaves no doubt changes nothing", async () => {
     const world = await welcomed();
     const { state } = world.client;
-    await passes(1_000);
+    await advance(1_000);
     world.socket.says(note(7));
-    await passes(0);
+    await advance(0);
     world.socket.says(page("e:7", { messages: [note(6), note(7)] }));
     expect(world.client.state).toBe(state);
   });
@@ -231,8 +231,8 @@ describe("recovered", () => {
 
 describe("while one connection takes over from another", () => {
   async function replaced(): Promise<World> {
-    const world = await welcomed({ replaceSeconds: 100 });
-    await passes(104_000);
+    const world = await welcomed({ rotateAfterSeconds: 100 });
+    await advance(104_000);
     world.socket.opens();
     return world;
   }
@@ -262,7 +262,7 @@ describe("while one connection takes over from another", () => {
   test("what one brings that did not answer counts until there is another", async () => {
     const world = await welcomed({ heartbeatSeconds: 100 });
     const { socket } = world;
-    await passes(105_000);
+    await advance(105_000);
     expect(world.status).toBe("connecting");
     socket.says(note(6));
     socket.says(note(8));
@@ -295,10 +295,10 @@ describe("the cursor's storage", () => {
     const world = await welcomed({ cursorStorage, cursorKey: "user-1" });
     world.socket.says(note(6));
     expect(cursorStorage.items.size).toBe(0);
-    await passes(500);
+    await advance(500);
     expect([...cursorStorage.items]).toEqual([[KEY, "e:6"]]);
     const anew = new World({ cursorStorage, cursorKey: "user-1", startFrom: "oldest" });
-    expect([(await anew.opens()).hellos, anew.client.cursor]).toEqual([["e:6"], "e:6"]);
+    expect([(await anew.opens()).hellos, anew.client.cursors.user]).toEqual([["e:6"], "e:6"]);
     const another = new World({ cursorStorage, cursorKey: "user-2" });
     expect((await another.opens()).hellos).toEqual([undefined]);
   });
@@ -308,19 +308,19 @@ describe("the cursor's storage", () => {
     const world = await welcomed({ cursorStorage });
     for (let offset = 6; offset < 106; offset++) {
       world.socket.says(note(offset));
-      await passes(10);
+      await advance(10);
     }
-    await passes(500);
+    await advance(500);
     expect(cursorStorage.writes).toBeLessThanOrEqual(3);
     expect([...cursorStorage.items.values()]).toEqual(["e:105"]);
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(cursorStorage.writes).toBeLessThanOrEqual(3);
   });
 
   test("is written to when the page is left, and when the client closes", async () => {
     const cursorStorage = new Shelf();
-    const { left, onLeave } = leaving();
-    const world = await welcomed({ cursorStorage, environment: { onLeave } });
+    const { left, onPageHide } = leaving();
+    const world = await welcomed({ cursorStorage, environment: { onPageHide } });
     for (const leave of [...left]) leave();
     expect([[...cursorStorage.items.values()], left.size]).toEqual([["e:5"], 0]);
     world.socket.says(note(6));
@@ -330,8 +330,8 @@ describe("the cursor's storage", () => {
 
   test("is written to after the listeners were called, so that none misses a message", async () => {
     const cursorStorage = new Shelf();
-    const { left, onLeave } = leaving();
-    const world = await welcomed({ cursorStorage, environment: { onLeave } });
+    const { left, onPageHide } = leaving();
+    const world = await welcomed({ cursorStorage, environment: { onPageHide } });
     world.client.on("note", () => {
       for (const leave of [...left]) leave();
     });
@@ -344,9 +344,9 @@ describe("the cursor's storage", () => {
       throw new DOMException("full", "QuotaExceededError");
     };
     const world = await welcomed({ cursorStorage: { getItem: full, setItem: full } });
-    await passes(500);
+    await advance(500);
     world.socket.says(note(6));
-    await passes(500);
+    await advance(500);
     expect([ids(world), world.errors]).toEqual([["e:6"], []]);
   });
 

@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { readMessage } from "../src/incoming.js";
+import { decode } from "../src/decode.js";
 
 const GOLDEN = new URL("../../../spec/messages/", import.meta.url);
 
@@ -10,7 +10,7 @@ const golden = (name: string): string => readFileSync(new URL(name, GOLDEN), "ut
 
 test.each(readdirSync(GOLDEN))("%s is read as the message it is", (name) => {
   const text = golden(name);
-  expect(JSON.stringify(readMessage(text))).toBe(text);
+  expect(JSON.stringify(decode(text))).toBe(text);
 });
 
 test.each([
@@ -20,13 +20,13 @@ test.each([
   ["without a type", '{"message": "Internal server error", "connectionId": "a="}'],
   ["with a type that is no text", '{"type": 1}'],
 ])("what is %s is no message", (_, text) => {
-  expect(readMessage(text)).toBeUndefined();
+  expect(decode(text)).toBeUndefined();
 });
 
 test("a message of the guide's server needs neither id nor data", () => {
-  expect(readMessage('{"type":"hey"}')).toEqual({ type: "hey" });
+  expect(decode('{"type":"hey"}')).toEqual({ type: "hey" });
 });
 
 test("binary data is no message", () => {
-  expect(readMessage(new ArrayBuffer(2))).toBeUndefined();
+  expect(decode(new ArrayBuffer(2))).toBeUndefined();
 });

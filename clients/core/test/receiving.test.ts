@@ -1,9 +1,9 @@
 // Messages: what comes in, to whom it goes, and what it costs.
 
 import { describe, expect, test, vi } from "vitest";
-import { errorMessage, PROGRESS, testsItsTime, World } from "./world.js";
+import { errorMessage, PROGRESS, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 describe("messages", () => {
   test("go to the listeners of their type and of all types, until those leave", async () => {

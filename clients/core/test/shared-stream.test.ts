@@ -3,9 +3,9 @@
 import { expect, test, vi } from "vitest";
 import { Browser, type BrowserTab, connected } from "./browser.js";
 import { note, page, state } from "./stream.js";
-import { errorMessage, PROGRESS, passes, testsItsTime, type World } from "./world.js";
+import { advance, errorMessage, PROGRESS, useFakeTime, type World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 /** Connect so many tabs, of which each was told at which place it is. */
 async function welcomed(count: number, options = {}): Promise<BrowserTab[]> {
@@ -17,11 +17,11 @@ async function welcomed(count: number, options = {}): Promise<BrowserTab[]> {
 /** Have the server say something on the newest connection of a tab. */
 async function says(tab: BrowserTab | undefined, ...messages: object[]): Promise<void> {
   for (const message of messages) tab?.world.socket.says(message);
-  await passes(0);
+  await advance(0);
 }
 
 const ids = (tab: BrowserTab | undefined): unknown[] => tab?.world.messages.map(({ id }) => id) ?? [];
-const cursors = (tabs: BrowserTab[]): unknown[] => tabs.map(({ world }) => world.client.cursor);
+const cursors = (tabs: BrowserTab[]): unknown[] => tabs.map(({ world }) => world.client.cursors.user);
 
 test("each tab has its own place, and says hello by the leader, one at a time", async () => {
   const tabs = await connected(3);
@@ -52,7 +52,7 @@ test("a tab that was away hears what it missed, and the others do not hear it ag
   tabs[1]?.freezes();
   await says(tabs[0], note(6), note(7));
   tabs[1]?.wakes();
-  await passes(0);
+  await advance(0);
   expect(tabs[0]?.world.socket.hellos.at(-1)).toBe("e:5");
   // What is said meanwhile waits, but only where there is something to wait for.
   await says(tabs[0], note(8), page("e:7", { messages: [note(6), note(7)] }));
@@ -62,10 +62,10 @@ test("a tab that was away hears what it missed, and the others do not hear it ag
 test("a tab that takes the lead begins with its own cursor, and the others with theirs", async () => {
   const tabs = await welcomed(3);
   tabs[0]?.dies();
-  await passes(0);
+  await advance(0);
   const leader = tabs[1] as BrowserTab;
   leader.world.socket.opens();
-  await passes(0);
+  await advance(0);
   expect(leader.world.socket.hellos).toEqual(["e:5"]);
   await says(leader, note(8), page("e:7", { messages: [note(6), note(7)] }));
   expect([leader.world.socket.hellos, ids(tabs[2])]).toEqual([["e:5", "e:5"], []]);
@@ -79,10 +79,10 @@ test("after an interruption every tab asks, and each is told whether something m
   tabs[1]?.world.client.onState(({ recovered }) => told(recovered));
   for (const epoch of ["f", "g"]) {
     tabs[0]?.world.socket.ends();
-    await passes(30_000);
-    await passes(0);
+    await advance(30_000);
+    await advance(0);
     tabs[0]?.world.socket.opens();
-    await passes(0);
+    await advance(0);
     const lossy = page(`${epoch}:1`, { recovered: false, messages: [note(1, epoch)] });
     await says(tabs[0], lossy, lossy);
   }
@@ -97,20 +97,20 @@ test("that something may be missing is told again and again also to the leader's
   const [leader] = await welcomed(1);
   const lossy = page("f:9", { recovered: false });
   await says(leader, note(9, "f"));
-  await passes(1_000);
+  await advance(1_000);
   await says(leader, lossy, note(11, "f"));
-  await passes(1_000);
+  await advance(1_000);
   await says(leader, lossy);
   expect(leader?.world.states.filter(({ recovered }) => recovered === false)).toHaveLength(2);
 });
 
 test("when the leader's connection is replaced every tab asks on the new one, and nobody notices", async () => {
-  const tabs = await welcomed(2, { replaceSeconds: 100 });
+  const tabs = await welcomed(2, { rotateAfterSeconds: 100 });
   const states = tabs.map(({ world }) => world.client.state.status);
-  await passes(105_000);
+  await advance(105_000);
   const [old, young] = (tabs[0] as BrowserTab).world.sockets;
   young?.opens();
-  await passes(0);
+  await advance(0);
   // What the old one brought was lost on the way.
   old?.says(note(9));
   await says(tabs[0], page("e:6", { messages: [note(6)] }));
@@ -124,20 +124,20 @@ test("when the leader's connection is replaced every tab asks on the new one, an
 });
 
 test("messages to everybody reach every tab by a connection that was replaced, too", async () => {
-  const tabs = await welcomed(2, { replaceSeconds: 100 });
-  await passes(105_000);
+  const tabs = await welcomed(2, { rotateAfterSeconds: 100 });
+  await advance(105_000);
   const [old, young] = (tabs[0] as BrowserTab).world.sockets;
   young?.opens();
-  await passes(0);
+  await advance(0);
   old?.says(PROGRESS);
   young?.says(PROGRESS);
-  await passes(0);
+  await advance(0);
   expect(tabs.map(ids)).toEqual([["1"], ["1"]]);
 });
 
 test("a follower that misses one asks for it", async () => {
   const tabs = await welcomed(2);
-  await passes(2_000);
+  await advance(2_000);
   tabs[1]?.hangs();
   await says(tabs[0], note(6));
   // It was lost on the way.
@@ -173,7 +173,7 @@ test("of the hellos of a tab that wait, the newest counts", async () => {
   for (let count = 0; count < 3; count++) {
     tabs[1]?.freezes();
     tabs[1]?.wakes();
-    await passes(0);
+    await advance(0);
   }
   for (let count = 0; count < 4; count++) await says(tabs[0], page("e:5"));
   expect([socket.hellos.length, cursors(tabs)]).toEqual([2, ["e:5", "e:5"]]);
@@ -183,7 +183,7 @@ test("followers may ack and cancel, and have no token", async () => {
   const tabs = await welcomed(2);
   const follower = tabs[1]?.world as World;
   expect([follower.client.ack(), follower.client.cancel("moc-1")]).toEqual([true, true]);
-  await passes(0);
+  await advance(0);
   expect(tabs[0]?.world.socket.sent).toEqual([
     { type: "ack", cursor: "e:5" },
     { type: "cancel", uploadId: "moc-1" },
@@ -195,7 +195,7 @@ test("only who leads renews its token", async () => {
   const tabs = await connected(2);
   const [timestamp, expiresAt] = [0, 300_000].map((later) => new Date(Date.now() + later).toISOString());
   for (let count = 0; count < 2; count++) await says(tabs[0], { ...page("e:5", { expiresAt }), timestamp });
-  await passes(239_000);
+  await advance(239_000);
   expect(tabs.map(({ world }) => world.asked.length)).toEqual([2, 0]);
   expect(tabs[0]?.world.socket.sent.map(({ type }) => type)).toEqual(["auth"]);
 });
@@ -205,7 +205,7 @@ test("a device that says it is offline, and is not, keeps nobody from following"
   const follower = (tabs[0] as BrowserTab).sibling();
   follower.world.isOnline = false;
   follower.world.client.connect();
-  await passes(0);
+  await advance(0);
   expect(follower.world.status).toBe("open");
 });
 
@@ -223,7 +223,7 @@ test("each tab keeps its cursor in its own storage", async () => {
   const items = new Map<string, string>();
   const cursorStorage = { getItem: () => null, setItem: (key: string, value: string) => items.set(key, value) };
   const tabs = await welcomed(2, { cursorStorage });
-  await passes(500);
+  await advance(500);
   expect([...items]).toEqual([["tellwire:cursor:wss://gateway.test/live:user-1", "e:5"]]);
   expect(cursors(tabs)).toEqual(["e:5", "e:5"]);
 });

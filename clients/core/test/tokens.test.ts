@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "vitest";
 import { TellwireClient } from "../src/index.js";
-import { errorMessage, MINUTE, passes, testsItsTime, tokenFor, World } from "./world.js";
+import { advance, errorMessage, MINUTE, tokenFor, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 describe("tokens", () => {
   const refused = { status: "waiting", attempt: 1, reason: { code: 1006, kind: "token" } };
@@ -21,11 +21,11 @@ describe("tokens", () => {
     const world = new World();
     world.getToken = getToken;
     world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(world.client.state).toMatchObject(refused);
     expect(world.client.state.reason?.message).toBe("getToken failed: signed out");
     world.getToken = () => "a-token";
-    await passes(world.wait);
+    await advance(world.wait);
     expect(world.asked).toEqual(["connect", "connect"]);
     expect(world.sockets).toHaveLength(1);
   });
@@ -34,7 +34,7 @@ describe("tokens", () => {
     const world = new World();
     world.getToken = () => token as unknown as string;
     world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(world.client.state).toMatchObject(refused);
     expect(world.sockets).toEqual([]);
   });
@@ -44,15 +44,15 @@ describe("tokens", () => {
     let answer = (_token: string): void => {};
     world.getToken = () => new Promise((resolve) => (answer = resolve));
     world.client.connect();
-    await passes(15_000);
+    await advance(15_000);
     expect(world.client.state).toMatchObject(refused);
     answer("late");
-    await passes(0);
+    await advance(0);
     expect(world.sockets).toEqual([]);
-    await passes(world.wait);
+    await advance(world.wait);
     expect(world.asked).toEqual(["connect", "connect"]);
     answer("a-token");
-    await passes(0);
+    await advance(0);
     expect(world.sockets.map(({ protocols }) => protocols[1])).toEqual(["token.a-token"]);
   });
 
@@ -60,8 +60,8 @@ describe("tokens", () => {
     const world = new World();
     world.getToken = () => new Promise((resolve) => setTimeout(resolve, 14_000, "a-token"));
     world.client.connect();
-    await passes(14_000);
-    await passes(14_000);
+    await advance(14_000);
+    await advance(14_000);
     world.socket.opens();
     expect(world.status).toBe("open");
   });
@@ -76,7 +76,7 @@ describe("tokens", () => {
     const environment = { ...world.environment(), WebSocket: Picky as never };
     const client = new TellwireClient({ url: "ws://gateway.test", getToken: () => "a token", environment });
     client.connect();
-    await passes(0);
+    await advance(0);
     expect(client.state).toMatchObject({ status: "waiting", reason: { kind: "token" } });
     expect(client.state.reason?.message).toBe("the token cannot be sent this way (SyntaxError)");
   });
@@ -88,7 +88,7 @@ describe("tokens", () => {
       return "a-token";
     };
     world.client.connect();
-    await passes(100);
+    await advance(100);
     expect(world.client.state).toEqual({ status: "closed", attempt: 0 });
     expect(world.sockets).toEqual([]);
   });
@@ -101,12 +101,12 @@ describe("tokens", () => {
       attempt: 1,
       reason: { code: 4401, kind: "token" },
     });
-    await passes(0);
+    await advance(0);
     expect(world.asked).toEqual(["connect", "refused"]);
     world.socket.opens();
-    await passes(10_000);
+    await advance(10_000);
     world.socket.ends(1001);
-    await passes(0);
+    await advance(0);
     expect(world.asked).toEqual(["connect", "refused", "connect"]);
   });
 
@@ -122,9 +122,9 @@ describe("tokens", () => {
     await world.settles();
     world.getToken = () => Promise.reject(new Error("no network"));
     world.socket.ends(4401);
-    await passes(0);
+    await advance(0);
     world.getToken = () => "a-token";
-    await passes(world.wait);
+    await advance(world.wait);
     expect(world.asked).toEqual(["connect", "refused", "refused"]);
   });
 
@@ -133,7 +133,7 @@ describe("tokens", () => {
     const socket = await world.settles();
     socket.says(errorMessage(code));
     socket.ends(1000);
-    await passes(0);
+    await advance(0);
     expect(world.client.state.reason).toMatchObject({ code: 4401, kind: "token" });
     expect(world.asked).toEqual(["connect", "refused"]);
     expect(world.messages).toEqual([errorMessage(code)]);
@@ -143,7 +143,7 @@ describe("tokens", () => {
     const world = new World();
     const socket = await world.settles();
     socket.says(errorMessage("TOKEN_EXPIRED"));
-    await passes(10_001);
+    await advance(10_001);
     socket.ends(1000);
     expect(world.client.state.reason).toMatchObject({ code: 1000, kind: "server" });
   });
@@ -153,7 +153,7 @@ describe("tokens", () => {
     const socket = await world.settles();
     socket.says(errorMessage("TOKEN_OF_ANOTHER_USER"));
     socket.ends(1001);
-    await passes(0);
+    await advance(0);
     world.socket.opens();
     world.socket.ends(1000);
     expect(world.client.state.reason).toMatchObject({ code: 1000, kind: "server" });
@@ -190,9 +190,9 @@ describe("tokens", () => {
     const token = tokenFor(1);
     world.getToken = () => token;
     await world.connects();
-    await passes(1_001);
+    await advance(1_001);
     world.socket.ends();
-    await passes(world.wait);
+    await advance(world.wait);
     expect(world.asked).toEqual(["connect", "refused"]);
   });
 
@@ -201,7 +201,7 @@ describe("tokens", () => {
     await world.connects();
     for (let count = 0; count < 8; count++) {
       world.socket.ends();
-      await passes(world.wait);
+      await advance(world.wait);
     }
     expect(world.asked.map((why) => why === "refused")).toEqual([0, 0, 0, 0, 1, 0, 0, 0, 1].map(Boolean));
   });
@@ -212,13 +212,13 @@ test("handshakes that failed before one that did not are forgotten", async () =>
   await world.connects();
   for (let count = 0; count < 3; count++) {
     world.socket.ends();
-    await passes(world.wait);
+    await advance(world.wait);
   }
   world.socket.opens();
   world.socket.ends();
-  await passes(world.wait);
+  await advance(world.wait);
   world.socket.ends();
-  await passes(world.wait);
+  await advance(world.wait);
   expect(world.asked).not.toContain("refused");
 });
 
@@ -229,9 +229,9 @@ describe("renewal", () => {
     timestamp: new Date(Date.now() + skew).toISOString(),
   });
 
-  async function opensFor(seconds: number, luck = 0): Promise<World> {
+  async function opensFor(seconds: number, random = 0): Promise<World> {
     const world = new World({ heartbeatSeconds: 0 });
-    world.luck = luck;
+    world.random = random;
     const token = tokenFor(seconds);
     world.getToken = (why) => (why === "renew" ? "new-token" : token);
     await world.opens();
@@ -242,29 +242,29 @@ describe("renewal", () => {
     [0, 240],
     [0.5, 210],
     [0.999, 180],
-  ])("a token is renewed one to two minutes before it expires (luck %d)", async (luck, seconds) => {
-    const world = await opensFor(300, luck);
-    await passes(seconds * 1000 - 1);
+  ])("a token is renewed one to two minutes before it expires (random %d)", async (random, seconds) => {
+    const world = await opensFor(300, random);
+    await advance(seconds * 1000 - 1);
     expect(world.asked).toEqual(["connect"]);
-    await passes(101);
+    await advance(101);
     expect(world.asked).toEqual(["connect", "renew"]);
     expect(world.socket.sent.filter(({ type }) => type === "auth")).toEqual([{ type: "auth", token: "new-token" }]);
   });
 
   test("a token of a short life is renewed in the middle of it", async () => {
     const world = await opensFor(30);
-    await passes(14_999);
+    await advance(14_999);
     expect(world.asked).toEqual(["connect"]);
-    await passes(1);
+    await advance(1);
     expect(world.asked).toEqual(["connect", "renew"]);
   });
 
   test("a token that is no JWT, or never expires, is not renewed", async () => {
     for (const token of ["opaque", "a.b.c", `a.${btoa("{}")}.c`, `a.${btoa("null")}.c`]) {
-      const world = new World({ replaceSeconds: 1e9, heartbeatSeconds: 0 });
+      const world = new World({ rotateAfterSeconds: 1e9, heartbeatSeconds: 0 });
       world.getToken = () => token;
       await world.opens();
-      await passes(5 * 60 * MINUTE);
+      await advance(5 * 60 * MINUTE);
       expect(world.asked).toEqual(["connect"]);
     }
   });
@@ -273,16 +273,16 @@ describe("renewal", () => {
     const world = await opensFor(300);
     world.socket.says(authOk(1_000, 55 * MINUTE));
     expect(world.messages).toEqual([]);
-    await passes(939_999);
+    await advance(939_999);
     expect(world.asked).toEqual(["connect"]);
-    await passes(1);
+    await advance(1);
     expect(world.asked).toEqual(["connect", "renew"]);
   });
 
   test("an expiry without the server's time is taken by this clock", async () => {
     const world = await opensFor(300);
     world.socket.says({ type: "auth_ok", data: { expiresAt: new Date(Date.now() + 500_000).toISOString() } });
-    await passes(440_000);
+    await advance(440_000);
     expect(world.asked).toEqual(["connect", "renew"]);
   });
 
@@ -290,33 +290,33 @@ describe("renewal", () => {
     const world = await opensFor(300);
     world.socket.says({ type: "auth_ok", data: { expiresAt: "soon" } });
     world.socket.says({ type: "auth_ok" });
-    await passes(240_000);
+    await advance(240_000);
     expect(world.asked).toEqual(["connect", "renew"]);
   });
 
   test("a renewal that fails is tried again while there is time", async () => {
     const world = await opensFor(300);
     world.getToken = () => Promise.reject(new Error("no network"));
-    await passes(240_000);
+    await advance(240_000);
     expect(world.asked).toEqual(["connect", "renew"]);
-    await passes(30_000);
+    await advance(30_000);
     expect(world.asked).toEqual(["connect", "renew", "renew"]);
     expect(world.status).toBe("open");
   });
 
   test("a renewal that is not confirmed is tried again while there is time, and not after", async () => {
     const world = await opensFor(300);
-    await passes(299_000);
+    await advance(299_000);
     const tries = world.asked.length;
     expect(tries).toBeGreaterThan(3);
     expect(tries).toBeLessThan(12);
-    await passes(60_000);
+    await advance(60_000);
     expect(world.asked.length).toBeLessThan(tries + 3);
   });
 
   test("a token that was accepted though it is expired by this clock is left alone", async () => {
     const world = await opensFor(-3600);
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(world.asked).toEqual(["connect"]);
   });
 
@@ -324,13 +324,13 @@ describe("renewal", () => {
     const world = await opensFor(30);
     let answer = (_token: string): void => {};
     world.getToken = () => new Promise((resolve) => (answer = resolve));
-    await passes(15_000);
+    await advance(15_000);
     expect(world.asked).toEqual(["connect", "renew"]);
     const { socket } = world;
     socket.ends(1001);
     world.getToken = () => "a-token";
     answer("new-token");
-    await passes(0);
+    await advance(0);
     world.socket.opens();
     expect([socket.sent, world.socket.sent]).toEqual([[], []]);
   });

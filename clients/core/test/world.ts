@@ -9,12 +9,12 @@ import type {
   ClientOptions,
   ConnectionState,
   Environment,
-  Sign,
+  PageEvent,
   TokenReason,
 } from "../src/types.js";
 
 /** Put the time of every test of a file into its hands. */
-export function testsItsTime(): void {
+export function useFakeTime(): void {
   beforeEach(() => {
     vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 9, 18, 54) });
   });
@@ -50,7 +50,7 @@ export class FakeSocket {
 
   send(text: string): void {
     const message = JSON.parse(text);
-    if (message.type === "hello") this.hellos.push(message.cursor);
+    if (message.type === "hello") this.hellos.push(message.cursors?.user);
     else this.sent.push(message);
   }
 
@@ -84,11 +84,11 @@ export class World {
   readonly states: ConnectionState[] = [];
   readonly messages: AnyMessage[] = [];
   readonly errors: unknown[] = [];
-  readonly page = new Set<(sign: Sign) => void>();
+  readonly page = new Set<(sign: PageEvent) => void>();
   readonly client: Client;
   isOnline = true;
   /** What the next random numbers are. */
-  luck = 0.5;
+  random = 0.5;
   getToken: (why: TokenReason) => string | Promise<string> = () => "a-token";
 
   constructor(options: Partial<ClientOptions> = {}, make = (made: ClientOptions): Client => new TellwireClient(made)) {
@@ -114,9 +114,9 @@ export class World {
           sockets.push(this);
         }
       },
-      random: () => this.luck,
+      random: () => this.random,
       online: () => this.isOnline,
-      onSign: (listener) => {
+      onPageEvent: (listener) => {
         this.page.add(listener);
         return () => this.page.delete(listener);
       },
@@ -141,7 +141,7 @@ export class World {
   /** Connect, as far as the socket. */
   async connects(): Promise<FakeSocket> {
     this.client.connect();
-    await passes(0);
+    await advance(0);
     return this.socket;
   }
 
@@ -155,11 +155,11 @@ export class World {
   /** Connect, and be open for so long that waits begin anew. */
   async settles(): Promise<FakeSocket> {
     const socket = await this.opens();
-    await passes(10_000);
+    await advance(10_000);
     return socket;
   }
 
-  shows(sign: Sign): void {
+  shows(sign: PageEvent): void {
     for (const listener of [...this.page]) listener(sign);
   }
 
@@ -175,12 +175,12 @@ export class World {
 }
 
 /** Let time pass. */
-export async function passes(milliseconds: number): Promise<void> {
+export async function advance(milliseconds: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(milliseconds);
 }
 
-/** Let time pass that no timer sees, as while a device sleeps. */
-export function sleeps(milliseconds: number): void {
+/** Let time pass that no timer sees, as while a device sleep. */
+export function sleep(milliseconds: number): void {
   vi.setSystemTime(Date.now() + milliseconds);
 }
 

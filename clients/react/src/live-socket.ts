@@ -123,7 +123,8 @@ export class LiveSocket extends EventTarget implements WebSocket {
     const was = this.#readyState;
     const isFirstAttempt = was === CONNECTING && (status === "idle" || status === "connecting");
     if (status === "open") this.#becomeOpen();
-    else if (was !== CLOSED && !isFirstAttempt) this.#becomeClosed(reason?.code ?? NO_STATUS, reason?.message ?? "");
+    else if (was !== CLOSED && !isFirstAttempt)
+      this.#becomeClosed(reason === undefined ? NO_STATUS : (reason.code ?? ABNORMAL), reason?.message ?? "");
   }
 
   #becomeOpen(): void {

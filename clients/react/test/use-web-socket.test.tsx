@@ -243,7 +243,7 @@ describe("the socket", () => {
   });
 
   test("sends on the new connection when one that grew old is replaced, and does not tell of it", async () => {
-    const { socket } = await opened({ replaceSeconds: 60 });
+    const { socket } = await opened({ rotateAfterSeconds: 60 });
     const events = vi.fn();
     socket.onclose = socket.onopen = events;
     await pass(65_000);
