@@ -61,7 +61,7 @@ export class TellwireClient implements Client {
   }
 
   get cursors(): Cursors {
-    return cursorsOf(this.#model);
+    return { ...this.#store.start, ...cursorsOf(this.#model) };
   }
 
   onState(listener: (state: ConnectionState) => void): Unsubscribe {

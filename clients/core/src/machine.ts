@@ -23,10 +23,9 @@ import type { Action, Context, Due, Event, Model, Timer } from "./model.js";
 import { HEARTBEAT_MS, type Options, ROTATE_AFTER_MS } from "./options.js";
 import {
   cursorOf,
+  errorOf,
   hasPosition,
-  isUnknownType,
   newResequencer,
-  type Page,
   pageOf,
   type Resequenced,
   type Resequencer,
@@ -35,6 +34,7 @@ import {
   startBuffering,
   startPassingThrough,
   takePage,
+  UNKNOWN_TYPE,
 } from "./resequencer.js";
 import { expiryOf, expiryTold } from "./token.js";
 import type { AnyMessage, CloseReason, ConnectionState, Cursors } from "./types.js";
@@ -61,6 +61,7 @@ const ERROR = /^[A-Z][A-Z_]*$/;
 const OFFLINE: CloseReason = { message: "the device is offline", kind: "offline" };
 const OPEN: ConnectionState = { status: "open", attempt: 0 };
 const UNREACHABLE: CloseReason = { message: "the connection could not be made", kind: "lost" };
+const LATE_TOKEN: CloseReason = { message: "getToken took too long", kind: "token" };
 const SILENT: CloseReason = { code: 1006, message: "the server did not answer", kind: "lost" };
 
 /** Return the model of a new client that begins at these cursors. */
@@ -68,13 +69,14 @@ export function newModel(options: Options, cursors: Cursors = {}): Model {
   return {
     options,
     state: { status: "idle", attempt: 0 },
-    streams: { [USER]: newResequencer(cursors[USER]) },
+    streams: new Map([[USER, newResequencer(cursors[USER])]]),
     due: {},
     connections: 0,
     pendingToken: "",
     token: "",
     offeredToken: "",
     openedAt: 0,
+    helloAt: 0,
     failures: 0,
     refusals: 0,
     isRefused: false,
@@ -84,9 +86,9 @@ export function newModel(options: Options, cursors: Cursors = {}): Model {
 }
 
 /** Return the cursors to come back with, by stream. */
-export function cursorsOf(model: Model, cursorOf = safeCursorOf): Cursors {
+export function cursorsOf({ streams }: Pick<Model, "streams">, cursorOf = safeCursorOf): Cursors {
   const cursors: Record<string, string> = {};
-  for (const [stream, resequencer] of Object.entries(model.streams)) {
+  for (const [stream, resequencer] of streams) {
     const cursor = cursorOf(resequencer);
     if (cursor !== undefined) cursors[stream] = cursor;
   }
@@ -94,76 +96,53 @@ export function cursorsOf(model: Model, cursorOf = safeCursorOf): Cursors {
 }
 
 /** Return when the next timer is due. */
-export function nextDue(model: Model): number {
-  return Math.min(...Object.values(model.due));
+export function nextDue({ due }: Model): number {
+  return Math.min(...Object.values(due));
 }
 
 /** Return true if a client is neither idle nor closed. */
-export function isActive({ state }: Model): boolean {
+export function isActive({ state }: Pick<Model, "state">): boolean {
   return state.status !== "idle" && state.status !== "closed";
 }
 
 /** Return the next model, and what is to be done. */
-export function reduce(model: Model, event: Event, context: Context): [Model, Action[]] {
-  const step: Step = { ...context, model: { ...model, due: { ...model.due } }, actions: [] };
-  handle(step, event);
-  return [step.model, step.actions];
+export function reduce(before: Model, event: Event, context: Context): [Model, Action[]] {
+  const step: Step = { ...before, ...context, due: { ...before.due }, actions: [] };
+  const handler = HANDLERS[event.type] as (step: Step, event: Event) => void;
+  handler(step, event);
+  const { actions, now: _, online: __, random: ___, ...model } = step;
+  return [model, actions];
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** One step: the context, the model as it becomes, and the actions so far. */
-interface Step extends Context {
-  model: Writable<Model> & { due: Due };
-  actions: Action[];
-}
+/** One step: the model as it becomes, the context of the event, and the actions so far. */
+type Step = Writable<Model> & Context & { due: Due; actions: Action[] };
 
-function handle(step: Step, event: Event): void {
-  switch (event.type) {
-    case "connect":
-      connect(step);
-      break;
-    case "close":
-      close(step);
-      break;
-    case "token":
-      useToken(step, event.connection, event.token);
-      break;
-    case "token failed":
-      if (event.connection === step.model.pending) {
-        fail(step, { message: event.message, kind: "token" });
-      }
-      break;
-    case "opened":
-      opened(step, event.connection);
-      break;
-    case "received":
-      received(step, event.connection, event.data);
-      break;
-    case "closed":
-      closed(step, event.connection, event.code, event.reason);
-      break;
-    case "wake":
-      wake(step);
-      break;
-    case "online":
-      online(step);
-      break;
-    case "offline":
-      offline(step);
-      break;
-    case "tick":
-      tick(step, event.wanted);
-      break;
-  }
-}
+type Handlers = { [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void };
+
+const HANDLERS: Handlers = {
+  connect,
+  close: (step) => close(step),
+  token: useToken,
+  "token failed": (step, { connection, message }) => {
+    if (connection === step.pending) fail(step, { message, kind: "token" });
+  },
+  opened,
+  received,
+  closed,
+  wake,
+  online,
+  offline,
+  tick,
+};
 
 // --- connecting ------------------------------------------------------------------------------------------------------
 
 function connect(step: Step): void {
-  const { status, reason } = step.model.state;
-  if (isActive(step.model) && status !== "waiting") return;
-  step.model.failures = 0;
+  const { status, reason } = step.state;
+  if (isActive(step) && status !== "waiting") return;
+  step.failures = 0;
   if (status === "waiting") attempt(step, reason);
   else reconnect(step);
 }
@@ -174,187 +153,157 @@ function reconnect(step: Step, reason?: CloseReason): void {
   else wait(step, OFFLINE, 0);
 }
 
-function attempt(step: Step, reason?: CloseReason): void {
+function attempt(step: Step, reason = step.state.reason): void {
   beginConnection(step);
-  delete step.model.due.retry;
-  become(step, { status: "connecting", attempt: step.model.state.attempt + 1 }, reason);
+  delete step.due.retry;
+  become(step, { status: "connecting", attempt: step.state.attempt + 1 }, reason);
 }
 
 /** Begin a connection with its token. */
 function beginConnection(step: Step): void {
-  const { model } = step;
   dropPending(step);
-  model.pending = ++model.connections;
-  model.due.token = step.now + model.options.connectTimeout;
-  step.actions.push({ type: "get token", connection: model.pending, why: model.isRefused ? "refused" : "connect" });
+  const connection = ++step.connections;
+  step.pending = connection;
+  step.pendingToken = "";
+  step.due.connect = step.now + step.options.connectTimeout;
+  step.actions.push({ type: "get token", connection, why: step.isRefused ? "refused" : "connect" });
 }
 
-function useToken(step: Step, connection: number, token: string): void {
-  const { model } = step;
-  if (connection === model.current && token !== model.token) {
-    model.offeredToken = token;
+function useToken(step: Step, { connection, token }: { connection: number; token: string }): void {
+  if (connection === step.current && token !== step.token) {
+    step.offeredToken = token;
     send(step, { type: "auth", token });
   }
-  if (connection !== model.pending) return;
-  model.isRefused = false;
-  model.pendingToken = token;
-  delete model.due.token;
-  model.due.handshake = step.now + model.options.connectTimeout;
+  if (connection !== step.pending) return;
+  step.isRefused = false;
+  step.pendingToken = token;
+  step.due.connect = step.now + step.options.connectTimeout;
   step.actions.push({ type: "open", connection, token });
 }
 
-function opened(step: Step, connection: number): void {
-  const { model } = step;
-  if (connection !== model.pending) return;
-  const isSeamless = model.current !== undefined;
+function opened(step: Step, { connection }: { connection: number }): void {
+  if (connection !== step.pending) return;
+  const isSeamless = !!step.current;
   if (isSeamless) retire(step);
-  delete model.due.handshake;
-  delete model.announced;
-  model.current = connection;
-  model.pending = undefined;
-  model.token = model.pendingToken;
-  model.expiresAt = expiryOf(model.token);
-  model.refusals = 0;
-  model.openedAt = step.now;
+  delete step.due.connect;
+  delete step.announced;
+  step.current = connection;
+  step.pending = 0;
+  step.token = step.pendingToken;
+  step.offeredToken = "";
+  step.expiresAt = expiryOf(step.token);
+  step.refusals = 0;
+  step.openedAt = step.now;
   scheduleRotation(step);
   scheduleRenewal(step);
   heard(step);
   // While one connection replaces another the state does not change.
-  if (model.state.status !== "open") become(step, OPEN);
-  if (model.options.recover) sayHello(step, isSeamless);
+  if (step.state.status !== "open") become(step, OPEN);
+  if (step.options.recover) sayHello(step, isSeamless);
 }
 
 /** The attempt failed. */
 function fail(step: Step, reason: CloseReason): void {
-  const { model } = step;
   dropPending(step);
-  if (model.current === undefined) wait(step, reason);
-  else model.due.rotate = step.now + backoff(step);
+  if (step.current) step.due.rotate = step.now + backoff(step);
+  else wait(step, reason);
 }
-
-// --- waiting ---------------------------------------------------------------------------------------------------------
 
 /** Wait for the next attempt, or for the network. */
 function wait(step: Step, reason: CloseReason, milliseconds = backoff(step)): void {
-  const { model, now, online } = step;
-  const { attempt } = model.state;
-  model.due.retry = now + (online ? milliseconds : OFFLINE_MS);
-  if (online) become(step, { status: "waiting", attempt, retryAt: model.due.retry }, reason);
+  const { now, online } = step;
+  const retryAt = now + (online ? milliseconds : OFFLINE_MS);
+  step.due.retry = retryAt;
+  const { attempt } = step.state;
+  if (online) become(step, { status: "waiting", attempt, retryAt }, reason);
   else become(step, { status: "waiting", attempt }, OFFLINE);
 }
 
 /** Count a failure, and return how long to wait after it. */
-function backoff({ model, random }: Step): number {
-  const { backoffFirst, backoffMax } = model.options;
-  return Math.round(random() * Math.min(backoffMax, backoffFirst * 2 ** model.failures++));
+function backoff(step: Step): number {
+  const { backoffFirst, backoffMax } = step.options;
+  return Math.round(step.random() * Math.min(backoffMax, backoffFirst * 2 ** step.failures++));
 }
 
 // --- open ------------------------------------------------------------------------------------------------------------
 
-function received(step: Step, connection: number, data: unknown): void {
-  const { model } = step;
-  const isCurrent = connection === model.current;
-  if (!isCurrent && connection !== model.retiring) return;
+function received(step: Step, { connection, data }: { connection: number; data: unknown }): void {
+  const isCurrent = connection === step.current;
+  if (!isCurrent && connection !== step.retiring) return;
   if (isCurrent) heard(step);
   const message = decode(data);
-  switch (message?.type) {
-    case undefined:
-    case "pong":
-      break;
-    case "auth_ok":
-      if (isCurrent) renewed(step, message as AnyMessage);
-      break;
-    case "welcome":
-      if (isCurrent) welcomed(step, message as AnyMessage);
-      break;
-    default:
-      if (!isCurrent || !isAnswer(step, message as AnyMessage)) pass(step, message as AnyMessage, isCurrent);
-  }
+  if (message === undefined || message.type === "pong") return;
+  if (message.type === "auth_ok" || message.type === "welcome") {
+    if (isCurrent) (message.type === "welcome" ? welcomed : renewed)(step, message);
+  } else if (!isCurrent || !isAnswer(step, message)) pass(step, message, isCurrent);
 }
 
 /** Note an error that announces a close. Return true for one that answers the hello. */
 function isAnswer(step: Step, message: AnyMessage): boolean {
-  const { code: error } = (message.data ?? {}) as { code?: unknown };
-  if (message.type !== "error" || typeof error !== "string") return false;
-  const { model, now } = step;
+  const error = errorOf(message);
+  if (error === undefined) return false;
   const code = closeCodeOf(error);
-  if (code !== undefined) model.announced = { code, error, at: now };
-  const isUnknown =
-    isUnknownType(message) && model.streams[USER]?.mode === "BUFFERING" && !model.streams[USER].isWelcomed;
-  if (isUnknown) passThrough(step);
-  return isUnknown;
+  if (code !== undefined) step.announced = { code, error, at: step.now };
+  const { mode, isWelcomed } = step.streams.get(USER) as Resequencer;
+  // After the first page the server evidently knows hello, so the error is about something else.
+  const isNoHello = error === UNKNOWN_TYPE && mode === "BUFFERING" && !isWelcomed;
+  if (isNoHello) passThrough(step);
+  return isNoHello;
 }
 
-function renewed(step: Step, { data, timestamp }: AnyMessage): void {
-  const { model, now } = step;
-  const { expiresAt } = (data ?? {}) as { expiresAt?: unknown };
-  model.token = model.offeredToken || model.token;
-  model.expiresAt = expiryTold(expiresAt, timestamp, now) ?? expiryOf(model.token);
+function renewed(step: Step, message: AnyMessage): void {
+  step.token = step.offeredToken || step.token;
+  step.expiresAt = expiryTold(message, step.now) ?? expiryOf(step.token);
   scheduleRenewal(step);
 }
 
 function welcomed(step: Step, message: AnyMessage): void {
-  const { model, now } = step;
   const stream = streamOf(message);
-  const resequencer = model.streams[stream];
+  const resequencer = step.streams.get(stream);
   const page = pageOf(message);
   if (page === undefined || !resequencer?.isAwaited) return;
   if (page.last) {
-    model.expiresAt = expiryTold(page.expiresAt, message.timestamp, now) ?? model.expiresAt;
+    step.expiresAt = expiryTold(message, step.now) ?? step.expiresAt;
     scheduleRenewal(step);
   }
-  obey(step, page);
-  model.due.welcome &&= now + model.options.answerTimeout;
+  const { options } = step;
+  step.heartbeat = options.heartbeat ?? milliseconds(page.heartbeatSeconds) ?? step.heartbeat;
+  heard(step);
+  const rotateAfter = options.rotateAfter ?? milliseconds(page.rotateAfterSeconds) ?? step.rotateAfter;
+  if (rotateAfter !== step.rotateAfter) {
+    step.rotateAfter = rotateAfter;
+    if (!step.pending) scheduleRotation(step);
+  }
+  step.due.welcome &&= step.now + options.answerTimeout;
   settle(step, stream, takePage(resequencer, page));
 }
 
-/** Adopt the heartbeat and the rotation that a welcome asks for, unless the application has set them. */
-function obey(step: Step, { heartbeatSeconds, rotateAfterSeconds }: Page): void {
-  const { model } = step;
-  const { heartbeat, rotateAfter } = model.options;
-  if (heartbeat === undefined && isPositive(heartbeatSeconds)) {
-    model.heartbeat = heartbeatSeconds * 1000;
-    heard(step);
-  }
-  if (rotateAfter === undefined && isPositive(rotateAfterSeconds) && model.rotateAfter !== rotateAfterSeconds * 1000) {
-    model.rotateAfter = rotateAfterSeconds * 1000;
-    if (model.pending === undefined) scheduleRotation(step);
-  }
-}
-
-function isPositive(seconds: unknown): seconds is number {
-  return typeof seconds === "number" && seconds > 0;
+function milliseconds(seconds: unknown): number | undefined {
+  return typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined;
 }
 
 // --- streams ---------------------------------------------------------------------------------------------------------
 
 /** Ask for what was missed. */
 function sayHello(step: Step, isSeamless?: boolean): void {
-  const { model, now } = step;
-  const streams: Record<string, Resequencer> = {};
-  for (const [stream, resequencer] of Object.entries(model.streams)) {
-    streams[stream] = startBuffering(resequencer, isSeamless);
-  }
-  model.streams = streams;
-  delete model.due.hello;
-  model.due.helloAllowed = now + HELLO_AGAIN_MS;
-  model.due.welcome = now + model.options.answerTimeout;
-  const cursors = cursorsOf(model, cursorOf);
+  const { now, due } = step;
+  step.streams = new Map(
+    [...step.streams].map(([stream, resequencer]) => [stream, startBuffering(resequencer, isSeamless)]),
+  );
+  step.helloAt = now;
+  due.welcome = now + step.options.answerTimeout;
+  const cursors = cursorsOf(step, cursorOf);
   send(step, { type: "hello", ...(Object.keys(cursors).length > 0 && { cursors }) });
 }
 
 /** Pass a message on as the resequencer of its stream says; at once if the client does not follow its stream. */
 function pass(step: Step, message: AnyMessage, isCurrent: boolean): void {
-  const { current, streams } = step.model;
   const stream = streamOf(message);
-  const resequencer = streams[stream];
-  if (resequencer === undefined) {
-    step.actions.push({ type: "pass", message });
-    return;
-  }
+  const resequencer = step.streams.get(stream);
+  if (resequencer === undefined) step.actions.push({ type: "pass", message });
   // The current connection brings what a retiring one brings of the streams, too.
-  const comesAgain = !isCurrent && current !== undefined && resequencer.mode !== "PASS_THROUGH" && hasPosition(message);
-  if (!comesAgain) settle(step, stream, resequence(resequencer, message));
+  else if (isCurrent || !step.current || resequencer.mode === "PASS_THROUGH" || !hasPosition(message))
+    settle(step, stream, resequence(resequencer, message));
 }
 
 function streamOf(message: AnyMessage): string {
@@ -364,201 +313,185 @@ function streamOf(message: AnyMessage): string {
 
 /** Wait for no welcome any longer. */
 function passThrough(step: Step): void {
-  for (const [stream, resequencer] of Object.entries(step.model.streams)) {
+  for (const [stream, resequencer] of step.streams) {
     if (resequencer.mode === "BUFFERING") settle(step, stream, startPassingThrough(resequencer));
   }
 }
 
 /** Adopt the outcome of a resequencer. */
 function settle(step: Step, stream: string, { resequencer, pass, recovered }: Resequenced): void {
-  const { model } = step;
-  model.streams = { ...model.streams, [stream]: resequencer };
+  const { due, now } = step;
+  step.streams = new Map(step.streams).set(stream, resequencer);
   for (const message of pass) step.actions.push({ type: "pass", message });
-  if (Object.values(model.streams).every(({ mode }) => mode !== "BUFFERING")) delete model.due.welcome;
-  if (resequencer.mode === "RESYNC" && model.current !== undefined) {
-    // The clock may have been set back since.
-    model.due.hello ??= Math.min(model.due.helloAllowed ?? step.now, step.now + HELLO_AGAIN_MS);
-  }
+  if ([...step.streams.values()].every(({ mode }) => mode !== "BUFFERING")) delete due.welcome;
+  // The clock may have been set back since the last hello.
+  if (resequencer.mode === "RESYNC" && step.current) due.hello ??= Math.min(step.helloAt, now) + HELLO_AGAIN_MS;
   // The application is told each time that something may be missing.
-  if (recovered === false) model.state = OPEN;
+  if (recovered === false) step.state = OPEN;
   if (recovered !== undefined) become(step, { ...OPEN, recovered });
 }
 
 // --- the connection that is open -------------------------------------------------------------------------------------
 
 /** The current connection is alive. */
-function heard({ model, now }: Step): void {
-  delete model.due.answer;
-  if (model.heartbeat > 0) model.due.heartbeat = now + model.heartbeat;
+function heard({ due, now, heartbeat }: Step): void {
+  delete due.answer;
+  if (heartbeat) due.heartbeat = now + heartbeat;
 }
 
 /** Ask for a sign of life within some time. */
 function probe(step: Step, milliseconds: number): void {
-  const { due, heartbeat } = step.model;
-  if (heartbeat === 0) return;
-  if (due.answer === undefined) send(step, { type: "ping" });
-  due.answer = Math.min(step.now + milliseconds, due.answer ?? Number.POSITIVE_INFINITY);
+  const { due, now, heartbeat } = step;
+  if (!heartbeat) return;
+  if (!due.answer) send(step, { type: "ping" });
+  due.answer = Math.min(now + milliseconds, due.answer ?? Infinity);
 }
 
 /** Schedule the renewal of the token before it expires. It is tried again until a new one was accepted. */
-function scheduleRenewal({ model, now, random }: Step): void {
-  const remaining = (model.expiresAt ?? now) - now;
+function scheduleRenewal({ due, now, random, expiresAt = now, options }: Step): void {
+  const remaining = expiresAt - now;
   // A token that expired and was accepted all the same says that the clock here is wrong.
-  if (remaining <= 0) delete model.due.renew;
-  else {
-    const early = remaining - model.options.renewBefore * (1 + random());
-    model.due.renew = now + Math.max(early, remaining / 2, RENEW_AGAIN_MS);
-  }
+  if (remaining <= 0) delete due.renew;
+  else due.renew = now + Math.max(remaining - options.renewBefore * (1 + random()), remaining / 2, RENEW_AGAIN_MS);
 }
 
 /** Schedule a successor for this connection. Jitter spreads the successors of connections that opened together. */
-function scheduleRotation({ model, random }: Step): void {
-  const { rotateAfter } = model;
-  if (rotateAfter > 0) model.due.rotate = model.openedAt + rotateAfter * (0.96 + 0.08 * random());
+function scheduleRotation({ due, openedAt, rotateAfter, random }: Step): void {
+  if (rotateAfter) due.rotate = openedAt + rotateAfter * (0.96 + 0.08 * random());
 }
 
-function send({ model, actions }: Step, message: { type: string; [field: string]: unknown }): void {
-  actions.push({ type: "send", connection: model.current as number, message });
+function send({ actions, current }: Step, message: { type: string; [field: string]: unknown }): void {
+  actions.push({ type: "send", connection: current as number, message });
 }
 
 // --- the end of a connection -----------------------------------------------------------------------------------------
 
-function closed(step: Step, connection: number, code: number, reason: string): void {
-  const { model } = step;
-  if (connection === model.retiring) model.retiring = undefined;
-  if (connection === model.pending) refused(step);
-  if (connection === model.current) lost(step, code, reason);
+function closed(step: Step, event: { connection: number; code: number; reason: string }): void {
+  if (event.connection === step.retiring) step.retiring = 0;
+  if (event.connection === step.pending) refused(step);
+  if (event.connection === step.current) lost(step, event.code, event.reason);
 }
 
 /** The handshake failed, perhaps for the token. */
 function refused(step: Step): void {
-  const { model } = step;
-  const hasExpired = (expiryOf(model.pendingToken) ?? step.now) < step.now;
-  model.isRefused = hasExpired || ++model.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
+  const hasExpired = (expiryOf(step.pendingToken) ?? step.now) < step.now;
+  step.isRefused = hasExpired || ++step.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
   fail(step, UNREACHABLE);
 }
 
 /** The current connection was closed. */
 function lost(step: Step, code: number, text: string): void {
-  const { announced } = step.model;
-  const isAnnounced = code === 1000 && announced !== undefined && step.now - announced.at <= ANNOUNCED_MS;
-  const meant = isAnnounced ? announced.code : code;
-  const reason = closeReason(meant, isAnnounced ? announced.error : ERROR.exec(text)?.[0]);
-  step.model.isRefused ||= reason.kind === "token";
+  const { announced, now } = step;
+  const isAnnounced = code === 1000 && announced && now - announced.at <= ANNOUNCED_MS;
+  const [meant, error] = isAnnounced ? [announced.code, announced.error] : [code, ERROR.exec(text)?.[0]];
+  const reason = closeReason(meant, error);
+  step.isRefused ||= reason.kind === "token";
   if (reason.kind === "final") close(step, reason);
   else replaceCurrent(step, reason, closeRule(meant).atOnce);
 }
 
-/** The current connection did not answer. */
-function abandon(step: Step): void {
-  retire(step);
-  replaceCurrent(step, SILENT, true);
-}
-
 /** Go on without the current connection: with its successor if that is under way, or with another attempt. */
 function replaceCurrent(step: Step, reason: CloseReason, atOnce?: boolean): void {
-  const { model } = step;
-  const { retire, token, handshake } = model.due;
-  model.current = undefined;
-  model.due = { ...(retire && { retire }), ...(token && { token }), ...(handshake && { handshake }) };
-  if (step.now - model.openedAt >= model.options.stableAfter) model.failures = 0;
-  if (model.pending !== undefined) become(step, { status: "connecting", attempt: 1 }, reason);
-  else if (atOnce && model.failures === 0) {
-    model.failures = 1;
+  const { retire, connect } = step.due;
+  step.current = 0;
+  step.due = { ...(retire && { retire }), ...(connect && { connect }) };
+  if (step.now - step.openedAt >= step.options.stableAfter) step.failures = 0;
+  if (step.pending) become(step, { status: "connecting", attempt: 1 }, reason);
+  else if (atOnce && !step.failures) {
+    step.failures = 1;
     reconnect(step, reason);
   } else wait(step, reason);
 }
 
 /** Listen to the current connection for a little longer. */
 function retire(step: Step): void {
-  const { model } = step;
-  drop(step, model.retiring);
-  model.retiring = model.current;
-  model.due.retire = step.now + model.options.overlap;
+  drop(step, step.retiring);
+  step.retiring = step.current as number;
+  step.due.retire = step.now + step.options.overlap;
 }
 
 function close(step: Step, reason?: CloseReason): void {
-  const { model } = step;
-  for (const connection of [model.pending, model.current, model.retiring]) drop(step, connection);
-  model.pending = model.current = model.retiring = undefined;
-  model.due = {};
+  drop(step, step.retiring);
+  drop(step, step.current);
+  dropPending(step);
+  step.current = step.retiring = 0;
+  step.due = {};
   become(step, { status: "closed", attempt: 0 }, reason);
 }
 
 function dropPending(step: Step): void {
-  drop(step, step.model.pending);
-  step.model.pending = undefined;
-  delete step.model.due.token;
-  delete step.model.due.handshake;
+  drop(step, step.pending);
+  step.pending = 0;
+  delete step.due.connect;
 }
 
-function drop(step: Step, connection: number | undefined): void {
-  if (connection !== undefined) step.actions.push({ type: "drop", connection });
+function drop({ actions }: Step, connection: number | undefined): void {
+  if (connection) actions.push({ type: "drop", connection });
 }
 
 // --- time and the page -----------------------------------------------------------------------------------------------
 
 /** The device slept, or the page was hidden: nothing that was under way can be relied on. */
 function wake(step: Step): void {
-  const { model, now } = step;
-  const { due, options } = model;
-  model.failures = 0;
+  const { due, now, options, state } = step;
+  step.failures = 0;
   // An answer that was due while the device slept may be there, unread.
   if ((due.answer ?? now) < now) delete due.answer;
   if ((due.welcome ?? now) < now) due.welcome = now + options.answerTimeout;
-  if (model.state.status === "open") probe(step, options.wakeTimeout);
-  else if (model.state.status === "waiting" && step.online) attempt(step, model.state.reason);
+  if (state.status === "open") probe(step, options.wakeTimeout);
+  else if (state.status === "waiting" && step.online) attempt(step);
 }
 
 function online(step: Step): void {
   // An attempt was made on another network, or on none.
-  if (step.model.state.status === "connecting") attempt(step, step.model.state.reason);
+  if (step.state.status === "connecting") attempt(step);
   else wake(step);
 }
 
 function offline(step: Step): void {
-  const { status, retryAt } = step.model.state;
-  if (status === "open") probe(step, step.model.options.wakeTimeout);
-  else if (retryAt !== undefined && !step.online) wait(step, OFFLINE, 0);
+  const { status, retryAt } = step.state;
+  if (status === "open") probe(step, step.options.wakeTimeout);
+  else if (retryAt && !step.online) wait(step, OFFLINE, 0);
 }
 
 /** What to do about each timer, in this order. */
 const TIMERS: { [timer in Timer]: (step: Step) => void } = {
   retire: (step) => {
-    drop(step, step.model.retiring);
-    step.model.retiring = undefined;
+    drop(step, step.retiring);
+    step.retiring = 0;
   },
-  answer: abandon,
-  heartbeat: (step) => probe(step, step.model.options.answerTimeout),
+  answer: (step) => {
+    retire(step);
+    replaceCurrent(step, SILENT, true);
+  },
+  heartbeat: (step) => probe(step, step.options.answerTimeout),
   renew: (step) => {
-    step.actions.push({ type: "get token", connection: step.model.current as number, why: "renew" });
+    step.actions.push({ type: "get token", connection: step.current as number, why: "renew" });
     scheduleRenewal(step);
   },
   rotate: beginConnection,
-  helloAllowed: () => {},
   hello: (step) => sayHello(step),
   welcome: passThrough,
-  token: (step) => fail(step, { message: "getToken took too long", kind: "token" }),
-  handshake: (step) => fail(step, UNREACHABLE),
-  retry: (step) => attempt(step, step.model.state.reason),
+  connect: (step) => fail(step, step.pendingToken ? UNREACHABLE : LATE_TOKEN),
+  retry: (step) => attempt(step),
 };
 
-function tick(step: Step, wanted: number): void {
-  const { model, now } = step;
-  if (wanted - now > CLOCK_MS) shift(model.due, now - wanted);
+function tick(step: Step, { wanted }: { wanted: number }): void {
+  const { now } = step;
+  if (wanted - now > CLOCK_MS) shift(step.due, now - wanted);
   for (const timer of Object.keys(TIMERS) as Timer[]) {
-    if ((model.due[timer] ?? Number.POSITIVE_INFINITY) > now) continue;
-    delete model.due[timer];
+    if (!((step.due[timer] as number) <= now)) continue;
+    delete step.due[timer];
     TIMERS[timer](step);
   }
 }
 
 function shift(due: Due, milliseconds: number): void {
-  for (const timer of Object.keys(due) as Timer[]) due[timer] = (due[timer] as number) + milliseconds;
+  for (const timer of Object.keys(due) as Timer[]) (due[timer] as number) += milliseconds;
 }
 
 /** Change the state: the same object as before, unless something in it is another. */
-function become({ model }: Step, state: ConnectionState, reason?: CloseReason): void {
+function become(step: Step, state: ConnectionState, reason?: CloseReason): void {
   const next = { ...state, ...(reason && { reason }) };
-  if (JSON.stringify(next) !== JSON.stringify(model.state)) model.state = next;
+  if (JSON.stringify(next) !== JSON.stringify(step.state)) step.state = next;
 }

@@ -34,18 +34,7 @@ export interface Context {
   random(): number;
 }
 
-export type Timer =
-  | "retire"
-  | "answer"
-  | "heartbeat"
-  | "renew"
-  | "rotate"
-  | "helloAllowed"
-  | "hello"
-  | "welcome"
-  | "token"
-  | "handshake"
-  | "retry";
+export type Timer = "retire" | "answer" | "heartbeat" | "renew" | "rotate" | "hello" | "welcome" | "connect" | "retry";
 
 /** When each timer is due, in milliseconds since 1970. */
 export type Due = { [timer in Timer]?: number };
@@ -54,14 +43,14 @@ export interface Model {
   readonly options: Options;
   readonly state: ConnectionState;
   /** The resequencer of each stream that the client follows. */
-  readonly streams: Readonly<Record<string, Resequencer>>;
+  readonly streams: ReadonlyMap<string, Resequencer>;
   readonly due: Readonly<Due>;
-  /** The number of the last connection. */
+  /** The number of the last connection. They begin with 1; 0 stands for none. */
   readonly connections: number;
-  readonly pending?: number | undefined;
-  readonly current?: number | undefined;
-  readonly retiring?: number | undefined;
-  /** The token that `pending` was opened with. */
+  readonly pending?: number;
+  readonly current?: number;
+  readonly retiring?: number;
+  /** The token that `pending` is opened with; empty until there is one. */
   readonly pendingToken: string;
   /** The token that the server has, and one that it was offered since. */
   readonly token: string;
@@ -69,6 +58,8 @@ export interface Model {
   /** When the token of `current` expires, if that is known. */
   readonly expiresAt?: number | undefined;
   readonly openedAt: number;
+  /** When the last hello was said. */
+  readonly helloAt: number;
   /** Failures since a connection was stable. */
   readonly failures: number;
   /** Handshakes that failed in a row. */

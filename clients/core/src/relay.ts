@@ -5,7 +5,7 @@
 // newest hello, so each one waits until the one before it was answered.
 
 import { decode } from "./decode.js";
-import { isUnknownType, pageOf } from "./resequencer.js";
+import { errorOf, pageOf, UNKNOWN_TYPE } from "./resequencer.js";
 import type { Socket } from "./types.js";
 
 /** The leader, as a relay sees it. */
@@ -76,7 +76,7 @@ export class Relay extends Handlers implements Socket {
     if (message === undefined) return undefined;
     const page = pageOf(message);
     // Within a welcome the server evidently knows hello: the error is about something else.
-    if (page === undefined && (this.#isWelcomed || !isUnknownType(message))) return undefined;
+    if (page === undefined && (this.#isWelcomed || errorOf(message) !== UNKNOWN_TYPE)) return undefined;
     const from = this.#hellos[0]?.from;
     this.#isWelcomed = page !== undefined && !page.last;
     if (!this.#isWelcomed) {

@@ -14,6 +14,8 @@ import type { AnyMessage } from "./types.js";
 
 /** The cursor of a client that begins with all that the server keeps. */
 export const START = "0";
+/** The error of a server that does not know hello, as the answer to one. */
+export const UNKNOWN_TYPE = "UNKNOWN_TYPE";
 /** The cursor of a client whose server keeps nothing. */
 const NOTHING_KEPT = "";
 
@@ -28,13 +30,13 @@ export interface Resequencer {
   /** The last log message that passed. */
   readonly position?: Position | undefined;
   /** The cursor while there is no position: none, `START`, `NOTHING_KEPT`, or text that the server has to judge. */
-  readonly start: string | undefined;
+  readonly start?: string | undefined;
   /** It began without a cursor: log messages as old as its first welcome may still arrive, and pass. */
-  readonly isFresh: boolean;
+  readonly isFresh?: boolean;
   /** A hello was said, and the last page of its welcome has not arrived. */
-  readonly isAwaited: boolean;
+  readonly isAwaited?: boolean;
   /** The first page of that welcome has arrived. */
-  readonly isWelcomed: boolean;
+  readonly isWelcomed?: boolean;
   /** The epoch of the versions. */
   readonly epoch?: string;
   /** The newest version of each key. */
@@ -42,11 +44,11 @@ export interface Resequencer {
   /** The messages that wait. */
   readonly buffer: readonly AnyMessage[];
   /** Something was left out of the buffer, so another hello has to follow. */
-  readonly isTruncated: boolean;
+  readonly isTruncated?: boolean;
   /** The first log message that was left out. */
   readonly leftOut?: Position | undefined;
   /** Something may be missing that the application was not told of yet, and the cursor from before. */
-  readonly isLossy: boolean;
+  readonly isLossy?: boolean;
   readonly lostAt?: string | undefined;
 }
 
@@ -64,8 +66,8 @@ type Draft = { -readonly [K in keyof Resequencer]: Resequencer[K] };
 export interface Page {
   readonly cursor: string;
   readonly recovered: boolean;
-  readonly messages: readonly AnyMessage[];
-  readonly state: readonly AnyMessage[];
+  readonly messages?: readonly AnyMessage[];
+  readonly state?: readonly AnyMessage[];
   readonly last: boolean;
   readonly expiresAt?: unknown;
   readonly heartbeatSeconds?: unknown;
@@ -74,18 +76,7 @@ export interface Page {
 
 /** Return a resequencer that begins at a cursor; without one, with what is published from now on. */
 export function newResequencer(start?: string): Resequencer {
-  return {
-    mode: "PASS_THROUGH",
-    position: parseCursor(start),
-    start,
-    isFresh: false,
-    isAwaited: false,
-    isWelcomed: false,
-    versions: new Map(),
-    buffer: [],
-    isTruncated: false,
-    isLossy: false,
-  };
+  return { mode: "PASS_THROUGH", position: parseCursor(start), start, versions: new Map(), buffer: [] };
 }
 
 /** Return the cursor that a hello says; undefined for a hello without one. */
@@ -100,11 +91,11 @@ export function safeCursorOf(resequencer: Resequencer): string | undefined {
 
 /** Return the position that a cursor names; undefined if it names none. */
 export function parseCursor(cursor: unknown): Position | undefined {
-  const [, epoch, digits] = (typeof cursor === "string" && /^(.+):(\d{1,15})$/.exec(cursor)) || [];
+  const [, epoch, digits] = /^(.+):(\d{1,15})$/.exec(cursor as string) ?? [];
   return epoch ? { epoch, offset: Number(digits) } : undefined;
 }
 
-/** Return true if a message has a position in a stream: of its log, or as a state. */
+/** Return true if a message has a position in a stream: in its log, or as a state. */
 export function hasPosition(message: AnyMessage): boolean {
   return isState(message) || positionOf(message) !== undefined;
 }
@@ -112,19 +103,22 @@ export function hasPosition(message: AnyMessage): boolean {
 /** Return the page of a welcome in a message; undefined if there is none. */
 export function pageOf({ type, data }: AnyMessage): Page | undefined {
   const page = data as Page | null;
-  return type === "welcome" && typeof page?.cursor === "string" && Array.isArray(page.state) ? page : undefined;
+  const isPage =
+    typeof page?.cursor === "string" && typeof page.recovered === "boolean" && typeof page.last === "boolean";
+  return type === "welcome" && isPage ? page : undefined;
 }
 
-/** Return true if a message, as the answer to a hello, says that the server does not know hello. */
-export function isUnknownType({ type, data }: AnyMessage): boolean {
-  return type === "error" && (data as { code?: unknown } | undefined)?.code === "UNKNOWN_TYPE";
+/** Return the code of an `error`; undefined for any other message. */
+export function errorOf({ type, data }: AnyMessage): string | undefined {
+  const code = (data as { code?: unknown } | null | undefined)?.code;
+  return type === "error" && typeof code === "string" ? code : undefined;
 }
 
 /**
  * Wait for the welcome of a hello that is being said. `isSeamless`: the connection replaces one that still lives, so
  * nothing was missed, even if the server keeps nothing.
  */
-export function startBuffering(before: Resequencer, isSeamless = false): Resequencer {
+export function startBuffering(before: Resequencer, isSeamless?: boolean): Resequencer {
   const start = isSeamless && before.start === NOTHING_KEPT ? undefined : before.start;
   const position = before.position ?? (start === undefined ? beforeFirst(before.buffer) : undefined);
   return {
@@ -144,159 +138,115 @@ export function startBuffering(before: Resequencer, isSeamless = false): Reseque
 /** Wait for the welcome no longer: pass what waits, and everything from now on. A welcome that is late still counts. */
 export function startPassingThrough(before: Resequencer): Resequenced {
   const after: Draft = { ...before };
-  return { resequencer: after, pass: passThrough(after) };
+  const pass = release(after, "PASS_THROUGH", (message) => !isOld(after, message));
+  return { resequencer: after, pass };
 }
 
 /** Take in a message that is no page of a welcome. */
 export function resequence(before: Resequencer, message: AnyMessage): Resequenced {
   const after: Draft = { ...before };
-  return { pass: takeLive(after, message), resequencer: after };
+  return { pass: [message].filter((each) => accepts(after, each)), resequencer: after };
 }
 
 // --- a welcome -------------------------------------------------------------------------------------------------------
 
 /** Take in the next page of the welcome that is awaited. */
-export function takePage(before: Resequencer, page: Page): Resequenced {
-  const after: Draft = { ...before };
-  const { messages, state, last } = page;
-  const end = parseCursor(page.cursor);
-  if (last) after.isAwaited = false;
+export function takePage(
+  before: Resequencer,
+  { cursor, recovered, messages = [], state = [], last }: Page,
+): Resequenced {
+  const end = parseCursor(cursor);
+  const after: Draft = { ...before, isAwaited: !last };
   if (end === undefined) {
     if (!last) return { resequencer: after, pass: [] };
-    after.position = undefined;
-    after.start = NOTHING_KEPT;
-    after.isLossy = false;
-    return { pass: passThrough(after), recovered: page.recovered, resequencer: after };
+    Object.assign(after, { position: undefined, start: NOTHING_KEPT, isLossy: false });
+    return { ...startPassingThrough(after), recovered };
   }
-  if (!after.isWelcomed) takeFirstPage(after, end, page.recovered);
-  const missed = [...takeOversized(after, page, end), ...messages].sort(byOffset);
-  const pass = missed.filter((message) => isNewer(after, message));
-  for (const each of state) if (isNewState(after, each)) pass.push(each);
+  if (!before.isWelcomed) takeFirstPage(after, end, recovered);
+  // A message that is too big for a page arrives by itself, before the page that comes after it.
+  const until = { ...end, offset: last ? end.offset : Math.max(0, ...messages.map(offsetOf)) };
+  const isOversized = (message: AnyMessage): boolean => !after.isFresh && isWithin(message, until);
+  const missed = [...messages, ...after.buffer.filter(isOversized)].sort(byOffset);
+  after.buffer = after.buffer.filter((message) => !isOversized(message));
+  const pass = [...missed, ...state].filter((message) => accepts(after, message, true));
   if (!last) return { resequencer: after, pass };
-  pass.push(...endWelcome(after, end));
-  const recovered = !after.isLossy;
-  after.isLossy = false;
-  return { resequencer: after, pass, recovered };
+  endWelcome(after, end);
+  pass.push(...release(after, "IN_ORDER"));
+  if (after.isTruncated) after.mode = "RESYNC";
+  return { pass, recovered: !before.isLossy && recovered, resequencer: { ...after, isLossy: false } };
 }
 
 /** Adopt the server's epoch, and begin the log anew if the server could not go on from the position. */
 function takeFirstPage(after: Draft, end: Position, recovered: boolean): void {
   const { position, buffer, epoch } = after;
   after.isWelcomed = true;
-  if (end.epoch !== epoch) {
-    after.versions = new Map();
-    if (epoch !== undefined) {
-      // A state does not say its epoch: the high version of an old one would shut out newer ones.
-      after.buffer = buffer.filter((message) => !isState(message));
-      after.isTruncated ||= after.buffer.length < buffer.length;
-    }
-    after.epoch = end.epoch;
+  after.epoch = end.epoch;
+  if (end.epoch !== epoch) after.versions = new Map();
+  if (epoch !== undefined && end.epoch !== epoch) {
+    // A state does not say its epoch: the high version of an old one would shut out newer ones.
+    after.buffer = buffer.filter((message) => !isState(message));
+    after.isTruncated ||= after.buffer.length < buffer.length;
   }
   if (recovered) return;
   noteLoss(after);
   if (position?.epoch !== end.epoch || position.offset > end.offset) {
     // If this connection ends before a message has passed, the next hello asks for all that is kept.
-    after.position = undefined;
-    after.start = START;
-    after.isFresh = false;
+    Object.assign(after, { position: undefined, start: START, isFresh: false });
   }
 }
 
-/** Take the messages out of the buffer that were too big for a page: those up to the end of this page. */
-function takeOversized(after: Draft, { messages, last }: Page, end: Position): AnyMessage[] {
-  if (after.isFresh) return [];
-  const until = { epoch: end.epoch, offset: last ? end.offset : Math.max(0, ...messages.map(offsetOf)) };
-  const oversized = after.buffer.filter((message) => isWithin(message, until));
-  after.buffer = after.buffer.filter((message) => !isWithin(message, until));
-  return oversized;
+/** Move to the end of the welcome, but not beyond a message that was left out of the buffer. */
+function endWelcome(after: Draft, { epoch, offset }: Position): void {
+  const { position, leftOut } = after;
+  const end = leftOut?.epoch === epoch ? Math.min(offset, leftOut.offset - 1) : offset;
+  after.position = { epoch, offset: position?.epoch === epoch ? Math.max(end, position.offset) : end };
+  after.start = undefined;
 }
 
-/** Return true for a message of a welcome that has not passed. A gap between them is the server's decision. */
-function isNewer(after: Draft, message: AnyMessage): boolean {
-  const position = positionOf(message);
-  if (position === undefined) return true;
-  const { leftOut } = after;
-  if (leftOut?.epoch === position.epoch && position.offset >= leftOut.offset) return false;
-  if (isOld(after, message)) return false;
-  move(after, position);
-  return true;
-}
-
-/** Go on live, with the messages that waited. */
-function endWelcome(after: Draft, end: Position): AnyMessage[] {
-  const { position, leftOut, buffer } = after;
-  let { offset } = end;
-  if (leftOut?.epoch === end.epoch) offset = Math.min(offset, leftOut.offset - 1);
-  if (position?.epoch === end.epoch) offset = Math.max(offset, position.offset);
-  Object.assign(after, { position: { ...end, offset }, start: undefined, mode: "IN_ORDER", buffer: [] });
-  const pass = inOrder(buffer).flatMap((message) => takeLive(after, message));
-  if (after.isTruncated) after.mode = "RESYNC";
-  return pass;
-}
-
-/** Pass everything, with the messages that waited first. */
-function passThrough(after: Draft): AnyMessage[] {
-  const { buffer } = after;
-  Object.assign(after, { mode: "PASS_THROUGH", buffer: [] });
-  return inOrder(buffer).flatMap((message) => (isOld(after, message) ? [] : takeLive(after, message)));
+/** Return the messages that waited and pass in a new mode. */
+function release(after: Draft, mode: Draft["mode"], isWanted = (_: AnyMessage): boolean => true): AnyMessage[] {
+  const messages = [...after.buffer].sort(byOffset);
+  Object.assign(after, { mode, buffer: [] });
+  return messages.filter((message) => isWanted(message) && accepts(after, message));
 }
 
 // --- a message -------------------------------------------------------------------------------------------------------
 
-function takeLive(after: Draft, message: AnyMessage): AnyMessage[] {
-  if (!hasPosition(message)) return [message];
-  switch (after.mode) {
-    case "BUFFERING":
-      bufferMessage(after, message);
-      return [];
-    case "PASS_THROUGH":
-      follow(after, message);
-      return [message];
-    case "IN_ORDER":
-      return isNext(after, message) ? [message] : [];
-    case "RESYNC":
-      return [];
-  }
-}
-
-function bufferMessage(after: Draft, message: AnyMessage): void {
-  if (after.buffer.length < MAX_BUFFERED) {
-    after.buffer = [...after.buffer, message];
-    return;
-  }
-  after.isTruncated = true;
+/**
+ * Return true for a message that passes. `isPaged`: it is of a page, which may leave out what the server has judged to
+ * be of no use, but may not go beyond a message that was left out of the buffer.
+ */
+function accepts(after: Draft, message: AnyMessage, isPaged?: boolean): boolean {
+  const { mode, leftOut } = after;
   const position = positionOf(message);
-  const { leftOut } = after;
-  if (position && (leftOut?.epoch !== position.epoch || position.offset < leftOut.offset)) after.leftOut = position;
-}
-
-/** Return true for the next message of its log, or a newer state. A gap calls for a hello. */
-function isNext(after: Draft, message: AnyMessage): boolean {
-  const position = positionOf(message);
-  if (position === undefined) return isNewState(after, message);
-  if (isOld(after, message)) return false;
-  if (!comesNext(after, position)) {
-    after.mode = "RESYNC";
-    return false;
+  const isFree = mode === "PASS_THROUGH";
+  if (!hasPosition(message)) return true;
+  if (!isPaged) {
+    if (mode === "BUFFERING") bufferMessage(after, message);
+    if (mode === "BUFFERING" || mode === "RESYNC") return false;
   }
-  move(after, position);
+  if (position === undefined) return acceptsState(after, message, isFree && !isPaged);
+  if (isOld(after, message)) return isFree && !isPaged;
+  if (isPaged) {
+    if (leftOut?.epoch === position.epoch && position.offset >= leftOut.offset) return false;
+  } else if (!isNext(after, position)) {
+    if (!isFree) after.mode = "RESYNC";
+    if (!isFree) return false;
+    noteLoss(after);
+  }
+  after.position = position;
+  after.isFresh = false;
   return true;
 }
 
-/** Move along with a message that passes in any case, and note if it leaves something out. */
-function follow(after: Draft, message: AnyMessage): void {
+function bufferMessage(after: Draft, message: AnyMessage): void {
+  const { buffer, leftOut } = after;
   const position = positionOf(message);
-  if (position === undefined) remember(after, message);
-  else if (!isOld(after, message)) {
-    if (!comesNext(after, position)) noteLoss(after);
-    if (after.position?.epoch !== position.epoch || position.offset > after.position.offset) move(after, position);
-    after.isFresh = false;
+  if (buffer.length < MAX_BUFFERED) after.buffer = [...buffer, message];
+  else {
+    after.isTruncated = true;
+    if (position && (leftOut?.epoch !== position.epoch || position.offset < leftOut.offset)) after.leftOut = position;
   }
-}
-
-function comesNext({ position, start, isFresh }: Draft, { epoch, offset }: Position): boolean {
-  if (position === undefined) return start === undefined;
-  return epoch === position.epoch && (offset === position.offset + 1 || (isFresh && offset <= position.offset));
 }
 
 /** Return true for a log message that has passed. */
@@ -304,9 +254,9 @@ function isOld({ isFresh, position }: Draft, message: AnyMessage): boolean {
   return !isFresh && position !== undefined && isWithin(message, position);
 }
 
-function move(after: Draft, position: Position): void {
-  after.position = position;
-  after.isFresh = false;
+function isNext({ position, start, isFresh }: Draft, { epoch, offset }: Position): boolean {
+  if (position === undefined) return start === undefined;
+  return epoch === position.epoch && (offset === position.offset + 1 || (!!isFresh && offset <= position.offset));
 }
 
 function noteLoss(after: Draft): void {
@@ -314,28 +264,23 @@ function noteLoss(after: Draft): void {
   after.isLossy = true;
 }
 
-/** Return true for a state that is newer than the last of its key. */
-function isNewState(after: Draft, message: AnyMessage): boolean {
-  const { key, version } = message;
-  if (!isState(message)) return true;
-  if ((version as number) <= (after.versions.get(key as string) ?? 0)) return false;
-  remember(after, message);
-  return true;
-}
-
-function remember(after: Draft, { key, version }: AnyMessage): void {
+/** Return true for a state that is newer than the last of its key, or any. */
+function acceptsState(after: Draft, { key, version }: AnyMessage, any: boolean): boolean {
+  const [name, number] = [key as string, version as number];
+  if (!any && number <= (after.versions.get(name) ?? 0)) return false;
   const versions = new Map(after.versions);
   // The order of the map is that of the last change, so the first key is the one to forget.
-  versions.delete(key as string);
-  versions.set(key as string, version as number);
+  versions.delete(name);
+  versions.set(name, number);
   if (versions.size > MAX_KEYS) versions.delete(versions.keys().next().value as string);
   after.versions = versions;
+  return true;
 }
 
 // --- positions -------------------------------------------------------------------------------------------------------
 
-function positionOf({ cursor }: AnyMessage): Position | undefined {
-  return parseCursor(cursor);
+function positionOf(message: AnyMessage): Position | undefined {
+  return isState(message) ? undefined : parseCursor(message.cursor);
 }
 
 function isState({ key, version }: AnyMessage): boolean {
@@ -346,8 +291,9 @@ function offsetOf(message: AnyMessage): number {
   return positionOf(message)?.offset ?? 0;
 }
 
+/** Sort the log by offset, and the states after it, as they came. */
 function byOffset(one: AnyMessage, other: AnyMessage): number {
-  return offsetOf(one) - offsetOf(other);
+  return Number(isState(one)) - Number(isState(other)) || offsetOf(one) - offsetOf(other);
 }
 
 function isWithin(message: AnyMessage, { epoch, offset }: Position): boolean {
@@ -355,16 +301,11 @@ function isWithin(message: AnyMessage, { epoch, offset }: Position): boolean {
   return position?.epoch === epoch && position.offset <= offset;
 }
 
-/** Sort the log messages among themselves. */
-function inOrder(messages: readonly AnyMessage[]): AnyMessage[] {
-  const log = messages.filter(positionOf).sort(byOffset);
-  return messages.map((message) => (positionOf(message) ? (log.shift() as AnyMessage) : message));
-}
-
 /** Return the position before the first of these log messages, of the epoch of the last one; undefined without any. */
 function beforeFirst(messages: readonly AnyMessage[]): Position | undefined {
-  const positions = messages.flatMap((message) => positionOf(message) ?? []);
-  const epoch = positions.at(-1)?.epoch;
-  const offsets = positions.flatMap((position) => (position.epoch === epoch ? position.offset : []));
-  return epoch === undefined ? undefined : { epoch, offset: Math.min(...offsets) - 1 };
+  const last = messages.findLast(positionOf);
+  if (last === undefined) return undefined;
+  const { epoch } = positionOf(last) as Position;
+  const isSame = (message: AnyMessage): boolean => positionOf(message)?.epoch === epoch;
+  return { epoch, offset: Math.min(...messages.filter(isSame).map(offsetOf)) - 1 };
 }
