@@ -1,9 +1,9 @@
-// A WebSocket that comes back: what code written for a plain one is given. A client connects and reconnects below it.
+// A WebSocket that reconnects, for code that was written for a plain one. A client connects below it.
 //
 //     CONNECTING ─open─▶ OPEN ─close─▶ CLOSED ─open─▶ OPEN …        close(): CLOSED for good
 //          └────────error, close─────────▲
 //
-// While there is no connection it is CLOSED, as a plain WebSocket would be: what is sent is discarded.
+// While there is no connection it is CLOSED, as a plain WebSocket would be: sent messages are discarded.
 
 import {
   type Client,
@@ -35,7 +35,7 @@ export class LiveSocket extends EventTarget implements WebSocket {
   declare onclose: Handler<CloseEvent>;
 
   static {
-    // Of the prototype, as those of a plain WebSocket: some test pages call handlers by themselves that are of the object.
+    // On the prototype, as those of a plain WebSocket: some test pages call own properties as handlers.
     for (const name of EVENTS) {
       Object.defineProperty(LiveSocket.prototype, `on${name}`, {
         get(this: LiveSocket) {
@@ -48,7 +48,7 @@ export class LiveSocket extends EventTarget implements WebSocket {
     }
   }
 
-  /** What connects. `client.connect()` begins; a socket does nothing before. */
+  /** The client. A socket does nothing before `client.connect()`. */
   readonly client: Client;
   #handlers: Partial<Record<(typeof EVENTS)[number], Handler<Event>>> = {};
   #connections: WebSocket[] = [];
@@ -57,7 +57,7 @@ export class LiveSocket extends EventTarget implements WebSocket {
   constructor(options: ClientOptions) {
     super();
     this.url = options.url;
-    this.client = new TellwireClient({ ...options, environment: this.#observing(options.environment) });
+    this.client = new TellwireClient({ ...options, environment: this.#observed(options.environment) });
     this.client.onState((state) => this.#follow(state));
     this.client.on("*", (message) => {
       this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
@@ -99,13 +99,13 @@ export class LiveSocket extends EventTarget implements WebSocket {
     queueMicrotask(() => this.client.close());
   }
 
-  /** The connection that carries: the newest one, while another takes over from it. */
+  /** The open connection: the newest one, while one replaces another. */
   get #connection(): WebSocket | undefined {
     return this.#connections.findLast((each) => each.readyState === OPEN);
   }
 
-  /** The client does not show its connections, and what is sent here need not have a type. So they are noted when made. */
-  #observing(environment: Partial<Environment> = {}): Partial<Environment> {
+  /** Note each connection: the client does not expose them, and text that is sent here need not be a message. */
+  #observed(environment: Partial<Environment> = {}): Partial<Environment> {
     const Plain = (environment.WebSocket ?? globalThis.WebSocket) as PlainSocket;
     const note = (connection: WebSocket): void => {
       this.#connections = [...this.#connections.filter((each) => each.readyState <= OPEN), connection];

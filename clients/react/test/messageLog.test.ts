@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { MAX_MESSAGES, Received } from "../src/received.js";
+import { MAX_MESSAGES, MessageLog } from "../src/messageLog.js";
 import { notification } from "./messages.js";
 
 test("messages are kept in order, in a list that does not change under its reader", () => {
-  const received = new Received();
+  const received = new MessageLog();
   const [one, two] = [notification(), notification()];
   expect(received.get()).toBe(received.initial);
 
@@ -17,7 +17,7 @@ test("messages are kept in order, in a list that does not change under its reade
 });
 
 test("of too many messages the newest are kept", () => {
-  const received = new Received();
+  const received = new MessageLog();
   const [first, second] = [notification(), notification()];
 
   received.add(first);

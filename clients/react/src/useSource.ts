@@ -1,4 +1,4 @@
-// How components read a `Source`: they render again only if what they are shown is another.
+// React hooks that read a `Source`. A component renders again only if the value that it shows has changed.
 
 "use client";
 
@@ -16,7 +16,7 @@ export function useTracked<S extends object>(source: Source<S>, fields: readonly
   );
 }
 
-/** Return what is selected from a state. The component renders again when that is not equal. */
+/** Return the value that a function selects from a state. The component renders again when it is not equal. */
 export function useSelected<S, V>(source: Source<S>, select: (state: S) => V): V {
   const shown = useRef<{ readonly value: V } | undefined>(undefined);
   const show = (state: S): V => {
@@ -31,7 +31,7 @@ export function useSelected<S, V>(source: Source<S>, select: (state: S) => V): V
   );
 }
 
-/** Return a reference to what a component was last rendered with, for code that runs later. */
+/** Return a reference to the value of the last render, for code that runs later. */
 export function useLatest<T>(value: T): { readonly current: T } {
   const latest = useRef(value);
   useInsertionEffect(() => {

@@ -1,4 +1,4 @@
-// The guide's hook, with a connection that comes back. See the README for what is different below its surface.
+// The guide's `useWebSocket`, with a connection that reconnects. The README lists the differences.
 
 /// <reference types="vite/client" />
 
@@ -6,12 +6,12 @@
 
 import type { ClientOptions } from "@tellwire/client";
 import { useEffect, useState, useSyncExternalStore } from "react";
-import { LiveSocket } from "./live-socket.js";
-import { Received } from "./received.js";
+import { LiveSocket } from "./liveSocket.js";
+import { MessageLog } from "./messageLog.js";
 import { userOf } from "./token.js";
-import { useLatest } from "./use-source.js";
+import { useLatest } from "./useSource.js";
 
-/** What a client takes, but for the token. The options of the render in which the connection is made count. */
+/** The options of a client, without the token. Those of the render that makes the connection count. */
 export interface UseWebSocketOptions extends Partial<Omit<ClientOptions, "getToken">> {
   /** Default: VITE_WEBSOCKET_URL in the environment that Vite builds with. */
   url?: string;
@@ -19,27 +19,27 @@ export interface UseWebSocketOptions extends Partial<Omit<ClientOptions, "getTok
   tokenIn?: "subprotocol" | "query";
 }
 
-/** What the guide's hook returns. */
+/** The result of the guide's hook. */
 export interface WebSocketAndMessages {
   /** Null in the first render and without a token. */
   ws: WebSocket | null;
-  /** All messages, oldest first; of more than 10,000 the newest. */
-  // biome-ignore lint/suspicious/noExplicitAny: the guide's own type, whose components read `message.data.progress` as it is
+  /** The newest 10,000 messages, oldest first. */
+  // biome-ignore lint/suspicious/noExplicitAny: the guide's own type: its components read `message.data.progress`
   messages: any[];
 }
 
 /**
- * Connect with a token while mounted. Returns a socket, null in the first render, and all messages that have arrived.
+ * Connect with a token while mounted. Returns a socket, null in the first render, and the received messages.
  *
- * `ws` can be used like any WebSocket and comes back by itself: each time, `open` follows `close`. A new token of the same
- * user is used from the next attempt on, or to renew the connection before the old one expires; a token of another user,
- * or one that does not say whose it is, makes a new connection. Without a token there is none. Throws if it knows no url.
+ * `ws` can be used like any WebSocket and reconnects by itself: each time, `open` follows `close`. A new token of the same
+ * user is used for the next attempt, or to renew the connection before the old one expires; a token of another user, or
+ * one that names no user, makes a new connection. Without a token there is none. Throws if it knows no url.
  */
 export function useWebSocket(
   token: string | null | undefined,
   options: UseWebSocketOptions = {},
 ): WebSocketAndMessages {
-  const [received] = useState(() => new Received());
+  const [received] = useState(() => new MessageLog());
   const [socket, setSocket] = useState<LiveSocket | null>(null);
   const latest = useLatest({ token, options });
   const { url } = options;
@@ -60,7 +60,7 @@ export function useWebSocket(
   }, [url, user, latest, received]);
 
   useEffect(() => {
-    // The old token may be why there is no connection.
+    // The old token may be the reason why there is no connection.
     if (token && socket?.client.state.status === "waiting") socket.client.connect();
   }, [token, socket]);
 
@@ -69,7 +69,7 @@ export function useWebSocket(
 }
 
 function defaultUrl(): string {
-  // Vite puts the value in place of these very words. Elsewhere there is no `env`.
+  // Vite replaces exactly this expression by the value. Elsewhere there is no `env`.
   const url: string | undefined = import.meta.env?.VITE_WEBSOCKET_URL;
   if (!url) throw new Error("useWebSocket: got no url; allowed: VITE_WEBSOCKET_URL, or useWebSocket(token, { url })");
   return url;

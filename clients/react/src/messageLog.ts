@@ -1,14 +1,14 @@
-// The messages that have arrived, oldest first.
+// The log of received messages, oldest first.
 
 import type { AnyMessage } from "@tellwire/client";
 import { Changes, type Source } from "./source.js";
 
-/** How many messages are kept. The oldest makes place. */
+/** How many messages are kept. The oldest is removed first. */
 export const MAX_MESSAGES = 10_000;
 
 const NONE: readonly AnyMessage[] = [];
 
-export class Received implements Source<readonly AnyMessage[]> {
+export class MessageLog implements Source<readonly AnyMessage[]> {
   readonly initial = NONE;
   #changes = new Changes();
   #messages: AnyMessage[] = [];
@@ -25,6 +25,6 @@ export class Received implements Source<readonly AnyMessage[]> {
     this.#messages.push(message);
     if (this.#messages.length > MAX_MESSAGES) this.#messages.shift();
     this.#list = undefined;
-    this.#changes.tell();
+    this.#changes.announce();
   }
 }
