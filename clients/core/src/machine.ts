@@ -153,7 +153,7 @@ function reconnect(step: Step, reason?: CloseReason): void {
   else wait(step, OFFLINE, 0);
 }
 
-function attempt(step: Step, reason = step.state.reason): void {
+function attempt(step: Step, reason: CloseReason | undefined): void {
   beginConnection(step);
   delete step.due.retry;
   become(step, { status: "connecting", attempt: step.state.attempt + 1 }, reason);
@@ -439,12 +439,12 @@ function wake(step: Step): void {
   if ((due.answer ?? now) < now) delete due.answer;
   if ((due.welcome ?? now) < now) due.welcome = now + options.answerTimeout;
   if (state.status === "open") probe(step, options.wakeTimeout);
-  else if (state.status === "waiting" && step.online) attempt(step);
+  else if (state.status === "waiting" && step.online) attempt(step, step.state.reason);
 }
 
 function online(step: Step): void {
   // An attempt was made on another network, or on none.
-  if (step.state.status === "connecting") attempt(step);
+  if (step.state.status === "connecting") attempt(step, step.state.reason);
   else wake(step);
 }
 
@@ -473,7 +473,7 @@ const TIMERS: { [timer in Timer]: (step: Step) => void } = {
   hello: (step) => sayHello(step),
   welcome: passThrough,
   connect: (step) => fail(step, step.pendingToken ? UNREACHABLE : LATE_TOKEN),
-  retry: (step) => attempt(step),
+  retry: (step) => attempt(step, step.state.reason),
 };
 
 function tick(step: Step, { wanted }: { wanted: number }): void {

@@ -42,7 +42,7 @@ export function resolveOptions(given: Partial<ClientOptions>): Options {
   }
   const orNever = (name: "heartbeat" | "rotateAfter"): number | undefined => {
     const seconds = given[`${name}Seconds`];
-    return seconds && milliseconds(name, seconds, seconds > 0, "a number from 0");
+    return seconds === undefined ? seconds : milliseconds(name, seconds, seconds >= 0, "a number from 0");
   };
   return {
     ...options,

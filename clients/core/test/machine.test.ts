@@ -29,7 +29,7 @@ const received = (connection = 1, type = "hey"): Event => ({
   data: `{"type":"${type}"}`,
 });
 const tick = (wanted = NOW): Event => ({ type: "tick", wanted });
-const sign = (name: "wake" | "online" | "offline"): Event => ({ type: name });
+const page = (type: "wake" | "online" | "offline"): Event => ({ type });
 
 /** A way to each status. */
 const TO: Record<string, Event[]> = {
@@ -50,11 +50,10 @@ const EVERYTHING: [string, Event][] = [
   ["ended", ended()],
   ["ended for good", ended(1, 4403)],
   ["received", received()],
-  ["wake", sign("wake")],
-  ["online", sign("online")],
-  ["offline", sign("offline")],
+  ["wake", page("wake")],
+  ["online", page("online")],
+  ["offline", page("offline")],
   ["tick", tick()],
-  ["late tick", tick(NOW - 100_000)],
 ];
 
 /** What becomes of each status, where it is not what it was. A handshake is `connecting`. */
@@ -74,7 +73,6 @@ const BECOMES: Record<string, Record<string, string>> = {
     close: "closed",
     wake: "connecting",
     online: "connecting",
-    "late tick": "connecting",
   },
   closed: { connect: "connecting" },
 };
@@ -120,34 +118,5 @@ describe("a connection that is forgotten is not heard", () => {
 
   test("nor is one that is not open yet", () => {
     expect(after(CONNECT, token(), received(1)).actions).toEqual([]);
-  });
-});
-
-describe("actions", () => {
-  test("a connection is a token, then a socket", () => {
-    expect(after(CONNECT).actions).toEqual([{ type: "get token", connection: 1, why: "connect" }]);
-    expect(after(CONNECT, token()).actions).toEqual([{ type: "open", connection: 1, token: "a-token" }]);
-    expect(after(CONNECT, token(), opened()).actions).toEqual([
-      { type: "send", connection: 1, message: { type: "hello" } },
-    ]);
-  });
-
-  test("a token for an open connection is sent on it", () => {
-    const auth = { type: "send", connection: 1, message: { type: "auth", token: "a-token" } };
-    expect(after(CONNECT, token(), opened(), token()).actions).toEqual([auth]);
-  });
-
-  test("what is dropped is every connection there is", () => {
-    const late = after(CONNECT, token(), opened(), sign("wake"));
-    const context = { now: NOW + 2_000, online: true, random: () => 0.5 };
-    const [silent] = reduce(late.model, tick(NOW + 2_000), context);
-    expect([silent.retiring, silent.current, silent.pending]).toEqual([1, undefined, 2]);
-    const [again] = reduce(silent, token(2), context);
-    const [open] = reduce(again, opened(2), context);
-    const [, actions] = reduce(open, CLOSE, context);
-    expect(actions).toEqual([
-      { type: "drop", connection: 2 },
-      { type: "drop", connection: 1 },
-    ]);
   });
 });

@@ -96,7 +96,11 @@ class Run {
         }
       }
       this.pass(1_000);
-      if (this.model.streams.get("user")?.mode === "IN_ORDER" && this.model.current !== undefined && this.#hellos.length === 0)
+      if (
+        this.model.streams.get("user")?.mode === "IN_ORDER" &&
+        this.model.current !== undefined &&
+        this.#hellos.length === 0
+      )
         return;
     }
     throw new Error("it does not come to rest");

@@ -1,7 +1,7 @@
-// Messages: what comes in, to whom it goes, and what it costs.
+// Listeners: who is called with which message, and in which order. Also `send()`, and the cost of a message.
 
 import { describe, expect, test, vi } from "vitest";
-import { errorMessage, PROGRESS, useFakeTime, World } from "./world.js";
+import { PROGRESS, useFakeTime, World } from "./world.js";
 
 useFakeTime();
 
@@ -67,48 +67,6 @@ describe("messages", () => {
     expect(late).not.toHaveBeenCalled();
     socket.says({ ...PROGRESS, id: "2" });
     expect(late).toHaveBeenCalledTimes(1);
-  });
-
-  test("pong and auth_ok stay inside, errors do not", async () => {
-    const world = new World();
-    const socket = await world.opens();
-    socket.says({ type: "pong", data: {}, timestamp: "" });
-    socket.says({ type: "auth_ok", data: {}, timestamp: "" });
-    socket.says(errorMessage("BAD_ROWS"));
-    expect(world.messages).toEqual([errorMessage("BAD_ROWS")]);
-  });
-
-  test.each(["hello", "[]", '{"message": "Forbidden", "connectionId": "a="}'])("%s is left out", async (text) => {
-    const world = new World();
-    (await world.opens()).says(text);
-    expect([world.messages, world.errors, world.status]).toEqual([[], [], "open"]);
-  });
-
-  test("messages without an id, as the guide's server sends them, are all passed on", async () => {
-    const world = new World();
-    const socket = await world.opens();
-    const message = { type: "notification", data: { title: "Upload Complete" } };
-    socket.says(message);
-    socket.says(message);
-    expect(world.messages).toEqual([message, message]);
-  });
-
-  test("a message with the id of one before is left out", async () => {
-    const world = new World();
-    const socket = await world.opens();
-    socket.says(PROGRESS);
-    socket.says(PROGRESS);
-    expect(world.messages).toHaveLength(1);
-  });
-
-  test("a thousand ids are remembered, and no more", async () => {
-    const world = new World();
-    const socket = await world.opens();
-    for (let id = 0; id <= 1000; id++) socket.says({ ...PROGRESS, id: `${id}` });
-    socket.says({ ...PROGRESS, id: "1" });
-    expect(world.messages).toHaveLength(1001);
-    socket.says({ ...PROGRESS, id: "0" });
-    expect(world.messages).toHaveLength(1002);
   });
 
   test("send() sends while open, and says so", async () => {

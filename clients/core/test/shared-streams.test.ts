@@ -193,6 +193,7 @@ test("followers may ack and cancel, and have no token", async () => {
 
 test("only who leads renews its token", async () => {
   const tabs = await connected(2);
+  for (const { world } of tabs) world.getToken = () => "a-new-token";
   const [timestamp, expiresAt] = [0, 300_000].map((later) => new Date(Date.now() + later).toISOString());
   for (let count = 0; count < 2; count++) await says(tabs[0], { ...page("e:5", { expiresAt }), timestamp });
   await advance(239_000);
@@ -224,6 +225,6 @@ test("each tab keeps its cursor in its own storage", async () => {
   const cursorStorage = { getItem: () => null, setItem: (key: string, value: string) => items.set(key, value) };
   const tabs = await welcomed(2, { cursorStorage });
   await advance(500);
-  expect([...items]).toEqual([["tellwire:cursor:wss://gateway.test/live:user-1", "e:5"]]);
+  expect([...items]).toEqual([["tellwire:cursors:wss://gateway.test/live:user-1", '{"user":"e:5"}']]);
   expect(cursors(tabs)).toEqual(["e:5", "e:5"]);
 });
