@@ -215,8 +215,7 @@ function wait(step: Step, reason: CloseReason, milliseconds = backoff(step)): vo
   const retryAt = now + (online ? milliseconds : OFFLINE_MS);
   step.due.retry = retryAt;
   const { attempt } = step.state;
-  if (online) become(step, { status: "waiting", attempt, retryAt }, reason);
-  else become(step, { status: "waiting", attempt }, OFFLINE);
+  become(step, { status: "waiting", attempt, ...(online && { retryAt }) }, online ? reason : OFFLINE);
 }
 
 /** Count a failure, and return how long to wait after it. */
@@ -478,16 +477,13 @@ const TIMERS: { [timer in Timer]: (step: Step) => void } = {
 
 function tick(step: Step, { wanted }: { wanted: number }): void {
   const { now } = step;
-  if (wanted - now > CLOCK_MS) shift(step.due, now - wanted);
+  const shift = wanted - now > CLOCK_MS ? now - wanted : 0;
+  for (const timer of Object.keys(step.due) as Timer[]) (step.due[timer] as number) += shift;
   for (const timer of Object.keys(TIMERS) as Timer[]) {
     if (!((step.due[timer] as number) <= now)) continue;
     delete step.due[timer];
     TIMERS[timer](step);
   }
-}
-
-function shift(due: Due, milliseconds: number): void {
-  for (const timer of Object.keys(due) as Timer[]) (due[timer] as number) += milliseconds;
 }
 
 /** Change the state: the same object as before, unless something in it is another. */

@@ -2,7 +2,7 @@
 
 import type { ClientOptions } from "./types.js";
 
-/** In seconds. */
+/** In seconds. Without a value: what the welcome says; only these may be 0, which is never. */
 const DEFAULTS = {
   backoffFirst: 0.5,
   backoffMax: 30,
@@ -12,21 +12,21 @@ const DEFAULTS = {
   wakeTimeout: 2,
   renewBefore: 60,
   overlap: 5,
+  heartbeat: undefined,
+  rotateAfter: undefined,
 };
 
 /** In milliseconds, until a welcome says otherwise. */
 export const HEARTBEAT_MS = 240_000;
 export const ROTATE_AFTER_MS = 6_600_000;
 
-type Name = keyof typeof DEFAULTS;
+type Defaults = typeof DEFAULTS;
+type Name = keyof Defaults;
 
 /** The options that the state machine needs. Times are in milliseconds. */
-export type Options = Readonly<Record<Name, number>> & {
+export type Options = { readonly [N in Name]: Defaults[N] extends number ? number : number | undefined } & {
   /** Say hello, and so recover what was missed. */
   readonly recover: boolean;
-  /** Set by the application, against the welcome. 0: never. */
-  readonly heartbeat: number | undefined;
-  readonly rotateAfter: number | undefined;
 };
 
 /**
@@ -35,26 +35,14 @@ export type Options = Readonly<Record<Name, number>> & {
  * @throws RangeError if one of them is not a number of seconds.
  */
 export function resolveOptions(given: Partial<ClientOptions>): Options {
-  const options: Record<Name, number> = { ...DEFAULTS };
-  for (const name of Object.keys(options) as Name[]) {
-    const seconds = given[`${name}Seconds`] ?? options[name];
-    options[name] = milliseconds(name, seconds, seconds > 0, "more than 0");
+  const options: Record<string, unknown> = { recover: given.recover ?? true };
+  for (const [name, fallback] of Object.entries(DEFAULTS)) {
+    const seconds = given[`${name as Name}Seconds`] ?? fallback;
+    const isAllowed = seconds === fallback || (seconds as number) > 0 || (seconds === 0 && fallback === undefined);
+    if (!isAllowed || seconds === Infinity) {
+      throw new RangeError(`${name}Seconds: got ${seconds}; allowed: a number ${fallback ? "over" : "from"} 0`);
+    }
+    options[name] = seconds && seconds * 1000;
   }
-  const orNever = (name: "heartbeat" | "rotateAfter"): number | undefined => {
-    const seconds = given[`${name}Seconds`];
-    return seconds === undefined ? seconds : milliseconds(name, seconds, seconds >= 0, "a number from 0");
-  };
-  return {
-    ...options,
-    recover: given.recover ?? true,
-    heartbeat: orNever("heartbeat"),
-    rotateAfter: orNever("rotateAfter"),
-  };
-}
-
-function milliseconds(name: string, seconds: number, isAllowed: boolean, allowed: string): number {
-  if (!isAllowed || seconds === Number.POSITIVE_INFINITY) {
-    throw new RangeError(`${name}Seconds: got ${seconds}; allowed: ${allowed}`);
-  }
-  return seconds * 1000;
+  return options as Options;
 }
