@@ -1,4 +1,4 @@
-// Decoding of what a socket receives.
+// Decoding of received data.
 
 import type { AnyMessage } from "./types.js";
 

@@ -1,4 +1,4 @@
-// Bounds of what a client keeps in memory.
+// Bounds of the memory of a client.
 
 /** How many messages wait for a welcome. What is left out is asked for again. */
 export const MAX_BUFFERED = 1_000;

@@ -105,7 +105,7 @@ export function isActive({ state }: Pick<Model, "state">): boolean {
   return state.status !== "idle" && state.status !== "closed";
 }
 
-/** Return the next model, and what is to be done. */
+/** Return the next model and the actions. */
 export function reduce(before: Model, event: Event, context: Context): [Model, Action[]] {
   const step: Step = { ...before, ...context, due: { ...before.due }, actions: [] };
   const handler = HANDLERS[event.type] as (step: Step, event: Event) => void;
@@ -453,7 +453,7 @@ function offline(step: Step): void {
   else if (retryAt && !step.online) wait(step, OFFLINE, 0);
 }
 
-/** What to do about each timer, in this order. */
+/** The action of each timer, in this order. */
 const TIMERS: { [timer in Timer]: (step: Step) => void } = {
   retire: (step) => {
     drop(step, step.retiring);

@@ -18,7 +18,7 @@ export type Event =
   /** The timer fired that was set for `wanted`. */
   | { type: "tick"; wanted: number };
 
-/** Something to do, in this order. */
+/** An action of the shell. They are done in their order. */
 export type Action =
   | { type: "get token"; connection: number; why: TokenReason }
   | { type: "open"; connection: number; token: string }

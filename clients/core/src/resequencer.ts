@@ -230,8 +230,10 @@ function accepts(after: Draft, message: AnyMessage, isPaged?: boolean): boolean 
   if (isPaged) {
     if (leftOut?.epoch === position.epoch && position.offset >= leftOut.offset) return false;
   } else if (!isNext(after, position)) {
-    if (!isFree) after.mode = "RESYNC";
-    if (!isFree) return false;
+    if (!isFree) {
+      after.mode = "RESYNC";
+      return false;
+    }
     noteLoss(after);
   }
   after.position = position;

@@ -1,4 +1,4 @@
-// What is taken from a browser or from Node.
+// The environment of a browser, and of Node.
 
 import { afterEach, expect, test, vi } from "vitest";
 import { environment } from "../src/environment.js";
@@ -8,7 +8,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** A page, and the signs that were heard of it. */
+/** A fake page, and the events that were received from it. */
 function page(): {
   window: EventTarget;
   document: EventTarget & { visibilityState: string };

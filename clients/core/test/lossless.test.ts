@@ -1,15 +1,15 @@
-// Clients that lose their links at random, and what they must not lose: chance picks what happens, and a seed can be run
-// again. After each run: each message of the log once and in order, no older state after a newer one, and it was said
-// that something may be missing exactly when a server said so.
+// A property of the whole client: connections, messages and histories are lost at random (a seed can be run again), and
+// after each run every log message has passed once and in order, no older state after a newer one, and a loss was told
+// exactly when the server told one.
 
 import { describe, expect, test } from "vitest";
 import { cursorsOf, newModel, nextDue, reduce } from "../src/machine.js";
 import type { Action, Event, Model } from "../src/model.js";
 import { resolveOptions } from "../src/options.js";
 import type { AnyMessage } from "../src/types.js";
-import { History, KEPT, type Wire } from "./history.js";
+import { History, KEPT, type ServerConnection } from "./history.js";
 
-/** The options of a client whose server always answers, if only after a while. */
+/** The options of a client whose server always answers, however late. */
 const PATIENT = { answerTimeoutSeconds: 1e6, rotateAfterSeconds: 100, stableAfterSeconds: 0.001, backoffMaxSeconds: 1 };
 
 class Run {
@@ -18,12 +18,12 @@ class Run {
   readonly chance: () => number;
   model: Model;
   now = 1e9;
-  /** How often the server said that something may be missing. */
+  /** How often the server told a loss. */
   losses = 0;
-  /** What the server said of the hellos whose pages the client has begun to hear since it last told. */
+  /** A page told a loss since the client last told whether there was one. */
   #lossOfPages = false;
-  readonly #wires = new Map<number, Wire>();
-  readonly #hellos: [Wire, string | undefined][] = [];
+  readonly #connections = new Map<number, ServerConnection>();
+  readonly #hellos: [ServerConnection, string | undefined][] = [];
 
   constructor(seed: number, cursor?: string) {
     this.chance = mulberry32(seed);
@@ -45,53 +45,53 @@ class Run {
   #act(action: Action): void {
     if (action.type === "get token") this.happens({ type: "token", connection: action.connection, token: "t" });
     if (action.type === "open") {
-      this.#wires.set(action.connection, this.history.connect());
+      this.#connections.set(action.connection, this.history.connect());
     }
     if (action.type === "send" && action.message.type === "hello") {
-      const wire = this.#wires.get(action.connection) as Wire;
-      this.#hellos.push([wire, (action.message.cursors as { user?: string } | undefined)?.user]);
+      const server = this.#connections.get(action.connection) as ServerConnection;
+      this.#hellos.push([server, (action.message.cursors as { user?: string } | undefined)?.user]);
     }
     if (action.type === "drop") this.#cut(action.connection);
     if (action.type === "pass") this.passed.push(action.message);
   }
 
-  /** A welcome has ended, and the client says whether it has heard all. */
+  /** A welcome has ended, and the client tells whether there was a loss. */
   #compare(recovered: boolean): void {
     expect(recovered).toBe(!this.#lossOfPages);
     this.#lossOfPages = false;
   }
 
-  /** Let one thing happen. */
+  /** Let one random event happen. */
   next(): void {
     const { history } = this;
-    const [connection, wire] = this.#any([...this.#wires]) ?? [0, undefined];
+    const [connection, server] = this.#any([...this.#connections]) ?? [0, undefined];
     const roll = this.chance() * 100;
-    if (roll < 20) history.say(this.chance() < 0.2);
+    if (roll < 20) history.publish(this.chance() < 0.2);
     else if (roll < 30) history.update(`upload:${Math.floor(this.chance() * 5)}`);
     else if (roll < 55) this.deliver(connection);
     else if (roll < 63) this.#read();
-    else if (roll < 75 && wire !== undefined) history.turn(wire);
+    else if (roll < 75 && server !== undefined) history.turn(server);
     else if (roll < 79) this.#end(connection);
-    else if (roll < 80) for (let count = 0; count < KEPT + 2; count++) history.say();
+    else if (roll < 80) for (let count = 0; count < KEPT + 2; count++) history.publish();
     else if (roll < 80.5) this.#restart();
-    else if (roll < 81) this.#lapse();
-    else if (roll < 82) this.#disturb(wire);
+    else if (roll < 81) this.#loseHistory();
+    else if (roll < 82) this.#disturb(server);
     else if (roll < 84) this.happens({ type: "wake" });
     else if (roll < 90) this.#open(connection);
     else this.pass(this.chance() * 1_500);
   }
 
-  /** Let all that is under way arrive, on a network that is good again. */
+  /** Deliver everything under way, on a network that works again. */
   rests(): void {
     // Whoever did not hear the last one learns of it from this one.
-    this.history.say();
+    this.history.publish();
     for (let count = 0; count < 20; count++) {
-      for (const connection of [...this.#wires.keys()]) {
+      for (const connection of [...this.#connections.keys()]) {
         this.#open(connection);
         while (this.#read());
-        const wire = this.#wires.get(connection);
-        while (wire !== undefined && (wire.pages.length > 0 || wire.underWay.length > 0)) {
-          this.history.turn(wire);
+        const server = this.#connections.get(connection);
+        while (server !== undefined && (server.pages.length > 0 || server.underWay.length > 0)) {
+          this.history.turn(server);
           this.deliver(connection);
         }
       }
@@ -107,7 +107,7 @@ class Run {
   }
 
   deliver(connection: number): void {
-    const message = this.#wires.get(connection)?.underWay.shift() as
+    const message = this.#connections.get(connection)?.underWay.shift() as
       | (AnyMessage & { data: { recovered?: boolean } })
       | undefined;
     if (message === undefined) return;
@@ -125,46 +125,47 @@ class Run {
 
   /** The server answers the newest hello of a connection; the others are over. */
   #read(): boolean {
-    const [wire, cursor] = this.#hellos.shift() ?? [];
-    if (wire !== undefined && this.history.wires.has(wire) && !this.history.hello(wire, cursor)) this.losses += 1;
-    return wire !== undefined;
+    const [server, cursor] = this.#hellos.shift() ?? [];
+    if (server !== undefined && this.history.connections.has(server) && !this.history.hello(server, cursor))
+      this.losses += 1;
+    return server !== undefined;
   }
 
   #open(connection: number): void {
     if (connection === this.model.pending) this.happens({ type: "opened", connection });
   }
 
-  /** A connection ends; what was under way is lost, and the client learns of it. */
+  /** Close a connection; the messages under way are lost. */
   #end(connection: number): void {
-    if (!this.#wires.has(connection)) return;
+    if (!this.#connections.has(connection)) return;
     this.#cut(connection);
     this.happens({ type: "closed", connection, code: this.chance() < 0.5 ? 1006 : 1001, reason: "" });
   }
 
   #restart(): void {
     this.history.forget();
-    for (const connection of [...this.#wires.keys()]) this.#end(connection);
+    for (const connection of [...this.#connections.keys()]) this.#end(connection);
   }
 
-  /** The history is lost while the links stay. Only a message of the log can tell them. */
-  #lapse(): void {
+  /** Lose the history while the connections stay. Only a log message shows it to the clients. */
+  #loseHistory(): void {
     this.history.forget();
-    this.history.say();
+    this.history.publish();
   }
 
   /** Messages overtake each other, or one is lost, as where each is a request of its own. */
-  #disturb(wire: Wire | undefined): void {
-    const underWay = (wire?.underWay ?? []) as AnyMessage[];
-    const isStable = wire?.pages.length || underWay.some(({ type }) => type === "welcome");
+  #disturb(server: ServerConnection | undefined): void {
+    const underWay = (server?.underWay ?? []) as AnyMessage[];
+    const isStable = server?.pages.length || underWay.some(({ type }) => type === "welcome");
     if (isStable) return;
     if (this.chance() < 0.5) underWay.reverse();
     else if (underWay[0]?.cursor !== undefined) underWay.shift();
   }
 
   #cut(connection: number): void {
-    const wire = this.#wires.get(connection);
-    this.#wires.delete(connection);
-    if (wire !== undefined) this.history.wires.delete(wire);
+    const server = this.#connections.get(connection);
+    this.#connections.delete(connection);
+    if (server !== undefined) this.history.connections.delete(server);
   }
 
   #any<T>(all: T[]): T | undefined {
@@ -172,7 +173,7 @@ class Run {
   }
 }
 
-/** Numbers from 0 to 1 that a seed decides. */
+/** Random numbers from 0 to 1, by a seed. */
 function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {
@@ -183,18 +184,18 @@ function mulberry32(seed: number): () => number {
   };
 }
 
-const spot = (cursor: string): [number, number] => {
+const position = (cursor: string): [number, number] => {
   const [epoch, offset] = cursor.slice(1).split(":").map(Number);
   return [epoch as number, offset as number];
 };
 
-/** Assert the order of the log, and return how often something is left out of it. */
+/** Assert the order of the log, and return the number of gaps. */
 function gapsIn(passed: AnyMessage[]): number {
   let gaps = 0;
   let last: [number, number] | undefined;
   for (const { cursor } of passed) {
     if (cursor === undefined) continue;
-    const [epoch, offset] = spot(cursor);
+    const [epoch, offset] = position(cursor);
     if (last !== undefined) {
       const isNext = epoch === last[0] ? offset > last[1] : epoch > last[0];
       expect(isNext, `${cursor} after e${last.join(":")}`).toBe(true);
@@ -205,7 +206,7 @@ function gapsIn(passed: AnyMessage[]): number {
   return gaps;
 }
 
-/** Assert that no state comes after a newer one, by the order in which the server said them. */
+/** Assert that no state passed after a newer one, by the order in which the server published them. */
 function isNeverStale(passed: AnyMessage[]): void {
   const newest = new Map<string, number>();
   for (const { key, id } of passed) {
@@ -229,7 +230,7 @@ describe.each([
   ["that began with all there was", "0"],
   ["that began with nothing", undefined],
 ])("a client %s", (_, cursor) => {
-  test.each(SEEDS)("loses nothing, hears nothing twice, and nothing stale (seeds from %d)", (first) => {
+  test.each(SEEDS)("loses nothing, passes nothing twice, and nothing stale (seeds from %d)", (first) => {
     for (let seed = first; seed < first + 10; seed++) {
       const { history, model, passed, losses } = runs(seed, cursor);
       expect(gapsIn(passed), `seed ${seed}`).toBeLessThanOrEqual(losses);

@@ -1,4 +1,4 @@
-// One connection for all tabs: what is said to the user, each tab hears once and in order, whoever leads.
+// Shared connections and streams: each tab gets each message once and in order, whichever tab leads.
 
 import { expect, test, vi } from "vitest";
 import { Browser, type BrowserTab, connected } from "./browser.js";
@@ -7,14 +7,14 @@ import { advance, errorMessage, PROGRESS, useFakeTime, type World } from "./worl
 
 useFakeTime();
 
-/** Connect so many tabs, of which each was told at which place it is. */
+/** Connect tabs, and give each its welcome. */
 async function welcomed(count: number, options = {}): Promise<BrowserTab[]> {
   const tabs = await connected(count, new Browser(), { heartbeatSeconds: 0, ...options });
   for (let answered = 0; answered < count; answered++) await says(tabs[0], page("e:5"));
   return tabs;
 }
 
-/** Have the server say something on the newest connection of a tab. */
+/** Receive messages on the newest connection of a tab. */
 async function says(tab: BrowserTab | undefined, ...messages: object[]): Promise<void> {
   for (const message of messages) tab?.world.socket.says(message);
   await advance(0);
@@ -214,7 +214,7 @@ test("a tab without others tells nobody", async () => {
   const browser = new Browser();
   const [leader] = await connected(1, browser);
   const heard: unknown[] = [];
-  const spy = browser.listens((saying) => heard.push((saying as { is: string }).is));
+  const spy = browser.listens((message) => heard.push((message as { type: string }).type));
   await says(leader, page("e:5"), note(6));
   expect(heard).not.toContain("received");
   spy.close();

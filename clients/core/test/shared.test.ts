@@ -1,4 +1,4 @@
-// One connection for all tabs: who leads, what the others hear, and who takes over when.
+// Shared connections: the leader, its followers, and the election of another leader.
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
@@ -118,10 +118,10 @@ describe("sharing", () => {
     const [leader] = (await connected(1, browser)) as [BrowserTab];
     leader.world.socket.ends(1012);
     const { state } = leader.world.client;
-    browser.hears({ type: "connect", retryAt: 1 });
+    browser.posts({ type: "connect", retryAt: 1 });
     await advance(0);
     expect(leader.world.client.state).toBe(state);
-    browser.hears({ type: "connect", retryAt: state.retryAt });
+    browser.posts({ type: "connect", retryAt: state.retryAt });
     await advance(0);
     expect(leader.world.status).toBe("connecting");
   });

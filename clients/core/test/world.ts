@@ -1,5 +1,4 @@
-// The surroundings of a client under test: servers that say what the test says, tokens, a network and a page. Time is
-// vitest's.
+// The environment of a client under test: fake sockets, tokens, a network and a page. The clock is vitest's.
 
 import { afterEach, beforeEach, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
@@ -13,7 +12,7 @@ import type {
   TokenReason,
 } from "../src/types.js";
 
-/** Put the time of every test of a file into its hands. */
+/** Use a fake clock in every test of a file. */
 export function useFakeTime(): void {
   beforeEach(() => {
     vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 9, 18, 54) });
@@ -25,20 +24,20 @@ export function useFakeTime(): void {
 
 export const PROGRESS = { type: "upload_progress", data: { uploadId: "moc-1", progress: 1 }, timestamp: "", id: "1" };
 
-/** What a server says before it closes for a reason that 1000 does not tell. */
+/** An `error` with a code. */
 export const errorMessage = (code: string): object => ({ type: "error", data: { code, message: "" }, timestamp: "" });
 
-/** A socket whose other end is the test. */
+/** A socket whose server is the test. */
 export class FakeSocket {
   onopen: ((event: object) => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onerror: ((event: object) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
-  /** What it was sent, but for hellos. */
+  /** The sent messages, without hellos. */
   readonly sent: { type: string; [field: string]: unknown }[] = [];
-  /** With which cursors it was sent a hello. */
+  /** The cursors of the user in the sent hellos. */
   readonly hellos: (string | undefined)[] = [];
-  /** The code it was closed with on this side. */
+  /** The code that the client closed it with. */
   closedWith: number | undefined;
   readonly url: string;
   readonly protocols: string[];
@@ -71,7 +70,7 @@ export class FakeSocket {
     this.onclose?.({ code });
   }
 
-  /** How often it was sent a ping. */
+  /** The number of sent pings. */
   get pings(): number {
     return this.sent.filter(({ type }) => type === "ping").length;
   }
@@ -79,7 +78,7 @@ export class FakeSocket {
 
 export class World {
   readonly sockets: FakeSocket[] = [];
-  /** Why tokens were asked for. */
+  /** The reasons of the questions for a token. */
   readonly asked: TokenReason[] = [];
   readonly states: ConnectionState[] = [];
   readonly messages: AnyMessage[] = [];
@@ -87,7 +86,7 @@ export class World {
   readonly page = new Set<(sign: PageEvent) => void>();
   readonly client: Client;
   isOnline = true;
-  /** What the next random numbers are. */
+  /** All random numbers. */
   random = 0.5;
   getToken: (why: TokenReason) => string | Promise<string> = () => "a-token";
 
@@ -133,26 +132,26 @@ export class World {
     return this.client.state.status;
   }
 
-  /** How long the client waits, in milliseconds. */
+  /** The wait of the client, in milliseconds. */
   get wait(): number {
     return (this.client.state.retryAt ?? Number.NaN) - Date.now();
   }
 
-  /** Connect, as far as the socket. */
+  /** Connect until there is a socket. */
   async connects(): Promise<FakeSocket> {
     this.client.connect();
     await advance(0);
     return this.socket;
   }
 
-  /** Connect, and be let in. */
+  /** Connect, and open the socket. */
   async opens(): Promise<FakeSocket> {
     const socket = await this.connects();
     socket.opens();
     return socket;
   }
 
-  /** Connect, and be open for so long that waits begin anew. */
+  /** Connect, and stay open until the connection is stable. */
   async settles(): Promise<FakeSocket> {
     const socket = await this.opens();
     await advance(10_000);
@@ -179,7 +178,7 @@ export async function advance(milliseconds: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(milliseconds);
 }
 
-/** Let time pass that no timer sees, as while a device sleep. */
+/** Move the clock without firing timers, as a device that sleeps does. */
 export function sleep(milliseconds: number): void {
   vi.setSystemTime(Date.now() + milliseconds);
 }
