@@ -18,8 +18,8 @@ vi.mock("../src/limits.js", () => ({
   },
 }));
 
-const SPEC = process.env.TELLWIRE_TRACES ?? new URL("../../../spec/client/", import.meta.url).pathname;
-const read = (name: string) => JSON.parse(readFileSync(`${SPEC}/${name}`, "utf8"));
+const SPEC = new URL("../../../spec/client/", import.meta.url);
+const read = (name: string) => JSON.parse(readFileSync(new URL(name, SPEC), "utf8"));
 
 const prologues: Record<string, Prologue> = read("prologues.json");
 const files = readdirSync(SPEC).filter((name) => !["prologues.json", "mutations.json"].includes(name));
