@@ -1,5 +1,6 @@
 // The close codes and error codes of spec/protocol.md, and what each means for a client.
 
+import { CLOSE_CODE_OF_ERROR } from "./errorCodes.js";
 import type { CloseKind, CloseReason } from "./types.js";
 
 /** The meaning of a close code. Kind `final`: never reconnect. */
@@ -28,14 +29,6 @@ export const CLOSE_CODES: Readonly<Record<number, CloseRule>> = {
   4429: server("there were too many requests"),
 };
 
-const ERRORS: [RegExp, number][] = [
-  [/^TOKEN_OF_ANOTHER_USER$/, 4403],
-  [/^TOKEN_/, 4401],
-  [/^CONNECTION_UNKNOWN$/, 1012],
-  [/^(HISTORY|KEYS)_UNAVAILABLE$/, 1013],
-  [/^TOO_MANY_REQUESTS$/, 4429],
-];
-
 /** Return the rule for a close code. */
 export function closeRule(code: number): CloseRule {
   return CLOSE_CODES[code] ?? server(`the server closed with code ${code}`);
@@ -52,5 +45,6 @@ export function closeReason(code: number, error?: string): CloseReason {
  * 1000 only, so the server sends the reason first.
  */
 export function closeCodeOf(error: string): number | undefined {
-  return ERRORS.find(([pattern]) => pattern.test(error))?.[1];
+  if (Object.hasOwn(CLOSE_CODE_OF_ERROR, error)) return CLOSE_CODE_OF_ERROR[error];
+  return error.startsWith("TOKEN_") ? 4401 : undefined;
 }

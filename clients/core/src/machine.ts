@@ -305,8 +305,7 @@ function pass(step: Step, message: AnyMessage, isCurrent: boolean): void {
     settle(step, stream, resequence(resequencer, message));
 }
 
-function streamOf(message: AnyMessage): string {
-  const { topic } = message as { topic?: unknown };
+function streamOf({ topic }: AnyMessage): string {
   return topic === undefined ? USER : `topic:${topic}`;
 }
 

@@ -10,6 +10,7 @@
 // A message without a position in the stream (to a connection, or to everybody) always passes at once.
 
 import { MAX_BUFFERED, MAX_KEYS } from "./limits.js";
+import type { WelcomeData } from "./messages.js";
 import type { AnyMessage } from "./types.js";
 
 /** The cursor of a client that begins with all that the server keeps. */
@@ -62,18 +63,6 @@ export interface Resequenced {
 
 type Draft = { -readonly [K in keyof Resequencer]: Resequencer[K] };
 
-/** A page of a welcome. */
-export interface Page {
-  readonly cursor: string;
-  readonly recovered: boolean;
-  readonly messages?: readonly AnyMessage[];
-  readonly state?: readonly AnyMessage[];
-  readonly last: boolean;
-  readonly expiresAt?: unknown;
-  readonly heartbeatSeconds?: unknown;
-  readonly rotateAfterSeconds?: unknown;
-}
-
 /** Return a resequencer that begins at a cursor; without one, with what is published from now on. */
 export function newResequencer(start?: string): Resequencer {
   return { mode: "PASS_THROUGH", position: parseCursor(start), start, versions: new Map(), buffer: [] };
@@ -101,8 +90,8 @@ export function hasPosition(message: AnyMessage): boolean {
 }
 
 /** Return the page of a welcome in a message; undefined if there is none. */
-export function pageOf({ type, data }: AnyMessage): Page | undefined {
-  const page = data as Page | null;
+export function pageOf({ type, data }: AnyMessage): WelcomeData | undefined {
+  const page = data as WelcomeData | null;
   const isPage =
     typeof page?.cursor === "string" && typeof page.recovered === "boolean" && typeof page.last === "boolean";
   return type === "welcome" && isPage ? page : undefined;
@@ -153,7 +142,7 @@ export function resequence(before: Resequencer, message: AnyMessage): Resequence
 /** Take in the next page of the welcome that is awaited. */
 export function takePage(
   before: Resequencer,
-  { cursor, recovered, messages = [], state = [], last }: Page,
+  { cursor, recovered, messages = [], state = [], last }: WelcomeData,
 ): Resequenced {
   const end = parseCursor(cursor);
   const after: Draft = { ...before, isAwaited: !last };

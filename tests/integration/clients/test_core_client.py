@@ -86,7 +86,7 @@ async def test_a_handshake_with_an_expired_token_is_followed_by_one_with_a_new_o
     await device.becomes("connecting")
     assert await device.says("asked") == "connect"
     device.tell(token=gateway.token(ttl_seconds=-10))
-    assert (await device.becomes("waiting"))["reason"]["code"] == 1006
+    assert (await device.becomes("waiting"))["reason"]["kind"] == "lost"
     await device.becomes("connecting")
     assert await device.says("asked") == "refused"
     device.tell(token=gateway.token())
