@@ -228,3 +228,12 @@ test("each tab keeps its cursor in its own storage", async () => {
   expect([...items]).toEqual([["tellwire:cursors:wss://gateway.test/live:user-1", '{"user":"e:5"}']]);
   expect(cursors(tabs)).toEqual(["e:5", "e:5"]);
 });
+
+test("only the leader pings the server; a follower watches its leader instead", async () => {
+  const tabs = await connected(3, new Browser(), { heartbeatSeconds: 10 });
+  await advance(10_000);
+  expect(tabs[0]?.world.socket.pings).toBe(1);
+  await says(tabs[0], { type: "pong" });
+  await advance(5_000);
+  expect(tabs.map(({ world }) => world.status)).toEqual(["open", "open", "open"]);
+});
