@@ -37,7 +37,7 @@ HELLO = create_notification_message("Hello", "World", "info")
 
 
 class Tokens:
-    """A user's tokens, each good for `ttl_seconds` from now on `clock`; `whys` says what they were asked for."""
+    """A user's tokens, each good for `ttl_seconds` from now on `clock`; `whys` are the purposes."""
 
     def __init__(self, clock: FakeClock | None = None, user_id: str = "user-1", ttl_seconds: float = 3600) -> None:
         self.clock = clock
@@ -68,7 +68,7 @@ def is_welcome(before: ConnectionState, state: ConnectionState) -> bool:
 
 
 def why_disconnected(states: list[ConnectionState]) -> CloseReason | None:
-    """Return why the connection ended the first time."""
+    """Return the reason for the first end of the connection."""
     return next(state.reason for state in states if state.reason is not None)
 
 

@@ -20,11 +20,12 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tellwire.client.address import websocket_url
-from tellwire.client.client import Client, GetToken, StartFrom
+from tellwire.client.client import Client, StartFrom
 from tellwire.client.close_codes import CLOSE_CODES, ERROR_CODES, ClosedForGood, CloseReason, Kind
 from tellwire.client.decode import ReceivedMessage
 from tellwire.client.options import ClientOptions
 from tellwire.client.state import ConnectionState, Status
+from tellwire.client.token_source import GetToken
 
 __all__ = [
     "CLOSE_CODES",

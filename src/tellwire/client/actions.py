@@ -1,4 +1,4 @@
-"""Actions: what the machine asks the shell to do. Links go by number; a number is never used again."""
+"""The actions that the machine asks of the shell. Links go by number; a number is never used again."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -35,14 +35,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close with 1000, after what is still to be read."""
+    """Close with 1000, and read to the end."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Give up what is under way for this number, and cut its socket. Report nothing of it any more."""
+    """Give up this number: cancel its attempt, cut its socket, report nothing of it any more."""
 
     number: int
 

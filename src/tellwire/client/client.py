@@ -1,10 +1,9 @@
 """The client: the asyncio shell of the machine. It opens and reads sockets, calls `get_token` and sleeps."""
 
 import asyncio
-import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -25,32 +24,24 @@ from tellwire.client.socket import (
     Refused,
     TokenIn,
     Unreachable,
-    can_travel,
     close_of,
     open_socket,
     part,
     send_text,
 )
 from tellwire.client.state import ConnectionState
-from tellwire.errors import ConfigError, TellwireError
+from tellwire.client.token_source import GetToken, NoToken, ask_token
+from tellwire.errors import ConfigError
 from tellwire.ports import Clock, SystemClock
 from tellwire.stream import START
 
 logger = logging.getLogger("tellwire.client")
-
-GetToken = Callable[[Why], str | Awaitable[str]]
-"""Returns a token, or an awaitable of one. Its argument is the purpose: `connect`, for every attempt; `refused`, when
-the last token was refused or has expired, so that one in store will not do; `renew`, shortly before one expires."""
 
 StartFrom = Literal["now", "oldest"]
 """The beginning for a client without a cursor: with messages from now on, or with all that the server keeps."""
 
 
 _STARTS: Final[tuple[StartFrom, ...]] = ("now", "oldest")
-
-
-class _NoToken(Exception):
-    """There is no token. The text says why, and holds nothing of a token."""
 
 
 class Client:
@@ -177,7 +168,7 @@ class Client:
         self._apply(self._machine.wake(self._clock.now()))
 
     async def close(self) -> None:
-        """Close for good. What has been received can still be iterated over."""
+        """Close for good. Messages that have been received can still be iterated over."""
         self._apply(self._machine.stop())
         for task in self._asking:
             task.cancel()
@@ -252,26 +243,11 @@ class Client:
 
     async def _ask(self, number: int, why: Why) -> None:
         try:
-            token = await self._token(why)
-        except _NoToken as error:
+            token = await ask_token(self._get_token, why, self._token_in)
+        except NoToken as error:
             self._apply(self._machine.no_token(number, str(error), self._clock.now()))
         else:
             self._apply(self._machine.token(number, token, self._clock.now()))
-
-    async def _token(self, why: Why) -> str:
-        try:
-            token = self._get_token(why)
-            if inspect.isawaitable(token):
-                token = await token
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            logger.warning("get_token(%r) failed", why, exc_info=error)
-            raise _NoToken(_words(error)) from error
-        if not can_travel(token, self._token_in):
-            raise _NoToken("get_token: got none that can be sent; allowed: a token as a string")
-        return token
 
     async def _live(self, number: int, token: str) -> None:
         try:
@@ -348,10 +324,3 @@ class Client:
                 listener(state)
             except Exception:
                 logger.exception("a listener of on_state failed")
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, TellwireError):
-        return str(error)
-    # Its text may hold what is nobody's business; the log has it.
-    return f"get_token failed: {type(error).__name__}"

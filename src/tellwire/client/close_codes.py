@@ -30,7 +30,7 @@ _CODE: Final = re.compile(r"[A-Z][A-Z_]*")
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """Why there is no connection.
+    """The reason for which there is no connection.
 
     `code` is the WebSocket close code, or the HTTP status of a handshake that was refused; None when there was no
     connection to close. `error` is the server's name for it, such as `TOKEN_EXPIRED`, if it gave one; `message` is for
@@ -58,7 +58,7 @@ class ClosedForGood(TellwireError):
 
 
 class ComeBack(enum.Enum):
-    """When to try again."""
+    """The time of the next attempt."""
 
     AT_ONCE = enum.auto()
     WITH_BACKOFF = enum.auto()
@@ -67,7 +67,7 @@ class ComeBack(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What follows from an end."""
+    """The consequences of an end."""
 
     kind: Kind
     come_back: ComeBack
@@ -97,7 +97,7 @@ CLOSE_CODES: Final[Mapping[int, Rule]] = MappingProxyType(
         4429: _LATER,
     }
 )
-"""What a close code means. Any other: come back with backoff."""
+"""The meaning of each close code. Any other: come back with backoff."""
 
 _CODES_OF_HINTS: Final = (1012, 1013, 4401, 4403, 4429)
 
@@ -123,7 +123,7 @@ _STATUSES: Final[Mapping[int, Rule]] = {401: _TOKEN, 403: _TOKEN}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A reason and what follows. Not before `retry_after_seconds`, if the server asked for that."""
+    """A reason and its consequence. No attempt before `retry_after_seconds`, if the server asked for that."""
 
     reason: CloseReason
     come_back: ComeBack
@@ -150,7 +150,7 @@ class Refusal:
 
 
 def close_hint(data: object, now: float) -> CloseHint | None:
-    """Return what the data of an `error` say of its connection's end, if they do."""
+    """Return the hint in the data of an `error`; None if its code explains no close."""
     match data:
         case {"code": str(code), **rest} if _meant_by(code) is not None:
             return CloseHint(code, str(rest.get("message", "")), now)
@@ -188,7 +188,7 @@ def without_token(message: str) -> Verdict:
 
 
 def retry_after(header: str | None, now: float) -> float:
-    """Return how many seconds from now a `Retry-After` asks for (RFC 9110 §10.2.3), at most 300; 0 if nothing."""
+    """Return the seconds from now that a `Retry-After` asks for (RFC 9110 §10.2.3), at most 300; 0 if none."""
     if not header:
         return 0.0
     try:

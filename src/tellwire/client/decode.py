@@ -1,4 +1,4 @@
-"""Decoding of what a client receives, as pure code: a text in, a `ReceivedMessage` out.
+"""Decoding of received messages, as pure code: a text in, a `ReceivedMessage` out.
 
 It allows more than a producer may send: a client does not fail for a field, or a type, that is newer than it is.
 """
@@ -77,7 +77,7 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_message(payload: bytes) -> ReceivedMessage | None:
-    """Decode what the server sent; None if it is no message: not JSON, or without a type."""
+    """Decode a text from the server; None if it is no message: not JSON, or without a type."""
     try:
         envelope = _envelope.decode(payload)
     except _UNREADABLE:

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-import msgspec
-
 from tellwire.client.actions import Action, AskToken, Send, Why
 from tellwire.client.close_codes import CloseHint
 from tellwire.client.decode import ReceivedMessage
+from tellwire.client.encode import PING, auth
 from tellwire.client.options import ClientOptions, Pace
 from tellwire.client.token import expiry_of, expiry_told
 
-_PING: Final = b'{"type":"ping"}'
 _RENEW_AGAIN_SECONDS: Final = 1.0
 
 
@@ -71,7 +69,7 @@ class Link:
     # --- signs of life ------------------------------------------------------------------------------------------------
 
     def heard(self, now: float) -> None:
-        """Count what was received as a sign of life."""
+        """Count something received as a sign of life."""
         self._heard_at = now
         self._answer_by = inf
         self._is_stalled = False
@@ -90,7 +88,7 @@ class Link:
         if self._is_stalled or self._pace.heartbeat_seconds == inf:
             return []
         is_asked, self._answer_by = self._answer_by < inf, min(self._answer_by, now + timeout_seconds)
-        return [] if is_asked else [Send(self.number, _PING)]
+        return [] if is_asked else [Send(self.number, PING)]
 
     def is_dead(self, now: float) -> bool:
         """Return whether the server was asked for a sign of life and gave none in time."""
@@ -103,7 +101,7 @@ class Link:
         if token == self._token:
             return []
         self._offered = token
-        return [Send(self.number, msgspec.json.encode({"type": "auth", "token": token}))]
+        return [Send(self.number, auth(token))]
 
     def renewed(self, answer: ReceivedMessage, now: float) -> None:
         """Take an `auth_ok`: the connection lives as long as the token that was offered."""
@@ -134,7 +132,7 @@ class Link:
         return min(self._ping_at, self._answer_by, self._renew_at, self.rotate_at)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due on an open link."""
+        """Do the tasks that are due on an open link."""
         actions: list[Action] = []
         if now >= self._ping_at:
             actions += self.probe(now, self._options.answer_timeout_seconds)

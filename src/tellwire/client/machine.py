@@ -142,7 +142,7 @@ class Machine:
     # --- what was received --------------------------------------------------------------------------------------------
 
     def received(self, number: int, message: ReceivedMessage | None, now: float) -> list[Action]:
-        """Take what a link has received; None is a text that is no message."""
+        """Take a message that a link has received; None: a text that is no message."""
         link = self._find(number)
         if link is None:
             return []
@@ -208,7 +208,7 @@ class Machine:
         return min(self._ticked_at + TICK_SECONDS, retry_at, *links, self._retire_at, self._recovery.due)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due."""
+        """Do the tasks that are due."""
         has_slept = not -LATE_SECONDS < now - self._ticked_at < TICK_SECONDS + LATE_SECONDS
         self._ticked_at = now
         actions = self._overslept(now) if has_slept else []

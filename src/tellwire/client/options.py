@@ -77,7 +77,7 @@ class Pace:
         self._rotate_after_seconds = ROTATE_AFTER_SECONDS
 
     def obey(self, heartbeat_seconds: float | None, rotate_after_seconds: float | None) -> None:
-        """Take what a welcome says; None if it does not say it."""
+        """Take the durations of a welcome; None if it does not say one."""
         self._heartbeat_seconds = heartbeat_seconds or self._heartbeat_seconds
         self._rotate_after_seconds = rotate_after_seconds or self._rotate_after_seconds
 

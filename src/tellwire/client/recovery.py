@@ -1,4 +1,4 @@
-"""Recovery of missed messages, as pure code: when to say `hello`, how long to wait for the welcome, and what passes.
+"""Recovery of missed messages, as pure code: the time of each `hello`, and the messages that pass.
 
 Every connection that becomes the current one is asked at once, and again when something turns out to be missing: one
 hello at a time, and at least a second apart. One resequencer per stream decides what passes; ids decide where it
@@ -8,13 +8,12 @@ cannot: for messages without a position, and where the server keeps no history.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from tellwire.client.actions import Action, Pass, Send
 from tellwire.client.cursors import USER_STREAM, stream_of
 from tellwire.client.decode import ReceivedMessage, WelcomePage
+from tellwire.client.encode import hello
 from tellwire.client.recent_ids import MAX_IDS, RecentIds
 from tellwire.client.resequencer import MAX_BUFFERED, Mode, Resequencer
 from tellwire.client.versions import MAX_KEYS
@@ -110,7 +109,7 @@ class Recovery:
         return min(self._give_up_at, self._again_at)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due."""
+        """Do the tasks that are due."""
         if now >= self._give_up_at:
             return self._give_up()
         return self._ask_again(now)
@@ -118,7 +117,7 @@ class Recovery:
     # --- what comes ---------------------------------------------------------------------------------------------------
 
     def receive(self, message: ReceivedMessage, now: float, *, is_beside: bool) -> list[Action]:
-        """Pass on what can be. `is_beside`: it came by another than the current connection, while that is open."""
+        """Pass a message on if it is its turn. `is_beside`: it came by another connection than the open one."""
         stream = self._streams.get(stream_of(message) or "")
         if stream is None:
             return self._pass([message])
@@ -128,7 +127,7 @@ class Recovery:
         return self._pass(stream.receive(message)) + self._ask_again(now)
 
     def welcome(self, page: WelcomePage, now: float) -> tuple[list[Action], bool | None]:
-        """Take a page of the answer. Return what follows and, after the last page, whether all was recovered."""
+        """Take a page of the answer. Return the actions and, after the last page, True if all was recovered."""
         replayed = self._user.page(page)
         self._is_answered = True
         if page.last:
@@ -166,8 +165,7 @@ class Recovery:
         cursors = _known((name, each.hello(missed_nothing=missed_nothing)) for name, each in self._streams.items())
         self._said_at, self._is_asked, self._is_answered = now, True, False
         self.expect(now)
-        hello: dict[str, Any] = {"type": "hello", "cursors": cursors} if cursors else {"type": "hello"}
-        return [Send(number, msgspec.json.encode(hello))]
+        return [Send(number, hello(cursors))]
 
     def expect(self, now: float) -> None:
         """Give the answer its whole time from now on. One that is late is taken, but not waited for again."""

@@ -22,11 +22,11 @@ from tellwire.client.versions import Versions
 from tellwire.stream import START
 
 MAX_BUFFERED: Final = 1000
-"""The number of messages that wait for a welcome to end. The server is asked again for what comes then."""
+"""The number of messages that wait for a welcome to end. The server is asked again for those that come then."""
 
 
 class Mode(enum.Enum):
-    """What becomes of a message; the table is above."""
+    """The treatment of messages; the table is above."""
 
     BUFFERING = enum.auto()
     IN_ORDER = enum.auto()
@@ -36,7 +36,7 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What passes of a page. `recovered` is there when the welcome has ended; False: something may be missing."""
+    """The messages of a page that pass. `recovered` is there after the last page; False: something may be missing."""
 
     messages: list[ReceivedMessage]
     recovered: bool | None = None
@@ -63,7 +63,7 @@ class Resequencer:
 
     @property
     def cursor(self) -> str | None:
-        """How much of the log has passed, as a `hello` says it; None before anything is known."""
+        """The position in the log, as a `hello` says it; None before anything is known."""
         return str(self._position) if self._position else self._origin
 
     @property
@@ -105,7 +105,7 @@ class Resequencer:
         return Replayed(passed, recovered)
 
     def give_up(self) -> list[ReceivedMessage]:
-        """Wait for no welcome (10), and return what waited. One that is late still counts."""
+        """Stop waiting for a welcome (10), and return the messages that pass. A welcome that is late still counts."""
         waited, self._buffer, self.mode = by_offset(self._buffer), [], Mode.PASS_THROUGH
         return [message for each in waited if not self._is_old(each) for message in self.receive(each)]
 
@@ -152,7 +152,7 @@ class Resequencer:
         return passed
 
     def _before_first_buffered(self) -> Position | None:
-        """Where the log of a client without a cursor begins: before the first message that it heard (9)."""
+        """Return the beginning of the log of a client without a cursor: before the first message that it heard (9)."""
         heard = [position for message in self._buffer if (position := position_of(message))]
         first = min((each for each in heard if each.epoch == heard[-1].epoch), default=None)
         return None if first is None else first.before
@@ -160,7 +160,7 @@ class Resequencer:
     # --- a message of the stream --------------------------------------------------------------------------------------
 
     def receive(self, message: ReceivedMessage) -> list[ReceivedMessage]:
-        """Take a message that came live, and return what passes now."""
+        """Take a message that came live, and return the messages that pass now."""
         match self.mode:
             case Mode.BUFFERING:
                 self._wait(message)
@@ -217,7 +217,7 @@ class Resequencer:
         return position.epoch == self._position.epoch and (step == 1 or (step < 1 and self._begins))
 
     def _follow(self, message: ReceivedMessage) -> None:
-        """Move along with a message that passes in any case, and note what it skips."""
+        """Move along with a message that passes in any case, and note a skipped offset."""
         position = position_of(message)
         if position is None:
             self._versions.note(message)

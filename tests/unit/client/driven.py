@@ -8,16 +8,15 @@ from typing import Any
 from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Send
 from tellwire.client.close_codes import CloseReason, Refusal
 from tellwire.client.decode import ReceivedMessage
+from tellwire.client.encode import PING
 from tellwire.client.machine import Machine
 from tellwire.client.options import ClientOptions
 from tellwire.client.recovery import Bounds
 from tellwire.client.state import ConnectionState
 
-PING = b'{"type":"ping"}'
-
 
 def jwt(expires_at: float, name: str = "t") -> str:
-    """Return what has the form of a JWT and expires then."""
+    """Return a text in the form of a JWT that expires then."""
     claims = base64.urlsafe_b64encode(json.dumps({"exp": expires_at, "jti": name}).encode()).decode().rstrip("=")
     return f"head.{claims}.signature"
 
@@ -76,7 +75,7 @@ class Driven:
 
     @property
     def wait(self) -> float:
-        """How long it is to the next attempt."""
+        """The seconds to the next attempt."""
         assert self.state.retry_at is not None
         return round(self.state.retry_at - self.now, 6)
 
@@ -120,7 +119,7 @@ class Driven:
         return self.does(self.machine.closed(number, code, text, self.now))
 
     def received(self, number: int, each: ReceivedMessage | None) -> bool:
-        """Let a message come, and tell whether the program got it at once."""
+        """Receive a message, and return True if the application got it at once."""
         before = len(self.passed)
         self.does(self.machine.received(number, each, self.now))
         return any(passed is each for passed in self.passed[before:])
@@ -131,7 +130,7 @@ class Driven:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def passes(self, seconds: float) -> "Driven":
-        """Let time pass."""
+        """Advance the time."""
         end = self.now + seconds
         while (due := self.machine.due) is not None and due <= end:
             self.now = max(self.now, due)
@@ -140,7 +139,7 @@ class Driven:
         return self
 
     def sleeps(self, seconds: float) -> "Driven":
-        """Let the computer sleep: the next tick comes much too late."""
+        """Advance the time without ticks, as in a sleep: the next one comes much too late."""
         self.now += seconds
         return self.does(self.machine.tick(self.now))
 
@@ -153,7 +152,7 @@ class Driven:
         return self
 
     def reconnects(self, token: str = "a.b.c") -> int:
-        """Let the next attempt succeed, and return its number."""
+        """Open the next attempt, and return its number."""
         if self.status == "waiting":
             self.passes(max(self.wait, 0.0))
         number = self.next_number
@@ -168,7 +167,7 @@ class Driven:
 
     @property
     def why(self) -> str:
-        """What the last token was asked for."""
+        """The purpose of the last token that was asked for."""
         return next(each.why for each in reversed(self._asked) if isinstance(each, AskToken))
 
 

@@ -134,7 +134,7 @@ async def reached(client: Client, status: str) -> ConnectionState:
 
 
 async def passes(clock: FakeClock, client: Client, seconds: float, step_seconds: float = 4.0) -> None:
-    """Let time pass for a client whose server answers its pings, within every step."""
+    """Advance the time of a client whose server answers its pings, within every step."""
     end = clock.now() + seconds
     while (left := end - clock.now()) > 0:
         await clock.advance(min(left, step_seconds))

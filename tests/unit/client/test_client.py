@@ -1,4 +1,4 @@
-"""The client's shell on real sockets, against servers that do what no good server does."""
+"""The client's shell on real sockets, against servers that no good server is like."""
 
 import asyncio
 import json

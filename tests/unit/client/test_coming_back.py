@@ -1,5 +1,5 @@
-"""Whatever happens to its connections, a client gets each message of the log once and in order, and no older state
-after a newer one; and it is told if something may be missing, and only then.
+"""The promise of recovery, as a property: each message of the log once and in order, no older state after a newer one,
+and a loss is told, and only a loss, in any sequence of events.
 """
 
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def ids(messages: list[ReceivedMessage], message_type: str) -> list[str]:
 
 
 def check(world: World) -> None:
-    """Hold what the program has against what was published."""
+    """Compare the messages of the application with those that were published."""
     got = ids(world.taken, "said")
     assert len(got) == len(set(got)), "once"
     places = [world.log.index(each) for each in got]

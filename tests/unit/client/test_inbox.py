@@ -1,4 +1,4 @@
-"""What waits for the program."""
+"""The inbox: messages that wait for the application."""
 
 import asyncio
 

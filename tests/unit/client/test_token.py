@@ -1,4 +1,4 @@
-"""What a client reads in a token."""
+"""The expiry of tokens."""
 
 import pytest
 from hypothesis import given

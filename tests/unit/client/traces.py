@@ -381,7 +381,11 @@ class Run:
 
 
 def _complete(state: dict[str, Any]) -> dict[str, Any]:
-    """Return an expected state with what is absent, after a look at the names of what is there."""
+    """Return an expected state with its absent fields.
+
+    Raises:
+        AssertionError: there is an unknown field in it.
+    """
     complete = {"status": None, "attempt": 0, "retry_at": None, "reason": None, "recovered": None} | state
     assert len(complete) == 5, f"unknown in a state: {state}"
     if complete["retry_at"] is not None:

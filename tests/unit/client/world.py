@@ -1,4 +1,4 @@
-"""A server that keeps streams, as a model, and a client whose connections are lost: what each of them would do.
+"""A server that keeps streams, as a model, and a client whose connections are lost.
 
 The server keeps a message in a `Stream` before it delivers it, hears a connection before it reads for its welcome, and
 answers page by page while other messages go out. Everything on its way is in a queue, and nothing moves by itself.
@@ -35,7 +35,7 @@ class Line:
 
 
 class World:
-    """Both ends. `taken` is what the program has, `published` all messages in the order in which they were kept.
+    """Both ends. `taken` are the messages that the application has, `published` all messages in the order in which they were kept.
 
     `excused` are the messages that a client need not have, by what a welcome told it.
     """
@@ -151,7 +151,7 @@ class World:
     # --- the client ---------------------------------------------------------------------------------------------------
 
     def opens(self) -> None:
-        """Let the attempt under way succeed."""
+        """Open the attempt under way."""
         if self.asking is None and self.driven.status == "waiting":
             self.driven.passes(self.driven.wait)
             self._acts()
@@ -164,7 +164,7 @@ class World:
             self._acts()
 
     def hears(self, number: int, count: int = 1) -> None:
-        """Let some of what is on its way arrive."""
+        """Deliver some messages that are on their way to the client."""
         line = self._line(number)
         real = next((each for each, its in self.lines.items() if its is line), 0)
         for _ in range(count):
@@ -179,7 +179,7 @@ class World:
             self._acts()
 
     def loses(self, number: int) -> None:
-        """Cut a connection; what is on its way is lost."""
+        """Cut a connection; messages on their way are lost."""
         line = self._line(number)
         for real, its in list(self.lines.items()):
             if its is line:
@@ -197,13 +197,13 @@ class World:
             self.hears(0)
 
     def replaces(self) -> None:
-        """Let the connection grow so old that a second one is begun."""
+        """Age the connection until a second one is begun."""
         self.settles()
         self.driven.passes(1040)
         self._acts()
 
     def falls_silent(self) -> None:
-        """Let the server give no sign of life, so that the client looks for another connection."""
+        """Silence the server until the client looks for another connection."""
         self.settles()
         self.driven.answers = False
         self.driven.passes(246)
@@ -211,7 +211,7 @@ class World:
         self._acts()
 
     def takes(self, count: int) -> None:
-        """Let the program take some of what was passed on."""
+        """Take some of the messages that were passed on."""
         while count and self.inbox._messages:
             count -= 1
             self.taken.append(self.inbox._messages.popleft())
@@ -228,7 +228,7 @@ class World:
         self._begin(cursor)
 
     def settles(self) -> None:
-        """Let everything arrive, until there is nothing more to say."""
+        """Deliver everything, until nothing is on its way."""
         for _ in range(_MANY):
             self.opens()
             while self.undelivered:
@@ -250,7 +250,7 @@ class World:
     # --- between the two ----------------------------------------------------------------------------------------------
 
     def _comes_again(self, message: ReceivedMessage, lost_at: str | None) -> bool:
-        """Tell whether a message comes again because the loss before it was not told yet."""
+        """Return True if a message comes again because the loss before it was not told yet."""
         cursor, lost = Position.parse(message.cursor), Position.parse(lost_at)
         return bool(lost_at and cursor and (lost is None or cursor.epoch != lost.epoch or cursor > lost))
 
