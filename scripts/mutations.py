@@ -126,6 +126,12 @@ def problems(language: str) -> Iterable[str]:
 def main(languages: list[str]) -> int:
     """Check the languages. Return the exit code."""
     found = [problem for language in languages or list(_RUN) for problem in problems(language)]
+    found += [
+        f"{trace}: there is no mutation {name}"
+        for trace, names in mutations_of_traces().items()
+        for name in names
+        if name not in mutations()
+    ]
     unused = mutations().keys() - {name for names in mutations_of_traces().values() for name in names}
     found += [f"no trace names the mutation {name}" for name in sorted(unused)]
     print(*found, sep="\n")

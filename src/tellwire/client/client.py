@@ -120,7 +120,7 @@ class Client:
         nothing: not what was received and not taken, nor the message it was about when it crashed, which it gets again.
         When something went missing it stays until `state.recovered` has said so, so that this is not lost either.
         """
-        return self._machine.cursors(self._inbox.cursors())
+        return self._machine.cursors(self._inbox.cursor)
 
     def on_state(self, listener: Callable[[ConnectionState], object]) -> Callable[[], None]:
         """Call `listener` with every new state, and return a function that ends it. One that raises is logged."""

@@ -56,14 +56,11 @@ class Inbox:
             self._has_room.set()
         return message
 
-    def cursors(self) -> dict[str, str]:
-        """Return the cursor before the first message of each log that waits here."""
-        cursors: dict[str, str] = {}
-        for message in self._messages:
-            position, stream = position_of(message), stream_of(message)
-            if position is not None and stream is not None:
-                cursors.setdefault(stream, str(position.before))
-        return cursors
+    def cursor(self, stream: str) -> str | None:
+        """Return the cursor before the first message of a stream's log that waits here; None if none waits."""
+        positions = (position_of(message) for message in self._messages if stream_of(message) == stream)
+        first = next((position for position in positions if position), None)
+        return None if first is None else str(first.before)
 
     def end(self) -> None:
         """Take no more in. The messages that wait can still be taken out."""

@@ -74,7 +74,7 @@ class Machine:
         self._retire_at = inf
         self._recovery = Recovery(cursors or {}, options.answer_timeout_seconds, is_wanted=recover, bounds=bounds)
 
-    def cursors(self, waiting: Mapping[str, str] | None = None) -> dict[str, str]:
+    def cursors(self, waiting: Callable[[str], str | None] = lambda _: None) -> dict[str, str]:
         """Return the cursor of each stream to come back with; see `Recovery.cursors`."""
         return self._recovery.cursors(waiting)
 

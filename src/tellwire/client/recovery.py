@@ -5,7 +5,7 @@ hello at a time, and at least a second apart. One resequencer per stream decides
 cannot: for messages without a position, and where the server keeps no history.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -57,16 +57,13 @@ class Recovery:
         self._answer_by = inf
         self._said_at = -inf
 
-    def cursors(self, waiting: Mapping[str, str] | None = None) -> dict[str, str]:
+    def cursors(self, waiting: Callable[[str], str | None] = lambda _: None) -> dict[str, str]:
         """Return the cursor of each stream for a client that comes back with them, and then misses nothing.
 
-        `waiting` are the cursors before messages that have passed, and that the application has not taken.
+        `waiting` returns the cursor before the first message of a stream that the application has not taken.
         """
-        waiting = waiting or {}
         streams = self._streams.items()
-        return self._cursors | _known(
-            (name, each.lost_at or waiting.get(name) or each.cursor) for name, each in streams
-        )
+        return self._cursors | _known((name, each.lost_at or waiting(name) or each.cursor) for name, each in streams)
 
     @property
     def wants_hello(self) -> bool:

@@ -84,15 +84,12 @@ async def test_the_end_lets_everybody_go() -> None:
     await room
 
 
-async def test_the_cursors_are_those_before_the_first_messages_of_the_logs_that_wait() -> None:
+async def test_a_cursor_is_before_the_first_message_of_its_log_that_waits() -> None:
     inbox = Inbox()
-    of_topic = ReceivedMessage("said", None, cursor="p:3", topic="parts")
-    inbox.put(
-        sized(1), ReceivedMessage("said", None, cursor="e:7"), of_topic, ReceivedMessage("said", None, cursor="e:8")
-    )
-    cursors = [inbox.cursors()]
+    log = [ReceivedMessage("said", None, cursor=cursor) for cursor in ("e:7", "e:8")]
+    inbox.put(sized(1), log[0], ReceivedMessage("said", None, cursor="p:3", topic="parts"), log[1])
+    cursors = [(inbox.cursor("user"), inbox.cursor("topic:parts"))]
     for _ in range(4):
         await inbox.get()
-        cursors.append(inbox.cursors())
-    both = {"user": "e:6", "topic:parts": "p:2"}
-    assert cursors == [both, both, {"user": "e:7", "topic:parts": "p:2"}, {"user": "e:7"}, {}]
+        cursors.append((inbox.cursor("user"), inbox.cursor("topic:parts")))
+    assert cursors == [("e:6", "p:2"), ("e:6", "p:2"), ("e:7", "p:2"), ("e:7", None), (None, None)]

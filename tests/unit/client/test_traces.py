@@ -1,9 +1,10 @@
 """The Python client behaves as `spec/client` says, which `@tellwire/client` runs, too."""
 
+import msgspec
 import pytest
 
 from tests.unit.client.protocol_page import rules
-from tests.unit.client.traces import ENVIRONMENT, Run, Trace, all_traces
+from tests.unit.client.traces import ENVIRONMENT, Run, Step, Trace, all_traces
 
 TRACES = all_traces()
 
@@ -13,6 +14,26 @@ async def test_trace(trace: Trace) -> None:
     if missing := set(trace.requires) - ENVIRONMENT:
         pytest.skip(f"for clients with {', '.join(sorted(missing))}")
     await Run(trace).run()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"at": 0, "expect": {}, "reopened": {}},
+        {"at": 0, "expect": {"sleeps": []}},
+        {"at": 0, "expect": {}, "closed": {"socket": 1, "code": 1000, "clean": True}},
+        {"at": 0},
+    ],
+)
+def test_a_field_that_the_runner_does_not_know_fails(step: object) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(step, Step)
+
+
+async def test_a_field_of_a_state_that_the_runner_does_not_know_fails() -> None:
+    step = msgspec.convert({"at": 0, "expect": {"states": [{"status": "open", "mood": "good"}]}}, Step)
+    with pytest.raises(AssertionError, match="unknown in a state"):
+        await Run(Trace("", [], [], [step])).run()
 
 
 def test_each_trace_has_its_own_name() -> None:

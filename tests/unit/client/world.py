@@ -35,7 +35,7 @@ class Line:
 
 
 class World:
-    """Both ends. `taken` are the messages that the application has, `published` all messages in the order in which they were kept.
+    """Both ends. `taken` are the messages that the application has, `log` all of the log in their order.
 
     `excused` are the messages that a client need not have, by what a welcome told it.
     """
@@ -219,7 +219,7 @@ class World:
     def crashes(self) -> None:
         """End the program and begin another where it was."""
         machine = self.driven.machine
-        cursor = machine.cursors(self.inbox.cursors()).get("user")
+        cursor = machine.cursors(self.inbox.cursor).get("user")
         lost_at = machine._recovery._user.lost_at
         self.taken = [message for message in self.taken if not self._comes_again(message, lost_at)]
         lost = {str(message.id) for message in self.inbox._messages}
