@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from scripts.mutations import ROOT, mutations
 from tests.unit.client.protocol_page import rules
 from tests.unit.client.traces import ENVIRONMENT, Run, Step, Trace, all_traces
 
@@ -46,3 +47,12 @@ def test_the_traces_cover_every_rule_of_the_page_and_no_other() -> None:
     # Of servers that give no code.
     statuses = {"handshake.401", "handshake.403", "handshake.404"}
     assert covered - statuses == rules()
+
+
+def test_each_trace_names_mutations_that_can_be_applied() -> None:
+    known = mutations()
+    assert {name for trace in TRACES for name in trace.mutations} == known.keys()
+    assert all(trace.mutations for trace in TRACES)
+    for name, halves in known.items():
+        for half in halves.values():
+            assert (ROOT / half["file"]).read_text().count(half["find"]) == 1, name
