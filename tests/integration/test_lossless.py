@@ -11,7 +11,7 @@ import pytest
 
 from bench.lossless import Scene, Sight, Verdict, play
 from bench.recovery import Gateway, measure
-from tellwire.client import ReceivedMessage, ClientOptions
+from tellwire.client import ClientOptions, ReceivedMessage
 from tests.conftest import Gateway as InProcess
 from tests.conftest import StartGateway
 
