@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from tellwire.broadcast import Broadcaster
-from tellwire.client import Client, ReceivedMessage, Timing
+from tellwire.client import Client, ClientOptions, ReceivedMessage
 from tellwire.errors import HistoryUnavailable, PublishError, TellwireError
 from tellwire.messages import Message, UploadProgress, UploadProgressMessage, create_message
 from tellwire.model import Delivery
@@ -174,7 +174,7 @@ class Device:
         url: str,
         get_token: Callable[[], str],
         generator: random.Random,
-        timing: Timing | None = None,
+        options: ClientOptions | None = None,
     ) -> None:
         self.user_id = user_id
         self.url = url
@@ -184,8 +184,8 @@ class Device:
         self.is_undisturbed = False
         self._get_token = get_token
         self._random = generator
-        self._timing = timing
-        self._cursor: str | None = None
+        self._options = options
+        self._cursors: dict[str, str] = {}
         self._client: Client | None = None
         self._reading: asyncio.Task[None] | None = None
         self._is_awake = asyncio.Event()
@@ -202,8 +202,8 @@ class Device:
         client = Client(
             self.url,
             lambda why: self._get_token(),
-            cursor=self._cursor,
-            timing=self._timing,
+            cursors=self._cursors,
+            options=self._options,
             jitter=self._random.random,
         )
         client.on_state(lambda state: self._count(state.recovered))
@@ -233,7 +233,7 @@ class Device:
         with suppress(TellwireError):
             async for message in client:
                 self.received.add(message)
-                self._cursor = client.cursor
+                self._cursors = client.cursors
                 await self._is_awake.wait()
 
     def _count(self, recovered: bool | None) -> None:
@@ -301,7 +301,7 @@ async def run_scenario(
     token_of: Callable[[str], str],
     *broadcasters: Broadcaster,
     meanwhile: Callable[[list[Device]], Coroutine[Any, Any, None]] | None = None,
-    timing: Timing | None = None,
+    options: ClientOptions | None = None,
 ) -> Outcome:
     """Run producers and disturbed devices, and compare published with received messages.
 
@@ -311,7 +311,7 @@ async def run_scenario(
     users = [f"user-{n}" for n in range(scenario.users)]
     ledger = Ledger()
     devices = [
-        Device(user_id, url, lambda user_id=user_id: token_of(user_id), random.Random(generator.random()), timing)  # type: ignore[misc]
+        Device(user_id, url, lambda user_id=user_id: token_of(user_id), random.Random(generator.random()), options)  # type: ignore[misc]
         for user_id in users
         for _ in range(scenario.devices_per_user)
     ]

@@ -21,7 +21,7 @@ from tellwire import (
 )
 from tellwire.auth import mint_token
 from tellwire.carriers.http import HttpCarrier
-from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing
+from tellwire.client import Client, ClientOptions, ClosedForGood, CloseReason, ConnectionState
 from tellwire.client.actions import Why
 from tellwire.config import Settings
 from tellwire.engines.aws.connections import ConnectionRow
@@ -32,12 +32,12 @@ from tests.aws_stack import Stack, running_stack
 from tests.conftest import API_KEY, SECRET, Gateway, StartGateway
 from tests.unit.client.servers import passes, reached
 
-QUICK = Timing(first_wait_seconds=0.01, longest_wait_seconds=0.05)
+QUICK = ClientOptions(backoff_first_seconds=0.01, backoff_max_seconds=0.05)
 HELLO = create_notification_message("Hello", "World", "info")
 
 
 class Tokens:
-    """A user's tokens, each good for `ttl_seconds` from now on `clock`; `whys` says what they were asked for."""
+    """A user's tokens, each good for `ttl_seconds` from now on `clock`; `whys` are the purposes."""
 
     def __init__(self, clock: FakeClock | None = None, user_id: str = "user-1", ttl_seconds: float = 3600) -> None:
         self.clock = clock
@@ -67,9 +67,9 @@ def is_welcome(before: ConnectionState, state: ConnectionState) -> bool:
     return before.status == state.status == "open" and state.recovered is not None
 
 
-def why_waiting(states: list[ConnectionState]) -> CloseReason | None:
-    """Return why the client waited the first time."""
-    return next(state.reason for state in states if state.status == "waiting")
+def why_disconnected(states: list[ConnectionState]) -> CloseReason | None:
+    """Return the reason for the first end of the connection."""
+    return next(state.reason for state in states if state.reason is not None)
 
 
 async def welcomed(client: Client) -> bool:
@@ -101,7 +101,7 @@ async def test_it_comes_back_when_the_gateway_restarts_and_hears_what_is_said_th
     tokens = Tokens()
     async with running() as node:
         port = node.address[1]
-        client = Client(f"ws://127.0.0.1:{port}", tokens, timing=QUICK)
+        client = Client(f"ws://127.0.0.1:{port}", tokens, options=QUICK)
         states = recorded(client)
         running_client = await client.__aenter__()
         await reached(running_client, "open")
@@ -174,10 +174,10 @@ async def test_a_token_that_expires_is_replaced_by_a_new_connection(start_gatewa
         states = recorded(client)
         await reached(client, "open")
         await passes(clock, client, 102)
-        await eventually(lambda: len(statuses(states)) == 4)
+        await eventually(lambda: len(statuses(states)) == 3)
         assert tokens.whys == ["connect", "refused"]
-        assert statuses(states) == ["open", "waiting", "connecting", "open"]
-        reason = why_waiting(states)
+        assert statuses(states) == ["open", "connecting", "open"]
+        reason = why_disconnected(states)
         assert reason is not None
         assert (reason.kind, reason.code) == ("token", 4401)
 
@@ -216,7 +216,7 @@ async def test_hours_pass_without_a_moment_without_a_connection(start_gateway: S
     clock = FakeClock(time.time())
     gateway = await start_gateway(clock)
     tokens = Tokens(clock, ttl_seconds=4 * 3600)
-    async with Client(gateway.url, tokens, clock=clock, timing=Timing(answer_seconds=40)) as client:
+    async with Client(gateway.url, tokens, clock=clock, options=ClientOptions(answer_timeout_seconds=40)) as client:
         states = recorded(client)
         await reached(client, "open")
         (before,) = await gateway.node.hub.connections("user-1")
@@ -231,7 +231,7 @@ async def test_hours_pass_without_a_moment_without_a_connection(start_gateway: S
 
 async def test_messages_are_passed_once_each_while_connections_are_replaced(gateway: Gateway) -> None:
     count = 1000
-    timing = Timing(replace_seconds=0.2, overlap_seconds=0.1)
+    options = ClientOptions(rotate_after_seconds=0.2, overlap_seconds=0.1)
 
     async def publish() -> None:
         for number in range(count):
@@ -239,7 +239,7 @@ async def test_messages_are_passed_once_each_while_connections_are_replaced(gate
             await asyncio.sleep(0.001)
 
     tokens = Tokens()
-    async with Client(gateway.url, tokens, timing=timing) as client:
+    async with Client(gateway.url, tokens, options=options) as client:
         states = recorded(client)
         await reached(client, "open")
         publishing = asyncio.create_task(publish())
@@ -277,7 +277,7 @@ async def test_what_was_published_while_it_was_away_is_all_there_once_and_in_ord
         return mint_token(SECRET, "user-1", 3600)
 
     release.set()
-    async with Client(gateway.url, get_token, timing=QUICK) as client:
+    async with Client(gateway.url, get_token, options=QUICK) as client:
         assert await welcomed(client)
         await say(gateway.node, 0, 1)
         assert await numbers_of(client, 2) == [0, 1]
@@ -302,7 +302,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice_while_connections_are_cut
             if number % 10 == 0:
                 await asyncio.sleep(0.001)
 
-    async with Client(gateway.url, Tokens(), timing=QUICK) as client:
+    async with Client(gateway.url, Tokens(), options=QUICK) as client:
         assert await welcomed(client)
         publishing = asyncio.create_task(publish())
         assert await numbers_of(client, count) == list(range(count))
@@ -313,7 +313,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice_while_connections_are_cut
 async def test_a_gateway_that_forgets_says_that_something_may_be_missing() -> None:
     async with running() as node:
         port = node.address[1]
-        client = Client(f"ws://127.0.0.1:{port}", Tokens(), timing=QUICK)
+        client = Client(f"ws://127.0.0.1:{port}", Tokens(), options=QUICK)
         await client.__aenter__()
         assert await welcomed(client)
         await say(node, 0)
@@ -334,7 +334,7 @@ async def test_a_gateway_with_a_file_that_restarts_loses_nothing(tmp_path: Path)
     file = tmp_path / "live.sqlite3"
     async with running(database=file) as node:
         port = node.address[1]
-        client = Client(f"ws://127.0.0.1:{port}", Tokens(), timing=QUICK)
+        client = Client(f"ws://127.0.0.1:{port}", Tokens(), options=QUICK)
         await client.__aenter__()
         assert await welcomed(client)
         await say(node, 0)
@@ -368,7 +368,7 @@ async def test_a_gateway_that_is_killed_loses_nothing_that_was_accepted(tmp_path
 
     gateway = await start()
     try:
-        async with Client(f"ws://127.0.0.1:{port}", Tokens(), timing=QUICK) as client:
+        async with Client(f"ws://127.0.0.1:{port}", Tokens(), options=QUICK) as client:
             assert await welcomed(client)
             await publish(*range(50))
             gateway.kill()
@@ -388,9 +388,9 @@ async def test_a_program_that_ends_comes_back_to_where_it_was(gateway: Gateway) 
         assert await welcomed(client)
         await say(gateway.node, *range(10))
         assert await numbers_of(client, 4) == [0, 1, 2, 3]
-        cursor = client.cursor
+        cursors = client.cursors
     await say(gateway.node, 10)
-    async with Client(gateway.url, Tokens(), cursor=cursor) as client:
+    async with Client(gateway.url, Tokens(), cursors=cursors) as client:
         assert await numbers_of(client, 7) == list(range(4, 11))
         assert client.state.recovered is True
     async with Client(gateway.url, Tokens(), start_from="oldest") as client:
@@ -400,11 +400,11 @@ async def test_a_program_that_ends_comes_back_to_where_it_was(gateway: Gateway) 
 async def test_of_an_upload_only_the_newest_state_waits_for_who_comes_back(gateway: Gateway) -> None:
     async with Client(gateway.url, Tokens()) as client:
         assert await welcomed(client)
-        cursor = client.cursor
+        cursors = client.cursors
     for percent in (10, 40, 70):
         message = create_upload_progress_message("u1", "parts.csv", percent, "")
         await gateway.node.broadcaster.broadcast_to_user("user-1", message)
-    async with Client(gateway.url, Tokens(), cursor=cursor) as client:
+    async with Client(gateway.url, Tokens(), cursors=cursors) as client:
         state = await anext(client)
         assert (state.data["progress"], state.key, state.version) == (70, "upload:u1", 3)
 
@@ -418,7 +418,7 @@ async def test_what_was_seen_here_is_seen_everywhere(gateway: Gateway) -> None:
         assert await here.ack()
         async with asyncio.timeout(10):
             seen = [await anext(here), await anext(there)]
-        assert [(each.type, each.data["cursor"]) for each in seen] == [("seen", here.cursor)] * 2
+        assert [(each.type, each.data["cursor"]) for each in seen] == [("seen", here.cursors["user"])] * 2
 
 
 async def test_an_upload_is_cancelled_and_one_that_nobody_knows_is_an_error(gateway: Gateway) -> None:
@@ -457,7 +457,7 @@ def stack(moto_dynamodb: str) -> Iterator[Stack]:
 
 async def test_an_expired_token_on_aws_is_an_error_then_1000_and_a_new_one_is_asked_for(stack: Stack) -> None:
     tokens = Tokens(stack.clock, ttl_seconds=300)
-    async with Client(stack.api.url, tokens, timing=QUICK) as client:
+    async with Client(stack.api.url, tokens, options=QUICK) as client:
         states = recorded(client)
         await reached(client, "open")
         assert await welcomed(client)
@@ -465,9 +465,9 @@ async def test_an_expired_token_on_aws_is_an_error_then_1000_and_a_new_one_is_as
         assert await client.send("rename_moc")
         error = await anext(client)
         assert (error.type, error.data["code"]) == ("error", "TOKEN_EXPIRED")
-        await eventually(lambda: len(statuses(states)) == 4)
-        assert statuses(states) == ["open", "waiting", "connecting", "open"]
-        assert why_waiting(states) == CloseReason("token", "The token has expired", 4401, "TOKEN_EXPIRED")
+        await eventually(lambda: len(statuses(states)) == 3)
+        assert statuses(states) == ["open", "connecting", "open"]
+        assert why_disconnected(states) == CloseReason("token", "The token has expired", 4401, "TOKEN_EXPIRED")
         assert tokens.whys == ["connect", "refused"]
         assert await broadcast(stack) == Delivery(delivered=1)
         assert (await anext(client)).data["title"] == HELLO.data.title

@@ -11,19 +11,19 @@ import pytest
 
 from bench.lossless import MESSAGE_TYPE, Faults, Received, Scenario, run_scenario
 from bench.recovery import Gateway, measure
-from tellwire.client import ReceivedMessage, Timing
+from tellwire.client import ClientOptions, ReceivedMessage
 from tests.conftest import Gateway as InProcess
 from tests.conftest import StartGateway
 
 SHORT = Scenario(
     seconds=3, users=6, devices_per_user=3, producers=6, longest_disturbance_seconds=0.8, settle_seconds=30
 )
-FAST_RETRY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
+FAST_RETRY = ClientOptions(backoff_first_seconds=0.05, backoff_max_seconds=0.5)
 
 
 async def test_whatever_happens_to_devices(start_gateway: StartGateway) -> None:
     gateway: InProcess = await start_gateway()
-    outcome = await run_scenario(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, timing=FAST_RETRY)
+    outcome = await run_scenario(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, options=FAST_RETRY)
     assert outcome.published > 100
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
@@ -32,7 +32,7 @@ async def test_whatever_happens_to_devices_that_are_all_far_behind(start_gateway
     # An outbox this small closes slow consumers with 1013; they reconnect and get a welcome.
     gateway: InProcess = await start_gateway(outbox_max_messages=4, outbox_max_bytes=20_000)
     scenario = replace(SHORT, pause_seconds=0.01, seed=2)
-    outcome = await run_scenario(scenario, gateway.url, gateway.token, gateway.node.broadcaster, timing=FAST_RETRY)
+    outcome = await run_scenario(scenario, gateway.url, gateway.token, gateway.node.broadcaster, options=FAST_RETRY)
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 

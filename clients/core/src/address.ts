@@ -1,4 +1,4 @@
-// Where to connect to, and where the token goes.
+// The address of a gateway, with the token in it or beside it.
 
 import type { ClientOptions } from "./types.js";
 
@@ -29,7 +29,7 @@ function parsed(url: string): URL | undefined {
   }
 }
 
-/** Return what to connect to with a token. */
+/** Return the address with a token. */
 export function addressWith(url: URL, token: string, tokenIn: ClientOptions["tokenIn"]): Address {
   if (tokenIn !== "query") return [url.href, ["tellwire.v1", `token.${token}`]];
   const address = new URL(url);

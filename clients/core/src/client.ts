@@ -1,19 +1,20 @@
-// The client: the shell around the state machine. It has the sockets, one timer and the listeners, and decides nothing.
+// The client: the shell around the state machine. It owns the sockets, one timer and the listeners, and decides nothing.
 
 import { addressWith, gatewayUrl } from "./address.js";
 import { environment } from "./environment.js";
 import { Listeners } from "./listeners.js";
-import { isActive, newModel, nextDue, step } from "./machine.js";
-import type { Action, Happening, Model } from "./model.js";
-import { cursorOf } from "./place.js";
-import { newcomers } from "./seen.js";
-import { settingsOf } from "./settings.js";
+import { cursorsOf, isActive, newModel, nextDue, reduce, USER } from "./machine.js";
+import type { Action, Event, Model } from "./model.js";
+import { resolveOptions } from "./options.js";
+import { RecentIds } from "./recentIds.js";
+import { parseCursor } from "./resequencer.js";
 import { type CursorStore, cursorStore } from "./storage.js";
 import type {
   AnyMessage,
   Client,
   ClientOptions,
   ConnectionState,
+  Cursors,
   Environment,
   MessageOf,
   MessageType,
@@ -22,23 +23,25 @@ import type {
   Unsubscribe,
 } from "./types.js";
 
-/** The longest time that the timer is set for: so soon is it noticed that the device slept. */
-const LOOK_MS = 10_000;
+/** The longest time that the timer is set for, so that a sleep of the device is noticed soon. */
+const MAX_TIMER_MS = 10_000;
+/** How late a timer has to be to mean that the device slept. Browsers delay those of hidden pages by up to a minute. */
+const ASLEEP_MS = 90_000;
 
 /**
- * A connection that comes back by itself.
+ * A client with a connection of its own, which it makes again when it is lost.
  *
  *     const client = new TellwireClient({ url: "wss://gateway.example.com", getToken: () => session.idToken() });
  *     client.on("upload_progress", ({ data }) => bar.set(data.uploadId, data.progress));
  *     client.connect();
  *
- * @throws RangeError if a number of seconds is none.
+ * @throws RangeError if an option is not a number of seconds.
  */
 export class TellwireClient implements Client {
   readonly #options: ClientOptions;
   readonly #environment: Environment;
   readonly #listeners: Listeners;
-  readonly #isNew = newcomers();
+  readonly #recentIds = new RecentIds();
   readonly #store: CursorStore;
   readonly #sockets = new Map<number, Socket>();
   #model: Model;
@@ -49,8 +52,7 @@ export class TellwireClient implements Client {
     this.#options = options;
     this.#environment = environment(options.environment);
     this.#store = cursorStore(options, this.#environment);
-    const cursor = this.#store.stored || (options.startFrom === "oldest" ? "0" : "");
-    this.#model = newModel(settingsOf(options), cursor);
+    this.#model = newModel(resolveOptions(options), this.#store.start);
     this.#listeners = new Listeners(this.#model.state, this.#environment.reportError);
   }
 
@@ -58,8 +60,8 @@ export class TellwireClient implements Client {
     return this.#listeners.state;
   }
 
-  get cursor(): string | undefined {
-    return cursorOf(this.#model.place);
+  get cursors(): Cursors {
+    return { ...this.#store.start, ...cursorsOf(this.#model) };
   }
 
   onState(listener: (state: ConnectionState) => void): Unsubscribe {
@@ -74,119 +76,119 @@ export class TellwireClient implements Client {
     return this.#send(this.#model.current, { type, data });
   }
 
-  ack(cursor: string | undefined = this.cursor): boolean {
-    return cursor !== undefined && this.#send(this.#model.current, { type: "ack", cursor });
+  ack(cursor: string | undefined = this.cursors[USER]): boolean {
+    return parseCursor(cursor) !== undefined && this.#send(this.#model.current, { type: "ack", cursor });
   }
 
   cancel(uploadId: string): boolean {
     return this.#send(this.#model.current, { type: "cancel", uploadId });
   }
 
-  /** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
+  /** @throws TypeError if the URL is not that of a gateway, or there is no WebSocket. */
   connect(): void {
     assertConnectable(this.#options.url, this.#environment);
-    this.#happen({ is: "connect" });
+    this.#dispatch({ type: "connect" });
   }
 
   close(): void {
-    this.#happen({ is: "close" });
+    this.#dispatch({ type: "close" });
   }
 
-  #happen(happening: Happening): void {
+  #dispatch(event: Event): void {
     const { now, online, random } = this.#environment;
-    const [model, actions] = step(this.#model, happening, { now: now(), online: online(), random });
+    const [model, actions] = reduce(this.#model, event, { now: now(), online: online(), random });
     this.#model = model;
     for (const action of actions) this.#act(action);
     this.#setTimer();
-    this.#heedThePage();
-    // Last, for a listener may make the next thing happen.
+    this.#watchPage();
+    // Last, for a listener may cause the next event.
     this.#listeners.become(model.state);
-    for (const action of actions) if (action.do === "pass") this.#pass(action.message);
-    this.#store.keep(this.cursor);
+    for (const action of actions) if (action.type === "pass") this.#pass(action.message);
+    this.#store.put(this.cursors);
   }
 
   #act(action: Action): void {
-    switch (action.do) {
+    switch (action.type) {
       case "get token":
-        void this.#getToken(action.link, action.why);
+        void this.#getToken(action.connection, action.why);
         break;
       case "open":
-        this.#open(action.link, action.token);
+        this.#open(action.connection, action.token);
         break;
       case "send":
-        this.#send(action.link, action.message);
+        this.#send(action.connection, action.message);
         break;
       case "drop":
-        this.#drop(action.link);
+        this.#drop(action.connection);
     }
   }
 
-  async #getToken(link: number, why: TokenReason): Promise<void> {
+  async #getToken(connection: number, why: TokenReason): Promise<void> {
     // Not within the present task: getToken may call this client.
     await undefined;
-    const happening = await tokenOf(() => this.#options.getToken(why), link);
-    this.#happen(happening);
+    this.#dispatch(await tokenEvent(() => this.#options.getToken(why), connection));
   }
 
-  #open(link: number, token: string): void {
+  #open(connection: number, token: string): void {
     const { url, tokenIn } = this.#options;
     try {
       const socket = new this.#environment.WebSocket(...addressWith(gatewayUrl(url), token, tokenIn));
-      this.#sockets.set(link, socket);
-      socket.onopen = () => this.#happen({ is: "opened", link });
-      socket.onmessage = ({ data }: { data: unknown }) => this.#happen({ is: "received", link, data });
-      // `close` follows; but Node ends a process for an error that nobody listens to.
+      this.#sockets.set(connection, socket);
+      socket.onopen = () => this.#dispatch({ type: "opened", connection });
+      socket.onmessage = ({ data }: { data: unknown }) => this.#dispatch({ type: "received", connection, data });
+      // `close` follows; but Node ends a process for an error without a listener.
       socket.onerror = () => {};
-      socket.onclose = ({ code }: { code: number }) => {
-        this.#sockets.delete(link);
-        this.#happen({ is: "ended", link, code });
+      socket.onclose = ({ code, reason }: { code: number; reason?: string }) => {
+        this.#sockets.delete(connection);
+        this.#dispatch({ type: "closed", connection, code, reason: reason ?? "" });
       };
     } catch (error) {
       // Only its name: browsers put the token into the message.
       const message = `the token cannot be sent this way (${(error as Error).name})`;
-      queueMicrotask(() => this.#happen({ is: "no token", link, message }));
+      queueMicrotask(() => this.#dispatch({ type: "token failed", connection, message }));
     }
   }
 
-  /** Send on a link; return whether there is one. */
-  #send(link: number | undefined, message: object): boolean {
-    const socket = this.#sockets.get(link as number);
+  /** Send on a connection; return false if there is none. */
+  #send(connection: number | undefined, message: object): boolean {
+    const socket = this.#sockets.get(connection as number);
     socket?.send(JSON.stringify(message));
     return socket !== undefined;
   }
 
-  #drop(link: number): void {
-    this.#sockets.get(link)?.close(1000);
-    this.#sockets.delete(link);
+  #drop(connection: number): void {
+    this.#sockets.get(connection)?.close(1000);
+    this.#sockets.delete(connection);
   }
 
   #pass(message: AnyMessage): void {
-    if (this.#isNew(message)) this.#listeners.pass(message);
+    if (this.#recentIds.add(message)) this.#listeners.pass(message);
   }
 
-  /** Set the timer for what is due next, unless it fires before that: then it looks again. */
+  /** Set the timer for the next due time, unless it fires before that: then it is set again. */
   #setTimer(): void {
     const { now, setTimeout, clearTimeout } = this.#environment;
     const time = now();
-    const wanted = Math.min(nextDue(this.#model), time + LOOK_MS);
+    const wanted = Math.min(nextDue(this.#model), time + MAX_TIMER_MS);
     if (this.#isActive && this.#timer !== undefined && this.#timer.wanted <= wanted) return;
     clearTimeout(this.#timer?.handle);
     this.#timer = undefined;
     if (!this.#isActive) return;
     const tick = (): void => {
       this.#timer = undefined;
-      this.#happen({ is: "tick", wanted });
+      if (now() - wanted > ASLEEP_MS) this.#dispatch({ type: "wake" });
+      this.#dispatch({ type: "tick", wanted });
     };
     this.#timer = { handle: setTimeout(tick, Math.max(0, wanted - time)), wanted };
   }
 
-  #heedThePage(): void {
+  #watchPage(): void {
     if (this.#isActive) {
-      this.#unsubscribe ??= this.#environment.onSign((sign) => this.#happen({ is: "sign", sign }));
+      this.#unsubscribe ??= this.#environment.onPageEvent((type) => this.#dispatch({ type }));
     } else {
       this.#unsubscribe?.();
       this.#unsubscribe = undefined;
-      this.#store.write();
+      this.#store.flush();
     }
   }
 
@@ -195,7 +197,7 @@ export class TellwireClient implements Client {
   }
 }
 
-/** @throws TypeError if the URL is none of a gateway, or there is no WebSocket. */
+/** @throws TypeError if the URL is not that of a gateway, or there is no WebSocket. */
 export function assertConnectable(url: string, { WebSocket }: Partial<Environment>): void {
   gatewayUrl(url);
   if (WebSocket === undefined) {
@@ -203,12 +205,13 @@ export function assertConnectable(url: string, { WebSocket }: Partial<Environmen
   }
 }
 
-async function tokenOf(getToken: () => string | Promise<string>, link: number): Promise<Happening> {
+async function tokenEvent(getToken: () => string | Promise<string>, connection: number): Promise<Event> {
   try {
     const token = await getToken();
-    if (typeof token === "string" && token !== "") return { is: "token", link, token };
-    return { is: "no token", link, message: "getToken returned no token" };
+    if (typeof token === "string" && token !== "") return { type: "token", connection, token };
+    return { type: "token failed", connection, message: "getToken returned no token" };
   } catch (error) {
-    return { is: "no token", link, message: `getToken failed: ${error instanceof Error ? error.message : error}` };
+    const message = `getToken failed: ${error instanceof Error ? error.message : error}`;
+    return { type: "token failed", connection, message };
   }
 }

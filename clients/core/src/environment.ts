@@ -1,16 +1,16 @@
-// What a browser or Node has, as an `Environment`. Everything is looked up when it is used: Node has no window, and tests
-// put their own timers in place.
+// The `Environment` of a browser or Node. Everything is looked up when it is used: Node has no window, and tests replace
+// the timers.
 
-import type { Environment, Sign, Socket, Unsubscribe } from "./types.js";
+import type { Environment, PageEvent, Socket, Unsubscribe } from "./types.js";
 
-const SIGNS: Record<string, Sign> = { online: "online", offline: "offline", pageshow: "wake", resume: "wake" };
+const EVENTS: Record<string, PageEvent> = { online: "online", offline: "offline", pageshow: "wake", resume: "wake" };
 
-/** Return the surroundings, with what was given in place of the default. */
+/** Return the environment, with the given parts in place of the defaults. */
 export function environment(given: Partial<Environment> = {}): Environment {
-  return { ...surroundings(), ...given };
+  return { ...defaults(), ...given };
 }
 
-function surroundings(): Environment {
+function defaults(): Environment {
   return {
     WebSocket: globalThis.WebSocket as unknown as new (url: string, protocols?: string[]) => Socket,
     now: () => Date.now(),
@@ -18,31 +18,31 @@ function surroundings(): Environment {
     clearTimeout: (timer) => clearTimeout(timer as number),
     random: () => Math.random(),
     online: () => globalThis.navigator?.onLine !== false,
-    onSign,
-    onLeave,
+    onPageEvent,
+    onPageHide,
     reportError: (error) => (globalThis.reportError ?? console.error)(error),
   };
 }
 
-function onSign(listener: (sign: Sign) => void): Unsubscribe {
+function onPageEvent(listener: (event: PageEvent) => void): Unsubscribe {
   return listen(["online", "offline", "pageshow"], ["visibilitychange", "resume"], ({ type }) => {
-    const sign = SIGNS[type];
-    if (sign !== undefined) listener(sign);
+    const event = EVENTS[type];
+    if (event !== undefined) listener(event);
     else if (document.visibilityState === "visible") listener("wake");
   });
 }
 
-function onLeave(listener: () => void): Unsubscribe {
+function onPageHide(listener: () => void): Unsubscribe {
   return listen(["pagehide"], ["freeze"], listener);
 }
 
 /** Listen to events of the window and of the document, if there are any. */
-function listen(ofWindow: string[], ofPage: string[], listener: (event: Event) => void): Unsubscribe {
+function listen(ofWindow: string[], ofDocument: string[], listener: (event: Event) => void): Unsubscribe {
   const { window, document } = globalThis;
   if (document === undefined) return () => {};
   const each = (change: "addEventListener" | "removeEventListener"): void => {
     for (const name of ofWindow) window[change](name, listener);
-    for (const name of ofPage) document[change](name, listener);
+    for (const name of ofDocument) document[change](name, listener);
   };
   each("addEventListener");
   return () => each("removeEventListener");

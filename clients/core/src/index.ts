@@ -1,7 +1,7 @@
-// Live messages of a tellwire gateway, or of the same API on AWS. `TellwireClient` is where to begin.
+// Live messages of a tellwire gateway, or of the same API on AWS. Start with `TellwireClient`.
 
 export { TellwireClient } from "./client.js";
-export { CLOSE_CODES, type CloseRule } from "./closing.js";
+export { CLOSE_CODES, type CloseRule } from "./closeCodes.js";
 export type {
   CustomMessage,
   ErrorData,
@@ -21,11 +21,12 @@ export type {
   CloseKind,
   CloseReason,
   ConnectionState,
+  Cursors,
   CustomTypes,
   Environment,
   MessageOf,
   MessageType,
-  Sign,
+  PageEvent,
   Socket,
   Status,
   TokenReason,

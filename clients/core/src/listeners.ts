@@ -1,10 +1,10 @@
-// Who wants to hear what. One that throws is reported, and the others are called all the same.
+// The listeners of a client. One that throws is reported, and the others are still called.
 
 import type { AnyMessage, ConnectionState, MessageOf, MessageType, Unsubscribe } from "./types.js";
 
 type Listener = (value: never) => void;
 
-/** The key of those who want states; no message has it for a type. */
+/** The key of listeners for states; no message has it as its type. */
 const STATE = Symbol("state");
 
 export class Listeners {
@@ -29,15 +29,15 @@ export class Listeners {
     return this.#add(type, listener);
   }
 
-  /** Tell everybody the state, if it is a new one. */
+  /** Change the state, and call the listeners if it is a new one. */
   become(state: ConnectionState): void {
     if (state === this.#state) return;
     this.#state = state;
-    // A listener may have brought about a newer state. Then everybody has heard that one.
+    // A listener may have caused a newer state. Then all listeners were called with that one.
     this.#call(STATE, state, () => this.#state === state);
   }
 
-  /** Pass a message to those who want its type, then to those who want any. */
+  /** Pass a message to the listeners of its type, then to those of all types. */
   pass(message: AnyMessage): void {
     this.#call(message.type, message);
     this.#call("*", message);
@@ -45,7 +45,7 @@ export class Listeners {
 
   #add(key: string | symbol, call: Listener): Unsubscribe {
     const listeners = this.#listeners.get(key) ?? new Set();
-    // The same function may be added twice, and taken back once.
+    // The same function may be added twice, and removed once.
     const added = { call };
     this.#listeners.set(key, listeners.add(added));
     return () => {
@@ -53,9 +53,9 @@ export class Listeners {
     };
   }
 
-  #call(key: string | symbol, value: unknown, isWanted = () => true): void {
+  #call(key: string | symbol, value: unknown, isCurrent = () => true): void {
     for (const { call } of [...(this.#listeners.get(key) ?? [])]) {
-      if (!isWanted()) return;
+      if (!isCurrent()) return;
       try {
         call(value as never);
       } catch (error) {

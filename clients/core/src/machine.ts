@@ -1,451 +1,492 @@
-// The client as a pure state machine: an event and a moment go in, a new model and what is to be done come out.
+// The client as a pure state machine: an event and its context go in, the next model and the actions come out.
 //
-// A client has up to three links, each a socket or one to be:
+// A client has up to three connections:
 //
-//     next      under way: its token, then its handshake
-//     current   open; the client's state is `open` while there is one
-//     last      was current until `next` opened or until it did not answer; what still arrives there is passed on
-//
-// What it hears of its user's stream goes by a place (place.ts), which says what is passed on, and when to say hello.
+//     pending    an attempt: its token, then its handshake
+//     current    open; the client's state is `open` while there is one
+//     retiring   was current until `pending` opened, or until it did not answer. What still arrives there is passed on
 //
 // Rules:
-// - Only a link that is one of the three is heard. What a forgotten one says is ignored, also its late token.
-// - Everything with a time is in `due`; the shell has one timer, and says `tick`. A tick that comes much too late means
-//   that the device slept.
-// - A current link that does not answer becomes `last`, and the next one is made at once. One that grew old stays
-//   current until the next one is open. So neither loses a message.
-// - Waits have full jitter. Their bound doubles, and begins anew when a connection was open for a while, not at once: a
-//   server that takes everybody in and closes again should not be hammered.
-// - A link that becomes current says hello, and what it brings of the stream is held until it was told what was missed.
-//   What `last` brings of the stream counts only until then: the current one is told all of it.
+// - An event of any other connection is ignored, also its late token.
+// - All times are in `due`; the shell has one timer and sends `tick`.
+// - A current connection that does not answer retires, and an attempt begins at once. One that is to be rotated stays
+//   current until its successor is open. So neither loses a message.
+// - Backoff has full jitter. Its bound doubles with each failure, and starts anew after a connection that was stable, so
+//   that a server which accepts everybody and closes again is not hammered. What calls for reconnecting at once does so
+//   only as the first failure.
+// - A connection that becomes current says hello, and its messages wait for the welcome (resequencer.ts). What `retiring`
+//   brings of the streams counts only until then: the welcome brings it again.
 
-import { closeReason, closeRule, meantBy } from "./closing.js";
-import { readMessage } from "./incoming.js";
-import type { Action, Due, Happening, Model, Moment, Timer } from "./model.js";
-import { goLive, helloOf, hold, isPlaced, isWelcome, newPlace, type Taken, take } from "./place.js";
-import type { Settings } from "./settings.js";
+import { closeCodeOf, closeReason, closeRule } from "./closeCodes.js";
+import { decode } from "./decode.js";
+import type { Action, Context, Due, Event, Model, Timer } from "./model.js";
+import { HEARTBEAT_MS, type Options, ROTATE_AFTER_MS } from "./options.js";
+import {
+  cursorOf,
+  errorOf,
+  hasPosition,
+  newResequencer,
+  pageOf,
+  type Resequenced,
+  type Resequencer,
+  resequence,
+  safeCursorOf,
+  startBuffering,
+  startPassingThrough,
+  takePage,
+  UNKNOWN_TYPE,
+} from "./resequencer.js";
 import { expiryOf, expiryTold } from "./token.js";
-import type { AnyMessage, CloseReason, ConnectionState, Sign } from "./types.js";
+import type { AnyMessage, CloseReason, ConnectionState, Cursors } from "./types.js";
 
-/** How long a link that was replaced is listened to. */
-const LINGER_MS = 5_000;
-/** How late a timer has to be to mean that the device slept. Browsers let those of hidden pages be late by a minute. */
-const ASLEEP_MS = 90_000;
+/** The stream of the user. */
+export const USER = "user";
+
 /** How early a timer has to be to mean that the clock was set back. */
 const CLOCK_MS = 1_000;
 /** How often to try while the device says that it is offline. It may be wrong. */
 const OFFLINE_MS = 60_000;
-/** How often to try to replace a connection that grew old. */
-const REPLACE_AGAIN_MS = 60_000;
-/** How soon after an `error` a close with 1000 has to come to be meant by it. */
-const ERROR_EXPLAINS_MS = 10_000;
-/** A token is not renewed more often than this. */
+/** How soon after an `error` a close with 1000 has to come to be explained by it. */
+const ANNOUNCED_MS = 10_000;
+/** A token is renewed no more often than this. */
 const RENEW_AGAIN_MS = 1_000;
-/** Hello is not said again on a link more often than this. */
+/** On one connection, hello is said no more often than this. */
 const HELLO_AGAIN_MS = 1_000;
-/** A browser does not say that a handshake failed for its token, so each of so many in a row is taken to have. */
+/** Browsers do not say why a handshake failed. So after so many in a row, the token is taken to be the reason. */
 const REFUSALS_TO_A_NEW_TOKEN = 4;
 
-const OFFLINE: CloseReason = { code: 1006, message: "the device is offline", kind: "offline" };
+/** A name for an error, as the reason of a close. */
+const ERROR = /^[A-Z][A-Z_]*$/;
+
+const OFFLINE: CloseReason = { message: "the device is offline", kind: "offline" };
 const OPEN: ConnectionState = { status: "open", attempt: 0 };
+const UNREACHABLE: CloseReason = { message: "the connection could not be made", kind: "lost" };
+const LATE_TOKEN: CloseReason = { message: "getToken took too long", kind: "token" };
 const SILENT: CloseReason = { code: 1006, message: "the server did not answer", kind: "lost" };
 
-/** Return the model of a client that was just made, at a cursor if it has one. */
-export function newModel(settings: Settings, cursor?: string): Model {
+/** Return the model of a new client that begins at these cursors. */
+export function newModel(options: Options, cursors: Cursors = {}): Model {
   return {
-    settings,
+    options,
     state: { status: "idle", attempt: 0 },
-    place: newPlace(cursor),
+    streams: new Map([[USER, newResequencer(cursors[USER])]]),
     due: {},
-    links: 0,
-    waits: 0,
+    connections: 0,
+    pendingToken: "",
+    token: "",
+    offeredToken: "",
+    openedAt: 0,
+    helloAt: 0,
+    failures: 0,
     refusals: 0,
     isRefused: false,
+    heartbeat: options.heartbeat ?? HEARTBEAT_MS,
+    rotateAfter: options.rotateAfter ?? ROTATE_AFTER_MS,
   };
 }
 
-/** Return when something is due next. */
-export function nextDue(model: Model): number {
-  return Math.min(...Object.values(model.due));
+/** Return the cursors to come back with, by stream. */
+export function cursorsOf({ streams }: Pick<Model, "streams">, cursorOf = safeCursorOf): Cursors {
+  const cursors: Record<string, string> = {};
+  for (const [stream, resequencer] of streams) {
+    const cursor = cursorOf(resequencer);
+    if (cursor !== undefined) cursors[stream] = cursor;
+  }
+  return cursors;
 }
 
-/** Tell whether a client is anything but idle or closed. */
-export function isActive({ state }: Model): boolean {
+/** Return when the next timer is due. */
+export function nextDue({ due }: Model): number {
+  return Math.min(...Object.values(due));
+}
+
+/** Return true if a client is neither idle nor closed. */
+export function isActive({ state }: Pick<Model, "state">): boolean {
   return state.status !== "idle" && state.status !== "closed";
 }
 
-/** Return what follows from what happened. */
-export function step(model: Model, happening: Happening, moment: Moment): [Model, Action[]] {
-  const turn: Turn = { ...moment, model: { ...model, due: { ...model.due } }, actions: [] };
-  happen(turn, happening);
-  return [turn.model, turn.actions];
+/** Return the next model and the actions. */
+export function reduce(before: Model, event: Event, context: Context): [Model, Action[]] {
+  const step: Step = { ...before, ...context, due: { ...before.due }, actions: [] };
+  const handler = HANDLERS[event.type] as (step: Step, event: Event) => void;
+  handler(step, event);
+  const { actions, now: _, online: __, random: ___, ...model } = step;
+  return [model, actions];
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** One step: the moment, the model as it becomes, and what is to be done so far. */
-interface Turn extends Moment {
-  model: Writable<Model> & { due: Due };
-  actions: Action[];
-}
+/** One step: the model as it becomes, the context of the event, and the actions so far. */
+type Step = Writable<Model> & Context & { due: Due; actions: Action[] };
 
-function happen(turn: Turn, happening: Happening): void {
-  switch (happening.is) {
-    case "connect":
-      connect(turn);
-      break;
-    case "close":
-      close(turn);
-      break;
-    case "token":
-      useToken(turn, happening.link, happening.token);
-      break;
-    case "no token":
-      doWithoutToken(turn, happening.link, happening.message);
-      break;
-    case "opened":
-      opened(turn, happening.link);
-      break;
-    case "received":
-      received(turn, happening.link, happening.data);
-      break;
-    case "ended":
-      ended(turn, happening.link, happening.code);
-      break;
-    case "sign":
-      noticed(turn, happening.sign);
-      break;
-    case "tick":
-      tick(turn, happening.wanted);
-      break;
-  }
-}
+type Handlers = { [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void };
+
+const HANDLERS: Handlers = {
+  connect,
+  close: (step) => close(step),
+  token: useToken,
+  "token failed": (step, { connection, message }) => {
+    if (connection === step.pending) fail(step, { message, kind: "token" });
+  },
+  opened,
+  received,
+  closed,
+  wake,
+  online,
+  offline,
+  tick,
+};
 
 // --- connecting ------------------------------------------------------------------------------------------------------
 
-function connect(turn: Turn): void {
-  const { status, reason } = turn.model.state;
-  if (status === "waiting") attempt(turn, reason);
-  else if (!isActive(turn.model)) {
-    turn.model.waits = 0;
-    reconnect(turn);
-  }
+function connect(step: Step): void {
+  const { status, reason } = step.state;
+  if (isActive(step) && status !== "waiting") return;
+  step.failures = 0;
+  if (status === "waiting") attempt(step, reason);
+  else reconnect(step);
 }
 
 /** Make an attempt now, if there is a network. */
-function reconnect(turn: Turn, reason?: CloseReason): void {
-  if (turn.online) attempt(turn, reason);
-  else wait(turn, OFFLINE, 0);
+function reconnect(step: Step, reason?: CloseReason): void {
+  if (step.online) attempt(step, reason);
+  else wait(step, OFFLINE, 0);
 }
 
-function attempt(turn: Turn, reason?: CloseReason): void {
-  beginLink(turn);
-  delete turn.model.due.retry;
-  become(turn, { status: "connecting", attempt: turn.model.state.attempt + 1 }, reason);
+function attempt(step: Step, reason: CloseReason | undefined): void {
+  beginConnection(step);
+  delete step.due.retry;
+  become(step, { status: "connecting", attempt: step.state.attempt + 1 }, reason);
 }
 
-/** Begin another link. Its token comes first. */
-function beginLink(turn: Turn): void {
-  const { model } = turn;
-  dropNext(turn);
-  model.next = ++model.links;
-  model.due.token = turn.now + model.settings.connect;
-  turn.actions.push({ do: "get token", link: model.next, why: model.isRefused ? "refused" : "connect" });
+/** Begin a connection with its token. */
+function beginConnection(step: Step): void {
+  dropPending(step);
+  const connection = ++step.connections;
+  step.pending = connection;
+  step.pendingToken = "";
+  step.due.connect = step.now + step.options.connectTimeout;
+  step.actions.push({ type: "get token", connection, why: step.isRefused ? "refused" : "connect" });
 }
 
-function useToken(turn: Turn, link: number, token: string): void {
-  const { model } = turn;
-  if (link === model.current) send(turn, { type: "auth", token });
-  if (link !== model.next) return;
-  model.isRefused = false;
-  model.nextExpiresAt = expiryOf(token);
-  delete model.due.token;
-  model.due.connect = turn.now + model.settings.connect;
-  turn.actions.push({ do: "open", link, token });
+function useToken(step: Step, { connection, token }: { connection: number; token: string }): void {
+  if (connection === step.current && token !== step.token) {
+    step.offeredToken = token;
+    send(step, { type: "auth", token });
+  }
+  if (connection !== step.pending) return;
+  step.isRefused = false;
+  step.pendingToken = token;
+  step.due.connect = step.now + step.options.connectTimeout;
+  step.actions.push({ type: "open", connection, token });
 }
 
-function doWithoutToken(turn: Turn, link: number, message: string): void {
-  if (link === turn.model.next) failed(turn, { code: 1006, message, kind: "token" });
-}
-
-function opened(turn: Turn, link: number): void {
-  const { model } = turn;
-  if (link !== model.next) return;
-  const { settled, replace } = model.settings;
-  if (model.current !== undefined) retire(turn);
-  delete model.due.connect;
-  delete model.error;
-  model.current = link;
-  model.next = undefined;
-  model.expiresAt = model.nextExpiresAt;
-  model.refusals = 0;
-  model.due.settle = turn.now + settled;
-  model.due.replace = turn.now + replace * (0.96 + 0.08 * turn.random());
-  renewInTime(turn);
-  heard(turn);
-  // While one takes over from another nothing changes, and nobody notices.
-  if (model.state.status !== "open") become(turn, OPEN);
-  if (model.settings.recover) sayHello(turn);
-  else settle(turn, goLive(model.place));
+function opened(step: Step, { connection }: { connection: number }): void {
+  if (connection !== step.pending) return;
+  const isSeamless = !!step.current;
+  if (isSeamless) retire(step);
+  delete step.due.connect;
+  delete step.announced;
+  step.current = connection;
+  step.pending = 0;
+  step.token = step.pendingToken;
+  step.offeredToken = "";
+  step.expiresAt = expiryOf(step.token);
+  step.refusals = 0;
+  step.openedAt = step.now;
+  scheduleRotation(step);
+  scheduleRenewal(step);
+  heard(step);
+  // While one connection replaces another the state does not change.
+  if (step.state.status !== "open") become(step, OPEN);
+  if (step.options.recover) sayHello(step, isSeamless);
 }
 
 /** The attempt failed. */
-function failed(turn: Turn, reason: CloseReason): void {
-  const { model } = turn;
-  dropNext(turn);
-  if (model.current === undefined) wait(turn, reason);
-  else model.due.replace = turn.now + REPLACE_AGAIN_MS * (0.5 + turn.random());
+function fail(step: Step, reason: CloseReason): void {
+  dropPending(step);
+  if (step.current) step.due.rotate = step.now + backoff(step);
+  else wait(step, reason);
 }
-
-// --- waiting ---------------------------------------------------------------------------------------------------------
 
 /** Wait for the next attempt, or for the network. */
-function wait(turn: Turn, reason: CloseReason, milliseconds = nextWait(turn)): void {
-  const { model, now, online } = turn;
-  const { attempt } = model.state;
-  model.due.retry = now + (online ? milliseconds : OFFLINE_MS);
-  if (online) become(turn, { status: "waiting", attempt, retryAt: model.due.retry }, reason);
-  else become(turn, { status: "waiting", attempt }, OFFLINE);
+function wait(step: Step, reason: CloseReason, milliseconds = backoff(step)): void {
+  const { now, online } = step;
+  const retryAt = now + (online ? milliseconds : OFFLINE_MS);
+  step.due.retry = retryAt;
+  const { attempt } = step.state;
+  become(step, { status: "waiting", attempt, ...(online && { retryAt }) }, online ? reason : OFFLINE);
 }
 
-function nextWait(turn: Turn): number {
-  const { firstWait, longestWait } = turn.model.settings;
-  return Math.round(turn.random() * Math.min(longestWait, firstWait * 2 ** turn.model.waits++));
+/** Count a failure, and return how long to wait after it. */
+function backoff(step: Step): number {
+  const { backoffFirst, backoffMax } = step.options;
+  return Math.round(step.random() * Math.min(backoffMax, backoffFirst * 2 ** step.failures++));
 }
 
 // --- open ------------------------------------------------------------------------------------------------------------
 
-/** Everything that a server says comes through here. */
-function received(turn: Turn, link: number, data: unknown): void {
-  const { model } = turn;
-  const isCurrent = link === model.current;
-  if (!isCurrent && link !== model.last) return;
-  if (isCurrent) heard(turn);
-  const message = readMessage(data);
+function received(step: Step, { connection, data }: { connection: number; data: unknown }): void {
+  const isCurrent = connection === step.current;
+  if (!isCurrent && connection !== step.retiring) return;
+  if (isCurrent) heard(step);
+  const message = decode(data);
   if (message === undefined || message.type === "pong") return;
-  if (isCurrent) understood(turn, message);
-  if (message.type === "auth_ok") return;
-  if (isCurrent || !isToldAnew(model, message)) settle(turn, take(model.place, message));
+  if (message.type === "auth_ok" || message.type === "welcome") {
+    if (isCurrent) (message.type === "welcome" ? welcomed : renewed)(step, message);
+  } else if (!isCurrent || !isAnswer(step, message)) pass(step, message, isCurrent);
 }
 
-/** Draw what conclusions there are for the connection. */
-function understood(turn: Turn, message: AnyMessage): void {
-  const { model, now } = turn;
-  const data = message.data as { code?: unknown; expiresAt?: unknown } | undefined;
-  if (message.type === "error" && typeof data?.code === "string") model.error = { code: data.code, at: now };
-  if (message.type === "auth_ok" || isWelcome(message)) {
-    model.expiresAt = expiryTold(data?.expiresAt, message.timestamp, now) ?? model.expiresAt;
-    renewInTime(turn);
+/** Note an error that announces a close. Return true for one that answers the hello. */
+function isAnswer(step: Step, message: AnyMessage): boolean {
+  const error = errorOf(message);
+  if (error === undefined) return false;
+  const code = closeCodeOf(error);
+  if (code !== undefined) step.announced = { code, error, at: step.now };
+  const { mode, isWelcomed } = step.streams.get(USER) as Resequencer;
+  // After the first page the server evidently knows hello, so the error is about something else.
+  const isNoHello = error === UNKNOWN_TYPE && mode === "BUFFERING" && !isWelcomed;
+  if (isNoHello) passThrough(step);
+  return isNoHello;
+}
+
+function renewed(step: Step, message: AnyMessage): void {
+  step.token = step.offeredToken || step.token;
+  step.expiresAt = expiryTold(message, step.now) ?? expiryOf(step.token);
+  scheduleRenewal(step);
+}
+
+function welcomed(step: Step, message: AnyMessage): void {
+  const stream = streamOf(message);
+  const resequencer = step.streams.get(stream);
+  const page = pageOf(message);
+  if (page === undefined || !resequencer?.isAwaited) return;
+  if (page.last) {
+    step.expiresAt = expiryTold(message, step.now) ?? step.expiresAt;
+    scheduleRenewal(step);
+  }
+  const { options } = step;
+  step.heartbeat = options.heartbeat ?? milliseconds(page.heartbeatSeconds) ?? step.heartbeat;
+  heard(step);
+  const rotateAfter = options.rotateAfter ?? milliseconds(page.rotateAfterSeconds) ?? step.rotateAfter;
+  if (rotateAfter !== step.rotateAfter) {
+    step.rotateAfter = rotateAfter;
+    if (!step.pending) scheduleRotation(step);
+  }
+  step.due.welcome &&= step.now + options.answerTimeout;
+  settle(step, stream, takePage(resequencer, page));
+}
+
+function milliseconds(seconds: unknown): number | undefined {
+  return typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined;
+}
+
+// --- streams ---------------------------------------------------------------------------------------------------------
+
+/** Ask for what was missed. */
+function sayHello(step: Step, isSeamless?: boolean): void {
+  const { now, due } = step;
+  step.streams = new Map(
+    [...step.streams].map(([stream, resequencer]) => [stream, startBuffering(resequencer, isSeamless)]),
+  );
+  step.helloAt = now;
+  due.welcome = now + step.options.answerTimeout;
+  const cursors = cursorsOf(step, cursorOf);
+  send(step, { type: "hello", ...(Object.keys(cursors).length > 0 && { cursors }) });
+}
+
+/** Pass a message on as the resequencer of its stream says; at once if the client does not follow its stream. */
+function pass(step: Step, message: AnyMessage, isCurrent: boolean): void {
+  const stream = streamOf(message);
+  const resequencer = step.streams.get(stream);
+  if (resequencer === undefined) step.actions.push({ type: "pass", message });
+  // The current connection brings what a retiring one brings of the streams, too.
+  else if (isCurrent || !step.current || resequencer.mode === "PASS_THROUGH" || !hasPosition(message))
+    settle(step, stream, resequence(resequencer, message));
+}
+
+function streamOf({ topic }: AnyMessage): string {
+  return topic === undefined ? USER : `topic:${topic}`;
+}
+
+/** Wait for no welcome any longer. */
+function passThrough(step: Step): void {
+  for (const [stream, resequencer] of step.streams) {
+    if (resequencer.mode === "BUFFERING") settle(step, stream, startPassingThrough(resequencer));
   }
 }
 
-// --- the stream ------------------------------------------------------------------------------------------------------
-
-/** Ask what was missed. */
-function sayHello(turn: Turn): void {
-  const { model, now } = turn;
-  model.place = hold(model.place);
-  delete model.due.hello;
-  model.due.calm = now + HELLO_AGAIN_MS;
-  model.due.welcome = now + model.settings.answer;
-  send(turn, helloOf(model.place));
+/** Adopt the outcome of a resequencer. */
+function settle(step: Step, stream: string, { resequencer, pass, recovered }: Resequenced): void {
+  const { due, now } = step;
+  step.streams = new Map(step.streams).set(stream, resequencer);
+  for (const message of pass) step.actions.push({ type: "pass", message });
+  if ([...step.streams.values()].every(({ mode }) => mode !== "BUFFERING")) delete due.welcome;
+  // The clock may have been set back since the last hello.
+  if (resequencer.mode === "RESYNC" && step.current) due.hello ??= Math.min(step.helloAt, now) + HELLO_AGAIN_MS;
+  // The application is told each time that something may be missing.
+  if (recovered === false) step.state = OPEN;
+  if (recovered !== undefined) become(step, { ...OPEN, recovered });
 }
 
-/** Let become what a place says. */
-function settle(turn: Turn, { place, pass, recovered }: Taken): void {
-  const { model } = turn;
-  model.place = place;
-  for (const message of pass) turn.actions.push({ do: "pass", message });
-  if (place.is === "told") model.due.welcome = turn.now + model.settings.answer;
-  else if (place.is !== "held") delete model.due.welcome;
-  if (place.is === "behind" && model.current !== undefined) {
-    // The clock may have been set back since.
-    model.due.hello ??= Math.min(model.due.calm ?? turn.now, turn.now + HELLO_AGAIN_MS);
-  }
-  // That something may be missing is told each time.
-  if (recovered === false) model.state = OPEN;
-  if (recovered !== undefined) become(turn, { ...OPEN, recovered });
-}
+// --- the connection that is open -------------------------------------------------------------------------------------
 
-/** Whether the current link brings this, too. */
-function isToldAnew({ current, place }: Model, message: AnyMessage): boolean {
-  return isWelcome(message) || (current !== undefined && place.is !== "live" && isPlaced(message));
-}
-
-// --- signs of life ---------------------------------------------------------------------------------------------------
-
-/** The current link is alive. */
-function heard(turn: Turn): void {
-  const { due, settings } = turn.model;
+/** The current connection is alive. */
+function heard({ due, now, heartbeat }: Step): void {
   delete due.answer;
-  if (settings.heartbeat > 0) due.ping = turn.now + settings.heartbeat;
+  if (heartbeat) due.heartbeat = now + heartbeat;
 }
 
-/** See to it that there is a sign of life, or a new connection, before long. */
-function probe(turn: Turn, milliseconds: number): void {
-  const { due, settings } = turn.model;
-  if (settings.heartbeat === 0) return;
-  if (due.answer === undefined) send(turn, { type: "ping" });
-  due.answer = Math.min(turn.now + milliseconds, due.answer ?? Number.POSITIVE_INFINITY);
+/** Ask for a sign of life within some time. */
+function probe(step: Step, milliseconds: number): void {
+  const { due, now, heartbeat } = step;
+  if (!heartbeat) return;
+  if (!due.answer) send(step, { type: "ping" });
+  due.answer = Math.min(now + milliseconds, due.answer ?? Infinity);
 }
 
-/** Get a new token when the present one has little time left, and then again and again until one was accepted. */
-function renewInTime(turn: Turn): void {
-  const { model, now } = turn;
-  const remaining = (model.expiresAt ?? now) - now;
+/** Schedule the renewal of the token before it expires. It is tried again until a new one was accepted. */
+function scheduleRenewal({ due, now, random, expiresAt = now, options }: Step): void {
+  const remaining = expiresAt - now;
   // A token that expired and was accepted all the same says that the clock here is wrong.
-  if (remaining <= 0) delete model.due.renew;
-  else {
-    const early = remaining - model.settings.renew * (1 + turn.random());
-    model.due.renew = now + Math.max(early, remaining / 2, RENEW_AGAIN_MS);
-  }
+  if (remaining <= 0) delete due.renew;
+  else due.renew = now + Math.max(remaining - options.renewBefore * (1 + random()), remaining / 2, RENEW_AGAIN_MS);
 }
 
-function send(turn: Turn, message: { type: string; token?: string; cursor?: string | undefined }): void {
-  turn.actions.push({ do: "send", link: turn.model.current as number, message });
+/** Schedule a successor for this connection. Jitter spreads the successors of connections that opened together. */
+function scheduleRotation({ due, openedAt, rotateAfter, random }: Step): void {
+  if (rotateAfter) due.rotate = openedAt + rotateAfter * (0.96 + 0.08 * random());
 }
 
-// --- the end of a link -----------------------------------------------------------------------------------------------
-
-function ended(turn: Turn, link: number, code: number): void {
-  const { model } = turn;
-  if (link === model.last) model.last = undefined;
-  if (link === model.next) refused(turn, code);
-  if (link === model.current) lost(turn, code);
+function send({ actions, current }: Step, message: { type: string; [field: string]: unknown }): void {
+  actions.push({ type: "send", connection: current as number, message });
 }
 
-/** The handshake failed. Nobody says why, so it may have been the token. */
-function refused(turn: Turn, code: number): void {
-  const { model } = turn;
-  const hasExpired = (model.nextExpiresAt ?? turn.now) < turn.now;
-  model.isRefused = hasExpired || ++model.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
-  failed(turn, closeReason(code));
+// --- the end of a connection -----------------------------------------------------------------------------------------
+
+function closed(step: Step, event: { connection: number; code: number; reason: string }): void {
+  if (event.connection === step.retiring) step.retiring = 0;
+  if (event.connection === step.pending) refused(step);
+  if (event.connection === step.current) lost(step, event.code, event.reason);
 }
 
-/** The current link ended. */
-function lost(turn: Turn, code: number): void {
-  const { model } = turn;
-  const explained = model.error !== undefined && turn.now - model.error.at <= ERROR_EXPLAINS_MS;
-  const meant = code === 1000 && explained ? meantBy((model.error as { code: string }).code) : code;
-  const reason = closeReason(meant);
-  const isSettled = model.due.settle === undefined;
-  model.isRefused ||= reason.kind === "token";
-  forgetCurrent(turn);
-  if (reason.kind === "final") close(turn, reason);
-  else if (isSettled && closeRule(meant).atOnce) reconnect(turn, reason);
-  else wait(turn, reason);
+/** The handshake failed, perhaps for the token. */
+function refused(step: Step): void {
+  const hasExpired = (expiryOf(step.pendingToken) ?? step.now) < step.now;
+  step.isRefused = hasExpired || ++step.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
+  fail(step, UNREACHABLE);
 }
 
-/** The current link did not answer: make another at once. */
-function abandon(turn: Turn): void {
-  retire(turn);
-  forgetCurrent(turn);
-  reconnect(turn, SILENT);
+/** The current connection was closed. */
+function lost(step: Step, code: number, text: string): void {
+  const { announced, now } = step;
+  const isAnnounced = code === 1000 && announced && now - announced.at <= ANNOUNCED_MS;
+  const [meant, error] = isAnnounced ? [announced.code, announced.error] : [code, ERROR.exec(text)?.[0]];
+  const reason = closeReason(meant, error);
+  step.isRefused ||= reason.kind === "token";
+  if (reason.kind === "final") close(step, reason);
+  else replaceCurrent(step, reason, closeRule(meant).atOnce);
 }
 
-/** Keep an ear to the current link for a while. */
-function retire(turn: Turn): void {
-  const { model } = turn;
-  drop(turn, model.last);
-  model.last = model.current;
-  model.due.retire = turn.now + LINGER_MS;
+/** Go on without the current connection: with its successor if that is under way, or with another attempt. */
+function replaceCurrent(step: Step, reason: CloseReason, atOnce?: boolean): void {
+  const { retire, connect } = step.due;
+  step.current = 0;
+  step.due = { ...(retire && { retire }), ...(connect && { connect }) };
+  if (step.now - step.openedAt >= step.options.stableAfter) step.failures = 0;
+  if (step.pending) become(step, { status: "connecting", attempt: 1 }, reason);
+  else if (atOnce && !step.failures) {
+    step.failures = 1;
+    reconnect(step, reason);
+  } else wait(step, reason);
 }
 
-/** Forget what was due on the current link, and a link that was to replace it. */
-function forgetCurrent(turn: Turn): void {
-  const { model } = turn;
-  const { retire } = model.due;
-  dropNext(turn);
-  model.current = undefined;
-  model.due = { ...(retire && { retire }) };
+/** Listen to the current connection for a little longer. */
+function retire(step: Step): void {
+  drop(step, step.retiring);
+  step.retiring = step.current as number;
+  step.due.retire = step.now + step.options.overlap;
 }
 
-function close(turn: Turn, reason?: CloseReason): void {
-  const { model } = turn;
-  for (const link of [model.next, model.current, model.last]) drop(turn, link);
-  model.next = model.current = model.last = undefined;
-  model.due = {};
-  become(turn, { status: "closed", attempt: 0 }, reason);
+function close(step: Step, reason?: CloseReason): void {
+  drop(step, step.retiring);
+  drop(step, step.current);
+  dropPending(step);
+  step.current = step.retiring = 0;
+  step.due = {};
+  become(step, { status: "closed", attempt: 0 }, reason);
 }
 
-function dropNext(turn: Turn): void {
-  drop(turn, turn.model.next);
-  turn.model.next = undefined;
-  delete turn.model.due.token;
-  delete turn.model.due.connect;
+function dropPending(step: Step): void {
+  drop(step, step.pending);
+  step.pending = 0;
+  delete step.due.connect;
 }
 
-function drop(turn: Turn, link: number | undefined): void {
-  if (link !== undefined) turn.actions.push({ do: "drop", link });
+function drop({ actions }: Step, connection: number | undefined): void {
+  if (connection) actions.push({ type: "drop", connection });
 }
 
 // --- time and the page -----------------------------------------------------------------------------------------------
 
-function noticed(turn: Turn, sign: Sign): void {
-  const { status, retryAt } = turn.model.state;
-  if (status === "open") probe(turn, turn.model.settings.wake);
-  else if (sign === "offline") {
-    if (retryAt !== undefined && !turn.online) wait(turn, OFFLINE, 0);
-  } else if (status === "waiting" || (sign === "online" && status === "connecting")) wake(turn);
+/** The device slept, or the page was hidden: nothing that was under way can be relied on. */
+function wake(step: Step): void {
+  const { due, now, options, state } = step;
+  step.failures = 0;
+  // An answer that was due while the device slept may be there, unread.
+  if ((due.answer ?? now) < now) delete due.answer;
+  if ((due.welcome ?? now) < now) due.welcome = now + options.answerTimeout;
+  if (state.status === "open") probe(step, options.wakeTimeout);
+  else if (state.status === "waiting" && step.online) attempt(step, step.state.reason);
 }
 
-/** Begin anew: what went on before was on another network, or in another hour. */
-function wake(turn: Turn): void {
-  if (!turn.online || !isActive(turn.model)) return;
-  turn.model.waits = 0;
-  attempt(turn, turn.model.state.reason);
+function online(step: Step): void {
+  // An attempt was made on another network, or on none.
+  if (step.state.status === "connecting") attempt(step, step.state.reason);
+  else wake(step);
 }
 
-/** What to do about each timer, in this order. */
-const TIMERS: { [timer in Timer]: (turn: Turn) => void } = {
-  settle: (turn: Turn) => {
-    turn.model.waits = 0;
+function offline(step: Step): void {
+  const { status, retryAt } = step.state;
+  if (status === "open") probe(step, step.options.wakeTimeout);
+  else if (retryAt && !step.online) wait(step, OFFLINE, 0);
+}
+
+/** The action of each timer, in this order. */
+const TIMERS: { [timer in Timer]: (step: Step) => void } = {
+  retire: (step) => {
+    drop(step, step.retiring);
+    step.retiring = 0;
   },
-  retire: (turn: Turn) => {
-    drop(turn, turn.model.last);
-    turn.model.last = undefined;
+  answer: (step) => {
+    retire(step);
+    replaceCurrent(step, SILENT, true);
   },
-  answer: abandon,
-  ping: (turn: Turn) => probe(turn, turn.model.settings.answer),
-  renew: (turn: Turn) => {
-    turn.actions.push({ do: "get token", link: turn.model.current as number, why: "renew" });
-    renewInTime(turn);
+  heartbeat: (step) => probe(step, step.options.answerTimeout),
+  renew: (step) => {
+    step.actions.push({ type: "get token", connection: step.current as number, why: "renew" });
+    scheduleRenewal(step);
   },
-  replace: beginLink,
-  calm: () => {},
-  hello: sayHello,
-  welcome: (turn: Turn) => settle(turn, goLive(turn.model.place)),
-  token: (turn: Turn) => failed(turn, { code: 1006, message: "getToken took too long", kind: "token" }),
-  connect: (turn: Turn) => failed(turn, SILENT),
-  retry: (turn: Turn) => attempt(turn, turn.model.state.reason),
+  rotate: beginConnection,
+  hello: (step) => sayHello(step),
+  welcome: passThrough,
+  connect: (step) => fail(step, step.pendingToken ? UNREACHABLE : LATE_TOKEN),
+  retry: (step) => attempt(step, step.state.reason),
 };
 
-function tick(turn: Turn, wanted: number): void {
-  const { model, now } = turn;
-  if (now - wanted > ASLEEP_MS) slept(turn);
-  if (wanted - now > CLOCK_MS) shift(model.due, now - wanted);
+function tick(step: Step, { wanted }: { wanted: number }): void {
+  const { now } = step;
+  const shift = wanted - now > CLOCK_MS ? now - wanted : 0;
+  for (const timer of Object.keys(step.due) as Timer[]) (step.due[timer] as number) += shift;
   for (const timer of Object.keys(TIMERS) as Timer[]) {
-    if ((model.due[timer] ?? Number.POSITIVE_INFINITY) > now) continue;
-    delete model.due[timer];
-    TIMERS[timer](turn);
+    if (!((step.due[timer] as number) <= now)) continue;
+    delete step.due[timer];
+    TIMERS[timer](step);
   }
 }
 
-/** The device slept. Whatever was to arrive in that time says nothing, so ask again. */
-function slept(turn: Turn): void {
-  const { model } = turn;
-  delete model.due.answer;
-  if (model.due.welcome !== undefined) model.due.welcome = turn.now + model.settings.answer;
-  if (model.state.status === "open") probe(turn, model.settings.wake);
-  else wake(turn);
-}
-
-function shift(due: Due, milliseconds: number): void {
-  for (const timer of Object.keys(due) as (keyof Due)[]) due[timer] = (due[timer] as number) + milliseconds;
-}
-
-/** Be in a state: the same object as before, unless something in it is another. */
-function become({ model }: Turn, state: ConnectionState, reason?: CloseReason): void {
+/** Change the state: the same object as before, unless something in it is another. */
+function become(step: Step, state: ConnectionState, reason?: CloseReason): void {
   const next = { ...state, ...(reason && { reason }) };
-  if (JSON.stringify(next) !== JSON.stringify(model.state)) model.state = next;
+  if (JSON.stringify(next) !== JSON.stringify(step.state)) step.state = next;
 }

@@ -1,75 +1,74 @@
-// What the state machine works on: what happens, what is to be done, and what a client knows of itself.
+// The vocabulary of the state machine: its events, its actions, and its model.
 
-import type { Place } from "./place.js";
-import type { Settings } from "./settings.js";
-import type { AnyMessage, ConnectionState, Sign, TokenReason } from "./types.js";
+import type { Options } from "./options.js";
+import type { Resequencer } from "./resequencer.js";
+import type { AnyMessage, ConnectionState, PageEvent, TokenReason } from "./types.js";
 
-/** What happened. `link` says to which link. */
-export type Happening =
-  | { is: "connect" }
-  | { is: "close" }
-  | { is: "token"; link: number; token: string }
-  | { is: "no token"; link: number; message: string }
-  | { is: "opened"; link: number }
-  | { is: "received"; link: number; data: unknown }
-  | { is: "ended"; link: number; code: number }
-  | { is: "sign"; sign: Sign }
+/** Something that happened. Connections are numbered, so that a late event finds its own. */
+export type Event =
+  | { type: "connect" }
+  | { type: "close" }
+  | { type: "token"; connection: number; token: string }
+  | { type: "token failed"; connection: number; message: string }
+  | { type: "opened"; connection: number }
+  | { type: "received"; connection: number; data: unknown }
+  | { type: "closed"; connection: number; code: number; reason: string }
+  /** The page woke up, or its network came or went; the device slept. */
+  | { type: PageEvent }
   /** The timer fired that was set for `wanted`. */
-  | { is: "tick"; wanted: number };
+  | { type: "tick"; wanted: number };
 
-/** What is to be done, in this order. */
+/** An action of the shell. They are done in their order. */
 export type Action =
-  | { do: "get token"; link: number; why: TokenReason }
-  | { do: "open"; link: number; token: string }
-  | { do: "send"; link: number; message: { type: string; [field: string]: unknown } }
-  | { do: "drop"; link: number }
-  | { do: "pass"; message: AnyMessage };
+  | { type: "get token"; connection: number; why: TokenReason }
+  | { type: "open"; connection: number; token: string }
+  | { type: "send"; connection: number; message: { type: string; [field: string]: unknown } }
+  | { type: "drop"; connection: number }
+  | { type: "pass"; message: AnyMessage };
 
-/** What is true while something happens. */
-export interface Moment {
+/** The surroundings of an event. */
+export interface Context {
   now: number;
   online: boolean;
   /** From 0 to 1, without 1. */
   random(): number;
 }
 
-/** What a client waits for. */
-export type Timer =
-  | "settle"
-  | "retire"
-  | "answer"
-  | "ping"
-  | "renew"
-  | "replace"
-  | "calm"
-  | "hello"
-  | "welcome"
-  | "token"
-  | "connect"
-  | "retry";
+export type Timer = "retire" | "answer" | "heartbeat" | "renew" | "rotate" | "hello" | "welcome" | "connect" | "retry";
 
-/** What is due, and when, in milliseconds since 1970. */
+/** When each timer is due, in milliseconds since 1970. */
 export type Due = { [timer in Timer]?: number };
 
 export interface Model {
-  readonly settings: Settings;
+  readonly options: Options;
   readonly state: ConnectionState;
-  readonly place: Place;
+  /** The resequencer of each stream that the client follows. */
+  readonly streams: ReadonlyMap<string, Resequencer>;
   readonly due: Readonly<Due>;
-  /** How many links there were; each has its number. */
-  readonly links: number;
-  readonly next?: number | undefined;
-  readonly current?: number | undefined;
-  readonly last?: number | undefined;
-  /** When the tokens of `next` and `current` expire, if that is known. */
-  readonly nextExpiresAt?: number | undefined;
+  /** The number of the last connection. They begin with 1; 0 stands for none. */
+  readonly connections: number;
+  readonly pending?: number;
+  readonly current?: number;
+  readonly retiring?: number;
+  /** The token that `pending` is opened with; empty until there is one. */
+  readonly pendingToken: string;
+  /** The token that the server has, and one that it was offered since. */
+  readonly token: string;
+  readonly offeredToken: string;
+  /** When the token of `current` expires, if that is known. */
   readonly expiresAt?: number | undefined;
-  /** Waits since a connection was open for a while. */
-  readonly waits: number;
+  readonly openedAt: number;
+  /** When the last hello was said. */
+  readonly helloAt: number;
+  /** Failures since a connection was stable. */
+  readonly failures: number;
   /** Handshakes that failed in a row. */
   readonly refusals: number;
-  /** The next token has to be a new one. */
+  /** The last token was refused, so a new one has to be asked for. */
   readonly isRefused: boolean;
-  /** The last `error` on the current link. */
-  readonly error?: { readonly code: string; readonly at: number };
+  /** The last `error` on `current` that announced a close. */
+  readonly announced?: { readonly code: number; readonly error: string; readonly at: number } | undefined;
+  /** In milliseconds: the application's, or else those of the last welcome. 0: never. */
+  readonly heartbeat: number;
+  readonly rotateAfter: number;
 }

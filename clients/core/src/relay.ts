@@ -1,65 +1,66 @@
-// The sockets of a shared client. The tab that leads has a `Relay`, a real socket on which all tabs speak; a tab that
-// follows has a `Wire`, which goes by the leader. To the client above them, one is as good as the other.
+// The sockets of a shared client. The leader has a `Relay`: a real socket by which all tabs speak. A follower has a
+// `FollowerSocket`, which goes by the leader. The client above them does not see the difference.
 //
-// All tabs hear everything, but for the answer to a hello: that is for the tab that said it. A server answers only the
-// newest, so a hello waits until the one before it was answered.
+// All tabs receive everything, except the answer to a hello: that is for the tab that said it. A server answers only the
+// newest hello, so each one waits until the one before it was answered.
 
-import { readMessage } from "./incoming.js";
-import { isNoHello, isWelcome, type Page } from "./place.js";
+import { decode } from "./decode.js";
+import { errorOf, pageOf, UNKNOWN_TYPE } from "./resequencer.js";
 import type { Socket } from "./types.js";
 
-/** Who wants to know of a relay. */
-interface Ears {
-  /** It is about to be open. */
-  opens(): void;
-  /** The client has heard that it is open. */
+/** The leader, as a relay sees it. */
+export interface RelayObserver {
+  /** Called before the leader's client learns that the relay is open. */
+  opening(): void;
+  /** Called after that. */
   opened(): void;
-  /** It has received something, for one of the other tabs or for all. */
-  hears(data: unknown, to: string | undefined): void;
+  /** Called with received data that is for another tab, or for all if there is no `to`. */
+  received(data: unknown, to: string | undefined): void;
 }
 
 type Handler<E> = ((event: E) => void) | null;
 
-/** What a client sets to hear of its socket. */
-abstract class Line {
+/** The handlers that a client sets on its socket. */
+abstract class Handlers {
   onopen: Handler<object> = null;
   onmessage: Handler<{ data: unknown }> = null;
   onerror: Handler<object> = null;
   onclose: Handler<{ code: number }> = null;
 }
 
-export class Relay extends Line implements Socket {
+export class Relay extends Handlers implements Socket {
   readonly #socket: Socket;
-  readonly #me: string;
-  /** Hellos, and who says them; the first one was sent. */
+  readonly #tab: string;
+  /** The hellos without an answer, and the tabs that say them. The first one was sent. */
   #hellos: { from: string; text: string }[] = [];
-  /** Its first page was heard. */
-  #isBegun = false;
+  /** The first page of its answer has arrived. */
+  #isWelcomed = false;
 
-  constructor(socket: Socket, me: string, ears: Ears) {
+  /** `tab` is the name of the leader's own tab. */
+  constructor(socket: Socket, tab: string, observer: RelayObserver) {
     super();
     this.#socket = socket;
-    this.#me = me;
+    this.#tab = tab;
     socket.onopen = (event: object) => {
-      ears.opens();
+      observer.opening();
       this.onopen?.(event);
-      ears.opened();
+      observer.opened();
     };
     socket.onerror = (event: object) => this.onerror?.(event);
     socket.onclose = (event: { code: number }) => this.onclose?.(event);
     socket.onmessage = ({ data }: { data: unknown }) => {
       const to = this.#hellos.length > 0 ? this.#answered(data) : undefined;
-      if (to !== me) ears.hears(data, to);
-      if (to === undefined || to === me) this.onmessage?.({ data });
+      if (to !== tab) observer.received(data, to);
+      if (to === undefined || to === tab) this.onmessage?.({ data });
     };
   }
 
-  send(text: string, from = this.#me): void {
-    if (readMessage(text)?.type !== "hello") {
+  send(text: string, from = this.#tab): void {
+    if (decode(text)?.type !== "hello") {
       this.#socket.send(text);
       return;
     }
-    // Of those that a tab says, only the newest is of use.
+    // Of the hellos of one tab, only the newest is of use.
     this.#hellos = this.#hellos.filter((each, index) => index === 0 || each.from !== from);
     this.#hellos.push({ from, text });
     if (this.#hellos.length === 1) this.#socket.send(text);
@@ -69,17 +70,16 @@ export class Relay extends Line implements Socket {
     this.#socket.close(code);
   }
 
-  /** Return whose hello this answers; undefined if it is no answer. After the last page comes the next hello. */
+  /** Return the tab whose hello this answers; undefined if it is no answer. After the last page the next hello is sent. */
   #answered(data: unknown): string | undefined {
-    const message = readMessage(data);
+    const message = decode(data);
     if (message === undefined) return undefined;
-    const isPage = isWelcome(message);
-    if (!isPage && !isNoHello(message)) return undefined;
+    const page = pageOf(message);
+    // Within a welcome the server evidently knows hello: the error is about something else.
+    if (page === undefined && (this.#isWelcomed || errorOf(message) !== UNKNOWN_TYPE)) return undefined;
     const from = this.#hellos[0]?.from;
-    // Within a welcome, that a type is not known is about something else. But those who wait for theirs would not know.
-    if (!isPage && this.#isBegun) return from;
-    this.#isBegun = isPage && !(message.data as Page).last;
-    if (!this.#isBegun) {
+    this.#isWelcomed = page !== undefined && !page.last;
+    if (!this.#isWelcomed) {
       this.#hellos.shift();
       if (this.#hellos[0] !== undefined) this.#socket.send(this.#hellos[0].text);
     }
@@ -87,19 +87,28 @@ export class Relay extends Line implements Socket {
   }
 }
 
-export class Wire extends Line implements Socket {
-  readonly #say: (text: string) => void;
+export class FollowerSocket extends Handlers implements Socket {
+  readonly #send: (text: string) => void;
 
-  constructor(say: (text: string) => void) {
+  constructor(send: (text: string) => void) {
     super();
-    this.#say = say;
-    // Not before the client has set what it wants to hear.
+    this.#send = send;
+    // Not before the client has set its handlers.
     queueMicrotask(() => this.onopen?.({}));
   }
 
   send(text: string): void {
-    // Tokens are the leader's.
-    if (readMessage(text)?.type !== "auth") this.#say(text);
+    switch (decode(text)?.type) {
+      case "auth":
+        // The token of the connection is the leader's.
+        break;
+      case "ping":
+        // The leader watches the connection, and the followers watch the leader.
+        queueMicrotask(() => this.onmessage?.({ data: '{"type":"pong"}' }));
+        break;
+      default:
+        this.#send(text);
+    }
   }
 
   close(): void {

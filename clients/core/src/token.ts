@@ -1,4 +1,6 @@
-// When a token expires. The client never checks a token; it only wants to renew it in time.
+// The expiry of tokens. The client does not verify a token; it only has to renew it in time.
+
+import type { AnyMessage } from "./types.js";
 
 /** Return the expiry of a JWT in milliseconds since 1970; undefined if it is no JWT, or never expires. */
 export function expiryOf(token: string): number | undefined {
@@ -11,11 +13,11 @@ export function expiryOf(token: string): number | undefined {
   }
 }
 
-/** Return the expiry that an `auth_ok` tells, in milliseconds since 1970 by a clock that now shows `now`. */
-export function expiryTold(expiresAt: unknown, timestamp: unknown, now: number): number | undefined {
-  const told = Date.parse(expiresAt as string);
-  // Both times are the server's, so what is between them is right even if the clock here is not.
-  const remaining = told - Date.parse(timestamp as string);
+/** Return the expiry that a message tells, in milliseconds since 1970 by a clock that now shows `now`. */
+export function expiryTold({ data, timestamp }: AnyMessage, now: number): number | undefined {
+  const told = Date.parse((data as { expiresAt?: string } | null | undefined)?.expiresAt as string);
+  // Both times are the server's, so the difference is right even if the clock here is not.
+  const remaining = told - Date.parse(timestamp);
   const expiry = Number.isNaN(remaining) ? told : now + remaining;
   return Number.isNaN(expiry) ? undefined : expiry;
 }

@@ -1,9 +1,9 @@
-// The public types: what a client is, what it is made with, and the state it says it is in.
+// The public types: the client, its options, its state, and its environment.
 
 import type { CustomMessage, MessageTypes } from "./messages.js";
 
 /**
- * Where a client is:
+ * The status of a client:
  *
  *     idle ─connect()─▶ connecting ─▶ open
  *                        ▲     │       │
@@ -12,45 +12,47 @@ import type { CustomMessage, MessageTypes } from "./messages.js";
  * - `idle`: `connect()` was not called yet
  * - `connecting`: a token or a connection is under way
  * - `open`: messages arrive
- * - `waiting`: for the next attempt, or for the network to come back
+ * - `waiting`: for the next attempt, or for the network
  * - `closed`: for good, unless `connect()` is called again
  */
 export type Status = "idle" | "connecting" | "open" | "waiting" | "closed";
 
 /**
- * What kind of reason it is that there is no connection:
+ * The kind of a reason:
  *
  * - `lost`: the network or the server did not answer
- * - `server`: the server closed, and takes us back
+ * - `server`: the server closed, and can be connected to again
  * - `token`: there was no token, or it was refused
- * - `offline`: the device says it has no network
- * - `final`: coming back is of no use; the client is closed
+ * - `offline`: the device says that it has no network
+ * - `final`: the server will not accept this client; it is closed
  */
 export type CloseKind = "lost" | "server" | "token" | "offline" | "final";
 
-/** Why a client is waiting or closed. */
+/** The reason why a client is waiting or closed. */
 export interface CloseReason {
-  /** The close code, or 1006 where the server sent none. */
-  readonly code: number;
+  /** The close code: 1006 for a connection that was lost. Absent if there was no connection. */
+  readonly code?: number;
+  /** The server's name for the error, such as `TOKEN_EXPIRED`, if it gave one. */
+  readonly error?: string;
   /** For people, in English. */
   readonly message: string;
   readonly kind: CloseKind;
 }
 
-/** A snapshot: the same object until something in it changes. */
+/** The state of a client: a snapshot, the same object until something in it changes. */
 export interface ConnectionState {
   readonly status: Status;
-  /** How many attempts there were since the connection was last open, the present one included. */
+  /** Attempts since the connection was last open, the present one included. */
   readonly attempt: number;
-  /** When the next attempt is made, in milliseconds since 1970. Absent unless waiting, and while offline. */
+  /** The time of the next attempt, in milliseconds since 1970. Absent unless waiting, and while offline. */
   readonly retryAt?: number;
-  /** Why it is waiting or closed; while connecting, why the last attempt failed. Absent after `close()`. */
+  /** The reason for waiting or being closed; while connecting, that of the last failure. Absent after `close()`. */
   readonly reason?: CloseReason;
   /**
-   * While open: whether everything was heard that was said while there was no connection. False: something may be
-   * missing, so load anew what you show. Absent until the server has said so, and with one that keeps nothing.
+   * While open: true if no message was missed, false if some may be missing; then load your data anew. Absent until the
+   * welcome has ended, and with a server that does not know `hello`.
    *
-   * Each time that something may be missing, there is a new state.
+   * Each time that messages may be missing there is a new state.
    */
   readonly recovered?: boolean;
 }
@@ -70,7 +72,7 @@ export interface CustomTypes {}
 /** A type of the specification or one of your own. */
 export type MessageType = keyof MessageTypes | keyof CustomTypes | (string & {});
 
-/** The message of a type; its data is unknown if the type was not declared. Any message for `"*"`. */
+/** The message of a type; its data is unknown if the type was not declared. `"*"`: any message. */
 export type MessageOf<T extends MessageType> = T extends keyof MessageTypes
   ? MessageTypes[T]
   : T extends keyof CustomTypes
@@ -82,27 +84,33 @@ export type MessageOf<T extends MessageType> = T extends keyof MessageTypes
 /** Any message. */
 export type AnyMessage = MessageTypes[keyof MessageTypes] | CustomMessage;
 
-/** Returns what it takes back: the subscription. */
+/** Ends a subscription. */
 export type Unsubscribe = () => void;
 
-/** What a page talks to: a connection of its own (`TellwireClient`) or one shared by all tabs (`sharedClient`). */
+/** Cursors by stream: `user` is the user's own. */
+export type Cursors = Readonly<Record<string, string>>;
+
+/** A client: with a connection of its own (`TellwireClient`), or with one shared by all tabs (`sharedClient`). */
 export interface Client {
   readonly state: ConnectionState;
-  /** How far this client is in what is said to its user; undefined if it does not know. */
-  readonly cursor: string | undefined;
+  /**
+   * The positions that all passed messages are up to, by stream; the option `cursors` of another client goes on from
+   * there. Empty before the first welcome. While a loss was not told, they are those from before it.
+   */
+  readonly cursors: Cursors;
   /** Call with every new state. */
   onState(listener: (state: ConnectionState) => void): Unsubscribe;
   /**
-   * Call with every message of a type, or of any type for `"*"`. A message arrives once, also while one connection takes
-   * over from another, or after there was none for a while: those of the log in their order, of uploads the newest.
-   * `pong`, `auth_ok` and `welcome` stay inside.
+   * Call with every message of a type, or of any type for `"*"`. Each message passes once, also while one connection
+   * replaces another, or after there was none: log messages in their order, of uploads the newest state. `pong`,
+   * `auth_ok` and `welcome` do not pass.
    */
   on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe;
   /** Send a message of your own. Returns false if there is no open connection: then nothing was sent. */
   send(type: string, data?: unknown): boolean;
   /**
-   * Say that the user has seen everything up to a cursor, by default all that has arrived; all their devices get `seen`.
-   * Returns false if there is no open connection, or no cursor.
+   * Say that the user has seen everything up to a cursor, by default all that has passed; all their devices get `seen`.
+   * Returns false if there is no open connection, or the cursor is no position.
    */
   ack(cursor?: string): boolean;
   /**
@@ -116,53 +124,66 @@ export interface Client {
 }
 
 /**
- * Why a token is asked for:
+ * The reason for asking for a token:
  *
- * - `connect`: for an attempt to connect. A token that is in store will do.
- * - `refused`: the last one was refused, or it may have been. Get a new one.
+ * - `connect`: an attempt to connect. A stored token will do.
+ * - `refused`: the last one was refused, or may have been. Get a new one.
  * - `renew`: the present one is about to expire. Get a new one.
  */
 export type TokenReason = "connect" | "refused" | "renew";
 
-/** What a client is made with. All but `url` and `getToken` may be left out. */
+/** The options of a client. All but `url` and `getToken` may be left out. */
 export interface ClientOptions {
   /** The gateway: ws:, wss:, http: or https:; in a page it may be relative. */
   url: string;
   /** Return a JWT. Called for every attempt to connect; if it throws or takes too long, the attempt has failed. */
   getToken: (why: TokenReason) => string | Promise<string>;
-  /** Where the token goes. `query` is for servers that take `?token=` only. Default: `subprotocol`. */
+  /** Where the token goes. `query` is for servers that know only `?token=`. Default: `subprotocol`. */
   tokenIn?: "subprotocol" | "query";
-  /** Hear what was missed while there was no connection. False for a server that minds a `hello`. Default: true. */
+  /** Recover what was missed while there was no connection. False for a server that fails at a `hello`. Default: true. */
   recover?: boolean;
+  /** The `cursors` of an earlier client, to go on from. Default: none. */
+  cursors?: Cursors;
   /** Where a client without a cursor begins: `oldest` is with all that the server keeps. Default: `now`. */
   startFrom?: "now" | "oldest";
-  /** Where to keep the cursor, such as `sessionStorage`: then a page that is loaded anew hears what it missed. */
+  /**
+   * Where to keep the cursors, such as `sessionStorage`: a page that is loaded anew goes on from them. They count more
+   * than `cursors`.
+   */
   cursorStorage?: Pick<Storage, "getItem" | "setItem"> | undefined;
-  /** What tells cursors of one url apart in that storage: the user, where it may be another. Default: none. */
+  /** Keeps apart cursors of one url in that storage, such as those of several users. Default: none. */
   cursorKey?: string;
-  /** After how many seconds without traffic to send a ping; 0 for a server that does not answer any. Default: 240. */
-  heartbeatSeconds?: number;
-  /** How long the answer to it may take, and each page of what was missed. Default: 5. */
-  answerSeconds?: number;
-  /** How long a sign of life may take after the device woke up or changed networks. Default: 2. */
-  wakeSeconds?: number;
-  /** How long it may take to connect, from the token to the handshake's end. Default: 15. */
-  connectSeconds?: number;
-  /** The first bound of the random wait before another attempt; it doubles with each. Default: 0.5. */
-  firstWaitSeconds?: number;
+  /** The bound of the first random wait before another attempt; it doubles with each failure. Default: 0.5. */
+  backoffFirstSeconds?: number;
   /** The largest bound. Default: 30. */
-  longestWaitSeconds?: number;
-  /** How long a connection has to be open before the waits begin anew. Default: 10. */
-  settledSeconds?: number;
-  /** How long before a token expires a new one is sent; a random part is added, up to as much again. Default: 60. */
-  renewSeconds?: number;
-  /** The age at which a connection is replaced, give or take 4 %: servers close at two hours. Default: 6,600. */
-  replaceSeconds?: number;
-  /** What the client uses of its surroundings. Default: what the browser or Node has. */
+  backoffMaxSeconds?: number;
+  /** How long a connection has to be open before the backoff starts anew. Default: 10. */
+  stableAfterSeconds?: number;
+  /** How long `getToken` may take, and then the handshake. Default: 15. */
+  connectTimeoutSeconds?: number;
+  /** How long the answer to a ping may take, and each page of a welcome. Default: 5. */
+  answerTimeoutSeconds?: number;
+  /** How long the answer to a ping may take after the device woke up or changed networks. Default: 2. */
+  wakeTimeoutSeconds?: number;
+  /** How long before a token expires it is renewed; a random part is added, up to as much again. Default: 60. */
+  renewBeforeSeconds?: number;
+  /** How long an old connection is listened to beside the new one. Default: 5. */
+  overlapSeconds?: number;
+  /**
+   * After how many seconds without a received message to send a ping; 0: never, for a server that does not answer any.
+   * Default: what the server's welcome says, and 240 before there is one.
+   */
+  heartbeatSeconds?: number;
+  /**
+   * The age at which a connection is replaced, give or take 4 %; 0: never. Default: what the server's welcome says, and
+   * 6,600 before there is one.
+   */
+  rotateAfterSeconds?: number;
+  /** The surroundings of the client. Default: those of the browser or Node. */
   environment?: Partial<Environment>;
 }
 
-/** What the client needs of a WebSocket: a browser's, Node's, or the `ws` package's. */
+/** The part of a WebSocket that the client needs: a browser's, Node's, or the `ws` package's. */
 export interface Socket {
   onopen: ((event: never) => void) | null;
   onmessage: ((event: never) => void) | null;
@@ -172,10 +193,10 @@ export interface Socket {
   close(code?: number): void;
 }
 
-/** Something the page noticed: it woke up, or its network came or went. */
-export type Sign = "wake" | "online" | "offline";
+/** An event of the page: it woke up, or its network came or went. */
+export type PageEvent = "wake" | "online" | "offline";
 
-/** What a client uses of its surroundings. */
+/** The surroundings of a client: sockets, time, chance, the network and the page. */
 export interface Environment {
   WebSocket: new (url: string, protocols?: string[]) => Socket;
   /** Milliseconds since 1970. */
@@ -186,10 +207,10 @@ export interface Environment {
   random(): number;
   /** False if the device is sure that it has no network. */
   online(): boolean;
-  /** Call with every sign of the page, until taken back. */
-  onSign(listener: (sign: Sign) => void): Unsubscribe;
+  /** Call with every event of the page. */
+  onPageEvent(listener: (event: PageEvent) => void): Unsubscribe;
   /** Call when the page is about to be frozen or left. */
-  onLeave(listener: () => void): Unsubscribe;
-  /** Report what a listener threw. */
+  onPageHide(listener: () => void): Unsubscribe;
+  /** Report an error that a listener threw. */
   reportError(error: unknown): void;
 }

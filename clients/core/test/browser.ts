@@ -3,7 +3,7 @@
 import type { Channel, Locks, SharedEnvironment } from "../src/shared.js";
 import { sharedClient } from "../src/shared.js";
 import type { ClientOptions } from "../src/types.js";
-import { MINUTE, passes, World } from "./world.js";
+import { advance, MINUTE, World } from "./world.js";
 
 const CHANNEL = "tellwire:2:wss://gateway.test/live:user-1";
 
@@ -50,7 +50,7 @@ class FakeLocks {
     for (const [name, request] of this.#held) if (request.tab === tab) this.#release(name, request);
   }
 
-  /** Which tab leads. */
+  /** The tabs that hold a lock. */
   get holders(): BrowserTab[] {
     return [...this.#held.values()].map(({ tab }) => tab);
   }
@@ -118,15 +118,15 @@ export class Browser {
   readonly channels = new Set<FakeChannel>();
   readonly tabs: BrowserTab[] = [];
 
-  /** Say something to the tabs of user-1. */
-  hears(saying: object): void {
+  /** Post a message to the tabs of user-1. */
+  posts(message: object): void {
     const channel = new FakeChannel(this.tab(), CHANNEL, this.channels);
-    channel.postMessage(saying);
+    channel.postMessage(message);
     channel.close();
   }
 
-  /** Hear what the tabs of user-1 say to each other. */
-  listens(hear: (saying: unknown) => void): Channel {
+  /** Listen to the messages between the tabs of user-1. */
+  listens(hear: (message: unknown) => void): Channel {
     const channel = new FakeChannel(this.tab(), CHANNEL, this.channels);
     channel.onmessage = ({ data }) => hear(data);
     return channel;
@@ -152,7 +152,7 @@ export class BrowserTab {
     this.world = new World({ ...options, environment }, (made) => sharedClient({ user, ...made }));
   }
 
-  /** Let a task of this tab run soon; if it is frozen, when it is no longer. */
+  /** Run a task of this tab soon; of a frozen tab, when it goes on. */
   run(task: () => unknown): void {
     queueMicrotask(() => {
       if (this.#backlog === undefined) task();
@@ -165,12 +165,12 @@ export class BrowserTab {
     this.#isHidden = true;
   }
 
-  /** Stop, without being told. */
+  /** Stop without an event. */
   hangs(): void {
     this.#backlog = [];
   }
 
-  /** Be told to be frozen, and then be so. */
+  /** Stop after the event that says so. */
   freezes(): void {
     for (const listener of [...this.#leavers]) listener();
     this.hangs();
@@ -183,12 +183,12 @@ export class BrowserTab {
     for (const task of backlog) this.run(task);
   }
 
-  /** Go on after it hung, without what was to happen meanwhile. */
+  /** Go on after it hung, without the tasks of that time. */
   loses(): void {
     this.#backlog = undefined;
   }
 
-  /** Be told to be no longer frozen. */
+  /** Go on, with the event that says so. */
   wakes(): void {
     this.goesOn();
     this.world.shows("wake");
@@ -223,7 +223,7 @@ export class BrowserTab {
           super(tab, name, channels);
         }
       },
-      onLeave: (listener) => {
+      onPageHide: (listener) => {
         this.#leavers.add(listener);
         return () => this.#leavers.delete(listener);
       },
@@ -237,9 +237,9 @@ export class BrowserTab {
 export async function connected(count: number, browser = new Browser(), options = {}): Promise<BrowserTab[]> {
   const tabs = Array.from({ length: count }, () => browser.tab("user-1", options));
   for (const tab of tabs) tab.world.client.connect();
-  await passes(0);
+  await advance(0);
   tabs[0]?.world.socket.opens();
-  await passes(0);
+  await advance(0);
   return tabs;
 }
 

@@ -1,10 +1,10 @@
-// What a client does to be connected: where it goes, how long it tries, and how it is closed.
+// Connecting: addresses, options, and what `connect()` and `close()` leave behind. The rules are in the traces.
 
 import { describe, expect, test, vi } from "vitest";
-import { CLOSE_CODES, TellwireClient } from "../src/index.js";
-import { MINUTE, PROGRESS, passes, testsItsTime, World } from "./world.js";
+import { TellwireClient } from "../src/index.js";
+import { advance, MINUTE, PROGRESS, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 describe("connecting", () => {
   test("a new client is idle, asks for nothing and has no timers", () => {
@@ -83,7 +83,7 @@ describe("connecting", () => {
     expect([world.asked, world.sockets]).toEqual([[], []]);
     const heard = vi.fn();
     world.client.on("upload_progress", heard);
-    await passes(0);
+    await advance(0);
     world.socket.opens();
     world.socket.says(PROGRESS);
     expect(heard).toHaveBeenCalledExactlyOnceWith(PROGRESS);
@@ -96,91 +96,9 @@ describe("connecting", () => {
     world.socket.opens();
     const { state } = world.client;
     world.client.connect();
-    await passes(100);
+    await advance(100);
     expect(world.client.state).toBe(state);
     expect(world.sockets).toHaveLength(1);
-  });
-
-  test("a handshake that hangs is given up after 15 seconds", async () => {
-    const world = new World();
-    const socket = await world.connects();
-    await passes(14_999);
-    expect(world.status).toBe("connecting");
-    await passes(1);
-    expect(world.client.state).toMatchObject({ status: "waiting", attempt: 1, reason: { code: 1006, kind: "lost" } });
-    expect(socket.closedWith).toBe(1000);
-    socket.opens();
-    expect(world.status).toBe("waiting");
-  });
-});
-
-describe("waiting", () => {
-  test("waits have full jitter, and their bound doubles up to 30 seconds", async () => {
-    const waits = async (luck: number): Promise<number[]> => {
-      const world = new World();
-      world.luck = luck;
-      await world.connects();
-      const all: number[] = [];
-      for (let count = 0; count < 9; count++) {
-        world.socket.ends();
-        all.push(world.wait);
-        await passes(world.wait);
-      }
-      return all;
-    };
-    const bounds = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000];
-    expect(await waits(0)).toEqual(bounds.map(() => 0));
-    expect(await waits(0.5)).toEqual(bounds.map((bound) => bound / 2));
-    expect(await waits(0.998)).toEqual(bounds.map((bound) => bound * 0.998));
-  });
-
-  test("the next attempt is made when the state says", async () => {
-    const world = new World();
-    (await world.connects()).ends();
-    expect(world.client.state).toMatchObject({ status: "waiting", attempt: 1, retryAt: Date.now() + 250 });
-    await passes(249);
-    expect(world.status).toBe("waiting");
-    await passes(1);
-    expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2, reason: { code: 1006 } });
-    expect(world.client.state).not.toHaveProperty("retryAt");
-  });
-
-  test("waits do not begin anew with a connection that closes soon", async () => {
-    const world = new World();
-    await world.connects();
-    for (const expected of [250, 500, 1_000, 2_000]) {
-      world.socket.opens();
-      await passes(9_999);
-      world.socket.ends(1012);
-      expect(world.wait).toBe(expected);
-      await passes(expected);
-    }
-  });
-
-  test("waits begin anew with a connection that was open for ten seconds", async () => {
-    const world = new World();
-    await world.connects();
-    for (let count = 0; count < 3; count++) {
-      world.socket.opens();
-      await passes(10_000);
-      world.socket.ends(1012);
-      expect(world.wait).toBe(250);
-      await passes(250);
-    }
-  });
-
-  test("attempts are counted since the connection was last open", async () => {
-    const world = new World();
-    await world.settles();
-    world.socket.ends();
-    expect(world.client.state).toMatchObject({ status: "waiting", attempt: 0 });
-    await passes(world.wait);
-    expect(world.client.state).toMatchObject({ status: "connecting", attempt: 1 });
-    world.socket.ends();
-    await passes(world.wait);
-    expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2 });
-    world.socket.opens();
-    expect(world.client.state).toEqual({ status: "open", attempt: 0 });
   });
 
   test("connect() ends a wait", async () => {
@@ -188,58 +106,18 @@ describe("waiting", () => {
     (await world.connects()).ends();
     world.client.connect();
     expect(world.client.state).toMatchObject({ status: "connecting", attempt: 2 });
-    await passes(1_000);
+    await advance(1_000);
     expect(world.asked).toEqual(["connect", "connect"]);
   });
-});
 
-describe("close codes", () => {
-  const AT_ONCE = { status: "connecting" };
-  const WAITS = { status: "waiting" };
-  const NEVER = { status: "closed" };
-
-  test.each([
-    [1000, WAITS, "server"],
-    [1001, AT_ONCE, "server"],
-    [1002, WAITS, "server"],
-    [1003, WAITS, "server"],
-    [1005, WAITS, "server"],
-    [1006, WAITS, "lost"],
-    [1007, WAITS, "server"],
-    [1009, WAITS, "server"],
-    [1011, WAITS, "server"],
-    [1012, WAITS, "server"],
-    [1013, WAITS, "server"],
-    [3999, WAITS, "server"],
-    [4400, NEVER, "final"],
-    [4401, AT_ONCE, "token"],
-    [4403, NEVER, "final"],
-    [4408, WAITS, "server"],
-  ])("%d", async (code, expected, kind) => {
-    const world = new World();
-    (await world.settles()).ends(code);
-    expect(world.client.state).toMatchObject({ ...expected, reason: { code, kind } });
-    expect(world.client.state.reason?.message).not.toBe("");
-    await passes(MINUTE);
-    expect(world.sockets.length > 1).toBe(expected !== NEVER);
-  });
-
-  test("every code of the table is tried here", () => {
-    expect(Object.keys(CLOSE_CODES)).toHaveLength(12);
-  });
-
-  test.each([1001, 4401])("%d from a connection that was not settled has to wait", async (code) => {
-    const world = new World();
-    (await world.opens()).ends(code);
-    expect(world.status).toBe("waiting");
-  });
-
-  test("what was closed for good leaves nothing running, and can be connected again", async () => {
-    const world = new World();
-    (await world.settles()).ends(4403);
-    expect([vi.getTimerCount(), world.page.size]).toEqual([0, 0]);
-    world.client.connect();
-    expect(world.client.state).toEqual({ status: "connecting", attempt: 1 });
+  test("send() uses the new connection as soon as it replaces the old one", async () => {
+    const world = new World({ heartbeatSeconds: 0, rotateAfterSeconds: 100 });
+    const old = await world.opens();
+    await advance(100_000);
+    world.client.send("hey");
+    world.socket.opens();
+    world.client.send("hey");
+    expect([old.sent.length, world.socket.sent.length]).toEqual([1, 1]);
   });
 });
 
@@ -256,7 +134,7 @@ describe("close()", () => {
     const world = new World();
     world.client.connect();
     world.client.close();
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(world.client.state).toEqual(CLOSED);
     expect([world.sockets, vi.getTimerCount()]).toEqual([[], 0]);
   });
@@ -278,18 +156,9 @@ describe("close()", () => {
     world.client.close();
     socket.says(PROGRESS);
     socket.ends(1006);
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect([world.messages, socket.closedWith, vi.getTimerCount()]).toEqual([[], 1000, 0]);
     expect(world.client.state).toEqual(CLOSED);
-  });
-
-  test("while waiting", async () => {
-    const world = new World();
-    (await world.connects()).ends();
-    world.client.close();
-    await passes(MINUTE);
-    expect(world.client.state).toEqual(CLOSED);
-    expect([world.sockets.length, vi.getTimerCount()]).toEqual([1, 0]);
   });
 
   test("twice is the same state", () => {
@@ -301,22 +170,22 @@ describe("close()", () => {
     expect(world.states).toHaveLength(1);
   });
 
-  test("waits begin anew with connect() after it", async () => {
-    const world = new World();
-    (await world.connects()).ends();
-    world.client.close();
-    (await world.connects()).ends();
-    expect(world.wait).toBe(250);
-  });
-
   test("connect() works after it, also in the same task", async () => {
     const world = new World();
     world.client.connect();
     world.client.close();
     world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(world.sockets).toHaveLength(1);
     world.socket.opens();
     expect(world.status).toBe("open");
+  });
+
+  test("a final close code leaves nothing running, and connect() works after it", async () => {
+    const world = new World();
+    (await world.opens()).ends(4403);
+    expect([vi.getTimerCount(), world.page.size]).toEqual([0, 0]);
+    world.client.connect();
+    expect(world.client.state).toEqual({ status: "connecting", attempt: 1 });
   });
 });

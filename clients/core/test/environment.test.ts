@@ -1,26 +1,26 @@
-// What is taken from a browser or from Node.
+// The environment of a browser, and of Node.
 
 import { afterEach, expect, test, vi } from "vitest";
 import { environment } from "../src/environment.js";
-import type { Sign } from "../src/types.js";
+import type { PageEvent } from "../src/types.js";
 
 afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** A page, and the signs that were heard of it. */
+/** A fake page, and the events that were received from it. */
 function page(): {
   window: EventTarget;
   document: EventTarget & { visibilityState: string };
-  signs: Sign[];
+  signs: PageEvent[];
   leave(): void;
 } {
   const window = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   vi.stubGlobal("window", window);
   vi.stubGlobal("document", document);
-  const signs: Sign[] = [];
-  return { window, document, signs, leave: environment().onSign((sign) => signs.push(sign)) };
+  const signs: PageEvent[] = [];
+  return { window, document, signs, leave: environment().onPageEvent((sign) => signs.push(sign)) };
 }
 
 test.each([
@@ -47,7 +47,7 @@ test("a page that is hidden does not wake up, and one that is left closes nothin
 });
 
 test("where there is no page there are no signs", () => {
-  expect(() => environment().onSign(() => {})()).not.toThrow();
+  expect(() => environment().onPageEvent(() => {})()).not.toThrow();
 });
 
 test.each([

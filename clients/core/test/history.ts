@@ -1,4 +1,4 @@
-// A server that keeps what is said to one user, as spec/protocol.md says, with the bounds so low that tests get there.
+// A server with the history of one user, by spec/protocol.md, with bounds so low that tests reach them.
 
 import type { AnyMessage } from "../src/types.js";
 
@@ -6,20 +6,20 @@ import type { AnyMessage } from "../src/types.js";
 export const KEPT = 20;
 const PAGE = 3;
 
-/** One end of a connection: what is under way to the client, in its order. */
-export interface Wire {
+/** A connection of the server: the messages under way to the client, in their order. */
+export interface ServerConnection {
   readonly underWay: object[];
   /** The pages of a welcome that were not sent yet. */
   pages: object[];
 }
 
-/** A message of the log, and whether it is too big for a page. */
+/** A message of the log. `isBig`: it fits into no page. */
 type Logged = AnyMessage & { readonly cursor: string; readonly data: { readonly isBig: boolean } };
 
 export class History {
-  /** Everything that was ever said on the log. */
-  readonly said: Logged[] = [];
-  readonly wires = new Set<Wire>();
+  /** All messages of the log so far. */
+  readonly published: Logged[] = [];
+  readonly connections = new Set<ServerConnection>();
   epoch = "e1";
   offset = 0;
   log: Logged[] = [];
@@ -27,17 +27,17 @@ export class History {
   #count = 0;
   #versions = 0;
 
-  connect(): Wire {
-    const wire = { underWay: [], pages: [] };
-    this.wires.add(wire);
-    return wire;
+  connect(): ServerConnection {
+    const connection = { underWay: [], pages: [] };
+    this.connections.add(connection);
+    return connection;
   }
 
-  say(isBig = false): Logged {
+  publish(isBig = false): Logged {
     this.offset += 1;
     const cursor = `${this.epoch}:${this.offset}`;
     const message = { type: "note", id: `${++this.#count}`, timestamp: "", data: { isBig }, cursor };
-    this.said.push(message);
+    this.published.push(message);
     this.log = [...this.log, message].slice(-KEPT);
     this.#send(message);
     return message;
@@ -50,21 +50,21 @@ export class History {
     this.#send(message);
   }
 
-  /** Read what a client with this cursor has missed, and have the pages ready. */
-  hello(wire: Wire, cursor?: string): boolean {
+  /** Prepare the pages for a client with this cursor. Return true if nothing was lost. */
+  hello(connection: ServerConnection, cursor?: string): boolean {
     const missed = cursor === undefined ? [] : this.#after(cursor);
     const pages = this.#pages(missed ?? this.log, missed !== undefined);
-    wire.pages = pages;
+    connection.pages = pages;
     return missed !== undefined;
   }
 
   /** Send the next page of a welcome, if there is one. */
-  turn(wire: Wire): void {
-    const page = wire.pages.shift();
-    if (page !== undefined) wire.underWay.push(page);
+  turn(connection: ServerConnection): void {
+    const page = connection.pages.shift();
+    if (page !== undefined) connection.underWay.push(page);
   }
 
-  /** Lose everything, as a server that keeps it in memory does when it starts anew. */
+  /** Lose the history, as a server that keeps it in memory does when it restarts. */
   forget(): void {
     this.epoch = `e${Number(this.epoch.slice(1)) + 1}`;
     this.offset = 0;
@@ -74,7 +74,7 @@ export class History {
   }
 
   #send(message: object): void {
-    for (const { underWay } of this.wires) underWay.push(message);
+    for (const { underWay } of this.connections) underWay.push(message);
   }
 
   #after(cursor: string): Logged[] | undefined {

@@ -1,12 +1,12 @@
-// One connection for all tabs: who leads, what the others hear, and who takes over when.
+// Shared connections: the leader, its followers, and the election of another leader.
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
 import { sharedClient } from "../src/shared.js";
 import { Browser, type BrowserTab, connected, leaders, sockets, statuses } from "./browser.js";
-import { MINUTE, PROGRESS, passes, testsItsTime, World } from "./world.js";
+import { advance, MINUTE, PROGRESS, useFakeTime, World } from "./world.js";
 
-testsItsTime();
+useFakeTime();
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -33,7 +33,7 @@ describe("sharing", () => {
     await connected(1, browser);
     const late = browser.tab();
     late.world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(late.world.client.state).toEqual({ status: "open", attempt: 0 });
     expect(late.world.states.map(({ status }) => status)).toEqual(["connecting", "open"]);
   });
@@ -42,7 +42,7 @@ describe("sharing", () => {
     const tabs = await connected(3);
     tabs[0]?.world.socket.says(PROGRESS);
     tabs[0]?.world.socket.says(PROGRESS);
-    await passes(0);
+    await advance(0);
     for (const { world } of tabs) expect(world.messages).toEqual([PROGRESS]);
   });
 
@@ -52,10 +52,10 @@ describe("sharing", () => {
     const { state } = follower.client;
     tabs[0]?.world.shows("wake");
     follower.shows("wake");
-    await passes(100);
+    await advance(100);
     expect(follower.client.state).toBe(state);
     tabs[0]?.world.socket.ends(1012);
-    await passes(0);
+    await advance(0);
     expect(follower.client.state).toEqual(tabs[0]?.world.client.state);
     expect(follower.client.state).toMatchObject({ status: "waiting", reason: { code: 1012 } });
   });
@@ -65,10 +65,10 @@ describe("sharing", () => {
     const [leader, follower] = tabs.map(({ world }) => world) as [World, World];
     expect(leader.client.send("hey")).toBe(true);
     expect(follower.client.send("rename_moc", { name: "Ü", at: undefined })).toBe(true);
-    await passes(0);
+    await advance(0);
     expect(leader.socket.sent).toEqual([{ type: "hey" }, { type: "rename_moc", data: { name: "Ü" } }]);
     leader.socket.ends(1012);
-    await passes(0);
+    await advance(0);
     expect([leader.client.send("hey"), follower.client.send("hey")]).toEqual([false, false]);
   });
 
@@ -76,9 +76,9 @@ describe("sharing", () => {
     for (const index of [0, 1]) {
       const tabs = await connected(2);
       tabs[0]?.world.socket.ends(1012);
-      await passes(0);
+      await advance(0);
       tabs[index]?.world.client.connect();
-      await passes(0);
+      await advance(0);
       expect(statuses(tabs)).toEqual(["connecting", "connecting"]);
     }
   });
@@ -87,7 +87,7 @@ describe("sharing", () => {
     for (const index of [0, 1]) {
       const tabs = await connected(2);
       tabs[index]?.world.shows(sign);
-      await passes(0);
+      await advance(0);
       expect(tabs[0]?.world.socket.pings).toBe(1);
     }
   });
@@ -96,9 +96,9 @@ describe("sharing", () => {
     const tabs = await connected(2);
     tabs[0]?.hides();
     tabs[0]?.world.socket.ends(1012);
-    await passes(1_249);
+    await advance(1_249);
     expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
-    await passes(1);
+    await advance(1);
     expect(statuses(tabs)).toEqual(["connecting", "connecting"]);
     // The leader's timer, and the follower's that watches it.
     expect(vi.getTimerCount()).toBe(2);
@@ -109,7 +109,7 @@ describe("sharing", () => {
     const leader = tabs[0]?.world as World;
     leader.isOnline = false;
     leader.socket.ends();
-    await passes(10_000);
+    await advance(10_000);
     expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
   });
 
@@ -118,11 +118,11 @@ describe("sharing", () => {
     const [leader] = (await connected(1, browser)) as [BrowserTab];
     leader.world.socket.ends(1012);
     const { state } = leader.world.client;
-    browser.hears({ is: "connect", retryAt: 1 });
-    await passes(0);
+    browser.posts({ type: "connect", retryAt: 1 });
+    await advance(0);
     expect(leader.world.client.state).toBe(state);
-    browser.hears({ is: "connect", retryAt: state.retryAt });
-    await passes(0);
+    browser.posts({ type: "connect", retryAt: state.retryAt });
+    await advance(0);
     expect(leader.world.status).toBe("connecting");
   });
 
@@ -130,7 +130,7 @@ describe("sharing", () => {
     const browser = new Browser();
     const tabs = [browser.tab("user-1"), browser.tab("user-2"), browser.tab("user-1", { url: "wss://other.test" })];
     for (const { world } of tabs) world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(sockets(tabs)).toEqual([1, 1, 1]);
   });
 
@@ -143,33 +143,33 @@ describe("sharing", () => {
 
 describe("handing over", () => {
   async function takesOver(tabs: BrowserTab[]): Promise<void> {
-    await passes(0);
+    await advance(0);
     tabs[1]?.world.socket.opens();
-    await passes(0);
+    await advance(0);
   }
 
   test("when the leader closes, the next tab connects, and the others follow it", async () => {
     const tabs = await connected(3);
     tabs[0]?.world.client.close();
-    await passes(0);
+    await advance(0);
     expect(statuses(tabs)).toEqual(["closed", "connecting", "connecting"]);
     await takesOver(tabs);
     expect(statuses(tabs)).toEqual(["closed", "open", "open"]);
     expect(sockets(tabs)).toEqual([1, 1, 0]);
     expect(tabs[0]?.world.socket.closedWith).toBe(1000);
     tabs[1]?.world.socket.says(PROGRESS);
-    await passes(0);
+    await advance(0);
     expect(tabs.map(({ world }) => world.messages.length)).toEqual([0, 1, 1]);
   });
 
   test("a message that both connections bring is passed on once", async () => {
     const tabs = await connected(3);
     tabs[0]?.world.socket.says(PROGRESS);
-    await passes(0);
+    await advance(0);
     tabs[0]?.world.client.close();
     await takesOver(tabs);
     tabs[1]?.world.socket.says(PROGRESS);
-    await passes(0);
+    await advance(0);
     expect(tabs.map(({ world }) => world.messages.length)).toEqual([1, 1, 1]);
   });
 
@@ -184,7 +184,7 @@ describe("handing over", () => {
     const tabs = await connected(3);
     tabs[1]?.world.client.close();
     tabs[0]?.world.client.close();
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(statuses(tabs)).toEqual(["closed", "closed", "connecting"]);
     expect(sockets(tabs)).toEqual([1, 0, 4]);
     expect(tabs[1]?.listens).toBe(0);
@@ -194,7 +194,7 @@ describe("handing over", () => {
     const browser = new Browser();
     const tabs = await connected(3, browser);
     for (const { world } of tabs) world.client.close();
-    await passes(0);
+    await advance(0);
     expect([vi.getTimerCount(), browser.channels.size, browser.locks.holders.length]).toEqual([0, 0, 0]);
     expect(tabs.map(({ listens }) => listens)).toEqual([0, 0, 0]);
   });
@@ -202,7 +202,7 @@ describe("handing over", () => {
   test("also not when they were waiting", async () => {
     const tabs = await connected(2);
     tabs[0]?.world.socket.ends(1012);
-    await passes(0);
+    await advance(0);
     tabs[1]?.world.client.close();
     tabs[0]?.world.client.close();
     expect(vi.getTimerCount()).toBe(0);
@@ -224,7 +224,7 @@ describe("handing over", () => {
     world.client.connect();
     world.client.close();
     world.client.connect();
-    await passes(0);
+    await advance(0);
     world.socket.opens();
     expect([world.status, world.sockets.length]).toEqual(["open", 1]);
   });
@@ -235,9 +235,9 @@ describe("handing over", () => {
     await takesOver(tabs);
     expect([statuses(tabs)[1], leaders(tabs)]).toEqual(["open", [false, true]]);
     tabs[0]?.wakes();
-    await passes(0);
+    await advance(0);
     tabs[1]?.world.socket.says(PROGRESS);
-    await passes(0);
+    await advance(0);
     expect(tabs.map(({ world }) => world.messages.length)).toEqual([1, 1]);
     expect(sockets(tabs)).toEqual([1, 1]);
   });
@@ -246,7 +246,7 @@ describe("handing over", () => {
     const tabs = await connected(3);
     tabs[1]?.freezes();
     tabs[0]?.world.client.close();
-    await passes(0);
+    await advance(0);
     expect(leaders(tabs)).toEqual([false, false, true]);
   });
 
@@ -255,9 +255,9 @@ describe("handing over", () => {
     const tabs = await connected(3, browser);
     tabs[0]?.hangs();
     tabs[1]?.world.shows("wake");
-    await passes(2_999);
+    await advance(2_999);
     expect(leaders(tabs)).toEqual([true, false, false]);
-    await passes(1);
+    await advance(1);
     await takesOver(tabs);
     expect(leaders(tabs)).toEqual([false, true, false]);
     expect(statuses(tabs).slice(1)).toEqual(["open", "open"]);
@@ -267,19 +267,19 @@ describe("handing over", () => {
   test("a leader that hangs loses the lead after a minute of silence, to one tab", async () => {
     const tabs = await connected(3);
     tabs.forEach(({ world }, index) => {
-      world.luck = index / 3;
+      world.random = index / 3;
     });
     tabs[0]?.hangs();
-    await passes(MINUTE + 2_600);
+    await advance(MINUTE + 2_600);
     expect(leaders(tabs)).toEqual([true, false, false]);
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect(leaders(tabs)).toEqual([false, true, false]);
     expect(sockets(tabs)[2]).toBe(0);
   });
 
   test("a leader that was only silent keeps the lead", async () => {
     const tabs = await connected(3, new Browser(), { heartbeatSeconds: 0 });
-    await passes(10 * MINUTE);
+    await advance(10 * MINUTE);
     expect([sockets(tabs), leaders(tabs)]).toEqual([
       [1, 0, 0],
       [true, false, false],
@@ -290,17 +290,17 @@ describe("handing over", () => {
     const tabs = await connected(2);
     tabs[0]?.hangs();
     tabs[1]?.world.shows("wake");
-    await passes(3_000);
+    await advance(3_000);
     await takesOver(tabs);
     tabs[0]?.goesOn();
-    await passes(0);
+    await advance(0);
     expect(tabs[0]?.world.socket.closedWith).toBe(1000);
     expect([statuses(tabs), leaders(tabs)]).toEqual([
       ["open", "open"],
       [false, true],
     ]);
     tabs[1]?.world.client.close();
-    await passes(0);
+    await advance(0);
     expect(leaders(tabs)).toEqual([true, false]);
   });
 
@@ -309,7 +309,7 @@ describe("handing over", () => {
     const tabs = await connected(2, browser);
     tabs[0]?.hangs();
     tabs[1]?.world.shows("wake");
-    await passes(3_000);
+    await advance(3_000);
     tabs[0]?.world.client.close();
     tabs[0]?.goesOn();
     await takesOver(tabs);
@@ -322,7 +322,7 @@ describe("handing over", () => {
     leader?.hangs();
     const tab = browser.tab();
     tab.world.client.connect();
-    await passes(4_000);
+    await advance(4_000);
     expect(tab.leads).toBe(true);
   });
 
@@ -330,12 +330,12 @@ describe("handing over", () => {
     const browser = new Browser();
     const tabs = await connected(3, browser);
     tabs[0]?.world.socket.ends(4403);
-    await passes(MINUTE);
+    await advance(MINUTE);
     for (const { world } of tabs)
       expect(world.client.state).toMatchObject({ status: "closed", reason: { code: 4403 } });
     expect([sockets(tabs), vi.getTimerCount(), browser.channels.size]).toEqual([[1, 0, 0], 0, 0]);
     tabs[1]?.world.client.connect();
-    await passes(0);
+    await advance(0);
     expect(sockets(tabs)).toEqual([1, 1, 0]);
   });
 });
@@ -386,7 +386,7 @@ describe("without what it takes", () => {
     const environment = { locks: { request }, BroadcastChannel } as object;
     const world = new World({ environment }, (options) => sharedClient({ ...options, user: "user-1" }));
     await world.opens();
-    await passes(MINUTE);
+    await advance(MINUTE);
     expect([world.status, world.sockets.length]).toEqual(["open", 1]);
   });
 
@@ -402,16 +402,16 @@ describe("without what it takes", () => {
       await lead();
       isLeading = false;
     };
-    const { onSign: _, ...environment } = { ...new World().environment(), locks: { request } };
+    const { onPageEvent: _, ...environment } = { ...new World().environment(), locks: { request } };
     const client = sharedClient({ url: "wss://gateway.test", user: "user-1", getToken: () => "a-token", environment });
     client.connect();
     page.dispatchEvent(new Event(name));
-    await passes(0);
+    await advance(0);
     expect(isLeading).toBe(false);
     page.dispatchEvent(new Event("pageshow"));
     expect(isLeading).toBe(true);
     client.close();
-    await passes(0);
+    await advance(0);
     page.dispatchEvent(new Event("pageshow"));
     expect(isLeading).toBe(false);
     expect(removed.mock.calls).toEqual(added.mock.calls);

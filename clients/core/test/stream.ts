@@ -1,4 +1,4 @@
-// What a server says of a user's stream, made by hand.
+// Messages of a user's stream, made by hand.
 
 import type { AnyMessage } from "../src/types.js";
 
@@ -11,7 +11,7 @@ export const note = (offset: number, epoch = "e"): AnyMessage => ({
   cursor: `${epoch}:${offset}`,
 });
 
-/** A state of an upload. Its id says of which epoch it is; a client is not told. */
+/** A state of an upload. Only its id has the epoch: a client does not get it. */
 export const state = (version: number, key = "upload:a", epoch = "e"): AnyMessage => ({
   type: "upload_progress",
   data: { uploadId: key.slice(7), fileName: "a.csv", progress: version, message: "" },

@@ -1,4 +1,4 @@
-// What the types say. The type check of `make check` is the test; vitest only runs what is left of it.
+// The types. The type check of `make check` is the test; vitest runs the rest of it.
 
 import { readFileSync } from "node:fs";
 import { expect, expectTypeOf, test } from "vitest";

@@ -1,5 +1,4 @@
-// The surroundings of a client under test: servers that say what the test says, tokens, a network and a page. Time is
-// vitest's.
+// The environment of a client under test: fake sockets, tokens, a network and a page. The clock is vitest's.
 
 import { afterEach, beforeEach, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
@@ -9,12 +8,12 @@ import type {
   ClientOptions,
   ConnectionState,
   Environment,
-  Sign,
+  PageEvent,
   TokenReason,
 } from "../src/types.js";
 
-/** Put the time of every test of a file into its hands. */
-export function testsItsTime(): void {
+/** Use a fake clock in every test of a file. */
+export function useFakeTime(): void {
   beforeEach(() => {
     vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 9, 18, 54) });
   });
@@ -25,20 +24,20 @@ export function testsItsTime(): void {
 
 export const PROGRESS = { type: "upload_progress", data: { uploadId: "moc-1", progress: 1 }, timestamp: "", id: "1" };
 
-/** What a server says before it closes for a reason that 1000 does not tell. */
+/** An `error` with a code. */
 export const errorMessage = (code: string): object => ({ type: "error", data: { code, message: "" }, timestamp: "" });
 
-/** A socket whose other end is the test. */
+/** A socket whose server is the test. */
 export class FakeSocket {
   onopen: ((event: object) => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onerror: ((event: object) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
-  /** What it was sent, but for hellos. */
+  /** The sent messages, without hellos. */
   readonly sent: { type: string; [field: string]: unknown }[] = [];
-  /** With which cursors it was sent a hello. */
+  /** The cursors of the user in the sent hellos. */
   readonly hellos: (string | undefined)[] = [];
-  /** The code it was closed with on this side. */
+  /** The code that the client closed it with. */
   closedWith: number | undefined;
   readonly url: string;
   readonly protocols: string[];
@@ -50,7 +49,7 @@ export class FakeSocket {
 
   send(text: string): void {
     const message = JSON.parse(text);
-    if (message.type === "hello") this.hellos.push(message.cursor);
+    if (message.type === "hello") this.hellos.push(message.cursors?.user);
     else this.sent.push(message);
   }
 
@@ -71,7 +70,7 @@ export class FakeSocket {
     this.onclose?.({ code });
   }
 
-  /** How often it was sent a ping. */
+  /** The number of sent pings. */
   get pings(): number {
     return this.sent.filter(({ type }) => type === "ping").length;
   }
@@ -79,16 +78,16 @@ export class FakeSocket {
 
 export class World {
   readonly sockets: FakeSocket[] = [];
-  /** Why tokens were asked for. */
+  /** The reasons of the questions for a token. */
   readonly asked: TokenReason[] = [];
   readonly states: ConnectionState[] = [];
   readonly messages: AnyMessage[] = [];
   readonly errors: unknown[] = [];
-  readonly page = new Set<(sign: Sign) => void>();
+  readonly page = new Set<(sign: PageEvent) => void>();
   readonly client: Client;
   isOnline = true;
-  /** What the next random numbers are. */
-  luck = 0.5;
+  /** All random numbers. */
+  random = 0.5;
   getToken: (why: TokenReason) => string | Promise<string> = () => "a-token";
 
   constructor(options: Partial<ClientOptions> = {}, make = (made: ClientOptions): Client => new TellwireClient(made)) {
@@ -114,9 +113,9 @@ export class World {
           sockets.push(this);
         }
       },
-      random: () => this.luck,
+      random: () => this.random,
       online: () => this.isOnline,
-      onSign: (listener) => {
+      onPageEvent: (listener) => {
         this.page.add(listener);
         return () => this.page.delete(listener);
       },
@@ -133,33 +132,33 @@ export class World {
     return this.client.state.status;
   }
 
-  /** How long the client waits, in milliseconds. */
+  /** The wait of the client, in milliseconds. */
   get wait(): number {
     return (this.client.state.retryAt ?? Number.NaN) - Date.now();
   }
 
-  /** Connect, as far as the socket. */
+  /** Connect until there is a socket. */
   async connects(): Promise<FakeSocket> {
     this.client.connect();
-    await passes(0);
+    await advance(0);
     return this.socket;
   }
 
-  /** Connect, and be let in. */
+  /** Connect, and open the socket. */
   async opens(): Promise<FakeSocket> {
     const socket = await this.connects();
     socket.opens();
     return socket;
   }
 
-  /** Connect, and be open for so long that waits begin anew. */
+  /** Connect, and stay open until the connection is stable. */
   async settles(): Promise<FakeSocket> {
     const socket = await this.opens();
-    await passes(10_000);
+    await advance(10_000);
     return socket;
   }
 
-  shows(sign: Sign): void {
+  shows(sign: PageEvent): void {
     for (const listener of [...this.page]) listener(sign);
   }
 
@@ -175,12 +174,12 @@ export class World {
 }
 
 /** Let time pass. */
-export async function passes(milliseconds: number): Promise<void> {
+export async function advance(milliseconds: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(milliseconds);
 }
 
-/** Let time pass that no timer sees, as while a device sleeps. */
-export function sleeps(milliseconds: number): void {
+/** Move the clock without firing timers, as a device that sleeps does. */
+export function sleep(milliseconds: number): void {
   vi.setSystemTime(Date.now() + milliseconds);
 }
 

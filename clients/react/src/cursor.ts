@@ -1,6 +1,6 @@
-// Cursors, as far as a page needs to understand them: `<epoch>:<offset>`, of which an epoch may have colons in it.
+// The comparison of cursors: `<epoch>:<offset>`, where an epoch may contain colons.
 
-/** Tell whether who has seen everything up to a cursor has seen what is at another. */
+/** Return true if the position of a cursor is within everything up to `seen`. */
 export function covers(seen: string | undefined, cursor: string | undefined): boolean {
   if (seen === undefined || cursor === undefined) return false;
   const [one, other] = [seen.lastIndexOf(":"), cursor.lastIndexOf(":")];

@@ -1,4 +1,4 @@
-// The hooks for what arrives. Each renders its component again only for what it reads.
+// The hooks. Each renders its component again only for the fields that it reads.
 
 "use client";
 
@@ -7,7 +7,7 @@ import { useEffect, useSyncExternalStore } from "react";
 import type { NotificationsState } from "./notifications.js";
 import { useSession } from "./provider.js";
 import type { Upload } from "./uploads.js";
-import { useLatest, useSelected, useTracked } from "./use-source.js";
+import { useLatest, useSelected, useTracked } from "./useSource.js";
 
 const CONNECTION_FIELDS = ["status", "attempt", "retryAt", "reason", "recovered"] as const;
 const NOTIFICATIONS_FIELDS = ["notifications", "unread", "dismiss", "markAllRead"] as const;
@@ -21,7 +21,7 @@ export function useConnection(): ConnectionState {
 }
 
 /**
- * Return all uploads, in the order in which they were first heard of, or what a function selects from them:
+ * Return all uploads, in the order of their first messages, or the value that a function selects from them:
  *
  *     const running = useUploads((uploads) => uploads.filter((each) => each.status === "running").length);
  */
@@ -31,13 +31,13 @@ export function useUploads(select: (uploads: readonly Upload[]) => unknown = all
   return useSelected(useSession("useUploads").uploads, select);
 }
 
-/** Return one upload, or undefined while nothing was heard of it. */
+/** Return one upload; undefined before its first message. */
 export function useUpload(uploadId: string): Upload | undefined {
   const { uploads } = useSession("useUpload");
   return useSyncExternalStore(uploads.subscribe, () => uploads.find(uploadId), nothing);
 }
 
-/** Return the notifications, newest first, how many are unread, and what is done with them. */
+/** Return the notifications, newest first, with the number of unread ones and the actions on them. */
 export function useNotifications(): NotificationsState {
   return useTracked(useSession("useNotifications").notifications, NOTIFICATIONS_FIELDS);
 }
@@ -53,8 +53,8 @@ export function useMessages<T extends MessageType>(type: T, handler: (message: M
 }
 
 /**
- * Call whenever something may be missing that was said while there was no connection: load anew what was loaded before.
- * The handler may be another one with every render.
+ * Call whenever messages may be missing after an interruption: load your data anew then. The handler may be another one
+ * with every render.
  */
 export function useMissed(handler: () => void): void {
   const { client } = useSession("useMissed");

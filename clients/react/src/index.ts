@@ -4,4 +4,4 @@ export { useClient, useConnection, useMessages, useMissed, useNotifications, use
 export type { NotificationsState, ReceivedNotification } from "./notifications.js";
 export { TellwireProvider, type TellwireProviderProps } from "./provider.js";
 export type { Upload, UploadStatus } from "./uploads.js";
-export { type UseWebSocketOptions, useWebSocket } from "./use-web-socket.js";
+export { type UseWebSocketOptions, useWebSocket } from "./useWebSocket.js";

@@ -1,33 +1,33 @@
-// The notifications a client has received: newest first, each once, until they are dismissed. What the user has seen on
-// one device is read on all of them: that is told by a cursor, up to which everything is.
+// The notifications of a user: newest first, each once, until they are dismissed. Those that the user has seen on one
+// device are read on all of them: a `seen` message has the cursor up to which everything was seen.
 
 import type { NotificationData, NotificationMessage } from "@tellwire/client";
 import { covers } from "./cursor.js";
 import { Changes, type Source } from "./source.js";
 
-/** How many notifications are kept. The oldest makes place. */
+/** How many notifications are kept. The oldest is removed first. */
 export const MAX_NOTIFICATIONS = 200;
 
-/** How many ids are remembered, so that a notification that comes twice is there once, and none comes back. */
+/** How many ids are remembered for deduplication, also of dismissed notifications. */
 const MAX_IDS = 1000;
 
-/** A notification that was received. */
+/** A received notification. */
 export interface ReceivedNotification extends NotificationData {
   /** The server's id, or one made here if it gave none. */
   readonly id: string;
-  /** When it was sent: RFC 3339, UTC. */
+  /** When it was published: RFC 3339, UTC. */
   readonly timestamp: string;
   readonly isRead: boolean;
-  /** Where it is in what is said to the user, if the server keeps that. */
+  /** Its position in the user's stream, if the server keeps a history. */
   readonly cursor?: string;
 }
 
 export interface NotificationsState {
   /** Newest first. */
   readonly notifications: readonly ReceivedNotification[];
-  /** How many of them are not read. */
+  /** The number of those that are not read. */
   readonly unread: number;
-  /** Remove one; one that is not there is ignored. */
+  /** Remove one. An unknown id is ignored. */
   readonly dismiss: (id: string) => void;
   /** Mark all of them as read, on every device of the user. */
   readonly markAllRead: () => void;
@@ -63,13 +63,13 @@ export class Notifications implements Source<NotificationsState> {
     this.#remember(id);
     const newest = { ...data, id, timestamp, isRead: covers(this.#seen, cursor), ...(cursor && { cursor }) };
     this.#keep([newest, ...this.#state.notifications.slice(0, MAX_NOTIFICATIONS - 1)]);
-    this.#changes.tell();
+    this.#changes.announce();
   }
 
   /** The user has seen everything up to a cursor, on some device. */
   see(cursor: string): void {
     this.#seen = cursor;
-    if (this.#markRead((each) => covers(cursor, each.cursor))) this.#changes.tell();
+    if (this.#markRead((each) => covers(cursor, each.cursor))) this.#changes.announce();
   }
 
   #dismiss(id: string): void {
@@ -77,19 +77,19 @@ export class Notifications implements Source<NotificationsState> {
     const others = notifications.filter((each) => each.id !== id);
     if (others.length === notifications.length) return;
     this.#keep(others);
-    this.#changes.tellNow();
+    this.#changes.announceNow();
   }
 
   #markAllRead(): void {
     if (!this.#markRead(() => true)) return;
     this.#ack();
-    this.#changes.tellNow();
+    this.#changes.announceNow();
   }
 
   /** Mark some as read; return whether any was not. */
-  #markRead(isMeant: (one: ReceivedNotification) => boolean): boolean {
+  #markRead(isSelected: (one: ReceivedNotification) => boolean): boolean {
     const { notifications } = this.#state;
-    const isNewlyRead = (one: ReceivedNotification): boolean => !one.isRead && isMeant(one);
+    const isNewlyRead = (one: ReceivedNotification): boolean => !one.isRead && isSelected(one);
     if (!notifications.some(isNewlyRead)) return false;
     this.#keep(notifications.map((each) => (isNewlyRead(each) ? { ...each, isRead: true } : each)));
     return true;

@@ -5,12 +5,12 @@
 import { type Client, type ClientOptions, TellwireClient } from "@tellwire/client";
 import { createContext, type ReactElement, type ReactNode, useContext, useEffect, useState } from "react";
 import { Session } from "./session.js";
-import { useLatest } from "./use-source.js";
+import { useLatest } from "./useSource.js";
 
 const SessionContext = createContext<Session | undefined>(undefined);
 
 type GivenClient = { [Option in keyof ClientOptions]?: undefined } & {
-  /** A client to use in place of a new one: one of `sharedClient`, or a test's. */
+  /** An existing client: one of `sharedClient`, or that of a test. */
   client: Client;
 };
 
@@ -18,15 +18,15 @@ interface NewClient extends ClientOptions {
   client?: undefined;
 }
 
-/** What a client is made with, or a client. */
+/** The options of a client, or a client. */
 export type TellwireProviderProps = (GivenClient | NewClient) & { children?: ReactNode };
 
 /**
- * Connect while mounted, and give the components below what arrives.
+ * Connect while mounted, and provide the hooks of the components below.
  *
- * With another `url` or `client`, a new connection is made and what was remembered is forgotten. Of `getToken`, the one of
- * the last render is called; all other options are those of the first. A client that was connected before is left open
- * when the provider is unmounted.
+ * With another `url` or `client` it starts anew: with a new connection, without uploads and notifications. The `getToken`
+ * of the last render is called; all other options are those of the first. A client that was connected before is left
+ * open when the provider is unmounted.
  */
 export function TellwireProvider(props: TellwireProviderProps): ReactElement {
   const session = useSessionOf(props);
@@ -54,7 +54,7 @@ function useSessionOf(props: TellwireProviderProps): Session {
 }
 
 interface Kept {
-  /** The client or the address that the session was made for. */
+  /** The client or the url that the session was made for. */
   readonly of: Client | string;
   readonly session: Session;
 }

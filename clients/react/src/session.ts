@@ -1,4 +1,4 @@
-// A client and what is remembered of its messages: what a provider gives to its components.
+// The store of a provider: a client, and the state that its messages build up.
 
 import type { Client, ConnectionState } from "@tellwire/client";
 import { Notifications } from "./notifications.js";

@@ -1,8 +1,8 @@
-// What components read from: a state that says when it is another. Plain TypeScript; React's part is in use-source.ts.
+// An observable state. Plain TypeScript; React's part is in useSource.ts.
 
-/** A state and its changes, in the shape of `useSyncExternalStore`. */
+/** An observable state, in the shape of `useSyncExternalStore`. */
 export interface Source<S> {
-  /** Call after every change, until taken back. */
+  /** Call after every change. Returns what ends the subscription. */
   readonly subscribe: (listener: () => void) => () => void;
   /** The state: the same object until something in it changes. */
   readonly get: () => S;
@@ -10,24 +10,24 @@ export interface Source<S> {
   readonly initial: S;
 }
 
-/** Listeners are called at most once in this time, so a burst of messages costs one render a frame. */
+/** Listeners are called at most once in this time, so that a burst of messages costs one render a frame. */
 export const FRAME_MILLISECONDS = 16;
 
-/** Those who want to know of changes. A first message is told of at once; those of the frame after it together. */
+/** The listeners of a source. They are called at once for a first message, and once for those of the frame after it. */
 export class Changes {
   #listeners = new Set<() => void>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isLate = false;
 
   readonly subscribe = (listener: () => void): (() => void) => {
-    // The same function may be there twice; each is taken back on its own.
+    // The same function may subscribe twice; each subscription ends on its own.
     const entry = (): void => listener();
     this.#listeners.add(entry);
     return () => void this.#listeners.delete(entry);
   };
 
-  /** Tell of what has arrived. */
-  tell(): void {
+  /** Announce received messages. */
+  announce(): void {
     if (this.#timer !== undefined) {
       this.#isLate = true;
       return;
@@ -36,8 +36,8 @@ export class Changes {
     this.#call();
   }
 
-  /** Tell at once of what a person did. */
-  tellNow(): void {
+  /** Announce a user's action, at once. */
+  announceNow(): void {
     this.#isLate = false;
     this.#call();
   }
@@ -46,7 +46,7 @@ export class Changes {
     this.#timer = undefined;
     if (!this.#isLate) return;
     this.#isLate = false;
-    this.tell();
+    this.announce();
   }
 
   #call(): void {

@@ -1,6 +1,6 @@
-// Whose a token is, as far as it can be read. Nothing is verified: the server does that.
+// The user of a token, read without verification: the server verifies it.
 
-/** Return whom a JWT is of. Tokens that are something else are users of their own. */
+/** Return an id of the user of a JWT. Any other token stands for a user of its own. */
 export function userOf(token: string): string {
   try {
     const [, payload = ""] = token.split(".");

@@ -1,38 +1,37 @@
-// The uploads a client has heard of, each as it is now.
+// The newest state of each upload.
 //
-// A message with a version was judged by the server, and the client passes on only newer ones, so it counts. Of others
-// the newest counts, by timestamp: connections and workers may overtake each other. That it has ended is always heard,
-// since clocks of workers differ, and is the last word until it begins anew: with another start, or where nobody says
-// when it started, with a progress of 0.
+// A state with a version was ordered by the server, and the client passes only newer ones. Other states are ordered here,
+// by the rule of the server (`is_late` in src/tellwire): of two runs the later one counts; within a run a terminal status
+// outranks all others, whatever the clocks say, and only another terminal status may follow it.
 
 import type { UploadProgressData, UploadProgressMessage } from "@tellwire/client";
 import { Changes, type Source } from "./source.js";
 
-/** How many uploads are remembered. The oldest that has ended makes place, or else the oldest. */
+/** How many uploads are kept. The oldest that has ended is removed first, or else the oldest. */
 export const MAX_UPLOADS = 200;
 
 /** After `complete`, `failed` and `cancelled` nothing follows until the upload begins anew. */
 export type UploadStatus = NonNullable<UploadProgressData["status"]>;
 
-/** An upload as it is now. */
+/** The newest state of an upload. */
 export interface Upload extends Omit<UploadProgressData, "status"> {
-  /** Servers that say nothing of it, like the guide's, are done at a progress of 100. */
+  /** Where a server gives no status, as the guide's does: `complete` at a progress of 100, `running` before. */
   readonly status: UploadStatus;
-  /** When the server said so: RFC 3339, UTC. */
+  /** When it was published: RFC 3339, UTC. */
   readonly timestamp: string;
 }
 
-const OVER: ReadonlySet<unknown> = new Set<UploadStatus>(["complete", "failed", "cancelled"]);
+const TERMINAL_STATUSES: ReadonlySet<unknown> = new Set<UploadStatus>(["complete", "failed", "cancelled"]);
 
 interface Entry {
   readonly upload: Upload;
-  /** The server said that this was the last word. */
-  readonly isFinal: boolean;
+  /** The server gave it a terminal status. */
+  readonly isTerminal: boolean;
 }
 
 const NONE: readonly Upload[] = [];
 
-/** All uploads, in the order in which they were first heard of. */
+/** All uploads, in the order of their first messages. */
 export class Uploads implements Source<readonly Upload[]> {
   readonly initial = NONE;
   #changes = new Changes();
@@ -52,31 +51,33 @@ export class Uploads implements Source<readonly Upload[]> {
   }
 
   receive({ data, timestamp, version }: UploadProgressMessage): void {
-    const isFinal = OVER.has(data.status);
+    const isTerminal = TERMINAL_STATUSES.has(data.status);
     const status = data.status ?? (data.progress >= 100 ? "complete" : "running");
-    const next = { upload: { ...data, status, timestamp }, isFinal };
+    const next = { upload: { ...data, status, timestamp }, isTerminal };
     const present = this.#entries.get(data.uploadId);
-    if (present !== undefined && version === undefined && !follows(present, next)) return;
+    if (present !== undefined && version === undefined && isLate(present, next)) return;
     this.#entries.set(data.uploadId, next);
-    if (this.#entries.size > MAX_UPLOADS) this.#entries.delete(this.#dispensable());
+    if (this.#entries.size > MAX_UPLOADS) this.#entries.delete(this.#leastUseful());
     this.#list = undefined;
-    this.#changes.tell();
+    this.#changes.announce();
   }
 
-  #dispensable(): string {
+  #leastUseful(): string {
     const uploads = [...this.#entries.values()].map(({ upload }) => upload);
-    const one = uploads.find(({ status }) => OVER.has(status)) ?? uploads[0];
+    const one = uploads.find(({ status }) => TERMINAL_STATUSES.has(status)) ?? uploads[0];
     return one?.uploadId ?? "";
   }
 }
 
-function follows(present: Entry, next: Entry): boolean {
+/** Return true if a state is out of date. */
+function isLate(known: Entry, next: Entry): boolean {
+  const [knownRun, run] = [known.upload.startedAt, next.upload.startedAt];
+  if (knownRun && run && knownRun !== run) return Date.parse(run) < Date.parse(knownRun);
   // A server that gives no timestamps is believed to keep the order.
-  const isOlder = Date.parse(next.upload.timestamp) < Date.parse(present.upload.timestamp);
-  if (present.isFinal) return beginsAnew(present.upload, next.upload) && !isOlder;
-  return OVER.has(next.upload.status) || !isOlder;
-}
-
-function beginsAnew(present: Upload, next: Upload): boolean {
-  return present.startedAt && next.startedAt ? present.startedAt !== next.startedAt : next.progress === 0;
+  const isOlder = Date.parse(next.upload.timestamp) < Date.parse(known.upload.timestamp);
+  if (known.isTerminal && !next.isTerminal) {
+    const beginsAnew = next.upload.progress === 0 && !(knownRun && run);
+    return isOlder || !beginsAnew;
+  }
+  return isOlder && (known.isTerminal || !next.isTerminal);
 }

@@ -1,6 +1,6 @@
-// What a component is shown of a state, and when that is another. Plain TypeScript, without React.
+// Views of a state that change only with the fields that were read. Plain TypeScript, without React.
 
-/** Shows a state as it is, notes which fields are read, and shows another when one of those has changed. */
+/** Returns views of a state: notes the fields that are read, and returns another view when one of those has changed. */
 export class TrackedViews<S extends object> {
   #fields: readonly (keyof S)[];
   #reads = new Set<keyof S>();
@@ -13,7 +13,7 @@ export class TrackedViews<S extends object> {
   of(state: S): S {
     const shown = this.#shown;
     if (shown !== undefined && this.#readsTheSame(shown.state, state)) {
-      // What was not read so far is up to date if it is read later.
+      // A field that is read for the first time later has to be up to date.
       shown.state = state;
       return shown.view;
     }
@@ -34,7 +34,7 @@ export class TrackedViews<S extends object> {
   }
 }
 
-/** Whether two values are the same, or lists or objects of the same values. */
+/** Return true if two values are the same, or lists or objects of the same values. */
 export function isEqual(one: unknown, other: unknown): boolean {
   if (Object.is(one, other)) return true;
   if (!isPlain(one) || !isPlain(other) || Array.isArray(one) !== Array.isArray(other)) return false;

@@ -6,7 +6,7 @@ import { vi } from "vitest";
 
 export class FakeClient implements Client {
   state: ConnectionState = { status: "idle", attempt: 0 };
-  cursor: string | undefined;
+  cursors: Client["cursors"] = {};
   readonly calls: string[] = [];
   readonly sent: unknown[] = [];
   #stateListeners = new Set<(state: ConnectionState) => void>();

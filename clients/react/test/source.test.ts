@@ -4,22 +4,22 @@ import { Changes, FRAME_MILLISECONDS } from "../src/source.js";
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-test("a change is told at once", () => {
+test("a change is announced at once", () => {
   const changes = new Changes();
   const listener = vi.fn();
   changes.subscribe(listener);
 
-  changes.tell();
+  changes.announce();
 
   expect(listener).toHaveBeenCalledTimes(1);
 });
 
-test("changes of one frame are told together at its end, however many there are", () => {
+test("changes of one frame are announced once, at its end", () => {
   const changes = new Changes();
   const listener = vi.fn();
   changes.subscribe(listener);
 
-  for (let count = 0; count < 1000; count += 1) changes.tell();
+  for (let count = 0; count < 1000; count += 1) changes.announce();
   expect(listener).toHaveBeenCalledTimes(1);
 
   vi.advanceTimersByTime(FRAME_MILLISECONDS);
@@ -29,22 +29,22 @@ test("changes of one frame are told together at its end, however many there are"
   expect(listener).toHaveBeenCalledTimes(2);
 });
 
-test("a change in the frame after the told ones waits for its end too", () => {
+test("a change in the next frame waits for the end of that one", () => {
   const changes = new Changes();
   const listener = vi.fn();
   changes.subscribe(listener);
-  changes.tell();
-  changes.tell();
+  changes.announce();
+  changes.announce();
   vi.advanceTimersByTime(FRAME_MILLISECONDS);
 
-  changes.tell();
+  changes.announce();
   expect(listener).toHaveBeenCalledTimes(2);
 
   vi.advanceTimersByTime(FRAME_MILLISECONDS);
   expect(listener).toHaveBeenCalledTimes(3);
 });
 
-test("nobody is called who took it back, and nothing ticks without changes", () => {
+test("a listener that has unsubscribed is not called, and there is no timer without changes", () => {
   const changes = new Changes();
   const listener = vi.fn();
   const unsubscribe = changes.subscribe(listener);
@@ -52,7 +52,7 @@ test("nobody is called who took it back, and nothing ticks without changes", () 
 
   unsubscribe();
   unsubscribe();
-  changes.tell();
+  changes.announce();
   expect(listener).toHaveBeenCalledTimes(1);
 
   other();
@@ -60,14 +60,14 @@ test("nobody is called who took it back, and nothing ticks without changes", () 
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("what a person did is told at once, and not again at the frame's end", () => {
+test("an action of the user is announced at once, and not again at the end of the frame", () => {
   const changes = new Changes();
   const listener = vi.fn();
   changes.subscribe(listener);
-  changes.tell();
-  changes.tell();
+  changes.announce();
+  changes.announce();
 
-  changes.tellNow();
+  changes.announceNow();
   expect(listener).toHaveBeenCalledTimes(2);
 
   vi.advanceTimersByTime(FRAME_MILLISECONDS);

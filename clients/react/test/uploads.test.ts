@@ -74,6 +74,13 @@ test("an upload may stall, which is not its last word", () => {
   expect(uploads.find("moc-1")).toMatchObject({ status: "running", progress: 30 });
 });
 
+test("a message of an earlier run is ignored", () => {
+  uploads.receive(progress({ progress: 5, status: "running", startedAt: "2026-11-23T09:10:00Z" }));
+  uploads.receive(progress({ progress: 90, status: "failed", startedAt: "2026-11-23T09:00:00Z" }));
+
+  expect(uploads.find("moc-1")).toMatchObject({ progress: 5, status: "running" });
+});
+
 test("an upload that ended begins anew with another start, and not with a progress of 0 of the same", () => {
   const [first, second] = ["2026-11-23T09:00:00Z", "2026-11-23T09:10:00Z"];
   uploads.receive(progress({ progress: 90, status: "failed", startedAt: first }));
@@ -100,12 +107,24 @@ describe.each(["complete", "failed", "cancelled"] as const)("that an upload is %
     expect(uploads.find("moc-1")?.status).toBe(status);
   });
 
-  test("is the last word", () => {
+  test("outranks every other status", () => {
     uploads.receive(progress({ progress: 90, status }));
     uploads.receive(progress({ progress: 95, status: "running" }));
     uploads.receive(progress({ progress: 95 }));
-    uploads.receive(progress({ progress: 100, status: "complete" }));
-    uploads.receive(progress({ progress: 100, status: "failed" }));
+
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 90, status });
+  });
+
+  test.each([undefined, 2])("gives way to the worker's complete, which is newer (version %s)", (version) => {
+    uploads.receive(progress({ progress: 90, status }));
+    uploads.receive({ ...progress({ progress: 100, status: "complete" }), ...(version && { version }) });
+
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 100, status: "complete" });
+  });
+
+  test("stays if another end is older", () => {
+    uploads.receive(progress({ progress: 90, status }, "2026-11-23T09:18:54.200Z"));
+    uploads.receive(progress({ progress: 80, status: "failed" }, "2026-11-23T09:18:54.100Z"));
 
     expect(uploads.find("moc-1")).toMatchObject({ progress: 90, status });
   });

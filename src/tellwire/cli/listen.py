@@ -14,9 +14,9 @@ from click.core import ParameterSource
 
 from tellwire.cli.common import config_option, current_settings, token_for, url_option
 from tellwire.cli.screen import JsonLines, Output, OutputLost, Screen
-from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, StartFrom, Timing, websocket_url
+from tellwire.client import Client, ClientOptions, ClosedForGood, CloseReason, ConnectionState, StartFrom, websocket_url
 
-_TIMING: Final = Timing(longest_wait_seconds=15)
+_OPTIONS: Final = ClientOptions(backoff_max_seconds=15)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -39,7 +39,9 @@ def listen(
 ) -> int:
     """Show the messages that a user's device receives, until Ctrl-C.
 
+    It connects again by itself when the gateway restarts, and shows the messages that were published meanwhile.
 
+    \b
     Examples:
       tellwire listen --user user-1
       tellwire listen --user user-1 --from-start
@@ -84,7 +86,7 @@ async def _listen(
         return reason.code in (400, 401, 403, 404) or (reason.kind == "token" and not renewable)
 
     start_from: StartFrom = "oldest" if from_start else "now"
-    client = Client(url, lambda _: get_token(), gives_up=is_final, timing=_TIMING, start_from=start_from)
+    client = Client(url, lambda _: get_token(), gives_up=is_final, options=_OPTIONS, start_from=start_from)
     client.on_state(_StateReporter(url, renewable, output).report)
     try:
         async with client:
@@ -108,7 +110,7 @@ class _StateReporter:
         if state.status == "open":
             self._last_note = ""
             self._report_open(state.recovered)
-        elif state.status == "waiting" and state.reason is not None:
+        elif state.status in ("waiting", "connecting") and state.reason is not None:
             why = _describe(state.reason, self._url, self._renewable)
             if why != self._last_note:
                 self._last_note = why

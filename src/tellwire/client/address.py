@@ -1,4 +1,4 @@
-"""Where a client connects."""
+"""The WebSocket address of a gateway."""
 
 from urllib.parse import urlsplit, urlunsplit
 

@@ -1,10 +1,9 @@
-"""The client: an asyncio shell. The machine decides; this opens sockets, reads them, calls `get_token` and sleeps."""
+"""The client: the asyncio shell of the machine. It opens and reads sockets, calls `get_token` and sleeps."""
 
 import asyncio
-import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -12,61 +11,53 @@ from typing import Any, Final, Literal, Self
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Ping, Send, Why
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Send, Why
 from tellwire.client.address import websocket_url
+from tellwire.client.close_codes import ClosedForGood, CloseReason
+from tellwire.client.cursors import USER_STREAM, Position
+from tellwire.client.decode import ReceivedMessage, read_message
+from tellwire.client.encode import ack, cancel, own_message
 from tellwire.client.inbox import Inbox
-from tellwire.client.lanes import Cursor
 from tellwire.client.machine import Machine
-from tellwire.client.outgoing import ack, cancel, own_message
-from tellwire.client.reasons import ClosedForGood, CloseReason
-from tellwire.client.received import ReceivedMessage, read_message
+from tellwire.client.options import ClientOptions
 from tellwire.client.socket import (
     Refused,
     TokenIn,
     Unreachable,
-    answers,
-    can_travel,
     close_of,
     open_socket,
     part,
     send_text,
 )
 from tellwire.client.state import ConnectionState
-from tellwire.client.timing import Timing
-from tellwire.errors import ConfigError, TellwireError
+from tellwire.client.token_source import GetToken, NoToken, ask_token
+from tellwire.errors import ConfigError
 from tellwire.ports import Clock, SystemClock
 from tellwire.stream import START
 
 logger = logging.getLogger("tellwire.client")
 
-GetToken = Callable[[Why], str | Awaitable[str]]
-"""Returns a token, or an awaitable of one. It is told what for: `connect`, for every attempt; `refused`, when the last
-token was refused or has expired, so that a remembered one will not do; `renew`, shortly before one expires."""
-
 StartFrom = Literal["now", "oldest"]
-"""Where a client without a cursor begins: with what is said from now on, or with all that the server keeps."""
+"""The beginning for a client without a cursor: with messages from now on, or with all that the server keeps."""
 
 
-_CURSORS: Final[Mapping[StartFrom, str | None]] = {"now": None, "oldest": START}
-
-
-class _NoToken(Exception):
-    """There is no token. The text says why, without anything of the token."""
+_STARTS: Final[tuple[StartFrom, ...]] = ("now", "oldest")
 
 
 class Client:
-    """One device of a user. Iterating gives every message of the log once and in order, whatever becomes of the
+    """One device of a user. Iterating gives every message of the log once and in order, whatever happens to the
     connection, and of every upload newer and newer states. `state.recovered` is False when something may be missing.
 
     `url` is the gateway's, http(s):// or ws(s)://, or that of an API Gateway stage. `token_in` says where the token
     travels: `query` is for servers that know only `?token=`, and lets it end up in logs. `gives_up` is asked about each
     reason that the client would come back from; True closes it for good.
 
-    `cursor` is where an earlier client was; without one, `start_from` says where this one begins. `recover=False` asks
-    for nothing that was missed: for servers that take a `hello` amiss.
+    `cursors` is where an earlier client was, by stream (`{"user": "…"}`); without one of the user's own stream,
+    `start_from` says where this one begins. `recover=False` asks for nothing that was missed: for servers that do not
+    accept a `hello`.
 
-    It connects when the block is entered and comes back by itself until the block is left. A program that does not
-    keep up has up to 1,024 messages or 1 MiB waiting here; then the server waits, and in the end closes with 1013.
+    It connects when the block is entered and comes back by itself until the block is left. If the application does not
+    keep up, up to 1,024 messages or 1 MiB wait here; then the server waits, and in the end closes with 1013.
 
     Raises:
         ConfigError: `url` is no address of a gateway; `start_from` is neither "now" nor "oldest".
@@ -88,21 +79,22 @@ class Client:
         token_in: TokenIn = "subprotocol",  # noqa: S107 - a place
         gives_up: Callable[[CloseReason], bool] = lambda _: False,
         recover: bool = True,
-        cursor: str | None = None,
+        cursors: Mapping[str, str] | None = None,
         start_from: StartFrom = "now",
-        timing: Timing | None = None,
+        options: ClientOptions | None = None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        if start_from not in _STARTS:
+            raise ConfigError(f"start_from: got {start_from!r}; allowed: {', '.join(_STARTS)}")
         self._url = websocket_url(url)
         self._get_token = get_token
         self._token_in: TokenIn = token_in
-        self._timing = timing or Timing()
         self._clock = clock or SystemClock()
-        if start_from not in _CURSORS:
-            raise ConfigError(f"start_from: got {start_from!r}; allowed: {', '.join(_CURSORS)}")
-        start = _CURSORS[start_from] if cursor is None else cursor
-        self._machine = Machine(self._timing, jitter, gives_up, recover=recover, cursor=start)
+        start = {USER_STREAM: START} if start_from == "oldest" else {}
+        self._machine = Machine(
+            options or ClientOptions(), jitter, gives_up, recover=recover, cursors=start | dict(cursors or {})
+        )
         self._told = self._machine.state
         self._listeners: list[Callable[[ConnectionState], object]] = []
         self._inbox = Inbox()
@@ -113,7 +105,7 @@ class Client:
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = inf
 
-    # --- for the program ----------------------------------------------------------------------------------------------
+    # --- for the application ------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> ConnectionState:
@@ -121,14 +113,14 @@ class Client:
         return self._machine.state
 
     @property
-    def cursor(self) -> str | None:
-        """The place in the log of the last message that was taken from the iteration; None before it is known.
+    def cursors(self) -> dict[str, str]:
+        """The position of the last message that was taken from the iteration, by stream; empty before it is known.
 
-        A program that keeps it when it has done with a message, and comes back with it as `cursor`, misses nothing: not
-        what was received and not taken, nor the message it was about when it crashed, which it gets again. Where
-        something went missing it stays until `state.recovered` has said so: nobody comes back without knowing.
+        An application that stores it when it has done with a message, and comes back with it as `cursors`, misses
+        nothing: not what was received and not taken, nor the message it was about when it crashed, which it gets again.
+        When something went missing it stays until `state.recovered` has said so, so that this is not lost either.
         """
-        return self._machine.lost_at or self._inbox.cursor or self._machine.cursor
+        return self._machine.cursors(self._inbox.cursor)
 
     def on_state(self, listener: Callable[[ConnectionState], object]) -> Callable[[], None]:
         """Call `listener` with every new state, and return a function that ends it. One that raises is logged."""
@@ -152,27 +144,31 @@ class Client:
         return await self._say(own_message(message_type, data))
 
     async def ack(self, cursor: str | None = None) -> bool:
-        """Tell the user's other devices that everything up to here has been seen. They hear `seen`.
+        """Tell the user's other devices that everything up to a cursor has been seen. They receive `seen`.
 
-        Without `cursor`: up to the client's own. False: not open, or that is no place in the log; nothing was sent.
+        Without `cursor`: up to the client's own. False: not open, or that is no position; nothing was sent.
         """
-        cursor = cursor or self.cursor
-        if cursor is None or Cursor.read(cursor) is None:
+        cursor = cursor or self.cursors.get(USER_STREAM)
+        if cursor is None or Position.parse(cursor) is None:
             return False
         return await self._say(ack(cursor))
 
     async def cancel(self, upload_id: str) -> bool:
         """Ask for an upload to be cancelled. False: not open, and nothing was sent.
 
-        All devices hear its last state, `cancelled`; or this one an `error`: `UPLOAD_UNKNOWN`, `UPLOAD_OVER`.
+        All devices receive its last state, `cancelled`; or this one an `error`: `UPLOAD_UNKNOWN`, `UPLOAD_OVER`.
 
         Raises:
             InvalidMessage: `upload_id` is empty.
         """
         return await self._say(cancel(upload_id))
 
+    def wake(self) -> None:
+        """Probe the connection now, or connect now: the network may be another one. A sleep is noticed without this."""
+        self._apply(self._machine.wake(self._clock.now()))
+
     async def close(self) -> None:
-        """Close for good. What has been received can still be iterated over."""
+        """Close for good. Messages that have been received can still be iterated over."""
         self._apply(self._machine.stop())
         for task in self._asking:
             task.cancel()
@@ -180,7 +176,7 @@ class Client:
             await asyncio.wait(tasks)
 
     async def _say(self, payload: bytes) -> bool:
-        number = self._machine.speaks(self._clock.now())
+        number = self._machine.open_number
         socket = None if number is None else self._sockets.get(number)
         return socket is not None and await send_text(socket, payload)
 
@@ -234,15 +230,12 @@ class Client:
             case Drop(number):
                 for task in [task for task, owner in self._tasks.items() if owner == number]:
                     task.cancel()
-            case Ping() | Send() | Close():
+            case Send() | Close():
                 if (socket := self._sockets.get(action.number)) is not None:
                     self._own(asyncio.create_task(self._use(socket, action)), action.number)
 
-    async def _use(self, socket: ClientConnection, action: Ping | Send | Close) -> None:
+    async def _use(self, socket: ClientConnection, action: Send | Close) -> None:
         match action:
-            case Ping(number):
-                if await answers(socket):
-                    self._machine.heard(number, self._clock.now())
             case Send(payload=payload):
                 await send_text(socket, payload)
             case Close():
@@ -250,31 +243,15 @@ class Client:
 
     async def _ask(self, number: int, why: Why) -> None:
         try:
-            token = await self._token(why)
-        except _NoToken as error:
+            token = await ask_token(self._get_token, why, self._token_in)
+        except NoToken as error:
             self._apply(self._machine.no_token(number, str(error), self._clock.now()))
         else:
             self._apply(self._machine.token(number, token, self._clock.now()))
 
-    async def _token(self, why: Why) -> str:
-        try:
-            async with asyncio.timeout(self._timing.connect_seconds):
-                token = self._get_token(why)
-                if inspect.isawaitable(token):
-                    token = await token
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            logger.warning("get_token(%r) failed", why, exc_info=error)
-            raise _NoToken(_words(error)) from error
-        if not can_travel(token, self._token_in):
-            raise _NoToken("get_token: got none that can be sent; allowed: a token as a string")
-        return token
-
     async def _live(self, number: int, token: str) -> None:
         try:
-            socket = await open_socket(self._url, token, self._token_in, self._timing.connect_seconds, self._clock)
+            socket = await open_socket(self._url, token, self._token_in, self._clock)
         except Refused as error:
             self._apply(self._machine.refused(number, error.refusal, self._clock.now()))
             return
@@ -293,9 +270,12 @@ class Client:
     async def _read(self, number: int, socket: ClientConnection) -> tuple[int, str]:
         while True:
             try:
-                message = read_message(await socket.recv(decode=False))
+                payload = await socket.recv(decode=False)
             except ConnectionClosed as closed:
                 return close_of(closed)
+            message = read_message(payload)
+            if message is None:
+                logger.warning("%s: not a message: %.200r", self._url, payload)
             self._apply(self._machine.received(number, message, self._clock.now()))
             if self._inbox.is_full:
                 self._machine.stalled(number)
@@ -311,7 +291,7 @@ class Client:
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            # A fault of ours, or of `gives_up`: whoever iterates should hear of it.
+            # A fault of ours, or of `gives_up`: the iteration raises it.
             self._failure = self._failure or error
             self._apply(self._machine.stop())
 
@@ -344,13 +324,3 @@ class Client:
                 listener(state)
             except Exception:
                 logger.exception("a listener of on_state failed")
-
-
-def _words(error: BaseException) -> str:
-    match error:
-        case TellwireError():
-            return str(error)
-        case TimeoutError():
-            return "get_token did not answer in time"
-    # Its text may hold what is nobody's business; the log has it.
-    return f"get_token failed: {type(error).__name__}"

@@ -1,18 +1,18 @@
-"""What waits between the sockets and whoever iterates: messages, bounded in number and in bytes.
+"""The queue between the sockets and the application, bounded in number and in bytes.
 
-A full inbox refuses nothing. It tells its readers to stop reading until there is room, and TCP tells the server.
+A full inbox refuses nothing. Its readers stop reading until there is room, and TCP tells the server.
 """
 
 import asyncio
 from collections import deque
 
-from tellwire.client.lanes import Cursor
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.cursors import position_of, stream_of
+from tellwire.client.decode import ReceivedMessage
 from tellwire.limits import OUTBOX_MAX_BYTES, OUTBOX_MAX_MESSAGES
 
 
 class Inbox:
-    """A queue that ends. The defaults are what the gateway holds back for a slow client, too."""
+    """A queue that ends. The defaults are the gateway's own bounds for a slow client."""
 
     def __init__(self, max_messages: int = OUTBOX_MAX_MESSAGES, max_bytes: int = OUTBOX_MAX_BYTES) -> None:
         self._max_messages = max_messages
@@ -26,11 +26,11 @@ class Inbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether a reader should wait for `room` before it reads on."""
+        """True if a reader should wait for `room` before it reads on."""
         return not self._has_room.is_set()
 
     def put(self, *messages: ReceivedMessage) -> None:
-        """Add messages, however many came at once. After the end, nobody wants them."""
+        """Add messages, however many come at once. After the end they are dropped."""
         if self._has_ended:
             return
         self._messages.extend(messages)
@@ -40,7 +40,7 @@ class Inbox:
             self._has_room.clear()
 
     async def room(self) -> None:
-        """Wait until half of what may wait has gone, or the end."""
+        """Wait until half of the bound is free, or for the end."""
         await self._has_room.wait()
 
     async def get(self) -> ReceivedMessage | None:
@@ -56,15 +56,14 @@ class Inbox:
             self._has_room.set()
         return message
 
-    @property
-    def cursor(self) -> str | None:
-        """The place in the log of who has taken all that is not waiting here; None if nothing of the log waits."""
-        places = (Cursor.read(message.cursor) for message in self._messages)
-        first = next((place for place in places if place), None)
+    def cursor(self, stream: str) -> str | None:
+        """Return the cursor before the first message of a stream's log that waits here; None if none waits."""
+        positions = (position_of(message) for message in self._messages if stream_of(message) == stream)
+        first = next((position for position in positions if position), None)
         return None if first is None else str(first.before)
 
     def end(self) -> None:
-        """Add no more. What is there can still be taken."""
+        """Take no more in. The messages that wait can still be taken out."""
         self._has_ended = True
         self._changed.set()
         self._has_room.set()

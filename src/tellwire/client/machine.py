@@ -1,47 +1,42 @@
-"""The client's states, as pure code: what happened and `now` go in, `Action`s come out.
+"""The client's state machine, as pure code: events and `now` go in, `Action`s come out.
 
-    idle ─start─▶ connecting ─opened─▶ open ─closed, silent─▶ waiting ─retry_at─▶ connecting …
-                       └─no_token, refused, unreachable─▶ waiting
+    idle ─start─▶ connecting ─opened─▶ open ─closed─▶ waiting ─retry_at─▶ connecting …
+                       └─no_token, refused, unreachable, too late─▶ waiting
+    open ─no answer to a ping, or a close to come back from at once─▶ connecting
     any ─stop, or a verdict of never─▶ closed
 
 There is one current link. When it has grown old it gets a successor; as soon as that is open it is the current one, and
-the old one retires a few seconds later. A link that gives no sign of life retires at once. What a retiring link still
-brings is passed on. Every link that becomes the current one asks what was missed: `recovery` does that, and sees to it
-that the program gets nothing twice.
+the old one retires a few seconds later. A dead link retires at once. What a retiring link still brings is passed on.
+Every link that becomes the current one asks what was missed: `recovery` does that, and passes nothing twice.
 
-Waits have full jitter: a random time between 0 and a bound that doubles with every failure. It is the first one again
-after a connection has been open for a while, and not at once, so that a server that lets everybody in and falls over is
-left alone. What calls for coming back at once does so only as the first failure.
+The backoff begins anew after a connection that was open for a while, and not at once, so that a server that lets
+everybody in and falls over is left alone. A close to come back from at once is that only as a first failure.
 
-A look at the clock (`tick`) that comes much too late says that the computer has slept: then the connection is probed,
-and what was waited for is tried now.
+A look at the clock (`tick`) that comes much too late says that the computer has slept: then it has woken up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Final
 
 from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Why
-from tellwire.client.link import Link
-from tellwire.client.place import Place
-from tellwire.client.reasons import (
+from tellwire.client.backoff import Backoff
+from tellwire.client.close_codes import (
     CloseReason,
     ComeBack,
     Refusal,
     Verdict,
-    last_words,
-    of_close,
-    of_refusal,
-    of_silence,
+    close_hint,
+    judge_close,
+    judge_refusal,
+    silent,
     unreachable,
     without_token,
 )
-from tellwire.client.received import ReceivedMessage, read_welcome
-from tellwire.client.recovery import Recovery
+from tellwire.client.decode import ReceivedMessage, read_welcome
+from tellwire.client.link import Link
+from tellwire.client.options import LATE_SECONDS, TICK_SECONDS, ClientOptions, Pace
+from tellwire.client.recovery import Bounds, Recovery
 from tellwire.client.state import ConnectionState
-from tellwire.client.timing import LATE_SECONDS, TICK_SECONDS, Timing
-
-_COUNTED_FAILURES: Final = 64
 
 
 def _never(_: CloseReason) -> bool:
@@ -49,110 +44,111 @@ def _never(_: CloseReason) -> bool:
 
 
 class Machine:
-    """Says what to do. `jitter` returns a random number from 0 to 1; `gives_up` makes a reason a final one.
+    """The decisions of one client. `jitter` returns a random number from 0 to 1; `gives_up` makes a reason a final one.
 
-    `cursor` is where the program is: None is from now on. Unless it shall `recover`, nothing is asked for.
+    `cursors` is where the application is: without any, from now on. Without `recover`, nothing is asked for.
     """
 
     def __init__(
         self,
-        timing: Timing,
+        options: ClientOptions,
         jitter: Callable[[], float],
         gives_up: Callable[[CloseReason], bool] = _never,
         *,
         recover: bool = True,
-        cursor: str | None = None,
+        cursors: Mapping[str, str] | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.state = ConnectionState("idle")
-        self._timing = timing
+        self._options = options
+        self._pace = Pace(options)
         self._jitter = jitter
         self._gives_up = gives_up
         self._number = 0
         self._why: Why = "connect"
-        self._failures = 0
+        self._backoff = Backoff(options, jitter)
         self._ticked_at = 0.0
         self._current: Link | None = None
         self._successor: Link | None = None
         self._retiring: Link | None = None
         self._retire_at = inf
-        self._recovery = Recovery(Place(cursor), timing.answer_seconds, is_wanted=recover)
+        self._recovery = Recovery(cursors or {}, options.answer_timeout_seconds, is_wanted=recover, bounds=bounds)
+
+    def cursors(self, waiting: Callable[[str], str | None] = lambda _: None) -> dict[str, str]:
+        """Return the cursor of each stream to come back with; see `Recovery.cursors`."""
+        return self._recovery.cursors(waiting)
 
     @property
-    def cursor(self) -> str | None:
-        """How much of the log has been passed on; None before anything is known of it."""
-        return self._recovery.place.cursor
+    def open_number(self) -> int | None:
+        """The number of the link to send a message on; None if there is none."""
+        return self._current.number if self._current is not None and self._current.is_open else None
 
-    @property
-    def lost_at(self) -> str | None:
-        """The cursor from before something went missing that was not told yet; None if nothing did."""
-        return self._recovery.place.lost_at
-
-    # --- what the program asks ----------------------------------------------------------------------------------------
+    # --- what the application asks ------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Action]:
+        """Connect."""
         self._ticked_at = now
-        return self._begin()
+        return self._begin(None, now)
 
     def stop(self) -> list[Action]:
+        """Close for good."""
         return self._close(None)
-
-    def speaks(self, now: float) -> int | None:
-        """Return the number of the connection to send a message on now; None if there is none."""
-        if self._current is None or not self._current.is_open:
-            return None
-        self._current.message(now)
-        return self._current.number
 
     # --- what the shell did -------------------------------------------------------------------------------------------
 
     def token(self, number: int, token: str, now: float) -> list[Action]:
+        """Use a token that was asked for."""
         link = self._find(number)
         if link is None:
             return []
         if link.is_open:
-            return link.renews_with(token, now)
-        link.connects_with(token)
+            return link.renews_with(token)
+        link.connects_with(token, now)
         return [Open(number, token)]
 
     def no_token(self, number: int, message: str, now: float) -> list[Action]:
+        """Do without a token: the attempt has failed, while a connection that is open lives on."""
         link = self._find(number)
-        if link is not None and link.is_open:
-            link.not_renewed(now)
+        if link is None or link.is_open:
             return []
         return self._ended(number, without_token(message), now)
 
     def opened(self, number: int, now: float) -> list[Action]:
+        """Use a connection whose handshake has succeeded."""
         link = self._find(number)
         if link is None:
             return []
         link.opened(now)
         self._why = "connect"
-        self._recovery.twins.forget_at = now + self._timing.overlap_seconds + self._timing.settled_seconds
         if link is self._successor:
             return self._succeed(link, now)
         self.state = ConnectionState("open")
         return self._recovery.begin(number, now)
 
     def refused(self, number: int, refusal: Refusal, now: float) -> list[Action]:
-        return self._ended(number, of_refusal(refusal), now)
+        """Judge a handshake that the server answered with something else than 101."""
+        return self._ended(number, judge_refusal(refusal), now)
 
     def unreachable(self, number: int, message: str, now: float) -> list[Action]:
+        """Judge a handshake without an answer."""
         return self._ended(number, unreachable(message), now)
 
     def closed(self, number: int, code: int, text: str, now: float) -> list[Action]:
+        """Judge the end of a connection."""
         link = self._find(number)
-        words = None if link is None else link.last_words
-        return self._ended(number, of_close(code, text, words, now), now)
+        hint = None if link is None else link.close_hint
+        return self._ended(number, judge_close(code, text, hint, now), now)
 
-    # --- what was heard -----------------------------------------------------------------------------------------------
+    # --- what was received --------------------------------------------------------------------------------------------
 
-    def received(self, number: int, message: ReceivedMessage, now: float) -> list[Action]:
-        """Take note of a message; every one passes here."""
+    def received(self, number: int, message: ReceivedMessage | None, now: float) -> list[Action]:
+        """Take a message that a link has received; None: a text that is no message."""
         link = self._find(number)
         if link is None:
             return []
         link.heard(now)
-        link.message(now)
+        if message is None:
+            return []
         match message.type:
             case "pong":
                 return []
@@ -162,35 +158,34 @@ class Machine:
             case "welcome":
                 return self._welcomed(link, message, now)
             case "error":
-                link.last_words = last_words(message.data, now) or link.last_words
+                link.close_hint = close_hint(message.data, now) or link.close_hint
                 if (given_up := self._answered(link, message)) is not None:
                     return given_up
-        is_beside = link is not self._current and self._current is not None and self._current.is_open
-        return self._recovery.received(message, now, is_beside=is_beside)
-
-    def heard(self, number: int, now: float) -> None:
-        """Take note of a sign of life that is no message."""
-        if (link := self._find(number)) is not None:
-            link.heard(now)
+        is_beside = link is not self._current and self.open_number is not None
+        return self._recovery.receive(message, now, is_beside=is_beside)
 
     def stalled(self, number: int) -> None:
-        """Take note that nothing is read until `resumed`, because the program does not keep up."""
+        """Expect nothing until `resumed`: the application does not keep up, and nothing is read."""
         if (link := self._find(number)) is not None:
             link.stalled()
             self._recovery.pause(number)
 
     def resumed(self, number: int, now: float) -> None:
-        """Take note that it is being read again."""
-        self.heard(number, now)
-        self._recovery.resume(number, now)
+        """Expect messages again: they are being read."""
+        if (link := self._find(number)) is not None:
+            link.heard(now)
+            self._recovery.resume(number, now)
 
     def _welcomed(self, link: Link, message: ReceivedMessage, now: float) -> list[Action]:
         page = read_welcome(message)
-        if page is None:
+        if page is None or not self._recovery.is_expected(link.number):
             return []
+        self._pace.obey(page.heartbeat_seconds, page.rotate_after_seconds)
         if page.last:
             link.expires(message, now)
-        actions, recovered = self._recovery.welcomed(link.number, page, now)
+        if self._successor is None:
+            link.keep_pace()
+        actions, recovered = self._recovery.welcome(page, now)
         if recovered is False or (recovered and not self.state.recovered):
             self.state = ConnectionState("open", recovered=recovered)
         return actions
@@ -205,56 +200,68 @@ class Machine:
 
     @property
     def due(self) -> float | None:
-        """When to call `tick` next; None when there is nothing to come."""
+        """The time of the next `tick`; None when there is nothing to come."""
         if self.state.status in ("idle", "closed"):
             return None
-        link_due = self._current.due if self._current is not None and self._current.is_open else inf
+        links = [link.due for link in (self._current, self._successor) if link is not None]
         retry_at = inf if self.state.retry_at is None else self.state.retry_at
-        return min(self._ticked_at + TICK_SECONDS, retry_at, link_due, self._retire_at, self._recovery.due)
+        return min(self._ticked_at + TICK_SECONDS, retry_at, *links, self._retire_at, self._recovery.due)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due."""
+        """Do the tasks that are due."""
         has_slept = not -LATE_SECONDS < now - self._ticked_at < TICK_SECONDS + LATE_SECONDS
         self._ticked_at = now
-        actions = self._wake(now) if has_slept else []
+        actions = self._overslept(now) if has_slept else []
         if self.state.status == "waiting" and now >= (self.state.retry_at or now):
-            actions += self._begin()
-        elif self._current is not None and self._current.is_open:
-            actions += self._tick_link(self._current, now)
+            actions += self._begin(self.state.reason, now)
+        for link in (self._current, self._successor):
+            if link is not None:
+                actions += self._tick_link(link, now)
         if now >= self._retire_at:
             actions += self._retire()
         return actions + self._recovery.tick(now)
 
+    def wake(self, now: float) -> list[Action]:
+        """Demand a sign of life, or connect without waiting: the device has woken up, or is on another network."""
+        self._backoff.reset()
+        if self.state.status == "waiting":
+            return self._begin(self.state.reason, now)
+        if self._current is not None and self._current.is_open:
+            return self._current.probe(now, self._options.wake_timeout_seconds)
+        return []
+
+    def _overslept(self, now: float) -> list[Action]:
+        if self._current is not None:
+            self._current.overslept()
+        self._recovery.expect(now)
+        return self.wake(now)
+
     def _tick_link(self, link: Link, now: float) -> list[Action]:
-        if link.is_silent(now):
+        if not link.is_open:
+            return self._tick_attempt(link, now)
+        if link.is_dead(now):
             return self._abandon(link, now)
         actions = link.tick(now)
-        if now >= link.replace_at and self._successor is None:
-            link.replace_at = inf
-            self._recovery.twins.watch()
-            self._successor = self._new_link()
+        if now >= link.rotate_at:
+            link.rotate_at = inf
+            self._successor = self._new_link(now)
             actions.append(AskToken(self._successor.number, self._successor.why))
         return actions
 
+    def _tick_attempt(self, link: Link, now: float) -> list[Action]:
+        if now < link.connect_by:
+            return []
+        within = f"within {self._options.connect_timeout_seconds:g} seconds"
+        verdict = unreachable(f"no answer {within}") if link.has_token else without_token(f"get_token: none {within}")
+        return [Drop(link.number), *self._ended(link.number, verdict, now)]
+
     def _abandon(self, link: Link, now: float) -> list[Action]:
         # It may only have been slow. What still comes until the new one is open, and a little later, is not lost.
-        self._recovery.twins.watch()
-        actions = self._retire() + self._ended(link.number, of_silence(), now)
+        actions = self._retire() + self._ended(link.number, silent(), now)
         if self.state.status == "closed":
             return [*actions, Drop(link.number)]
-        self._retiring, self._retire_at = link, now + self._timing.overlap_seconds
+        self._retiring, self._retire_at = link, now + self._options.overlap_seconds
         return actions
-
-    def _wake(self, now: float) -> list[Action]:
-        self._failures = 0
-        if self.state.status == "waiting":
-            self._wait(now, self.state.reason)
-        if self._current is None:
-            return []
-        if self._current.is_open:
-            return self._current.probe(now, self._timing.wake_seconds)
-        # What was under way was so on a network that may be gone.
-        return [Drop(self._current.number), *self._begin()]
 
     # --- from state to state ------------------------------------------------------------------------------------------
 
@@ -264,13 +271,13 @@ class Machine:
                 return link
         return None
 
-    def _new_link(self) -> Link:
+    def _new_link(self, now: float) -> Link:
         self._number += 1
-        return Link(self._number, self._why, self._timing, self._jitter)
+        return Link(self._number, self._why, self._options, self._pace, self._jitter, now)
 
-    def _begin(self) -> list[Action]:
-        self._current = self._new_link()
-        self.state = ConnectionState("connecting", self.state.attempt + 1, None, self.state.reason)
+    def _begin(self, reason: CloseReason | None, now: float) -> list[Action]:
+        self._current = self._new_link(now)
+        self.state = ConnectionState("connecting", self.state.attempt + 1, None, reason)
         return [AskToken(self._current.number, self._current.why)]
 
     def _ended(self, number: int, verdict: Verdict, now: float) -> list[Action]:
@@ -284,7 +291,7 @@ class Machine:
         if link is self._successor:
             self._successor = None
             if self._current is not None:
-                self._current.replace_at = now + self._delay(verdict)
+                self._current.rotate_at = now + (self._backoff.next_wait(verdict) or 0.0)
             return []
         return self._current_ended(link, verdict, now)
 
@@ -293,33 +300,26 @@ class Machine:
         self._recovery.end(link.number)
         if verdict.come_back is ComeBack.NEVER or self._gives_up(verdict.reason):
             return self._close(verdict.reason)
-        if link.is_open and now - link.opened_at >= self._timing.settled_seconds:
-            self._failures = 0
+        if link.is_open and now - link.opened_at >= self._options.stable_after_seconds:
+            self._backoff.reset()
         if self._successor is not None:
             self._current, self._successor = self._successor, None
             self.state = ConnectionState("connecting", 1, None, verdict.reason)
-        else:
-            self._wait(now + self._delay(verdict), verdict.reason)
+            return []
+        wait = self._backoff.next_wait(verdict)
+        if wait is None:
+            return self._begin(verdict.reason, now)
+        self.state = ConnectionState("waiting", self.state.attempt, now + wait, verdict.reason)
         return []
 
     def _learn(self, verdict: Verdict) -> None:
         if verdict.reason.kind != "token" or verdict.reason.code is not None:
             self._why = "refused" if verdict.reason.kind == "token" else "connect"
 
-    def _delay(self, verdict: Verdict) -> float:
-        bound = min(self._timing.first_wait_seconds * 2.0**self._failures, self._timing.longest_wait_seconds)
-        self._failures = min(self._failures + 1, _COUNTED_FAILURES)
-        if self._failures == 1 and verdict.come_back is ComeBack.AT_ONCE:
-            return 0.0
-        return verdict.retry_after_seconds + self._jitter() * bound
-
-    def _wait(self, until: float, reason: CloseReason | None) -> None:
-        self.state = ConnectionState("waiting", self.state.attempt, until, reason)
-
     def _succeed(self, link: Link, now: float) -> list[Action]:
         actions = self._retire()
         self._retiring, self._current, self._successor = self._current, link, None
-        self._retire_at = now + self._timing.overlap_seconds
+        self._retire_at = now + self._options.overlap_seconds
         return actions + self._recovery.begin(link.number, now, missed_nothing=True)
 
     def _retire(self) -> list[Action]:
@@ -332,5 +332,5 @@ class Machine:
         self._current = self._successor = self._retiring = None
         if self.state.status != "closed":
             self.state = ConnectionState("closed", 0, None, reason)
-        actions += [Close(link.number) if link.is_open else Drop(link.number) for link in links]
-        return actions + self._recovery.stop()
+        self._recovery.stop()
+        return actions + [Close(link.number) if link.is_open else Drop(link.number) for link in links]

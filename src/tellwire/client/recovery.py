@@ -1,37 +1,74 @@
-"""The conversation by which a client misses nothing, as pure code: when it says `hello`, and how long it waits.
+"""Recovery of missed messages, as pure code: the time of each `hello`, and the messages that pass.
 
-Every connection that becomes the current one is asked at once, and again when something turns out to be missing, one
-hello at a time and at least a second apart. What passes is for `place` to say. Where it cannot tell, for messages
-without a place and on a server that keeps nothing, ids do, while there are two connections.
+Every connection that becomes the current one is asked at once, and again when something turns out to be missing: one
+hello at a time, and at least a second apart. One resequencer per stream decides what passes; ids decide where it
+cannot: for messages without a position, and where the server keeps no history.
 """
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-import msgspec
-
 from tellwire.client.actions import Action, Pass, Send
-from tellwire.client.lanes import has_place
-from tellwire.client.place import Place
-from tellwire.client.received import ReceivedMessage, WelcomePage
-from tellwire.client.twins import Twins
+from tellwire.client.cursors import USER_STREAM, stream_of
+from tellwire.client.decode import ReceivedMessage, WelcomePage
+from tellwire.client.encode import hello
+from tellwire.client.recent_ids import MAX_IDS, RecentIds
+from tellwire.client.resequencer import MAX_BUFFERED, Mode, Resequencer
+from tellwire.client.versions import MAX_KEYS
 
 _AGAIN_SECONDS: Final = 1.0
 
 
-class Recovery:
-    """What is asked of the current connection, and what is passed on of all. `place` is where the program is."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that a client remembers."""
 
-    def __init__(self, place: Place, answer_seconds: float, *, is_wanted: bool = True) -> None:
-        self.place = place
-        self.twins = Twins()
-        self._answer_seconds = answer_seconds
+    buffered_messages: int = MAX_BUFFERED
+    recent_ids: int = MAX_IDS
+    state_keys: int = MAX_KEYS
+
+
+class Recovery:
+    """The current connection's hello and welcome. `cursors` is where the application is; without `is_wanted` there is
+    no hello, and everything passes.
+    """
+
+    def __init__(
+        self,
+        cursors: Mapping[str, str],
+        answer_timeout_seconds: float,
+        *,
+        is_wanted: bool = True,
+        bounds: Bounds | None = None,
+    ) -> None:
+        bounds = bounds or Bounds()
+        self._cursors = dict(cursors)
+        self._user = Resequencer(cursors.get(USER_STREAM), bounds.buffered_messages, bounds.state_keys)
+        self._streams: Final[Mapping[str, Resequencer]] = {USER_STREAM: self._user}
+        self._recent_ids = RecentIds(bounds.recent_ids)
+        self._answer_timeout_seconds = answer_timeout_seconds
         self._is_wanted = is_wanted
         self._number: int | None = None
         self._is_asked = False  # and the answer has not ended
+        self._is_answered = False  # by a page, or given up
         self._is_paused = False
         self._answer_by = inf
         self._said_at = -inf
+
+    def cursors(self, waiting: Callable[[str], str | None] = lambda _: None) -> dict[str, str]:
+        """Return the cursor of each stream for a client that comes back with them, and then misses nothing.
+
+        `waiting` returns the cursor before the first message of a stream that the application has not taken.
+        """
+        streams = self._streams.items()
+        return self._cursors | _known((name, each.lost_at or waiting(name) or each.cursor) for name, each in streams)
+
+    @property
+    def wants_hello(self) -> bool:
+        """Return whether something is to be asked for."""
+        return any(each.mode is Mode.RESYNC for each in self._streams.values())
 
     # --- the current connection ---------------------------------------------------------------------------------------
 
@@ -40,69 +77,69 @@ class Recovery:
         if not self._is_wanted:
             return []
         self._forget()
-        self._number, self._said_at = number, -inf
-        self.place.hold(missed_nothing=missed_nothing)
-        return self._ask(now)
+        self._number = number
+        return self._hello(number, now, missed_nothing=missed_nothing)
 
     def end(self, number: int) -> None:
-        """Take note that a connection has ended, or is the current one no more."""
+        """Ask this connection no more: it has ended, or is no longer the current one."""
         if number == self._number:
             self._forget()
 
-    def stop(self) -> list[Action]:
-        """Pass on what is held and needs no answer: there will be none."""
+    def stop(self) -> None:
+        """Expect nothing any more."""
         self._forget()
-        return _passed(self.place.flush())
 
     def pause(self, number: int) -> None:
-        """Take note that nothing is read, so that the lack of an answer says nothing."""
+        """Stop the time for the answer, as long as nothing is read."""
         if number == self._number:
             self._is_paused = True
 
     def resume(self, number: int, now: float) -> None:
-        """Take note that what may have come meanwhile is being read."""
+        """Give the answer its whole time again."""
         if number == self._number and self._is_paused:
             self._is_paused = False
-            self._expect(now)
+            self.expect(now)
 
     @property
     def due(self) -> float:
-        """When to call `tick` next, at the latest."""
-        return min(self._give_up_at, self._ask_at)
+        """The time of the next `tick`, at the latest."""
+        return min(self._give_up_at, self._again_at)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due."""
-        self.twins.tick(now)
+        """Do the tasks that are due."""
         if now >= self._give_up_at:
             return self._give_up()
-        return self._ask(now)
+        return self._ask_again(now)
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
-    def received(self, message: ReceivedMessage, now: float, *, is_beside: bool) -> list[Action]:
-        """Pass on what can be. `is_beside`: it came by another than the current connection, while that is open."""
-        if not has_place(message) or self.place.is_loose:
-            if not self.twins.is_first(message.id):
-                return []
-        elif is_beside:
-            # Either it is in the welcome of the current connection, or it comes there, too.
+    def receive(self, message: ReceivedMessage, now: float, *, is_beside: bool) -> list[Action]:
+        """Pass a message on if it is its turn. `is_beside`: it came by another connection than the open one."""
+        stream = self._streams.get(stream_of(message) or "")
+        if stream is None:
+            return self._pass([message])
+        if is_beside and stream.mode is not Mode.PASS_THROUGH:
+            # It is in the welcome of the current connection, or comes there, too.
             return []
-        return _passed(self.place.live(message)) + self._ask(now)
+        return self._pass(stream.receive(message)) + self._ask_again(now)
 
-    def welcomed(self, number: int, page: WelcomePage, now: float) -> tuple[list[Action], bool | None]:
-        """Take a page of the answer. Return what follows, and, after the last page, whether all was recovered."""
-        if number != self._number or not self._is_asked:
-            return [], None
-        told = self.place.page(page)
+    def welcome(self, page: WelcomePage, now: float) -> tuple[list[Action], bool | None]:
+        """Take a page of the answer. Return the actions and, after the last page, True if all was recovered."""
+        replayed = self._user.page(page)
+        self._is_answered = True
         if page.last:
             self._is_asked, self._answer_by = False, inf
         else:
-            self._expect(now)
-        return _passed(told.messages) + self._ask(now), told.recovered
+            self.expect(now)
+        return self._pass(replayed.messages) + self._ask_again(now), replayed.recovered
+
+    def is_expected(self, number: int) -> bool:
+        """Return whether a page that comes on this connection is of the answer to the last hello."""
+        return number == self._number and self._is_asked
 
     def unknown_type(self, number: int) -> list[Action] | None:
-        """Take note that the server does not know what it was sent; None: it was not asked."""
-        is_answer = number == self._number and self._answer_by < inf
+        """Give up if this error answers the hello; None: it does not."""
+        is_answer = number == self._number and self._is_asked and not self._is_answered
         return self._give_up() if is_answer else None
 
     # --- hello --------------------------------------------------------------------------------------------------------
@@ -112,33 +149,38 @@ class Recovery:
         return inf if self._is_paused else self._answer_by
 
     @property
-    def _ask_at(self) -> float:
-        is_due = self.place.wants_hello and self._number is not None and not self._is_asked
+    def _again_at(self) -> float:
+        is_due = self.wants_hello and self._number is not None
         return self._said_at + _AGAIN_SECONDS if is_due else inf
 
-    def _ask(self, now: float) -> list[Action]:
-        if self._number is None or now < self._ask_at:
+    def _ask_again(self, now: float) -> list[Action]:
+        if self._number is None or now < self._again_at:
             return []
-        cursor = self.place.hello()
-        self._said_at, self._is_asked = now, True
-        self._expect(now)
-        hello = {"type": "hello"} if cursor is None else {"type": "hello", "cursor": cursor}
-        return [Send(self._number, msgspec.json.encode(hello))]
+        return self._hello(self._number, now)
 
-    def _expect(self, now: float) -> None:
-        # An answer that is late is taken all the same, but not waited for again.
-        if self._is_asked and not self.place.is_loose:
-            self._answer_by = now + self._answer_seconds
+    def _hello(self, number: int, now: float, *, missed_nothing: bool = False) -> list[Action]:
+        cursors = _known((name, each.hello(missed_nothing=missed_nothing)) for name, each in self._streams.items())
+        self._said_at, self._is_asked, self._is_answered = now, True, False
+        self.expect(now)
+        return [Send(number, hello(cursors))]
+
+    def expect(self, now: float) -> None:
+        """Give the answer its whole time from now on. One that is late is taken, but not waited for again."""
+        if self._is_asked and self._user.mode is not Mode.PASS_THROUGH:
+            self._answer_by = now + self._answer_timeout_seconds
 
     def _give_up(self) -> list[Action]:
-        self._answer_by = inf
-        released = self.place.let_go()
-        return _passed([each for each in released if not has_place(each) or self.twins.is_first(each.id)])
+        self._answer_by, self._is_answered = inf, True
+        return self._pass([message for each in self._streams.values() for message in each.give_up()])
+
+    def _pass(self, messages: list[ReceivedMessage]) -> list[Action]:
+        new = [message for message in messages if self._recent_ids.add(message.id)]
+        return [Pass(new)] if new else []
 
     def _forget(self) -> None:
-        self._number, self._answer_by = None, inf
+        self._number, self._answer_by, self._said_at = None, inf, -inf
         self._is_asked = self._is_paused = False
 
 
-def _passed(messages: list[ReceivedMessage]) -> list[Action]:
-    return [Pass(messages)] if messages else []
+def _known(cursors: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    return {name: cursor for name, cursor in cursors if cursor is not None}

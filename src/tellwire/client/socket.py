@@ -1,4 +1,4 @@
-"""The shell over websockets' client: one handshake, and what its failures mean in our terms."""
+"""The WebSocket of one link: the shell over the websockets package, and its failures in our terms."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
-from tellwire.client.reasons import Refusal, retry_after
+from tellwire.client.close_codes import Refusal, retry_after
 from tellwire.limits import CLOSE_TIMEOUT_SECONDS, MAX_FRAME_BYTES
 from tellwire.model import is_loopback
 from tellwire.ports import Clock
@@ -29,7 +29,7 @@ _SUBPROTOCOL_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Refused(Exception):
-    """The server answered the handshake, and not with 101."""
+    """The server answered the handshake with something else than 101."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.status} {refusal.error or ''}")
@@ -42,23 +42,21 @@ class Unreachable(Exception):
 
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception:
-        # A token is for the server it was made for, and not for whomever that names.
+        # A token is for the server it was made for, and for no other.
         return exc
 
 
 def can_travel(token: object, token_in: TokenIn) -> bool:
-    """Tell whether something is a token that a handshake can carry."""
+    """Return whether something is a token that a handshake can carry."""
     return isinstance(token, str) and bool(token if token_in == "query" else _SUBPROTOCOL_TOKEN.fullmatch(token))  # noqa: S105 - a place
 
 
-async def open_socket(
-    url: str, token: str, token_in: TokenIn, connect_seconds: float, clock: Clock
-) -> ClientConnection:
-    """Connect.
+async def open_socket(url: str, token: str, token_in: TokenIn, clock: Clock) -> ClientConnection:
+    """Connect. It takes as long as it takes: whoever waits has a deadline.
 
     Raises:
-        Refused: the server said no.
-        Unreachable: it said nothing.
+        Refused: the server answered with a refusal.
+        Unreachable: it did not answer.
     """
     offered = [Subprotocol(SUBPROTOCOL), Subprotocol(f"token.{token}")] if token_in == "subprotocol" else None  # noqa: S105 - a place
     try:
@@ -69,8 +67,8 @@ async def open_socket(
             proxy=None if is_loopback(urlsplit(url).hostname) else True,
             # API Gateway says yes to permessage-deflate and does not keep to what it agreed to.
             compression=None,
-            open_timeout=connect_seconds,
-            # The link asks for signs of life itself: it knows when nobody reads.
+            open_timeout=None,
+            # The heartbeat is the link's: a `ping` of the protocol, which every server counts.
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_SECONDS,
             logger=_protocol_logger,
@@ -86,16 +84,6 @@ async def send_text(socket: ClientConnection, payload: bytes) -> bool:
     frames = [payload[start : start + MAX_FRAME_BYTES] for start in range(0, len(payload), MAX_FRAME_BYTES)]
     try:
         await socket.send(frames if len(frames) > 1 else payload, text=True)
-    except ConnectionClosed:
-        return False
-    return True
-
-
-async def answers(socket: ClientConnection) -> bool:
-    """Send a ping and wait for its pong. False if the connection ends first."""
-    try:
-        pong = await socket.ping()
-        await pong
     except ConnectionClosed:
         return False
     return True

@@ -1,9 +1,9 @@
-"""What a program sees of its connection."""
+"""The state of a client, as an application sees it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from tellwire.client.reasons import CloseReason
+from tellwire.client.close_codes import CloseReason
 
 Status = Literal["idle", "connecting", "open", "waiting", "closed"]
 
@@ -13,8 +13,8 @@ class ConnectionState:
     """A snapshot. `attempt` counts the attempts since the connection was open last.
 
     `retry_at` is when the next one begins, in epoch seconds, while waiting. `reason` says why there is no connection.
-    `recovered` is there while it is open, once the server has said what was missed: False says that something may be
-    missing, and comes as a new state each time.
+    `recovered` is there while it is open, once the welcome has ended: False says that something may be missing, and
+    comes as a new state each time.
     """
 
     status: Status

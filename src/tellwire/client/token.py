@@ -1,4 +1,4 @@
-"""What a client reads in a token, as pure code. It trusts nothing of it: the server is the one that checks."""
+"""The expiry of a token, as pure code. Nothing in a token is trusted: checking is the server's part."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.decode import ReceivedMessage
 
 
 class _Claims(Struct):
@@ -19,7 +19,7 @@ _claims: Final = msgspec.json.Decoder(_Claims)
 
 
 def expiry_of(token: str) -> float | None:
-    """Return when a token expires, in epoch seconds, if it is a JWT that says so."""
+    """Return the expiry of a token, in epoch seconds; None if it is no JWT, or says none."""
     _, _, rest = token.partition(".")
     claims, _, _ = rest.partition(".")
     try:
@@ -29,7 +29,7 @@ def expiry_of(token: str) -> float | None:
 
 
 def expiry_told(answer: ReceivedMessage, now: float) -> float | None:
-    """Return when a token expires by an `auth_ok` or a `welcome`, in epoch seconds by the clock that shows `now`."""
+    """Return the expiry that an `auth_ok` or a `welcome` tells, in epoch seconds by the clock that shows `now`."""
     match answer.data:
         case {"expiresAt": str(text)}:
             expires_at, said_at = _seconds(text), _seconds(answer.timestamp or "")

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from bench.lossless import Faults, Scenario, run_scenario
 from tellwire.broadcast import Broadcaster
-from tellwire.client import Client, Timing
+from tellwire.client import Client, ClientOptions
 from tellwire.messages import create_message
 from tests.aws_stack import Stack
 
 SCENARIO = Scenario(
     seconds=4, users=4, devices_per_user=2, producers=4, pause_seconds=0.1, longest_disturbance_seconds=1
 )
-FAST_RETRY = Timing(first_wait_seconds=0.05, longest_wait_seconds=0.5)
+FAST_RETRY = ClientOptions(backoff_first_seconds=0.05, backoff_max_seconds=0.5)
 
 
 async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
@@ -21,7 +21,7 @@ async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
         keeping_stack.api.url,
         keeping_stack.token,
         Broadcaster(keeping_stack.keeping_carrier()),
-        timing=FAST_RETRY,
+        options=FAST_RETRY,
     )
     assert outcome.published > 30
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
@@ -31,7 +31,9 @@ async def test_workers_that_know_nothing_of_each_other(keeping_stack: Stack) -> 
     # Each has its own history object, as functions have.
     broadcasters = [Broadcaster(keeping_stack.keeping_carrier()) for _ in range(3)]
     scenario = replace(SCENARIO, users=1, devices_per_user=3, pause_seconds=0.03)
-    outcome = await run_scenario(scenario, keeping_stack.api.url, keeping_stack.token, *broadcasters, timing=FAST_RETRY)
+    outcome = await run_scenario(
+        scenario, keeping_stack.api.url, keeping_stack.token, *broadcasters, options=FAST_RETRY
+    )
     assert outcome.published > 30
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
@@ -39,10 +41,10 @@ async def test_workers_that_know_nothing_of_each_other(keeping_stack: Stack) -> 
 async def test_messages_that_are_published_while_a_device_connects(keeping_stack: Stack) -> None:
     # The race of `$connect`: the connection is in the table before it is open, and posts to it are answered with 410.
     broadcaster = Broadcaster(keeping_stack.keeping_carrier())
-    async with Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=FAST_RETRY) as first:
+    async with Client(keeping_stack.api.url, lambda why: keeping_stack.token(), options=FAST_RETRY) as first:
         while first.state.recovered is None:
             await asyncio.sleep(0.01)
-        cursor = first.cursor
+        cursors = first.cursors
     heard: list[int] = []
 
     async def talk() -> None:
@@ -51,7 +53,7 @@ async def test_messages_that_are_published_while_a_device_connects(keeping_stack
 
     async with (
         asyncio.timeout(30),
-        Client(keeping_stack.api.url, lambda why: keeping_stack.token(), timing=FAST_RETRY, cursor=cursor) as client,
+        Client(keeping_stack.api.url, lambda why: keeping_stack.token(), options=FAST_RETRY, cursors=cursors) as client,
         asyncio.TaskGroup() as group,
     ):
         group.create_task(talk())

@@ -1,10 +1,10 @@
-// A device in Node, with the client of clients/core and the WebSocket of the package ws. It does what stdin says, and
-// says on stdout what happens, one JSON value a line:
+// A device in Node, with the client of clients/core and the WebSocket of the package ws. It reads commands from stdin and
+// writes events to stdout, one JSON value a line:
 //
-//     argv   the options of the client, as JSON; `storedIn` is a file that it has for a storage
-//     in     {"token": "…"}   the answer to the first question that has none
-//            {"ack": "…"}     that all was seen up to a cursor
-//            {"cancel": "…"}  the end of an upload
+//     argv   the options of the client, as JSON; `storedIn` is a file for its cursors
+//     in     {"token": "…"}   answers the oldest open question for a token
+//            {"ack": "…"}     acknowledges everything up to a cursor
+//            {"cancel": "…"}  cancels an upload
 //            {"close": true}
 //     out    {"asked": "connect"} │ {"state": {…}} │ {"message": {…}}
 

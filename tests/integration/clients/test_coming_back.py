@@ -78,7 +78,7 @@ async def test_what_fills_many_pages_and_what_fits_into_none_come_in_their_place
 async def test_a_client_that_loses_its_connection_again_and_again_loses_nothing(
     gateway: Gateway, start_device: StartDevice
 ) -> None:
-    device = await start_device(url=gateway.url, firstWaitSeconds=0.05, longestWaitSeconds=0.1)
+    device = await start_device(url=gateway.url, backoffFirstSeconds=0.05, backoffMaxSeconds=0.1)
     await device.connects(gateway.token())
     count = 500
     heard: list[int] = []

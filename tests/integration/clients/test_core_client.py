@@ -67,7 +67,7 @@ async def test_a_token_that_expires_is_followed_by_a_new_one(
     clock = FakeClock(time.time())
     # Without pings: the device is another process, whose pongs take longer than these five minutes do.
     gateway = await start_gateway(clock, ping_after_seconds=0)
-    device = await start_device(url=gateway.url, settledSeconds=0)
+    device = await start_device(url=gateway.url, stableAfterSeconds=0.001)
     await device.connects(gateway.token(ttl_seconds=300))
     await clock.advance(301)
     connecting = await device.becomes("connecting")
@@ -86,7 +86,7 @@ async def test_a_handshake_with_an_expired_token_is_followed_by_one_with_a_new_o
     await device.becomes("connecting")
     assert await device.says("asked") == "connect"
     device.tell(token=gateway.token(ttl_seconds=-10))
-    assert (await device.becomes("waiting"))["reason"]["code"] == 1006
+    assert (await device.becomes("waiting"))["reason"]["kind"] == "lost"
     await device.becomes("connecting")
     assert await device.says("asked") == "refused"
     device.tell(token=gateway.token())
@@ -128,7 +128,7 @@ async def test_another_users_token_ends_it(gateway: Gateway, start_device: Start
 
 
 async def test_a_gateway_that_answers_pings_is_alive(gateway: Gateway, start_device: StartDevice) -> None:
-    device = await start_device(url=gateway.url, heartbeatSeconds=0.1, answerSeconds=1)
+    device = await start_device(url=gateway.url, heartbeatSeconds=0.1, answerTimeoutSeconds=1)
     await device.connects(gateway.token())
     await asyncio.sleep(1.5)
     await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
@@ -138,7 +138,7 @@ async def test_a_gateway_that_answers_pings_is_alive(gateway: Gateway, start_dev
 async def test_no_message_is_lost_or_comes_twice_while_connections_are_replaced(
     gateway: Gateway, start_device: StartDevice
 ) -> None:
-    device = await start_device(url=gateway.url, replaceSeconds=0.2)
+    device = await start_device(url=gateway.url, rotateAfterSeconds=0.2)
     await device.connects(gateway.token())
     replaced = 0
     received: list[int] = []

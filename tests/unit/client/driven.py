@@ -1,20 +1,22 @@
-"""A machine, the time it is told, and what it asked for: the tests' shell."""
+"""A machine, its time and its actions: the shell for tests."""
 
 import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Ping, Send
+from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Send
+from tellwire.client.close_codes import CloseReason, Refusal
+from tellwire.client.decode import ReceivedMessage
+from tellwire.client.encode import PING
 from tellwire.client.machine import Machine
-from tellwire.client.reasons import CloseReason, Refusal
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.options import ClientOptions
+from tellwire.client.recovery import Bounds
 from tellwire.client.state import ConnectionState
-from tellwire.client.timing import Timing
 
 
 def jwt(expires_at: float, name: str = "t") -> str:
-    """Return what has the form of a JWT and expires then."""
+    """Return a text in the form of a JWT that expires then."""
     claims = base64.urlsafe_b64encode(json.dumps({"exp": expires_at, "jti": name}).encode()).decode().rstrip("=")
     return f"head.{claims}.signature"
 
@@ -37,13 +39,20 @@ class Driven:
         *,
         recover: bool = False,
         cursor: str | None = None,
-        **timing: float,
+        bounds: Bounds | None = None,
+        **options: float,
     ) -> None:
         self.now = 1_000_000.0
         self.jitter = jitter
         self.answers = True
-        self.timing = Timing(**timing)
-        self.machine = Machine(self.timing, lambda: self.jitter, gives_up, recover=recover, cursor=cursor)
+        self.machine = Machine(
+            ClientOptions(**options),
+            lambda: self.jitter,
+            gives_up,
+            recover=recover,
+            cursors={} if cursor is None else {"user": cursor},
+            bounds=bounds,
+        )
         self.passed: list[ReceivedMessage] = []
         self.states: list[ConnectionState] = []
         self._asked: list[Action] = []
@@ -51,6 +60,10 @@ class Driven:
     @property
     def state(self) -> ConnectionState:
         return self.machine.state
+
+    @property
+    def cursor(self) -> str | None:
+        return self.machine.cursors().get("user")
 
     @property
     def status(self) -> str:
@@ -62,7 +75,7 @@ class Driven:
 
     @property
     def wait(self) -> float:
-        """How long it is to the next attempt."""
+        """The seconds to the next attempt."""
         assert self.state.retry_at is not None
         return round(self.state.retry_at - self.now, 6)
 
@@ -75,8 +88,8 @@ class Driven:
         for each in actions:
             if isinstance(each, Pass):
                 self.passed += each.messages
-            if isinstance(each, Ping) and self.answers:
-                self.heard(each.number)
+            if isinstance(each, Send) and each.payload == PING and self.answers:
+                self.received(each.number, message("pong"))
         if not self.states or self.states[-1] is not self.state:
             self.states.append(self.state)
         return self
@@ -105,14 +118,11 @@ class Driven:
     def closed(self, number: int, code: int, text: str = "") -> "Driven":
         return self.does(self.machine.closed(number, code, text, self.now))
 
-    def received(self, number: int, each: ReceivedMessage) -> bool:
-        """Let a message come, and tell whether the program got it at once."""
+    def received(self, number: int, each: ReceivedMessage | None) -> bool:
+        """Receive a message, and return True if the application got it at once."""
         before = len(self.passed)
         self.does(self.machine.received(number, each, self.now))
         return any(passed is each for passed in self.passed[before:])
-
-    def heard(self, number: int) -> None:
-        self.machine.heard(number, self.now)
 
     def stop(self) -> "Driven":
         return self.does(self.machine.stop())
@@ -120,7 +130,7 @@ class Driven:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def passes(self, seconds: float) -> "Driven":
-        """Let time pass."""
+        """Advance the time."""
         end = self.now + seconds
         while (due := self.machine.due) is not None and due <= end:
             self.now = max(self.now, due)
@@ -129,7 +139,7 @@ class Driven:
         return self
 
     def sleeps(self, seconds: float) -> "Driven":
-        """Let the computer sleep: the next tick comes much too late."""
+        """Advance the time without ticks, as in a sleep: the next one comes much too late."""
         self.now += seconds
         return self.does(self.machine.tick(self.now))
 
@@ -142,7 +152,7 @@ class Driven:
         return self
 
     def reconnects(self, token: str = "a.b.c") -> int:
-        """Let the next attempt succeed, and return its number."""
+        """Open the next attempt, and return its number."""
         if self.status == "waiting":
             self.passes(max(self.wait, 0.0))
         number = self.next_number
@@ -157,8 +167,8 @@ class Driven:
 
     @property
     def why(self) -> str:
-        """What the last token was asked for."""
+        """The purpose of the last token that was asked for."""
         return next(each.why for each in reversed(self._asked) if isinstance(each, AskToken))
 
 
-__all__ = ["AskToken", "Close", "Driven", "Drop", "Open", "Ping", "Send", "jwt", "message"]
+__all__ = ["PING", "AskToken", "Close", "Driven", "Drop", "Open", "Send", "jwt", "message"]

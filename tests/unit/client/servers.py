@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -61,7 +62,10 @@ def answer(status: int, body: Any = None, **headers: str) -> Response:
 
 
 async def stays(device: ServerConnection) -> None:
-    await device.wait_closed()
+    """Answer pings, and nothing else."""
+    async for text in device:
+        if json.loads(text)["type"] == "ping":
+            await device.send('{"type":"pong"}')
 
 
 @asynccontextmanager
@@ -130,11 +134,16 @@ async def reached(client: Client, status: str) -> ConnectionState:
 
 
 async def passes(clock: FakeClock, client: Client, seconds: float, step_seconds: float = 4.0) -> None:
-    """Let time pass for a client whose server answers its pings, within every step."""
+    """Advance the time of a client whose server answers its pings, within every step."""
     end = clock.now() + seconds
     while (left := end - clock.now()) > 0:
         await clock.advance(min(left, step_seconds))
         async with asyncio.timeout(5):
-            while any(socket.pending_pings for socket in client._sockets.values()):
+            while _awaits_pong(client):
                 await asyncio.sleep(0)
         await asyncio.sleep(0.0005)
+
+
+def _awaits_pong(client: Client) -> bool:
+    link = client._machine._current
+    return link is not None and link._answer_by < inf

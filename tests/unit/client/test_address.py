@@ -1,4 +1,4 @@
-"""Where a client connects."""
+"""The address of a gateway."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The client's shell on real sockets, against servers that do what no good server does."""
+"""The client's shell on real sockets, against servers that no good server is like."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tellwire.client import Client, ClosedForGood, CloseReason, ConnectionState, Timing
+from tellwire.client import Client, ClientOptions, ClosedForGood, CloseReason, ConnectionState
 from tellwire.client.actions import Why
 from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig
 from tellwire.testing import FakeClock
 from tests.unit.client.servers import SleepyClock, answer, mute, passes, reached, scripted
 
 TOKEN = "head.claims.signature"
-QUICK = Timing(first_wait_seconds=0.001, longest_wait_seconds=0.01)
+QUICK = ClientOptions(backoff_first_seconds=0.001, backoff_max_seconds=0.01)
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def given(why: Why) -> str:
 
 def client_of(url: str, get_token: Any = given, **options: Any) -> Client:
     # Most of these servers say what they have to say, and answer no hello.
-    return Client(url, get_token, **{"timing": QUICK, "recover": False, **options})
+    return Client(url, get_token, **{"options": QUICK, "recover": False, **options})
 
 
 def said(message_type: str = "notification", **data: Any) -> str:
-    return json.dumps({"type": message_type, "data": data, "timestamp": "2026-11-23T09:18:54.123Z", "id": "1"})
+    return json.dumps({"type": message_type, "data": data, "timestamp": "2026-11-23T09:18:54.123Z"})
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ async def has_no_setting(why: Why) -> str:
     [
         (fails, "get_token failed: ValueError"),
         (is_cancelled, "get_token failed: CancelledError"),
-        (hangs, "get_token did not answer in time"),
+        (hangs, "get_token: none within 15 seconds"),
         (has_no_setting, "TOKEN_URL is not set"),
         (lambda _: None, "get_token: got none that can be sent; allowed: a token as a string"),
         (lambda _: "", "get_token: got none that can be sent; allowed: a token as a string"),
@@ -99,8 +99,9 @@ async def has_no_setting(why: Why) -> str:
 )
 async def test_a_token_that_cannot_be_had_is_a_failed_attempt(get_token: Any, words: str) -> None:
     async with scripted() as server:
-        client = client_of(server.url, get_token, timing=Timing(connect_seconds=0.02), clock=FakeClock())
-        async with client:
+        clock = FakeClock()
+        async with client_of(server.url, get_token, clock=clock) as client:
+            await clock.advance(15)
             state = await reached(client, "waiting")
             assert state.reason == CloseReason("token", words)
             assert server.requests == []
@@ -171,10 +172,12 @@ async def test_nobody_there_is_the_network() -> None:
 
 
 async def test_a_server_that_does_not_answer_the_handshake_is_given_up() -> None:
-    timing = Timing(connect_seconds=0.02)
-    async with mute(greets=False) as url, client_of(url, timing=timing, clock=FakeClock()) as client:
+    clock = FakeClock()
+    async with mute(greets=False) as url, client_of(url, clock=clock) as client:
+        await asyncio.sleep(0.01)
+        await clock.advance(15)
         state = await reached(client, "waiting")
-        assert state.reason == CloseReason("lost", "timed out during opening handshake")
+        assert state.reason == CloseReason("lost", "no answer within 15 seconds")
 
 
 async def test_a_server_of_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,19 +207,18 @@ async def test_others_are_reached_through_the_proxy(proxy: str, words: str, monk
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-async def test_messages_come_in_their_order_and_what_the_protocol_says_does_not() -> None:
+async def test_messages_come_in_their_order_and_what_the_protocol_says_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def speak(device: ServerConnection) -> None:
         for each in (said("a"), said("pong"), "no message", said("auth_ok"), said("b")):
             await device.send(each)
         await device.wait_closed()
 
     async with scripted(speak) as server, client_of(server.url) as client:
-        got = [await anext(client) for _ in range(3)]
-        assert [(each.type, each.payload) for each in got] == [
-            ("a", said("a").encode()),
-            ("", b"no message"),
-            ("b", said("b").encode()),
-        ]
+        got = [await anext(client) for _ in range(2)]
+        assert [(each.type, each.payload) for each in got] == [("a", said("a").encode()), ("b", said("b").encode())]
+    assert "not a message: b'no message'" in caplog.text
 
 
 async def test_a_program_that_does_not_keep_up_loses_nothing_and_keeps_its_connection() -> None:
@@ -321,8 +323,11 @@ def page(upto: int, *messages: dict[str, Any], recovered: bool = True, last: boo
     ("options", "hello"),
     [
         ({}, {"type": "hello"}),
-        ({"start_from": "oldest"}, {"type": "hello", "cursor": "0"}),
-        ({"cursor": "e:7", "start_from": "oldest"}, {"type": "hello", "cursor": "e:7"}),
+        ({"start_from": "oldest"}, {"type": "hello", "cursors": {"user": "0"}}),
+        (
+            {"cursors": {"user": "e:7"}, "start_from": "oldest"},
+            {"type": "hello", "cursors": {"user": "e:7"}},
+        ),
     ],
 )
 async def test_the_first_hello_says_where_to_begin(options: Any, hello: Any) -> None:
@@ -349,11 +354,11 @@ async def test_the_cursor_is_that_of_the_last_message_the_program_has_taken() ->
         await device.send(json.dumps(placed(7)))
         await device.wait_closed()
 
-    async with scripted(speak) as server, client_of(server.url, recover=True, cursor="e:3") as client:
-        cursors = [client.cursor]
+    async with scripted(speak) as server, client_of(server.url, recover=True, cursors={"user": "e:3"}) as client:
+        cursors = [client.cursors["user"]]
         for _ in range(4):
             message = await anext(client)
-            cursors.append(client.cursor)
+            cursors.append(client.cursors["user"])
         assert message.cursor == "e:7"
         assert cursors == ["e:3", "e:5", "e:6", "e:6", "e:7"]
 
@@ -362,18 +367,18 @@ async def test_a_program_that_crashed_comes_back_to_what_it_had_not_taken() -> N
     said_by_then = [placed(number) for number in range(1, 301)]
 
     async def speak(device: ServerConnection) -> None:
-        cursor = json.loads(await device.recv())["cursor"]
+        cursor = json.loads(await device.recv())["cursors"]["user"]
         after = 0 if cursor == "0" else int(cursor.split(":")[1])
         await device.send(page(300, *said_by_then[after:]))
         await device.wait_closed()
 
     numbers: list[int] = []
-    cursor: str | None = "0"
+    cursors = {"user": "0"}
     async with scripted(speak) as server:
         while len(numbers) < 300:
-            async with client_of(server.url, recover=True, cursor=cursor) as client:
+            async with client_of(server.url, recover=True, cursors=cursors) as client:
                 numbers += [(await anext(client)).data["number"] for _ in range(60)]
-                cursor = client.cursor
+                cursors = client.cursors
     assert numbers == list(range(1, 301))
 
 
@@ -386,10 +391,10 @@ async def test_of_a_long_welcome_no_more_waits_than_one_page_over_the_bound() ->
         await device.wait_closed()
 
     clock = FakeClock()
-    timing = Timing()
+    options = ClientOptions()
     async with (
         scripted(speak) as server,
-        client_of(server.url, recover=True, cursor="e:0", clock=clock, timing=timing) as client,
+        client_of(server.url, recover=True, cursors={"user": "e:0"}, clock=clock, options=options) as client,
     ):
         await anext(client)
         for _ in range(50):
@@ -436,15 +441,15 @@ async def test_ack_and_cancel_say_what_they_are_told() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_a_server_that_has_gone_silent_is_left() -> None:
     clock = FakeClock()
-    async with mute(greets=True) as url, client_of(url, timing=Timing(), clock=clock) as client:
+    async with mute(greets=True) as url, client_of(url, options=ClientOptions(), clock=clock) as client:
         await reached(client, "open")
-        await clock.advance(24.9)
+        await clock.advance(244.9)
         assert client.state.status == "open"
         states: list[ConnectionState] = []
         client.on_state(states.append)
         await clock.advance(0.1)
-        assert [state.status for state in states] == ["waiting", "connecting"]
-        assert states[0].reason == CloseReason("lost", "no sign of life", 1006)
+        assert [state.status for state in states] == ["connecting"]
+        assert states[0].reason == CloseReason("lost", "the server did not answer", 1006)
         await reached(client, "open")
 
 
@@ -459,7 +464,7 @@ async def test_a_server_that_answers_pings_is_kept() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_a_connection_that_did_not_survive_a_sleep_is_replaced_at_once() -> None:
     clock = SleepyClock()
-    async with mute(greets=True) as url, client_of(url, timing=Timing(), clock=clock) as client:
+    async with mute(greets=True) as url, client_of(url, options=ClientOptions(), clock=clock) as client:
         await reached(client, "open")
         clock.sleep_through(3600)
         await clock.advance(5)
@@ -467,11 +472,11 @@ async def test_a_connection_that_did_not_survive_a_sleep_is_replaced_at_once() -
         states: list[ConnectionState] = []
         client.on_state(states.append)
         await clock.advance(2)
-        assert [state.status for state in states] == ["waiting", "connecting"]
+        assert [state.status for state in states] == ["connecting"]
         await reached(client, "open")
 
 
-# --- the program ------------------------------------------------------------------------------------------------------
+# --- the application --------------------------------------------------------------------------------------------------
 
 
 async def test_a_listener_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,5 @@
-"""Whatever happens to its connections, a client gets each message of the log once and in order, and no older state
-after a newer one; and it is told if something may be missing, and only then.
+"""The promise of recovery, as a property: each message of the log once and in order, no older state after a newer one,
+and a loss is told, and only a loss, in any sequence of events.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.decode import ReceivedMessage
 from tests.unit.client.world import World
 
 PAGE_BYTES = 700
@@ -75,7 +75,7 @@ def ids(messages: list[ReceivedMessage], message_type: str) -> list[str]:
 
 
 def check(world: World) -> None:
-    """Hold what the program has against what was published."""
+    """Compare the messages of the application with those that were published."""
     got = ids(world.taken, "said")
     assert len(got) == len(set(got)), "once"
     places = [world.log.index(each) for each in got]
@@ -104,9 +104,9 @@ def check(world: World) -> None:
     st.integers(0, 20),
 )
 def test_whatever_happens_each_message_comes_once_and_in_order_and_a_loss_is_told(
-    events: list[tuple[str, object]], cursor: str | None, max_held: int, published_before: int
+    events: list[tuple[str, object]], cursor: str | None, max_buffered: int, published_before: int
 ) -> None:
-    world = World(cursor, max_held, published_before)
+    world = World(cursor, max_buffered, published_before)
     for event, value in events:
         happens(world, event, value)
     # A user who was forgotten is noticed at the next word.

@@ -1,9 +1,9 @@
-"""What waits for the program."""
+"""The inbox: messages that wait for the application."""
 
 import asyncio
 
+from tellwire.client.decode import ReceivedMessage
 from tellwire.client.inbox import Inbox
-from tellwire.client.received import ReceivedMessage
 
 
 def sized(size: int, name: str = "x") -> ReceivedMessage:
@@ -84,11 +84,12 @@ async def test_the_end_lets_everybody_go() -> None:
     await room
 
 
-async def test_the_cursor_is_the_place_before_the_first_of_the_log_that_waits() -> None:
+async def test_a_cursor_is_before_the_first_message_of_its_log_that_waits() -> None:
     inbox = Inbox()
-    inbox.put(sized(1), ReceivedMessage("said", None, cursor="e:7"), ReceivedMessage("said", None, cursor="e:8"))
-    cursors = [inbox.cursor]
-    for _ in range(3):
+    log = [ReceivedMessage("said", None, cursor=cursor) for cursor in ("e:7", "e:8")]
+    inbox.put(sized(1), log[0], ReceivedMessage("said", None, cursor="p:3", topic="parts"), log[1])
+    cursors = [(inbox.cursor("user"), inbox.cursor("topic:parts"))]
+    for _ in range(4):
         await inbox.get()
-        cursors.append(inbox.cursor)
-    assert cursors == ["e:6", "e:6", "e:7", None]
+        cursors.append((inbox.cursor("user"), inbox.cursor("topic:parts")))
+    assert cursors == [("e:6", "p:2"), ("e:6", "p:2"), ("e:7", "p:2"), ("e:7", None), (None, None)]

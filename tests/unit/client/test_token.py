@@ -1,11 +1,11 @@
-"""What a client reads in a token."""
+"""The expiry of tokens."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tellwire.auth import mint_token
-from tellwire.client.received import ReceivedMessage
+from tellwire.client.decode import ReceivedMessage
 from tellwire.client.token import expiry_of, expiry_told
 from tellwire.model import timestamp
 from tests.conftest import SECRET

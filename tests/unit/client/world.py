@@ -1,4 +1,4 @@
-"""A server that keeps streams, as a model, and a client whose connections are lost: what each of them would do.
+"""A server that keeps streams, as a model, and a client whose connections are lost.
 
 The server keeps a message in a `Stream` before it delivers it, hears a connection before it reads for its welcome, and
 answers page by page while other messages go out. Everything on its way is in a queue, and nothing moves by itself.
@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tellwire import protocol
+from tellwire.client.cursors import Position
+from tellwire.client.decode import ReceivedMessage, read_message
 from tellwire.client.inbox import Inbox
-from tellwire.client.lanes import Cursor
-from tellwire.client.received import ReceivedMessage, read_message
+from tellwire.client.recovery import Bounds
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
 from tellwire.publication import Publication
 from tellwire.stream import Entry, Stream
@@ -34,12 +35,12 @@ class Line:
 
 
 class World:
-    """Both ends. `taken` is what the program has, `published` all messages in the order in which they were kept.
+    """Both ends. `taken` are the messages that the application has, `log` all of the log in their order.
 
     `excused` are the messages that a client need not have, by what a welcome told it.
     """
 
-    def __init__(self, cursor: str | None, max_held: int, published_before: int = 0) -> None:
+    def __init__(self, cursor: str | None, max_buffered: int, published_before: int = 0) -> None:
         self.epochs = 0
         self.stream = self._new_stream()
         self.lines: dict[int, Line] = {}
@@ -53,7 +54,7 @@ class World:
         self.was_told: list[bool] = []
         self.should_hear_of_a_loss = False
         self.has_heard_of_a_loss = False
-        self._max_held = max_held
+        self._bounds = Bounds(buffered_messages=max_buffered)
         self._count = 0
         for _ in range(published_before):
             self.says(0)
@@ -65,8 +66,7 @@ class World:
         return Stream(f"e{self.epochs}")
 
     def _begin(self, cursor: str | None) -> None:
-        self.driven = Driven(recover=True, cursor=cursor, jitter=0.0, replace_seconds=1000)
-        self.driven.machine._recovery.place._max_held = self._max_held
+        self.driven = Driven(recover=True, cursor=cursor, jitter=0.0, bounds=self._bounds, rotate_after_seconds=1000)
         self.inbox = Inbox()
         self.asking: int | None = None
         self._passed = 0
@@ -116,7 +116,7 @@ class World:
         if line is None or not line.hellos:
             return
         hello = msgspec.json.decode(line.hellos.popleft())
-        cursor = hello.get("cursor")
+        cursor = hello.get("cursors", {}).get("user")
         replay = self.stream.read(cursor, self.driven.now)
         kept = {entry.id for entry in self.stream._log}
         gone = {each for each in self.log if each not in kept}
@@ -151,26 +151,27 @@ class World:
     # --- the client ---------------------------------------------------------------------------------------------------
 
     def opens(self) -> None:
-        """Let the attempt under way succeed."""
+        """Open the attempt under way."""
         if self.asking is None and self.driven.status == "waiting":
             self.driven.passes(self.driven.wait)
             self._acts()
         if self.asking is not None:
             number, self.asking = self.asking, None
             self.lines[number] = Line()
-            if self.driven.machine.cursor is None:
+            if self.driven.cursor is None:
                 self.not_yet |= set(self.log)
             self.driven.token(number).opened(number)
             self._acts()
 
     def hears(self, number: int, count: int = 1) -> None:
-        """Let some of what is on its way arrive."""
+        """Deliver some messages that are on their way to the client."""
         line = self._line(number)
         real = next((each for each, its in self.lines.items() if its is line), 0)
         for _ in range(count):
             if line is None or not line.coming:
                 return
             message = read_message(line.coming.popleft())
+            assert message is not None
             if message.type == "call" and self.driven.machine._find(real):
                 self.read_aloud.append(str(message.id))
             self._notices(message)
@@ -178,7 +179,7 @@ class World:
             self._acts()
 
     def loses(self, number: int) -> None:
-        """Cut a connection; what is on its way is lost."""
+        """Cut a connection; messages on their way are lost."""
         line = self._line(number)
         for real, its in list(self.lines.items()):
             if its is line:
@@ -196,21 +197,21 @@ class World:
             self.hears(0)
 
     def replaces(self) -> None:
-        """Let the connection grow so old that a second one is begun."""
+        """Age the connection until a second one is begun."""
         self.settles()
         self.driven.passes(1040)
         self._acts()
 
     def falls_silent(self) -> None:
-        """Let the server give no sign of life, so that the client looks for another connection."""
+        """Silence the server until the client looks for another connection."""
         self.settles()
         self.driven.answers = False
-        self.driven.passes(26)
+        self.driven.passes(246)
         self.driven.answers = True
         self._acts()
 
     def takes(self, count: int) -> None:
-        """Let the program take some of what was passed on."""
+        """Take some of the messages that were passed on."""
         while count and self.inbox._messages:
             count -= 1
             self.taken.append(self.inbox._messages.popleft())
@@ -218,15 +219,16 @@ class World:
     def crashes(self) -> None:
         """End the program and begin another where it was."""
         machine = self.driven.machine
-        cursor = machine.lost_at or self.inbox.cursor or machine.cursor
-        self.taken = [message for message in self.taken if not self._comes_again(message, machine.lost_at)]
+        cursor = machine.cursors(self.inbox.cursor).get("user")
+        lost_at = machine._recovery._user.lost_at
+        self.taken = [message for message in self.taken if not self._comes_again(message, lost_at)]
         lost = {str(message.id) for message in self.inbox._messages}
         self.read_aloud = [each for each in self.read_aloud if each not in lost and self._was_taken(each)]
         self.lines.clear()
         self._begin(cursor)
 
     def settles(self) -> None:
-        """Let everything arrive, until there is nothing more to say."""
+        """Deliver everything, until nothing is on its way."""
         for _ in range(_MANY):
             self.opens()
             while self.undelivered:
@@ -237,7 +239,7 @@ class World:
                     self.turns_a_page(number)
                 self.hears(number, 10_000)
             is_quiet = not any(line.coming or line.hellos for line in self.lines.values())
-            if is_quiet and self.driven.status == "open" and not self.driven.machine._recovery.place.wants_hello:
+            if is_quiet and self.driven.status == "open" and not self.driven.machine._recovery.wants_hello:
                 break
             self.driven.passes(1.01)
             self._acts()
@@ -248,8 +250,8 @@ class World:
     # --- between the two ----------------------------------------------------------------------------------------------
 
     def _comes_again(self, message: ReceivedMessage, lost_at: str | None) -> bool:
-        """Tell whether a message comes again because the loss before it was not told yet."""
-        cursor, lost = Cursor.read(message.cursor), Cursor.read(lost_at)
+        """Return True if a message comes again because the loss before it was not told yet."""
+        cursor, lost = Position.parse(message.cursor), Position.parse(lost_at)
         return bool(lost_at and cursor and (lost is None or cursor.epoch != lost.epoch or cursor > lost))
 
     def _was_taken(self, message_id: str) -> bool:

@@ -1,5 +1,5 @@
-// What a screen reader hears without being asked: that the connection went or came, and, every few seconds, how far the
-// uploads are; and which one ended as it should not, or may. That they are done it hears from the toasts.
+// Announcements for screen readers: the connection when it changes, the progress of uploads every few seconds, and uploads
+// that failed or stalled. The toasts announce those that are complete.
 
 import { useConnection, useUploads } from "@tellwire/react";
 import type { ReactElement } from "react";

@@ -1,12 +1,12 @@
-// What the page asks of its server, beside the WebSocket: tokens, files, and what became of them.
+// The HTTP API of the demo server: tokens, files, and their results.
 
 import type { TokenReason } from "@tellwire/client";
 import type { Network } from "./network.ts";
 
-/** What an upload consists of. Each kind has its worker. */
+/** The kind of an upload. Each kind has its worker. */
 export type Kind = "parts" | "images";
 
-/** A token is not used again if it has less time left than this. */
+/** A token is not used again if it expires sooner than this. */
 const ALMOST_EXPIRED_MS = 5_000;
 
 export class Api {
@@ -19,7 +19,7 @@ export class Api {
     this.user = user;
   }
 
-  /** Return a token for the gateway: the one there is, unless it was refused or is about to expire. */
+  /** Return a token for the gateway: the cached one, unless it was refused or is about to expire. */
   readonly token = async (why: TokenReason = "connect"): Promise<string> => {
     const isGood = this.#token !== undefined && this.#token.expiresAt - Date.now() > ALMOST_EXPIRED_MS;
     if (why === "connect" && isGood) return (this.#token as { text: string }).text;
@@ -29,7 +29,7 @@ export class Api {
     return token;
   };
 
-  /** Send the files of an upload, and begin it. */
+  /** Send the files of an upload, and start it. */
   async upload(id: string, kind: Kind, files: readonly File[], paced: boolean): Promise<void> {
     for (const [index, file] of files.entries()) {
       await this.#askAsUser("PUT", `uploads/${id}/files/${index + 1}?name=${encodeURIComponent(file.name)}`, file);
@@ -37,7 +37,7 @@ export class Api {
     await this.#askAsUser("POST", `uploads/${id}`, JSON.stringify({ kind, paced }));
   }
 
-  /** Begin with the server's sample files. */
+  /** Start an upload of the server's sample files. */
   async samples(paced: boolean): Promise<void> {
     await this.#askAsUser("POST", "samples", JSON.stringify({ paced }));
   }
@@ -50,7 +50,7 @@ export class Api {
     return Promise.all(thumbnails.map(load));
   }
 
-  /** Return the list of the rows that were left out of an upload, as CSV. This the gateway has. */
+  /** Return the row errors of an upload, as CSV. The gateway stores them. */
   async rowErrors(id: string): Promise<Blob> {
     const headers = { authorization: `Bearer ${await this.token()}` };
     return (await this.#fetch(`/v1/uploads/${encodeURIComponent(id)}/row-errors`, { headers })).blob();

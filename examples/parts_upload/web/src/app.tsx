@@ -1,4 +1,4 @@
-// Who is signed in has a client, shared with the browser's other tabs, and a desk to work at.
+// The application: for a signed-in user a client, shared with the other tabs of the browser, and the desk.
 
 import { sharedClient } from "@tellwire/client/shared";
 import { TellwireProvider } from "@tellwire/react";
@@ -26,8 +26,8 @@ function SignedIn({ user }: { user: string }): ReactElement {
 function connectionOf(user: string) {
   const api = new Api(network, user);
   const { environment } = network;
-  // A gateway answers on every path; this one can be told from the development server's own. A page that was loaded anew
-  // has forgotten everything, so it begins with all that the gateway keeps, wherever it was before.
+  // A gateway answers on every path; this one differs from those of the development server. A page that is loaded anew
+  // has no state, so it begins with all that the gateway keeps.
   const client = sharedClient({ url: "/live", user, getToken: api.token, startFrom: "oldest", environment });
   return { api, client };
 }

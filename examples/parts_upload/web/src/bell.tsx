@@ -1,4 +1,4 @@
-// The bell: how many notifications are unread, and all of them below it.
+// The bell: the number of unread notifications, and the list of all.
 
 import { type ReceivedNotification, useNotifications } from "@tellwire/react";
 import { type ReactElement, useEffect, useRef, useState } from "react";
@@ -15,7 +15,7 @@ export function Bell(): ReactElement {
     button.current?.focus();
   };
   useWhileOpen(root, isOpen, close, () => setOpen(false));
-  // What comes while the list is open is read there.
+  // A notification that arrives while the list is open is read there.
   useEffect(() => {
     if (isOpen && unread > 0) markAllRead();
   }, [isOpen, unread, markAllRead]);
@@ -49,7 +49,7 @@ function List(): ReactElement {
   const list = useRef<HTMLOListElement>(null);
   const dismissAndStay = (id: string): void => {
     dismiss(id);
-    // The button that had the focus goes with its line.
+    // The button that had the focus is removed with its line.
     list.current?.focus();
   };
   return (
@@ -91,7 +91,7 @@ function Line({ notification, dismiss }: LineProps): ReactElement {
   );
 }
 
-/** Close on Escape, or when somebody presses elsewhere, which then gets the focus. */
+/** Close on Escape, or on a press elsewhere, which then gets the focus. */
 function useWhileOpen(
   root: { readonly current: HTMLElement | null },
   isOpen: boolean,

@@ -1,4 +1,4 @@
-// The connection: how it is, what became of it lately, and a switch that cuts the network.
+// The connection: its state, its recent events, and a switch that cuts the network.
 
 import type { ConnectionState } from "@tellwire/client";
 import { useClient, useConnection } from "@tellwire/react";
@@ -11,7 +11,7 @@ import { MISSED, secondsUntil, type Tone, type Words, wordsOf } from "./words.ts
 const CUT_SECONDS = 10;
 const EVENTS_SHOWN = 5;
 
-/** The state in a word or two. */
+/** The state in one or two words. */
 export function ConnectionPill(): ReactElement {
   const { tone, label } = useWords();
   return (
@@ -22,7 +22,7 @@ export function ConnectionPill(): ReactElement {
   );
 }
 
-/** A line that is there only if something may be missing. */
+/** A line that is shown only if messages may be missing. */
 export function Missed(): ReactElement | null {
   const { recovered } = useConnection();
   if (recovered !== false) return null;
@@ -103,7 +103,7 @@ interface Event {
   readonly tone: Tone;
 }
 
-/** Return what happened to the connection, newest first. */
+/** Return the events of the connection, newest first. */
 function useEvents(): readonly Event[] {
   const client = useClient();
   const [events, setEvents] = useState<readonly Event[]>([]);

@@ -1,4 +1,4 @@
-// The desk: what somebody who is signed in works with.
+// The desk: the page of a signed-in user.
 
 import { useMessages } from "@tellwire/react";
 import { type ReactElement, useState } from "react";
@@ -81,7 +81,7 @@ function OtherDevices({ user }: { user: string }): ReactElement {
   );
 }
 
-/** Return what went wrong with each upload, by its id. */
+/** Return the problems of uploads, by upload id. */
 function useProblems(): ReadonlyMap<string, Problem> {
   const [problems, setProblems] = useState<ReadonlyMap<string, Problem>>(new Map());
   useMessages("error", (message) => {

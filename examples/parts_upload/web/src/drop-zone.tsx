@@ -1,4 +1,4 @@
-// Where files go in: dropped, chosen, or the samples. The zone is the label of a file input, so it works by keyboard.
+// The drop zone: files are dropped or chosen, or the samples taken. It is the label of a file input, so it works by keyboard.
 
 import { type DragEvent, type ReactElement, useState } from "react";
 import { Icon } from "./icons.tsx";
@@ -28,7 +28,7 @@ export function DropZone({ sending }: { sending: Sending }): ReactElement {
             className="visually-hidden"
             onChange={({ currentTarget }) => {
               sending.send([...(currentTarget.files ?? [])], isPaced);
-              // Choosing the same file again is a change, too.
+              // Choosing the same file again has to be a change, too.
               currentTarget.value = "";
             }}
           />

@@ -1,4 +1,4 @@
-// The icons, drawn on a grid of 20. They say nothing that is not said in words beside them.
+// The icons, on a grid of 20. The words beside them say the same.
 
 import type { ReactElement } from "react";
 

@@ -1,4 +1,4 @@
-// What was left out of an upload, by cause, or why it failed as a whole.
+// The items that were left out of an upload, by cause, or the reason why it failed as a whole.
 
 import type { Upload } from "@tellwire/react";
 import { type ReactElement, useState } from "react";
@@ -74,7 +74,7 @@ function Download({ api, upload }: { api: Api; upload: Upload }): ReactElement {
       const url = URL.createObjectURL(await api.rowErrors(upload.uploadId));
       const name = `${upload.fileName.replace(/\.[^.]*$/, "")}-left-out.csv`;
       Object.assign(document.createElement("a"), { href: url, download: name }).click();
-      // By then it is saved, whatever the browser asks first.
+      // By then the browser has read it, also if it asks where to save it.
       setTimeout(() => URL.revokeObjectURL(url), 60_000);
       setTrouble(undefined);
     } catch (error) {

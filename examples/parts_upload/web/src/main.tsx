@@ -1,4 +1,4 @@
-// The page: whoever is signed in sees their desk, everybody else the door.
+// The entry point of the page.
 
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";

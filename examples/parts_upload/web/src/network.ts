@@ -1,12 +1,12 @@
-// The network, with a switch in it. The client gets its WebSocket from here, by its `environment`, and the page its
-// `fetch`, so cutting it does to both what a tunnel does: what is open is lost, and nothing new gets through.
+// A network that can be cut. The client gets its WebSocket from here, by its `environment`, and the page its `fetch`. While
+// the network is cut both fail as in a tunnel: open connections are lost, and new ones cannot be made.
 //
-// All tabs of a browser are on the same network, so they cut it together, by a BroadcastChannel.
+// All tabs of a browser are on the same network, so a BroadcastChannel cuts it in all of them.
 
 import type { Environment, Socket } from "@tellwire/client";
 import { useSyncExternalStore } from "react";
 
-/** How long it takes to find that nobody answers. */
+/** How long an attempt to connect takes to fail. */
 const NO_ANSWER_MS = 300;
 
 export class Network {
@@ -29,7 +29,7 @@ export class Network {
     this.#channel.onmessage = ({ data }: MessageEvent<number | undefined>) => this.#become(data);
   }
 
-  /** When it comes back, in milliseconds since 1970; undefined while it is there. */
+  /** When the network comes back, in milliseconds since 1970; undefined while it is not cut. */
   readonly cutUntil = (): number | undefined => this.#cutUntil;
 
   get isCut(): boolean {
@@ -41,23 +41,23 @@ export class Network {
     return () => void this.#listeners.delete(listener);
   };
 
-  /** Cut it for a while, in all tabs. */
+  /** Cut the network for some seconds, in all tabs. */
   cut(seconds: number): void {
-    this.#tell(Date.now() + seconds * 1000);
+    this.#broadcast(Date.now() + seconds * 1000);
   }
 
-  /** Let it be there again, in all tabs. */
+  /** Restore the network, in all tabs. */
   restore(): void {
-    this.#tell(undefined);
+    this.#broadcast(undefined);
   }
 
-  /** `fetch`, by this network. */
+  /** `fetch` over this network. */
   readonly fetch: typeof fetch = async (input, init) => {
     if (this.isCut) throw new TypeError("there is no network");
     return fetch(input, init);
   };
 
-  #tell(cutUntil: number | undefined): void {
+  #broadcast(cutUntil: number | undefined): void {
     this.#channel.postMessage(cutUntil);
     this.#become(cutUntil);
   }
@@ -77,7 +77,7 @@ export class Network {
   }
 }
 
-/** A socket that can be lost. Without a socket it is one whose server never answers. */
+/** A socket whose connection can be lost. Without an inner socket, its server never answers. */
 class SwitchedSocket implements Socket {
   onopen: ((event: never) => void) | null = null;
   onmessage: ((event: never) => void) | null = null;
@@ -109,7 +109,7 @@ class SwitchedSocket implements Socket {
     this.#socket?.close(code);
   }
 
-  /** End as a connection does that was lost. */
+  /** Close as a lost connection does. */
   lose(): void {
     if (!this.#all.has(this)) return;
     if (this.#socket !== undefined) {
@@ -128,7 +128,7 @@ class SwitchedSocket implements Socket {
 /** The network of this page. */
 export const network = new Network();
 
-/** Return when the network comes back, or undefined while it is there. */
+/** Return when the network comes back; undefined while it is not cut. */
 export function useCutUntil(): number | undefined {
   return useSyncExternalStore(network.subscribe, network.cutUntil);
 }

@@ -1,4 +1,4 @@
-// The door. There is no password: whoever can reach this server may be anybody.
+// The sign-in form. There is no password: anybody who reaches this server may use any name.
 
 import { type FormEvent, type ReactElement, useId } from "react";
 import { Brand } from "./brand.tsx";

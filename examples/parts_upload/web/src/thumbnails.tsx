@@ -1,4 +1,4 @@
-// What became of the images of an upload.
+// The thumbnails of an upload of images.
 
 import { type ReactElement, useEffect, useState } from "react";
 import type { Api } from "./api.ts";

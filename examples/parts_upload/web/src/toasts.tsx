@@ -1,5 +1,5 @@
-// New notifications, for a while, in a corner. They stay while they are pointed at or have the focus; errors stay until
-// somebody closes them. All of them are in the bell's list, too.
+// Toasts: new notifications, for some seconds, in a corner. They stay while they are hovered or have the focus; errors stay
+// until they are closed. All of them are in the list of the bell, too.
 
 import { type ReceivedNotification, useConnection, useNotifications } from "@tellwire/react";
 import { type ReactElement, useEffect, useState } from "react";
@@ -42,11 +42,11 @@ export function Toasts(): ReactElement {
   );
 }
 
-/** Tell which came after the page: those that the first welcome brought are in the list only. */
+/** Select the notifications that arrived live: those of the first welcome are in the list only. */
 function useIsNew(notifications: readonly ReceivedNotification[]): (id: string) => boolean {
   const { recovered } = useConnection();
   const [first, setFirst] = useState<ReadonlySet<string>>();
-  // All that a welcome brings is there by the time its end is rendered.
+  // By the time the end of a welcome is rendered, all its messages have passed.
   if (first === undefined && recovered !== undefined) setFirst(new Set(notifications.map(({ id }) => id)));
   return (id) => first !== undefined && !first.has(id);
 }

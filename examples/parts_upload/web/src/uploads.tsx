@@ -1,4 +1,4 @@
-// The uploads, newest first, each with its bar, what was left out of it, and a button that cancels it.
+// The uploads, newest first, each with its bar, its left-out items, and a button that cancels it.
 
 import { type Upload, useClient, useConnection, useUploads } from "@tellwire/react";
 import { memo, type ReactElement, useRef } from "react";
@@ -10,7 +10,7 @@ import { usePaused } from "./use-paused.ts";
 import { nameOf, type Parcel, type Sending } from "./use-sending.ts";
 import { isOver, type Problem, silenceOf } from "./words.ts";
 
-/** The bars are smooth all the same: it is half the time in which they slide to where they should be. */
+/** Half the time in which a bar slides to its position, so that bars stay smooth. */
 const PAUSE_MS = 100;
 
 const STATUS = {
@@ -54,7 +54,7 @@ export function Uploads({ api, problems, sending }: Props): ReactElement {
   );
 }
 
-/** A page that was loaded anew heard of them in another order, so it goes by when they began, where that is known. */
+/** Sort by the start where it is known: a page that was loaded anew gets uploads in another order. */
 function newestFirst(uploads: readonly Upload[]): Upload[] {
   return [...uploads].reverse().sort((one, other) => beginOf(other) - beginOf(one));
 }
@@ -106,7 +106,7 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
   );
 });
 
-/** `then` is done when it was asked for: the button that had the focus goes with the upload's end. */
+/** `then` is called when the cancel was sent: the button that had the focus is removed at the end of the upload. */
 function CancelButton({ upload, then }: { upload: Upload; then: () => void }): ReactElement {
   const client = useClient();
   const isOpen = useConnection().status === "open";

@@ -1,4 +1,4 @@
-// The time, for what counts down.
+// The time, for countdowns.
 
 import { useEffect, useReducer } from "react";
 

@@ -1,8 +1,8 @@
-// A value that may change all the time, for those who need not know at once.
+// A throttled value.
 
 import { useEffect, useRef, useState } from "react";
 
-/** Return the value, or what it was a while ago: it changes at most once in `pauseMs`. */
+/** Return the value, or an earlier one: it changes at most once in `pauseMs`. */
 export function usePaused<T>(value: T, pauseMs: number): T {
   const [shown, setShown] = useState(value);
   const changedAt = useRef(0);

@@ -1,9 +1,9 @@
-// Files on their way to the server: which worker gets them, what is being sent, and what could not be.
+// Files that are being sent to the server: for which worker, and which failed.
 
 import { useCallback, useState } from "react";
 import type { Api, Kind } from "./api.ts";
 
-/** Files that are on their way. Once the worker has begun, the server tells of them. */
+/** Files that are being sent. Once the worker has started, the server reports on them. */
 export interface Parcel {
   readonly id: string;
   readonly kind: Kind;
@@ -12,7 +12,7 @@ export interface Parcel {
 
 export interface Sending {
   readonly parcels: readonly Parcel[];
-  /** Why something was not sent, for people. */
+  /** The reason why something was not sent, for people. */
   readonly trouble: readonly string[];
   send(files: readonly File[], paced: boolean): void;
   sendSamples(paced: boolean): void;
@@ -20,7 +20,7 @@ export interface Sending {
 
 const CSV = /\.(csv|tsv|txt)$/i;
 
-/** Return what is being sent, and what sends more. */
+/** Return the files that are being sent, and functions to send more. */
 export function useSending(api: Api): Sending {
   const [parcels, setParcels] = useState<readonly Parcel[]>([]);
   const [trouble, setTrouble] = useState<readonly string[]>([]);
@@ -59,12 +59,12 @@ export function useSending(api: Api): Sending {
   return { parcels, trouble, send, sendSamples };
 }
 
-/** What people know a parcel by. */
+/** The name of a parcel, for people. */
 export function nameOf({ files }: Parcel): string {
   return files.length === 1 ? (files[0] as File).name : `${files.length} images`;
 }
 
-/** Return one parcel for each parts list and one for all images, and the names of what is neither. */
+/** Return one parcel for each parts list and one for all images, and the names of other files. */
 function parcelsOf(files: readonly File[]): [Parcel[], string[]] {
   const lists = files.filter(isCsv);
   const images = files.filter((file) => !isCsv(file) && file.type.startsWith("image/"));

@@ -1,4 +1,4 @@
-// The title of the tab says how far the uploads are, for those who look at another one.
+// The progress of uploads in the title of the tab.
 
 import { useUploads } from "@tellwire/react";
 import { useEffect } from "react";

@@ -1,16 +1,16 @@
-// Who is signed in: a name, remembered by the browser, so all its tabs agree. A real application has a session in its place.
+// The signed-in user: a name in the browser's storage, the same for all tabs. A real application has a session instead.
 
 import { useSyncExternalStore } from "react";
 
 const KEY = "partsbook.user";
 const listeners = new Set<() => void>();
 
-/** Return the name of who is signed in, or null. */
+/** Return the name of the signed-in user, or null. */
 export function useUser(): string | null {
   return useSyncExternalStore(subscribe, () => localStorage.getItem(KEY));
 }
 
-/** Sign in by a name, or out by null; in all tabs. */
+/** Sign in with a name, or out with null, in all tabs. */
 export function setUser(name: string | null): void {
   if (name === null) localStorage.removeItem(KEY);
   else localStorage.setItem(KEY, name);
@@ -19,7 +19,7 @@ export function setUser(name: string | null): void {
 
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
-  // It tells of what other tabs did.
+  // The event of a change by another tab.
   window.addEventListener("storage", listener);
   return () => {
     listeners.delete(listener);

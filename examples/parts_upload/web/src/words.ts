@@ -1,18 +1,18 @@
-// What the page says of a connection, of numbers and of what was left out. Pure.
+// The texts of the page: on the connection, on uploads, and on left-out rows. Pure.
 
 import type { ConnectionState, MessageOf } from "@tellwire/client";
 import type { Upload } from "@tellwire/react";
 
-/** How a thing is, for its colour. The words say it, too. */
+/** The colour of a text. The words say the same. */
 export type Tone = "good" | "busy" | "bad";
 
 export interface Words {
   readonly tone: Tone;
-  /** A word or two, for a corner. */
+  /** One or two words, for a corner. */
   readonly label: string;
-  /** A word or two, above the detail. */
+  /** One or two words, above the detail. */
   readonly headline: string;
-  /** A sentence or two. */
+  /** One or two sentences. */
   readonly detail: string;
 }
 
@@ -23,7 +23,7 @@ const DETAILS = {
   closed: "Nothing arrives until you connect again.",
 };
 
-/** Put the state of a connection into words. */
+/** Return the texts for the state of a connection. */
 export function wordsOf({ status, attempt, retryAt, reason }: ConnectionState, now: number): Words {
   const why = reason === undefined ? "" : sentence(reason.message);
   switch (status) {
@@ -46,11 +46,11 @@ function words(tone: Tone, label: string, detail: string, headline = label): Wor
   return { tone, label, headline, detail };
 }
 
-/** What is said if not everything was heard that was said while there was no connection. */
+/** The text for `recovered: false`. */
 export const MISSED =
   "Some messages may be missing: the server no longer has all that it said while this page was away.";
 
-/** What a screen reader hears: the same for as long as nothing of importance happens. */
+/** The text for screen readers. It changes only with important events. */
 export function spokenOf({ status, retryAt, recovered }: ConnectionState): string {
   if (status === "open") return recovered === false ? `Connected. ${MISSED}` : "Connected.";
   if (status === "waiting" && retryAt === undefined) return "Offline.";
@@ -66,28 +66,28 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-/** Tell whether an upload has ended, one way or another. */
+/** Return true if an upload has ended. */
 export function isOver({ status }: Upload): boolean {
   return status === "complete" || status === "failed" || status === "cancelled";
 }
 
-/** Put into words what follows when the worker of a stalled upload stays silent. */
+/** Return the text for a stalled upload. */
 export function silenceOf({ leaseSeconds }: Upload): string {
   const wait = leaseSeconds ? ` for another ${leaseSeconds} s` : "";
   return `The upload goes on if the worker comes back. If it stays silent${wait}, it has failed.`;
 }
 
-/** Items left out of an upload for one reason. */
+/** The items that were left out of an upload for one reason. */
 export interface Cause {
   readonly code: string;
   readonly reason: string;
   readonly count: number;
-  /** The first of them: numbers of rows, or names of images. */
+  /** The first items: numbers of rows, or names of images. */
   readonly items: readonly (string | number)[];
   readonly more: boolean;
 }
 
-/** What went wrong with an upload. */
+/** The failure of an upload, or of some of its items. */
 export interface Problem {
   readonly uploadId: string;
   readonly message: string;
@@ -99,11 +99,11 @@ export interface Problem {
 export interface LeftOut {
   readonly message: string;
   readonly causes: readonly Cause[];
-  /** Whether there will be no more. */
+  /** True if the upload has ended, so there will be no more. */
   readonly isWhole: boolean;
 }
 
-/** Return which rows were left out so far; undefined if none were. */
+/** Return the rows that were left out so far; undefined if there are none. */
 export function leftOutOf(upload: Upload): LeftOut | undefined {
   const { rowErrors, currentRow } = upload;
   if (!rowErrors) return undefined;
@@ -116,7 +116,7 @@ export function leftOutOf(upload: Upload): LeftOut | undefined {
   return { message, causes, isWhole: isOver(upload) };
 }
 
-/** Return what an `error`, as examples/parts_upload/report.py makes it, says of an upload; undefined if it is about something else. */
+/** Return the problem in an `error` that examples/parts_upload/report.py made; undefined in any other. */
 export function problemIn({ data }: MessageOf<"error">): Problem | undefined {
   const details = data.details as { uploadId?: unknown; causes?: RawCause[] } | undefined;
   if (typeof details?.uploadId !== "string") return undefined;
