@@ -32,7 +32,7 @@ def user_stream(user_id: str) -> StreamKey:
 
 
 def target_stream(target: Target) -> StreamKey | None:
-    """Return the stream of a target. None: what is published to it is not kept, but for who is connected."""
+    """Return the stream of a target; None if its publications are only delivered, and not kept."""
     return None if target.user is None else user_stream(target.user)
 
 

@@ -189,7 +189,7 @@ print(len(places), *functions, type(carrier_from_environment(__import__("os").en
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
     }
-    assert run(code, opt, **variables).split() == ["1", "True", "True", "True", "True", "Streams"]
+    assert run(code, opt, **variables).split() == ["1", "True", "True", "True", "True", "BrokerCarrier"]
 
 
 def test_workers_need_nothing_but_their_layers_and_what_lambda_brings(opt: Path, tmp_path: Path) -> None:

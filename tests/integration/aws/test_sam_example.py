@@ -33,6 +33,7 @@ from tellwire.auth import mint_token
 from tellwire.broadcast import Broadcaster
 from tellwire.engines.aws.environment import open_table
 from tellwire.model import Target
+from tests.publications import publication
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "aws_parts_upload"
@@ -181,13 +182,13 @@ async def test_the_sweeper_says_that_a_silent_upload_has_stalled_and_then_failed
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     last_word = {"type": "upload_progress", "data": data, "timestamp": now, "id": "the last word of a worker"}
     scheduled = {"detail-type": "Scheduled Event"}
-    assert await stack.invoke(SWEEPER, scheduled) == {"lapsed": 0}
+    assert await stack.invoke(SWEEPER, scheduled) == {"expired": 0}
     async with two_devices(stack, "barbara") as devices:
-        await stack.carrier().deliver(Target(user="barbara"), json.dumps(last_word).encode())
+        await stack.carrier().deliver(publication(Target(user="barbara"), json.dumps(last_word).encode()))
         async with asyncio.timeout(SECONDS):
-            lapsed = 0
-            while lapsed < 2:
-                lapsed += (await stack.invoke(SWEEPER, scheduled))["lapsed"]
+            expired = 0
+            while expired < 2:
+                expired += (await stack.invoke(SWEEPER, scheduled))["expired"]
         for device in await received_by(stack, devices, "barbara"):
             assert [state["status"] for state in device.of_type("upload_progress")[1:]] == ["stalled", "failed"]
             assert [error["code"] for error in device.of_type("error")] == ["UPLOAD_LOST"]
