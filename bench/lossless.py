@@ -4,7 +4,7 @@
     Device     a `tellwire.client.Client` that is cut off, closed and opened again, suspended, or slowed down
     Ledger     accepted messages by user ─▶ compared with the messages of each device ─▶ `Faults`
 
-The messages are counted that an application behind `Client` receives; it keeps its cursor, as a page does over a
+The messages are counted that an application behind `Client` receives; it keeps its cursors, as a page does over a
 reload.
 """
 
@@ -166,7 +166,7 @@ class Producer:
 
 
 class Device:
-    """A device of a user that is disturbed at random. Its application records messages and the cursor."""
+    """A device of a user that is disturbed at random. Its application records messages and the cursors."""
 
     def __init__(
         self,
