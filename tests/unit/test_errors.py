@@ -67,9 +67,9 @@ EXAMPLES: list[TellwireError] = [
 
 
 def classes(root: type[TellwireError] = TellwireError) -> list[type[TellwireError]]:
-    """Return a class and all below it that the package has."""
+    """Return a class and all public ones below it."""
     below = [each for child in root.__subclasses__() for each in classes(child)]
-    return [each for each in (root, *below) if each.__module__.startswith("tellwire.")]
+    return [each for each in (root, *below) if each.__module__ in ("tellwire.errors", "tellwire.client.close_codes")]
 
 
 def tree(docstring: str) -> dict[str, str]:

@@ -53,9 +53,6 @@ class ClosedForGood(TellwireError):
         super().__init__(f"The connection is closed for good: {reason.message} ({' '.join(known) or reason.kind})")
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type["ClosedForGood"], tuple[CloseReason]]:
-        return ClosedForGood, (self.reason,)
-
 
 class ComeBack(enum.Enum):
     """The time of the next attempt."""
