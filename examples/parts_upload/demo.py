@@ -28,8 +28,8 @@ from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.screen import Screen, make_screen
 from examples.parts_upload.web_app import PAGE
-from tellwire import TellwireError, UploadCancelled, UploadFailed, broadcast_to_user, create_message
-from tellwire.auth import development_secret, mint_token
+from tellwire import TellwireError, UploadCancelled, UploadFailed, broadcast_to_user, create_message, mint_token
+from tellwire.auth import development_secret
 
 USER: Final = "demo-user"
 PARTS: Final = "moc-123-parts"

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from examples.parts_upload.report import counted
-from tellwire import Message, PublishError, UploadCancelled, broadcast_to_user
-from tellwire.progress import Upload
+from tellwire import Message, PublishError, Upload, UploadCancelled, broadcast_to_user
 
 logger = logging.getLogger("parts_upload")
 

@@ -28,10 +28,17 @@ from starlette.routing import BaseRoute, Route
 
 from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.web_uploads import Kind, Uploads
-from tellwire.auth import make_authenticator, mint_token
-from tellwire.config import Settings
-from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig, TellwireError, TokenMissing
-from tellwire.gateway import Node
+from tellwire import (
+    ConfigError,
+    InvalidMessage,
+    MessageTooBig,
+    Node,
+    Settings,
+    TellwireError,
+    TokenMissing,
+    mint_token,
+)
+from tellwire.auth import make_authenticator
 from tellwire.model import is_loopback
 from tellwire.ports import SystemClock
 

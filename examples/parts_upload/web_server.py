@@ -16,9 +16,8 @@ import uvloop
 
 from examples.parts_upload.make_samples import make_samples
 from examples.parts_upload.web_app import WebApp
+from tellwire import Node, Settings
 from tellwire.auth import development_secret
-from tellwire.config import Settings
-from tellwire.gateway import Node
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,8 +24,14 @@ from typing import Any, BinaryIO, Final, Literal, TypeAlias
 from examples.parts_upload.csv_worker import import_parts, yield_to_loop
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
-from tellwire import Broadcaster, UploadCancelled, UploadFailed, use_broadcaster
-from tellwire.errors import InvalidMessage, MessageTooBig
+from tellwire import (
+    Broadcaster,
+    InvalidMessage,
+    MessageTooBig,
+    UploadCancelled,
+    UploadFailed,
+    use_broadcaster,
+)
 from tellwire.model import new_message_id
 
 logger = logging.getLogger("parts_upload")

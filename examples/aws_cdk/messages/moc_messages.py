@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from tellwire import InvalidMessage, Message, create_message
+from tellwire import InvalidMessage, Message, Sender, create_message
 from tellwire.aws.handlers import default
-from tellwire.engines.aws.connections import ConnectionRow
 
 __all__ = ["default"]
 
 
 @default.on_message("rename_moc")
-def rename(data: Any, connection: ConnectionRow) -> Message:
+def rename(data: Any, sender: Sender) -> Message:
     """Return the answer to the client. The handler validates the data: tellwire does not know its form."""
     match data:
         case {"mocId": str(moc_id), "name": str(name)} if name:
-            return create_message("moc_renamed", {"mocId": moc_id, "name": name, "by": connection.user_id})
+            return create_message("moc_renamed", {"mocId": moc_id, "name": name, "by": sender.user_id})
         case _:
             raise InvalidMessage("data", data, "a mocId and a name")
