@@ -28,6 +28,7 @@ from tellwire.errors import (
     GatewayUnreachable,
     HistoryUnavailable,
     InvalidMessage,
+    KeysUnavailable,
     MessageTooBig,
     PublishError,
     TellwireError,
@@ -46,18 +47,22 @@ from tellwire.messages import (
     create_notification_message,
     create_upload_progress_message,
 )
-from tellwire.model import ConnectionInfo, Delivery, Sender, Target
-from tellwire.ports import Carrier, Clock, NullObserver, Observer
+from tellwire.model import ConnectionInfo, Delivery, Identity, Sender, Target
+from tellwire.ports import Authenticator, Carrier, Clock, NullObserver, Observer, Published
 from tellwire.progress import Upload, track_upload
 from tellwire.publication import Publication
+from tellwire.stream import Replay
 
 if TYPE_CHECKING:
     from tellwire.auth.mint import mint_token
     from tellwire.carriers.http import HttpCarrier
     from tellwire.config import Settings
+    from tellwire.engine import Engine
+    from tellwire.engines.registry import open_engine
     from tellwire.gateway.node import Node
 
 __all__ = [
+    "Authenticator",
     "AwsRefused",
     "AwsUnreachable",
     "Broadcaster",
@@ -66,11 +71,14 @@ __all__ = [
     "ConfigError",
     "ConnectionInfo",
     "Delivery",
+    "Engine",
     "GatewayRefused",
     "GatewayUnreachable",
     "HistoryUnavailable",
     "HttpCarrier",
+    "Identity",
     "InvalidMessage",
+    "KeysUnavailable",
     "Message",
     "MessageTooBig",
     "Node",
@@ -78,6 +86,8 @@ __all__ = [
     "Observer",
     "Publication",
     "PublishError",
+    "Published",
+    "Replay",
     "Sender",
     "Settings",
     "Severity",
@@ -100,15 +110,18 @@ __all__ = [
     "create_notification_message",
     "create_upload_progress_message",
     "mint_token",
+    "open_engine",
     "track_upload",
     "use_broadcaster",
 ]
 
 _LAZY: Final = {
+    "Engine": ("tellwire.engine", ""),
     "HttpCarrier": ("tellwire.carriers.http", ""),
     "Node": ("tellwire.gateway.node", "gateway"),
     "Settings": ("tellwire.config", ""),
     "mint_token": ("tellwire.auth.mint", "aws"),
+    "open_engine": ("tellwire.engines.registry", "gateway"),
 }
 """Names that a producer seldom needs, with their module and the extra it is installed with: imported when asked for."""
 

@@ -22,6 +22,7 @@ from tellwire.errors import (
     ConnectionUnknown,
     HistoryMissing,
     HistoryUnavailable,
+    InvalidMessage,
     KeysUnavailable,
     PublishError,
     TellwireError,
@@ -73,18 +74,36 @@ class Conversation:
         """Do it, and answer the client.
 
         Raises:
-            Exception: whatever is no `TellwireError`, after the client was told that something went wrong.
+            Exception: all but `InvalidMessage` that a handler of the project's own types raises, and faults of ours.
+                The client was told that something went wrong, and nothing else.
         """
         if peer.expires_at <= self._clock.now() and not isinstance(action, protocol.Reauthenticate):
             await peer.close(TokenExpired())
             return
         try:
-            await self._do(action, peer)
-        except TellwireError as error:
-            await peer.send(protocol.refusal(_public(error, peer)))
+            if isinstance(action, protocol.Custom):
+                await self._call(action, peer)
+            else:
+                await self._answer(action, peer)
         except Exception:
             await peer.send(protocol.refusal(TellwireError("The message could not be handled; try again")))
             raise
+
+    async def _call(self, action: protocol.Custom, peer: Peer) -> None:
+        """Call the handler of a message, and send its answer."""
+        try:
+            answer = await self._handlers.call(action.type, action.data, Sender(peer.user_id, peer.connection_id))
+        except InvalidMessage as error:
+            await peer.send(protocol.refusal(error))
+            return
+        if answer is not None:
+            await peer.send(encode_message(answer))
+
+    async def _answer(self, action: protocol.Action, peer: Peer) -> None:
+        try:
+            await self._do(action, peer)
+        except TellwireError as error:
+            await peer.send(protocol.refusal(_public(error, peer)))
 
     async def _do(self, action: protocol.Action, peer: Peer) -> None:
         match action:
@@ -99,11 +118,6 @@ class Conversation:
                 await self._acknowledge(peer, cursor)
             case protocol.Cancel(upload_id):
                 await self._cancel(peer, upload_id)
-            case protocol.Custom(message_type, data):
-                sender = Sender(peer.user_id, peer.connection_id)
-                answer = await self._handlers.call(message_type, data, sender)
-                if answer is not None:
-                    await peer.send(encode_message(answer))
 
     async def _renew(self, peer: Peer, token: str) -> None:
         identity = await self._authenticator.authenticate(token)

@@ -28,6 +28,7 @@ from tellwire.errors import (
     GatewayUnreachable,
     HistoryUnavailable,
     InvalidMessage,
+    KeysUnavailable,
     MessageTooBig,
     PublishError,
     TellwireError,
@@ -46,11 +47,13 @@ from tellwire.messages import (
     create_notification_message,
     create_upload_progress_message,
 )
-from tellwire.model import ConnectionInfo, Delivery, Sender, Target
-from tellwire.ports import Carrier, Clock, NullObserver, Observer
+from tellwire.model import ConnectionInfo, Delivery, Identity, Sender, Target
+from tellwire.ports import Authenticator, Carrier, Clock, NullObserver, Observer, Published
 from tellwire.publication import Publication
+from tellwire.stream import Replay
 
 __all__ = [
+    "Authenticator",
     "AwsRefused",
     "AwsUnreachable",
     "Broadcaster",
@@ -59,11 +62,14 @@ __all__ = [
     "ConfigError",
     "ConnectionInfo",
     "Delivery",
+    "Engine",
     "GatewayRefused",
     "GatewayUnreachable",
     "HistoryUnavailable",
     "HttpCarrier",
+    "Identity",
     "InvalidMessage",
+    "KeysUnavailable",
     "Message",
     "MessageTooBig",
     "Node",
@@ -71,6 +77,8 @@ __all__ = [
     "Observer",
     "Publication",
     "PublishError",
+    "Published",
+    "Replay",
     "Sender",
     "Settings",
     "Severity",
@@ -93,6 +101,7 @@ __all__ = [
     "create_notification_message",
     "create_upload_progress_message",
     "mint_token",
+    "open_engine",
     "track_upload",
     "use_broadcaster",
 ]

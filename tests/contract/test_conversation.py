@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError
 
 from tellwire.broadcast import Broadcaster
-from tellwire.errors import HistoryUnavailable, InvalidMessage
+from tellwire.errors import ConfigError, HistoryUnavailable, InvalidMessage
 from tellwire.limits import AWS_HEARTBEAT_SECONDS, HEARTBEAT_SECONDS
 from tellwire.messages import Message, UploadProgress, UploadProgressMessage, create_message
 from tellwire.model import Sender
@@ -229,18 +229,39 @@ async def test_a_handler_gets_the_data_and_the_sender_and_its_answer_is_sent(ser
     assert senders == [Sender("user-1", connection_id)]
 
 
-async def test_a_handler_may_refuse_its_data_and_its_crash_tells_nothing_from_inside(server: Server) -> None:
+async def test_a_handler_may_refuse_its_data(server: Server) -> None:
     def refuse(data: Any, sender: Sender) -> None:
         raise InvalidMessage("data.name", data, "a name")
 
-    def crash(data: Any, sender: Sender) -> None:
-        raise RuntimeError(SECRETS)
-
     server.on_message("refuse", refuse)
-    server.on_message("crash", crash)
     async with server.device() as device:
         error = (await ask(device, {"type": "refuse", "data": 7}))["data"]
         assert (error["code"], error["message"]) == ("INVALID_MESSAGE", "data.name: got 7; allowed: a name")
+
+
+def fails_with(error: Exception) -> Callable[[Any, Sender], None]:
+    def fail(data: Any, sender: Sender) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        fails_with(RuntimeError(SECRETS)),
+        fails_with(ConfigError(SECRETS)),
+        fails_with(HistoryUnavailable(SECRETS)),
+        lambda data, sender: {"secret": SECRETS},
+        lambda data, sender: create_message("big", SECRETS * 20_000),
+    ],
+    ids=["an exception", "an error of ours", "a publish that failed", "an answer that is no message", "too big"],
+)
+async def test_a_handler_that_fails_tells_nothing_from_inside(
+    server: Server, handler: Callable[[Any, Sender], Any]
+) -> None:
+    server.on_message("crash", handler)
+    async with server.device() as device:
         crashed = await ask(device, {"type": "crash"})
         assert crashed["data"]["code"] == "INTERNAL_ERROR"
         assert SECRETS not in json.dumps(crashed)

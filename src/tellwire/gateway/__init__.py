@@ -1,7 +1,7 @@
-"""The self-hosted server: sockets, sessions, and the HTTP API that producers publish to.
+"""The self-hosted gateway: the application on the sockets, and the HTTP API that producers publish to.
 
-    bytes ─▶ socket ─▶ sessions ─▶ hub        a device connects and talks
-    HTTP  ─▶ http_api ─▶ hub ─▶ outbox ─▶ socket ─▶ bytes     a message goes out
+    bytes ─▶ server.socket ─▶ application ─▶ conversation ─▶ broker     a client connects and sends
+    HTTP  ─▶ http_api ─▶ broker ─▶ hub ─▶ outbox ─▶ bytes              a message is published
 
 `node` puts the parts together; nothing else knows all of them.
 """

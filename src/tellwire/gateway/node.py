@@ -6,6 +6,7 @@ The only module that knows which clock, which authenticator and which engine the
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import overload
 
 from starlette.routing import BaseRoute
 
@@ -36,9 +37,9 @@ class Node:
     """One gateway process.
 
     `broadcaster` publishes through it without HTTP, for a program that serves and publishes at once. `engine` is one
-    that is open already; without it the node opens the one that the settings name, and closes it. `routes` are what the
-    program around it serves beside the gateway: `/` and every path that the HTTP API does not use. Their errors are
-    answered as the API's are.
+    of yours; without it the node opens the one that the settings name. The node closes it in the end. `routes` are
+    those of the program around it, beside the gateway: `/` and every path that the HTTP API does not use. Their errors
+    are answered as the API's are.
 
     Example:
         node = Node(settings)
@@ -109,9 +110,20 @@ class Node:
         """The address as it stands in a URL."""
         return self._now.server.authority
 
-    def on_message(self, message_type: str, handler: F) -> F:
-        """Call `handler(data, sender)` for messages of your own type; see `MessageHandlers.on_message`."""
-        return self._handlers.on_message(message_type, handler)
+    @overload
+    def on_message(self, message_type: str, handler: F) -> F: ...
+
+    @overload
+    def on_message(self, message_type: str) -> Callable[[F], F]: ...
+
+    def on_message(self, message_type: str, handler: F | None = None) -> F | Callable[[F], F]:
+        """Call `handler(data, sender)` for messages of your own type. Without it: a decorator.
+
+        Raises:
+            InvalidMessage: `message_type` is no name for a message of your own, or has a handler already.
+        """
+        add = self._handlers.on_message(message_type)
+        return add if handler is None else add(handler)
 
     async def serve(self, started: Callable[["Node"], None] | None = None) -> None:
         """Run until SIGTERM or SIGINT, then let everybody go within `drain_seconds`.
@@ -141,10 +153,8 @@ class Node:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator["_Running"]:
         async with contextlib.AsyncExitStack() as stack:
-            engine = self._given_engine
-            if engine is None:
-                opened = await open_engine(self.settings, self._clock, self._observer)
-                engine = await stack.enter_async_context(opened)
+            engine = self._given_engine or await open_engine(self.settings, self._clock, self._observer)
+            await stack.enter_async_context(engine)
             self._running = self._compose(engine)
             try:
                 yield self._running

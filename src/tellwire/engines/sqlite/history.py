@@ -273,7 +273,9 @@ def _prepare(database: sqlite3.Connection, path: Path) -> str:
     elif owner != _APPLICATION_ID:
         raise ConfigError(f"history {str(path)!r}: got another program's database; allowed: tellwire's, or a new file")
     elif version != SCHEMA_VERSION:
-        raise ConfigError(f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION}, or a new file")
+        raise ConfigError(
+            f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION}. Move the file away to begin anew"
+        )
     database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     database.execute("COMMIT")
     return str(database.execute("SELECT epoch FROM store").fetchone()[0])
