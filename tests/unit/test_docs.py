@@ -32,7 +32,8 @@ def test_there_are_snippets_to_run() -> None:
 
 
 @pytest.mark.parametrize("code", SNIPPETS)
-def test_snippets_run(code: str) -> None:
+def test_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a gateway writes its file there
     saved: list[Any] = []
     names: dict[str, Any] = {"user_id": "user-1", "upload_id": "moc-1", "rows": list(range(10)), "save": saved.append}
     with use_broadcaster(Broadcaster(MemoryCarrier())):
