@@ -176,6 +176,9 @@ KnownMessage: TypeAlias = UploadProgressMessage | NotificationMessage | ErrorMes
 Message: TypeAlias = KnownMessage | CustomMessage
 
 _CLASSES: Final = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
+_TYPE_OF: Final[dict[type[KnownMessage], str]] = {
+    each: str(each.__struct_config__.tag) for each in (UploadProgressMessage, NotificationMessage, ErrorMessage)
+}
 
 
 # --- making them -----------------------------------------------------------------------------------------------------
@@ -267,6 +270,11 @@ def encode_message(message: Message) -> bytes:
         MessageTooBig: over 128 KiB.
     """
     return encode_with_id(message)[1]
+
+
+def type_of(message: Message) -> str:
+    """Return the message's type, as it stands on the wire."""
+    return message.type if isinstance(message, CustomMessage) else _TYPE_OF[type(message)]
 
 
 def encode_with_id(message: Message) -> tuple[str, bytes]:

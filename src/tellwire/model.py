@@ -19,12 +19,11 @@ def new_connection_id() -> str:
     return base64.urlsafe_b64encode(os.urandom(11)).decode("ascii")
 
 
-class _Random:
-    """Random hexadecimal text, 96 bits at a time, from a store of the operating system's: a call for each id would take
-    a tenth of the time of publishing a message.
+class _MessageIds:
+    """A store of new message ids: asking the operating system for each takes a tenth of the time of a publish.
 
-    No two processes must have the same store. A fork has an empty one. One that is older than a second is thrown away:
-    a function that is started from a snapshot finds the store of the function that it is a copy of.
+    No two processes may have the same store. A fork has an empty one. A store that is older than a second is thrown
+    away: a function that is started from a snapshot finds that of the function it is a copy of.
     """
 
     def __init__(self) -> None:
@@ -34,6 +33,10 @@ class _Random:
             os.register_at_fork(after_in_child=self._store.clear)
 
     def take(self) -> str:
+        """Return `t` and 96 random bits in hexadecimal: unique without a counter that is shared.
+
+        The `t` tells it from ids that others make, such as MongoDB's.
+        """
         now = time.time()
         if not 0 <= now - self._filled_at < _STORED_SECONDS:
             self._store.clear()
@@ -42,22 +45,16 @@ class _Random:
             return self._store.pop()
         except IndexError:
             text = os.urandom(_ID_BYTES * _STORED_IDS).hex()
-            self._store += [text[start : start + 2 * _ID_BYTES] for start in range(0, len(text), 2 * _ID_BYTES)]
+            self._store += [f"t{text[start : start + 2 * _ID_BYTES]}" for start in range(0, len(text), 2 * _ID_BYTES)]
             return self._store.pop()
 
 
 _ID_BYTES: Final = 12
 _STORED_IDS: Final = 128
 _STORED_SECONDS: Final = 1.0
-_random: Final = _Random()
+_message_ids: Final = _MessageIds()
 
-
-def new_message_id() -> str:
-    """Return `t` and 96 random bits in hexadecimal: unique without anybody counting.
-
-    The `t` tells it from ids that others make, such as MongoDB's.
-    """
-    return f"t{_random.take()}"
+new_message_id: Final = _message_ids.take
 
 
 def timestamp(seconds: float | None = None) -> str:

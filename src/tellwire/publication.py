@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from tellwire.messages import (
     TERMINAL_STATUSES,
-    CustomMessage,
     Message,
     UploadProgressMessage,
     encode_with_id,
     epoch_seconds,
+    type_of,
 )
 from tellwire.model import Target
 
@@ -88,8 +88,7 @@ class Publication(Struct, frozen=True, gc=False):
         stream = target_stream(target)
         published_at = _seconds(message.timestamp)
         if not isinstance(message, UploadProgressMessage):
-            name = message.type if isinstance(message, CustomMessage) else str(message.__struct_config__.tag)
-            return cls(target, stream, message_id, name, payload, published_at)
+            return cls(target, stream, message_id, type_of(message), payload, published_at)
         data = message.data
         status = data.status or ("complete" if data.progress >= 100 else "running")
         return cls(

@@ -9,8 +9,10 @@ epoch changes wherever offsets may begin anew, so a cursor from before is notice
 On the wire an entry has `cursor` (log), or `key` and `version` (state), beside its type, data, timestamp and id.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterable
+from math import inf
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -82,7 +84,7 @@ class Replay(Struct, frozen=True):
 class Stream:
     """One stream. `offset` and `version` are the last ones given out; they only rise while the epoch lasts."""
 
-    __slots__ = ("_ids", "_log", "_states", "epoch", "offset", "version")
+    __slots__ = ("_evict_at", "_ids", "_log", "_states", "epoch", "offset", "version")
 
     def __init__(self, epoch: str, offset: int = 0, version: int = 0, entries: Iterable[Entry] = ()) -> None:
         self.epoch = epoch
@@ -91,6 +93,7 @@ class Stream:
         self._log: deque[Entry] = deque()
         self._states: dict[str, Entry] = {}
         self._ids: set[str] = set()
+        self._evict_at = inf  # the oldest entry is too old then
         for entry in entries:
             self._keep(entry)
 
@@ -112,7 +115,8 @@ class Stream:
             self.version += 1
             entry = with_version(publication, now, self.version)
         self._keep(entry)
-        self._evict(now)
+        if now >= self._evict_at or len(self._log) > HISTORY_MAX_MESSAGES or len(self._states) > HISTORY_MAX_STATES:
+            self._evict(now)
         return entry
 
     def read(self, cursor: str | None, now: float) -> Replay:
@@ -145,6 +149,8 @@ class Stream:
 
     def _keep(self, entry: Entry) -> None:
         self._ids.add(entry.id)
+        if self._evict_at == inf:
+            self._evict_at = entry.stored_at + HISTORY_MAX_AGE_SECONDS
         if entry.key is None:
             self._log.append(entry)
             return
@@ -166,6 +172,8 @@ class Stream:
                 self._states[key] = entry  # without it, all that was seen long ago would be new again
             else:
                 self._ids.discard(entry.id)
+        kept = [*itertools.islice(self._log, 1), *itertools.islice(self._states.values(), 1)]
+        self._evict_at = min((entry.stored_at + HISTORY_MAX_AGE_SECONDS for entry in kept), default=inf)
 
 
 def seen_state(stream: StreamKey, position: Position, now: float) -> Publication:

@@ -113,7 +113,8 @@ class Hub:
         frames = self._frame(publication.payload)
         now = self._clock.now()
         # Who is connected only hears newer states instead of older ones in a stream, where a version tells them apart.
-        key, is_final = (None, False) if publication.stream is None else (publication.key, publication.is_final)
+        key = None if publication.stream is None else publication.key
+        is_final = key is not None and publication.is_final
         delivered = gone = failed = 0
         is_delivered, is_gone = Sent.DELIVERED, Sent.GONE
         for connection in connections:

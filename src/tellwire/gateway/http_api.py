@@ -11,6 +11,7 @@ Everything under /v1 wants `Authorization: Bearer <api key>`. An error is `{"cod
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -170,13 +171,19 @@ def _read_line(line: bytes) -> Publication | TellwireError:
 def _answer(outcome: Published | Exception) -> bytes:
     match outcome:
         case Published(delivery=delivery):
-            return _encoder.encode(delivery)
+            return _encoded(delivery)
         case TellwireError():
             return _encoder.encode(Problem(outcome.code, str(outcome)))
         case _:
             # The lines before it are delivered; their answers must not be lost to a fault of ours.
             logger.error("a line of a batch failed", exc_info=outcome)
             return _encoder.encode(Problem("INTERNAL_ERROR", "Something went wrong; the server's log has more"))
+
+
+# Most deliveries of a batch are the same few.
+@functools.lru_cache(maxsize=64)
+def _encoded(delivery: Delivery) -> bytes:
+    return _encoder.encode(delivery)
 
 
 def describe() -> dict[str, Any]:
