@@ -64,6 +64,7 @@ class Stats(Struct, frozen=True, rename="camel"):
 
     connections: int
     slow_closed: int
+    unanswered_closed: int
 
 
 _publish_request = MessageDecoder[PublishRequest, _CustomPublishRequest](PublishRequest, _CustomPublishRequest)

@@ -185,7 +185,7 @@ class Node:
         row_errors = RowErrorsApi(running.engine, self._authenticator, self._origins)
         return HttpApi(
             running.engine,
-            lambda: Stats(len(running.hub), running.sockets.slow_closed),
+            lambda: Stats(len(running.hub), running.sockets.slow_closed, running.sockets.unanswered_closed),
             lambda: not running.server.is_stopping,
             row_errors,
             api_key=self.settings.api_key,

@@ -217,7 +217,11 @@ async def test_health_readiness_and_counters(gateway: Gateway) -> None:
     assert (await call(gateway, "GET", "/healthz", key=None))[:2] == (200, {"status": "ok"})
     assert (await call(gateway, "GET", "/readyz", key=None))[:2] == (200, {"status": "ready"})
     async with gateway.device():
-        assert (await call(gateway, "GET", "/v1/stats"))[1] == {"connections": 1, "slowClosed": 0}
+        assert (await call(gateway, "GET", "/v1/stats"))[1] == {
+            "connections": 1,
+            "slowClosed": 0,
+            "unansweredClosed": 0,
+        }
 
 
 NAMES = re.compile(r"\{(\w+)(?::path)?\}")
