@@ -15,7 +15,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-aws lambda-layers test test-unit-3.13 check format bench spec clean
+.PHONY: help setup demo demo-aws lambda-layers test test-fast test-all test-unit-3.13 check format bench spec clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -40,9 +40,17 @@ lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sa
 	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws_parts_upload/build/workers.zip \
 	  --add examples/parts_upload pillow
 
-test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test
+test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run the tests, but those that take long
 	scripts/clients test
 	scripts/test
+
+test-fast: $(STAMP) ## Run what needs no other program: unit tests and contracts with what is in memory
+	scripts/test --fast
+
+test-all: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test, as CI does, and tell which branches none went through
+	scripts/clients test
+	scripts/on-python-3.13
+	scripts/test --all
 
 # What tests need from npm. Without npm these tests are skipped, and fail in CI.
 $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json

@@ -21,7 +21,7 @@ from tellwire.engines.aws.history import DynamoHistory
 from tellwire.testing import FakeClock
 from tellwire.testing.api_gateway import ApiGateway, run_api_gateway
 from tests.conftest import SECRET
-from tests.dynamodb import create_connections_table, create_history_table
+from tests.dynamodb import create_connections_table, create_history_table, new_table_name
 
 REGION = "us-east-1"
 QUICK = Retries(first_wait_seconds=0.001, longest_wait_seconds=0.01)
@@ -85,11 +85,11 @@ def running_stack(
     dynamodb: str, environ: Mapping[str, str] | None = None, *, has_history: bool = False
 ) -> Iterator[Stack]:
     """Run the API on tables of its own. It goes by the real time until somebody moves its clock."""
-    table_name = f"connections-{time.monotonic_ns()}"
+    table_name = new_table_name("connections")
     create_connections_table(dynamodb, table_name)
     more = dict(environ or {})
     if has_history:
-        more["HISTORY_TABLE_NAME"] = f"history-{time.monotonic_ns()}"
+        more["HISTORY_TABLE_NAME"] = new_table_name("history")
         create_history_table(dynamodb, more["HISTORY_TABLE_NAME"])
     clock = FakeClock(time.time())
     settings = {

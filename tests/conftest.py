@@ -1,6 +1,9 @@
 """Fixtures of all tests: a real gateway inside the test's event loop, and devices that connect to it."""
 
 import asyncio
+import contextlib
+import functools
+import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,13 +21,14 @@ from tellwire.auth import mint_token
 from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.ports import Authenticator, Clock
+from tests.virtual_time import VirtualTimeLoop, virtual_time
 
-# Random examples are for developers; a build should not fail on a dice roll that nobody can repeat.
-hypothesis_settings.register_profile("ci", derandomize=True, deadline=None)
-hypothesis_settings.register_profile("dev", deadline=None)
-hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
+# A run should not fail on a dice roll. Who looks for something new asks for it: `pytest --hypothesis-profile=random`.
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("random", deadline=None)
+hypothesis_settings.load_profile("repeatable")
 
-pytest_plugins = ["tests.dynamodb"]
+pytest_plugins = ["tellwire.testing.pytest_plugin", "tests.dynamodb", "tests.scheduling"]
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -38,6 +42,13 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("TELLWIRE_", "COGNITO_", "AWS_", "CONNECTIONS_TABLE_", "WEBSOCKET_API_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def one_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where time is virtual, let an upload go by it, and not by how fast this machine is today."""
+    if request.node.get_closest_marker("virtual_time"):
+        monkeypatch.setattr("tellwire.progress.monotonic", lambda: virtual_time().time())
 
 
 @dataclass
@@ -65,6 +76,16 @@ class Gateway:
     async def devices(self, count: int, user_id: str = "user-1") -> AsyncIterator[list[ClientConnection]]:
         async with AsyncExitStack() as stack:
             yield [await stack.enter_async_context(self.device(user_id)) for _ in range(count)]
+
+    async def ends(self) -> None:
+        """Stop the node, and wait until nobody listens at its address."""
+        address = self.node.address
+        self.node.stop()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                _, writer = await asyncio.open_connection(*address)
+                writer.close()
+                await asyncio.sleep(0.01)
 
 
 def offered(token: str) -> list[Subprotocol]:
@@ -123,8 +144,14 @@ def producer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate
     _carrier_of_process.cache_clear()
 
 
+HANG_SECONDS = 90.0
+"""How long an async test may wait. It then fails where it waits, with its own stack; the run goes on."""
+
+
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
     """Run what has to do with sockets on both event loops: uvloop serves, asyncio is what programs bring along."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualTimeLoop}
     factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
     # A history and a list know no sockets.
     knows_no_sockets = ("test_conversation.py", "test_history.py", "test_row_errors.py")
@@ -132,3 +159,29 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     if has_sockets or "gateway" in item.path.parts:
         factories["uvloop"] = uvloop.new_event_loop
     return factories
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Bound the wait of every async test, below the limit of `pytest-timeout`, which ends the whole process."""
+    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
+        return
+    # Hypothesis calls the test by itself, many times.
+    if not hasattr(item.obj, "hypothesis"):
+        own = item.get_closest_marker("timeout")
+        item.obj = _bounded(item.obj, max(HANG_SECONDS, own.args[0] - 10) if own and own.args else HANG_SECONDS)
+
+
+def _bounded(test: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        # Where time is virtual it is free, and an hour of it is more than any test sleeps.
+        is_virtual = isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
+        try:
+            async with asyncio.timeout(3600 if is_virtual else seconds) as bound:
+                await test(*args, **kwargs)
+        except TimeoutError as error:
+            if bound.expired():
+                raise TimeoutError(f"the test still waits after {seconds:g} s") from error
+            raise
+
+    return run

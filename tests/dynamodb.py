@@ -1,24 +1,31 @@
 """DynamoDB for tests: moto's and Amazon's own DynamoDB Local, which is what AWS lets people run. Fixtures, a plugin.
 
-Both run once and are shared, so a test makes a table under a name of its own. moto forgets everything when another
-test in the process ends one: a table lives as long as its test.
+Each process has its moto, and all have one DynamoDB Local, as it takes seconds to start: a test makes a table under a
+name of its own (`new_table_name`). moto forgets everything when another test in the process ends one: a table lives as
+long as its test.
 """
 
+import fcntl
+import os
+import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 
 from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
-from tests.tools import require, require_module
+from tests.tools import free_port, require, require_module
 
 REGION = "us-east-1"
+OF_ALL = pytest.StashKey[dict[str, Any]]()
 PACKAGES = Path(__file__).parent / "integration" / "aws" / "dynamodb_local"
 START_SECONDS = 45.0
 """How long DynamoDB Local may take to answer; it takes five seconds."""
@@ -69,6 +76,11 @@ HISTORY_TABLE: dict[str, Any] = {
 }
 
 
+def new_table_name(kind: str) -> str:
+    """Return a name that no other test has."""
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
 def create_connections_table(url: str, name: str) -> None:
     """Create the table of connections, as the templates do on AWS."""
     create_tables(url, [{**CONNECTIONS_TABLE, "TableName": name}], {name: "expiresAt"}, REGION)
@@ -99,10 +111,43 @@ def moto_dynamodb() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of Amazon's DynamoDB Local."""
-    with _dynamodb_local(tmp_path_factory.mktemp("dynamodb_local")) as url:
-        yield url
+def dynamodb_local(pytestconfig: pytest.Config) -> str:
+    """The URL of Amazon's DynamoDB Local. Who is the first to ask starts it."""
+    directory = Path(_of_all(pytestconfig)["dynamodb_local"])
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = directory / "running"
+        if not running.exists():
+            process, port = _start_dynamodb_local(directory)
+            running.write_text(f"{process} {port}")
+        return f"http://127.0.0.1:{running.read_text().split()[1]}"
+
+
+def _of_all(config: pytest.Config) -> dict[str, Any]:
+    """Return what the process that began the tests gave to all: to itself, if it runs them."""
+    return cast("dict[str, Any]", getattr(config, "workerinput", config.stash.get(OF_ALL, None)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a directory that all processes have in common."""
+    if not hasattr(config, "workerinput"):
+        config.stash[OF_ALL] = {"dynamodb_local": tempfile.mkdtemp(prefix="dynamodb-local-")}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist of it."""
+    node.workerinput.update(node.config.stash[OF_ALL])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End DynamoDB Local, whoever started it."""
+    if not hasattr(config, "workerinput"):
+        directory = Path(config.stash[OF_ALL]["dynamodb_local"])
+        running = directory / "running"
+        if running.exists():
+            os.kill(int(running.read_text().split()[0]), signal.SIGTERM)
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(params=["moto", "dynamodb-local"])
@@ -111,11 +156,11 @@ def dynamodb(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("moto_dynamodb" if request.param == "moto" else "dynamodb_local"))
 
 
-@contextmanager
-def _dynamodb_local(directory: Path) -> Iterator[str]:
+def _start_dynamodb_local(directory: Path) -> tuple[int, int]:
+    """Return its process id and its port, once it answers."""
     java = require("java")
     emulator = require_module(PACKAGES, "amplify-dynamodb-simulator") / "emulator"
-    port, log = _free_port(), directory / "log"
+    port, log = free_port(), directory / "log"
     command = [
         java,
         *JAVA_OPTIONS,
@@ -131,18 +176,13 @@ def _dynamodb_local(directory: Path) -> Iterator[str]:
     ]
     with log.open("w") as output:
         # It leaves a file where it is started.
-        process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        _wait_for(port, process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+        process = subprocess.Popen(
+            command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    _wait_for(port, process, log)
+    # It outlives the process that started it, and is ended by the one that began the tests.
+    process.returncode = 0
+    return process.pid, port
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

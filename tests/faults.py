@@ -28,9 +28,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request: it waits, it is answered here, it never gets an answer, or nothing."""
+    """What happens to a request: it waits until something else has happened, it is answered here, it never gets an
+    answer, or nothing.
+    """
 
-    delay_seconds: float = 0.0
+    until: threading.Event | None = None
     status: int | None = None
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +40,8 @@ class Fault:
 
 
 NONE = Fault()
+NEVER = threading.Event()
+"""What never happens: who waits for it is let go when the test ends."""
 
 
 def throttled() -> Fault:
@@ -103,8 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, self.path, action, body)
         self.server.proxy.requests.append(request)
         fault = self.server.proxy.fault(request)
-        if fault.delay_seconds and self.server.stopped.wait(fault.delay_seconds):
-            return
+        while fault.until is not None and not fault.until.wait(0.02):
+            if self.server.stopped.is_set():
+                return
         if fault.is_dropped:
             self.close_connection = True
         elif fault.status is not None:
@@ -115,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = _pass_on  # noqa: N815 - the names of http.server
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(self.server.upstream, timeout=20)
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=45)
         with closing(connection):
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
             connection.request(self.command, self.path, body, headers)

@@ -1,12 +1,22 @@
-"""Programs that tests need and Python does not bring. Who has not installed one skips its tests; CI must run them."""
+"""What tests share: programs that Python does not bring, and how to wait for something.
 
+Who has not installed a program skips its tests; CI must run them.
+"""
+
+import asyncio
+import itertools
 import os
 import shutil
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+SECONDS = 45.0
+"""How long a test waits for what must happen: far more than it needs, and less than it may take itself."""
 
 
 def missing(what: str) -> NoReturn:
@@ -28,3 +38,23 @@ def require_module(directory: Path, name: str) -> Path:
     """Return where a package from npm is that belongs to a directory."""
     module = directory / "node_modules" / name
     return module if module.is_dir() else missing(f"{name} is not installed (make test installs it with npm)")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+# Below those that the system gives to whoever asks for any: between a look and its use, nobody gets such a port.
+_PORTS = itertools.count(10_000 + 13 * os.getpid() % 20_000)
+
+
+def free_port() -> int:
+    """Return a port of this machine for a program that cannot choose one itself."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("there are ports without end")

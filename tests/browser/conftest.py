@@ -24,7 +24,7 @@ from tellwire.stream import START
 from tests.conftest import SECRET
 from tests.tools import missing, require
 
-SECONDS = 15.0
+SECONDS = 45.0
 """How long a browser may take for one thing: far more than it needs, far less than a test may."""
 
 PACKAGES = PAGE.parent / "node_modules"

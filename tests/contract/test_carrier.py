@@ -5,7 +5,8 @@ whose connections are a local API Gateway's and are stored in moto's DynamoDB an
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -25,14 +26,33 @@ Devices = Gateway | Stack
 """Where devices connect."""
 
 
+@pytest.fixture(scope="module")
+def stacks() -> Iterator[Callable[[str], Stack]]:
+    """The API on a DynamoDB, begun once: a test leaves nobody in it."""
+    running: dict[str, Stack] = {}
+    with ExitStack() as resources:
+
+        def begin(dynamodb: str) -> Stack:
+            if dynamodb not in running:
+                running[dynamodb] = resources.enter_context(running_stack(dynamodb))
+            return running[dynamodb]
+
+        yield begin
+
+
 @pytest.fixture(params=["hub", "http", "aws on moto", "aws on DynamoDB Local"])
-async def gateway(request: pytest.FixtureRequest, start_gateway: StartGateway) -> AsyncIterator[Devices]:
+async def gateway(
+    request: pytest.FixtureRequest, start_gateway: StartGateway, stacks: Callable[[str], Stack]
+) -> AsyncIterator[Devices]:
     if request.param in ("hub", "http"):
         yield await start_gateway()
         return
     name = "moto_dynamodb" if request.param == "aws on moto" else "dynamodb_local"
-    with running_stack(request.getfixturevalue(name)) as stack:
-        yield stack
+    stack = stacks(request.getfixturevalue(name))
+    yield stack
+    async with asyncio.timeout(45):
+        while await stack.user_ids():
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -111,7 +131,7 @@ async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gatewa
         delivery = await carrier.deliver(publication(Target(user="user-1"), HELLO))
         assert delivery.delivered >= 2
         assert await heard(first) == await heard(last) == HELLO
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             while len(await ids(carrier, "user-1")) != 2:
                 await asyncio.sleep(0.01)
         assert await carrier.deliver(

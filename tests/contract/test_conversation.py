@@ -44,7 +44,7 @@ class Server:
         await self.broadcaster.broadcast_to_user("user-1", message)
 
 
-@pytest.fixture(params=["gateway", "API Gateway"])
+@pytest.fixture(params=["gateway", "API Gateway"], ids=["gateway", "API Gateway on moto"])
 async def server(request: pytest.FixtureRequest, start_gateway: StartGateway) -> AsyncIterator[Server]:
     if request.param == "gateway":
         gateway = await start_gateway()

@@ -6,7 +6,6 @@ minute.
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from tellwire.ports import History
 from tellwire.publication import Publication, user_stream
 from tellwire.stream import START, Replay
 from tellwire.testing import FakeClock
-from tests.dynamodb import create_history_table, local_environment
+from tests.dynamodb import create_history_table, local_environment, new_table_name
 from tests.publications import acknowledge, for_user
 
 ANNA, BEN = "anna", "ben"
@@ -48,7 +47,7 @@ async def history(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Pa
 
 
 def in_dynamodb(url: str, clock: FakeClock) -> DynamoHistory:
-    table_name = f"history-{time.monotonic_ns()}"
+    table_name = new_table_name("history")
     create_history_table(url, table_name)
     return DynamoHistory(open_history_table(local_environment(url) | {"HISTORY_TABLE_NAME": table_name}), clock)
 

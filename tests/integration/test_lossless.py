@@ -21,6 +21,7 @@ SHORT = Scenario(
 FAST_RETRY = ClientOptions(backoff_first_seconds=0.05, backoff_max_seconds=0.5)
 
 
+@pytest.mark.long
 async def test_whatever_happens_to_devices(start_gateway: StartGateway) -> None:
     gateway: InProcess = await start_gateway()
     outcome = await run_scenario(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, options=FAST_RETRY)
@@ -28,6 +29,7 @@ async def test_whatever_happens_to_devices(start_gateway: StartGateway) -> None:
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
+@pytest.mark.long
 async def test_whatever_happens_to_devices_that_are_all_far_behind(start_gateway: StartGateway) -> None:
     # An outbox this small closes slow consumers with 1013; they reconnect and get a welcome.
     gateway: InProcess = await start_gateway(outbox_max_messages=4, outbox_max_bytes=20_000)
@@ -36,6 +38,7 @@ async def test_whatever_happens_to_devices_that_are_all_far_behind(start_gateway
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
+@pytest.mark.long
 async def test_a_gateway_that_is_killed_meanwhile(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     await asyncio.to_thread(gateway.start)

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 async def received_by(device: ClientConnection, uploads: int) -> list[dict[str, Any]]:
     """Receive until as many uploads have ended, each with a notification."""
     messages: list[dict[str, Any]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while sum(message["type"] == "notification" for message in messages) < uploads:
             messages.append(json.loads(await device.recv()))
     return messages
@@ -63,7 +63,7 @@ async def test_a_file_that_is_no_parts_list_is_an_error_on_both_devices(producer
         with pytest.raises(UploadFailed):
             await import_parts(tmp_path / "missing.csv", tmp_path / "parts.sqlite3", "user-1", "moc-1")
         for device in devices:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(45):
                 *_, state, error = [json.loads(await device.recv()) for _ in range(3)]
             assert state["data"]["status"] == "failed"
             assert error["data"]["code"] == "FILE_MISSING"

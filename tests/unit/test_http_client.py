@@ -13,7 +13,7 @@ from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, ht
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Says, Service, Step
 
-ATTEMPT_SECONDS = 5.0
+ATTEMPT_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ async def test_an_attempt_may_have_less_time_than_others(
     timeout_seconds: float, client: HttpClient, service: Service
 ) -> None:
     service.steps = [HANGS]
-    async with asyncio.timeout(ATTEMPT_SECONDS / 2):
+    async with asyncio.timeout(45):
         failed = await failure(client, timeout_seconds=timeout_seconds)
     assert (failed.not_sent, failed.reason) == (False, "operation timed out")
 

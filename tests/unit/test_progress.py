@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,11 +19,26 @@ from tellwire.progress import track_upload
 from tellwire.progress_state import ProgressState
 from tellwire.publication import Publication
 from tellwire.testing import MemoryCarrier
+from tests.virtual_time import slow_rows, virtual_time
+
+pytestmark = pytest.mark.virtual_time
+
+
+class TimedCarrier(MemoryCarrier):
+    """Notes when something comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    async def deliver(self, publication: Publication) -> Delivery:
+        self.times.append(virtual_time().time())
+        return await super().deliver(publication)
 
 
 @pytest.fixture
-def carrier() -> MemoryCarrier:
-    return MemoryCarrier()
+def carrier() -> TimedCarrier:
+    return TimedCarrier()
 
 
 def track(carrier: Any, **options: Any) -> track_upload:
@@ -79,13 +95,15 @@ async def test_an_async_iterable_is_counted_too(carrier: MemoryCarrier) -> None:
         assert upload.rows == 7
 
 
-async def test_updates_in_between_are_spaced_by_the_interval(carrier: MemoryCarrier) -> None:
-    async with track(carrier, interval_seconds=0.02) as upload:
+async def test_updates_in_between_are_spaced_by_the_interval(carrier: TimedCarrier) -> None:
+    async with track(carrier, interval_seconds=0.2) as upload:
         for row in range(1, 101):
             upload.update(rows=row)
-            await asyncio.sleep(0.001)
-    # 0.1 s of work: at most five intervals, the first and the last.
-    assert 3 <= len(carrier.sent) <= 8 + 2
+            await asyncio.sleep(0.01)
+    # A second of work: the first, four in between, and the last.
+    gaps = [later - earlier for earlier, later in pairwise(carrier.times)]
+    assert len(gaps) == 5
+    assert all(0.2 <= round(gap, 6) <= 0.21 for gap in gaps[:-1])
 
 
 async def test_what_looks_the_same_is_not_sent_again(carrier: MemoryCarrier) -> None:
@@ -121,11 +139,12 @@ async def test_counting_gives_way_to_the_event_loop(carrier: MemoryCarrier) -> N
             await asyncio.sleep(0)
 
     other = asyncio.create_task(other_work())
-    async with track(carrier, interval_seconds=0.001) as upload:
-        async for _ in upload.count(range(200_000)):
+    async with track(carrier, interval_seconds=0.25) as upload:
+        async for _ in upload.count(slow_rows(1000, seconds=0.01)):
             pass
     other.cancel()
-    assert turns > 10
+    # Ten seconds of work: with each update that is due.
+    assert turns > 38
 
 
 async def test_progress_never_goes_backwards_and_stays_below_100_until_the_end(carrier: MemoryCarrier) -> None:
@@ -240,7 +259,8 @@ async def test_a_gateway_out_of_reach_is_logged_once_counted_and_forgiven(
             for row in range(1, 6):
                 upload.update(rows=row)
                 await asyncio.sleep(0.003)
-    assert upload.failures >= 3
+    # The first, five updates, and the last.
+    assert upload.failures == 7
     assert upload.sent == 0
     assert len(caplog.records) == 1
 
@@ -269,24 +289,32 @@ class SlowCarrier(MemoryCarrier):
 
 
 async def test_a_slow_gateway_gets_the_newest_state_not_the_backlog() -> None:
-    carrier = SlowCarrier(0.05)
-    async with track(carrier, interval_seconds=0.001) as upload:
+    carrier = SlowCarrier(0.5)
+    async with track(carrier, interval_seconds=0.01) as upload:
         for row in range(1, 100):
             upload.update(rows=row)
-            await asyncio.sleep(0.001)
-    assert len(carrier.sent) < 10
-    assert progress_of(carrier) == sorted(progress_of(carrier))
-    assert progress_of(carrier)[-1] == 100
+            await asyncio.sleep(0.01)
+    # In 0.99 s, one is through and one is on its way, which is of the time when the first was through.
+    assert progress_of(carrier) == [0, 50, 100]
 
 
 async def test_a_slow_gateway_does_not_hold_up_the_job() -> None:
     carrier = SlowCarrier(2)
-    loop = asyncio.get_running_loop()
     async with track(carrier, interval_seconds=0.01) as upload:
-        started = loop.time()
-        async for _ in upload.count(range(300_000)):
+        began = virtual_time().time()
+        async for _ in upload.count(slow_rows(300, seconds=0.01)):
             pass
-        assert loop.time() - started < 1.9
+        took = virtual_time().time() - began
+    # Three seconds of work, and what every update that is due gives the gateway: a four-hundredth of a second.
+    assert 3 < took < 3 * 1.3
+
+
+async def test_a_job_that_pauses_renews_its_lease(carrier: TimedCarrier) -> None:
+    async with track(carrier, lease_seconds=30, every_rows=50):
+        began = virtual_time().time()
+        await asyncio.sleep(95)
+    assert [round(at - began) for at in carrier.times[:-1]] == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert progress_of(carrier) == [0] * 10 + [100]
 
 
 @pytest.mark.parametrize("update", [{"rows": -1}, {"rows": 1.5}, {"bytes_read": "5"}, {"message": 5}])

@@ -17,6 +17,7 @@ from tellwire.progress import track_upload
 from tellwire.progress_state import ProgressState
 from tellwire.row_errors import MAX_CAUSES, MAX_ROWS_OF_CAUSE, MAX_TEXT, RowError, RowErrorChunk, RowErrorCounts
 from tellwire.testing import MemoryCarrier
+from tests.virtual_time import slow_rows
 
 
 def test_without_any_there_is_nothing_to_show() -> None:
@@ -182,12 +183,14 @@ def track(carrier: Carrier) -> track_upload:
     return track_upload("user-1", "u1", "f.csv", 2000, broadcaster=Broadcaster(carrier), interval_seconds=0.001)
 
 
+@pytest.mark.virtual_time
 async def test_a_job_hands_them_on_in_parts_each_in_its_place() -> None:
     carrier = Lists()
     async with track(carrier) as upload:
-        async for row in upload.count(range(2000)):
+        async for row in upload.count(slow_rows(2000, seconds=0.001)):
             upload.row_error(row, "BAD", "It is bad")
     assert carrier.rows == list(range(2000))
+    assert len(carrier.chunks) > 1
     places = 0
     for chunk in carrier.chunks:
         assert (chunk.user_id, chunk.upload_id, chunk.file_name, chunk.first) == ("user-1", "u1", "f.csv", places)
@@ -210,21 +213,21 @@ def test_synchronous_code_does_the_same() -> None:
     assert carrier.sent_to("user-1")[-1]["data"]["rowErrors"]["total"] == 2000
 
 
+@pytest.mark.virtual_time
 async def test_what_the_gateway_did_not_take_is_offered_again() -> None:
     carrier = Lists(GatewayUnreachable("http://gateway", "it is away", not_sent=True))
     async with track(carrier) as upload:
-        async for row in upload.count(range(2000)):
+        async for row in upload.count(slow_rows(2000, seconds=0.001)):
             upload.row_error(row, "BAD", "It is bad")
-            if row % 100 == 99:
-                await upload._sender.breathe()
     assert upload.failures == 1
     assert carrier.rows == list(range(2000))
 
 
+@pytest.mark.virtual_time
 async def test_a_gateway_that_refuses_a_list_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     carrier = Lists(GatewayRefused(404, "NOT_FOUND", "Nothing is here"))
     async with track(carrier) as upload:
-        async for row in upload.count(range(2000)):
+        async for row in upload.count(slow_rows(2000, seconds=0.001)):
             upload.row_error(row, "BAD", "It is bad")
     assert carrier.chunks == []
     assert [record.message.partition(":")[0] for record in caplog.records] == [
@@ -257,8 +260,8 @@ class Slow(MemoryCarrier):
         await asyncio.Event().wait()
 
 
-async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "ROW_ERRORS_SECONDS", 0.01)
+@pytest.mark.virtual_time
+async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word() -> None:
     carrier = Slow()
     async with track(carrier) as upload:
         upload.row_error(7, "BAD", "It is bad")

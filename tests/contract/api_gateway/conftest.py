@@ -60,7 +60,7 @@ class Contract:
 
     def events(self, event_type: str = "", count: int = 0) -> list[dict[str, Any]]:
         """Return the events of a type, once there are so many."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 45
         while True:
             ours = [e for e in read_events(self.events_file) if e["requestContext"]["connectionId"] not in self.others]
             found = [e for e in ours if event_type in ("", e.get("type"), e["requestContext"]["eventType"])]
@@ -91,7 +91,8 @@ StartContract = Callable[..., Contract]
 
 
 def read_events(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    # What comes after the last line's end is being written.
+    return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
 
 
 @pytest.fixture(scope="session")
@@ -251,13 +252,13 @@ def _command(directory: Path, *arguments: str) -> Iterator[Contract]:
 
         def advance(seconds: float) -> None:
             body = json.dumps({"advance_seconds": seconds}).encode()
-            with urllib.request.urlopen(f"http://{address}/_tellwire/clock", body, timeout=30) as answer:
+            with urllib.request.urlopen(f"http://{address}/_tellwire/clock", body, timeout=45) as answer:
                 answer.read()
 
         yield Contract(f"ws://{address}/prod", f"http://{address}/prod", events_file, advance)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(45)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -265,4 +266,4 @@ def _command(directory: Path, *arguments: str) -> Iterator[Contract]:
 def raw(contract: Contract) -> socket.socket:
     """Open a TCP connection to an API."""
     host, port = contract.url.removeprefix("ws://").partition("/")[0].rsplit(":", 1)
-    return socket.create_connection((host, int(port)), 5)
+    return socket.create_connection((host, int(port)), 45)

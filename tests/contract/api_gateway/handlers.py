@@ -25,6 +25,12 @@ def _client(event: Any) -> Any:
     return boto3.client("apigatewaymanagementapi", endpoint_url=url)
 
 
+def _wait(file: str) -> None:
+    end = time.monotonic() + 60
+    while not Path(file).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def connect(event: Any, context: Any) -> Any:
     _record(event)
     query = event.get("queryStringParameters", {})
@@ -38,8 +44,8 @@ def connect(event: Any, context: Any) -> Any:
             client.post_to_connection(ConnectionId=event["requestContext"]["connectionId"], Data=b"too early")
         except client.exceptions.GoneException:
             return {"statusCode": 418}
-    if "sleep" in query:
-        time.sleep(float(query["sleep"]))
+    if "until" in query:
+        _wait(query["until"])
     headers = {"Sec-WebSocket-Protocol": query["protocol"]} if "protocol" in query else {}
     return {"statusCode": int(query.get("status", 200)), "headers": headers, "body": query.get("body", "")}
 
@@ -70,8 +76,8 @@ def custom(event: Any, context: Any) -> Any:
             return {"statusCode": body["status"], "body": "unheard"}
         case "long":
             return {"statusCode": 200, "body": "x" * body["bytes"]}
-        case "sleep":
-            time.sleep(body["seconds"])
+        case "wait":
+            _wait(body["until"])
         case "post":
             _client(event).post_to_connection(
                 ConnectionId=event["requestContext"]["connectionId"], Data=body["text"].encode()

@@ -222,7 +222,7 @@ def test_wscat_sends_what_is_typed_and_prints_the_answer(api: Api, wscat: StartW
 
 
 def test_wscat_executes_a_command(api: Api, wscat: StartWscat) -> None:
-    terminal = wscat("-c", api.url, "-x", "hello", "-w", "0.5")
+    terminal = wscat("-c", api.url, "-x", "hello", "-w", "5")
     terminal.shows("heard hello")
     assert terminal.ends() == 0
     assert api.disconnected()[0] == 1005

@@ -23,6 +23,7 @@ from tellwire.apigateway.runner.host import InProcess
 from tellwire.errors import ConfigError
 from tellwire.limits import IDLE_TIMEOUT_SECONDS, NEW_CONNECTIONS_PER_SECOND
 from tellwire.testing import FakeClock
+from tests.tools import until
 
 
 def ok(event: Any, context: Any) -> Any:
@@ -95,7 +96,7 @@ async def test_a_function_that_takes_longer_than_its_own_timeout_failed() -> Non
 
     def slow(event: Any, context: Any) -> Any:
         begun.set()
-        release.wait(10)
+        release.wait(45)
         return ok(event, context)
 
     async with running(Api((Route("$default", "slow"),)), clock, slow=slow) as local:
@@ -104,7 +105,7 @@ async def test_a_function_that_takes_longer_than_its_own_timeout_failed() -> Non
         local.functions._deployed = {"slow": DeployedFunction("slow", deployed.host, 3, 128)}
         async with client(local) as socket:
             await socket.send("hello")
-            await asyncio.to_thread(begun.wait, 10)
+            await asyncio.to_thread(begun.wait, 45)
             await clock.advance(3)
             assert json.loads(await socket.recv())["message"] == "Internal server error"
         release.set()
@@ -204,12 +205,7 @@ async def test_who_has_gone_is_forgotten() -> None:
             async with client(local) as socket:
                 await socket.send("hello")
                 await socket.recv()
-        for _ in range(100):
-            if not len(connections) and not local._application._tasks:
-                break
-            await asyncio.sleep(0.02)
-        assert len(connections) == 0
-        assert not local._application._tasks
+        await until(lambda: not len(connections) and not local._application._tasks)
         assert not local.functions._tasks
 
 
@@ -220,20 +216,17 @@ async def test_a_client_that_leaves_while_it_connects_is_found_gone_after_it() -
     def slow(event: Any, context: Any) -> Any:
         seen.append(event["requestContext"].get("disconnectStatusCode", 0))
         begun.set()
-        release.wait(10)
+        release.wait(45)
         return ok(event, context)
 
     api = Api((Route("$connect", "slow"), Route("$disconnect", "slow")))
     async with running(api, slow=slow) as local:
         connecting = asyncio.ensure_future(_connected(local))
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, 45)
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         release.set()
-        for _ in range(100):
-            if len(seen) == 2:
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda: len(seen) == 2)
         assert len(local._application._hub) == 0
     assert seen == [0, 1006]
 
@@ -263,7 +256,7 @@ def test_a_function_that_is_not_there_is_named() -> None:
 
 
 def push(local: LocalApi, body: str, **headers: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(str(local.api.domain_name), timeout=10)
+    connection = http.client.HTTPConnection(str(local.api.domain_name), timeout=45)
     try:
         connection.request("POST", "/_tellwire/clock", body, headers)
         answer = connection.getresponse()
@@ -279,7 +272,7 @@ async def test_a_silent_connection_gets_no_pings_and_is_closed_with_1001_as_on_a
         connect(local.websocket_url, proxy=None, ping_interval=None) as device,
     ):
         await clock.advance(IDLE_TIMEOUT_SECONDS + 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             await device.wait_closed()
         assert device.close_code == 1001
 

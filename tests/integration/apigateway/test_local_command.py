@@ -50,10 +50,10 @@ class Running:
     def ask(self, message: str = "hello") -> str:
         with self.connect() as client:
             client.send(message)
-            return str(client.recv(10))
+            return str(client.recv(45))
 
     def wait_for(self, words: str) -> None:
-        end = time.monotonic() + 15
+        end = time.monotonic() + 45
         while words not in self.log.read_text():
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.05)
@@ -107,7 +107,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Completed
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=45,
         check=False,
     )
 
@@ -118,17 +118,16 @@ def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Completed
 def test_a_saved_file_is_loaded_again(local: Local, project: Path) -> None:
     running = local("--route", "$default=app:echo", "--answer", "$default")
     assert running.ask() == "one"
-    time.sleep(0.5)
     (project / "app.py").write_text(APP.replace('"one"', '"two"'))
     running.wait_for("app.py changed")
-    end = time.monotonic() + 5
+    end = time.monotonic() + 45
     while running.ask() != "two":
         assert time.monotonic() < end
     (project / "app.py").write_text("def echo(event, context)\n")
     running.wait_for("SyntaxError")
     assert "Internal server error" in running.ask()
     (project / "app.py").write_text(APP.replace('"one"', '"three"'))
-    end = time.monotonic() + 15
+    end = time.monotonic() + 45
     while running.ask() != "three":
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -139,7 +138,7 @@ def test_ctrl_c_ends_it_with_0_after_the_last_disconnects(local: Local, project:
     running = local("--route", "$disconnect=app:gone")
     with running.connect():
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(10) == 0
+        assert running.process.wait(45) == 0
     assert "said goodbye" in running.log.read_text()
     assert "Traceback" not in running.log.read_text()
 
@@ -151,7 +150,7 @@ def test_a_handler_that_does_not_end_does_not_keep_it(local: Local, project: Pat
         client.send("hello")
         running.wait_for("begun")
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(15) == 0
+        assert running.process.wait(45) == 0
 
 
 def test_ctrl_c_in_a_terminal_does_not_take_the_workers_last_words(local: Local, template: Path) -> None:
@@ -161,7 +160,7 @@ def test_ctrl_c_in_a_terminal_does_not_take_the_workers_last_words(local: Local,
     running = local("--template", ".", start_new_session=True)
     with running.connect("dev"):
         os.killpg(running.process.pid, signal.SIGINT)
-        assert running.process.wait(15) == 0
+        assert running.process.wait(45) == 0
     assert "said goodbye" in running.log.read_text()
     assert "KeyboardInterrupt" not in running.log.read_text()
 
@@ -194,7 +193,7 @@ def test_a_clock_by_hand_is_pushed_from_another_terminal(local: Local, project: 
         assert (pushed.returncode, pushed.stderr) == (0, "")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", pushed.stdout)
         with pytest.raises(ConnectionClosed) as caught:
-            client.recv(10)
+            client.recv(45)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1001
 
@@ -282,12 +281,12 @@ def test_the_chat_of_the_examples_runs_unmodified(local: Local) -> None:
     running = local("--template", str(EXAMPLES / "aws_chat"))
     with running.connect() as ada, running.connect() as grace:
         ada.send("what is this?")
-        usage = json.loads(ada.recv(15))
+        usage = json.loads(ada.recv(45))
         assert usage["usage"] == {"action": "sendmessage", "message": "..."}
         ada.send('{"action": "sendmessage", "message": "Hello, Grace"}')
-        assert grace.recv(15) == "Hello, Grace"
+        assert grace.recv(45) == "Hello, Grace"
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(15) == 0
+    assert running.process.wait(45) == 0
     assert "ERROR" not in running.log.read_text()
 
 
@@ -341,40 +340,41 @@ def test_functions_of_a_template_have_their_own_code_environment_and_table(local
     running = local("--template", "template.yaml")
     with running.connect("dev") as client:
         client.send("hello")
-        assert client.recv(15) == "one True"
+        assert client.recv(45) == "one True"
         client.send('{"action": "two"}')
-        assert client.recv(15) == "two True"
+        assert client.recv(45) == "two True"
     assert "IMPORTED" in running.log.read_text()
 
 
 def test_a_function_of_a_template_is_loaded_again(local: Local, template: Path) -> None:
     running = local("--template", ".")
-    time.sleep(0.5)
+    with running.connect("dev"):
+        pass  # It has begun to watch before it lets anybody in.
     code = template.parent / "one" / "app.py"
     code.write_text(FUNCTION.replace('f"{__file__', 'f"again {__file__'))
     running.wait_for("app.py changed")
     with running.connect("dev") as client:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 45
         heard = ""
         while not heard.startswith("again"):
             assert time.monotonic() < end
             client.send("hello")
-            heard = str(client.recv(15))
+            heard = str(client.recv(45))
 
 
 def test_workers_end_with_the_command_even_if_it_is_killed(local: Local, template: Path) -> None:
     running = local("--template", ".")
     with running.connect("dev") as client:
         client.send("hello")
-        client.recv(15)
+        client.recv(45)
     children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
     if not children.exists():
         pytest.skip("this system does not list a process's children")
     workers = [int(pid) for pid in children.read_text().split()]
     assert len(workers) == 2
     running.process.kill()
-    running.process.wait(5)
-    end = time.monotonic() + 5
+    running.process.wait(45)
+    end = time.monotonic() + 45
     while any(_lives(pid) for pid in workers):
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -1,16 +1,14 @@
 """Both DynamoDBs for tests do with our tables what the code relies on."""
 
-import time
-
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.dynamodb import create_connections_table, create_history_table, dynamodb_client
+from tests.dynamodb import create_connections_table, create_history_table, dynamodb_client, new_table_name
 
 
 @pytest.fixture
 def table_name(dynamodb: str) -> str:
-    name = f"connections-{time.monotonic_ns()}"
+    name = new_table_name("connections")
     create_connections_table(dynamodb, name)
     return name
 
@@ -48,7 +46,7 @@ def test_an_index_is_not_read_consistently(dynamodb: str, table_name: str) -> No
 
 
 def test_a_condition_that_fails_shows_what_is_there_and_the_index_has_what_runs(dynamodb: str) -> None:
-    client, name = dynamodb_client(dynamodb), f"history-{time.monotonic_ns()}"
+    client, name = dynamodb_client(dynamodb), new_table_name("history")
     create_history_table(dynamodb, name)
     key = {"streamKey": {"S": "user:user-1"}, "sk": {"S": "state#upload:1"}}
     item = key | {"version": {"N": "1"}, "leasedUploads": {"S": "yes"}}

@@ -34,7 +34,7 @@ async def rows(stack: Stack) -> list[ConnectionRow]:
 
 
 async def until_rows(stack: Stack, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while len(await rows(stack)) != count:
             await asyncio.sleep(0.01)
 

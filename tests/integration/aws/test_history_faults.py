@@ -5,8 +5,9 @@ that their condition holds. A proxy before it misbehaves.
 """
 
 import asyncio
+import itertools
 import json
-import time
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -24,7 +25,7 @@ from tellwire.messages import create_message
 from tellwire.publication import Publication, user_stream
 from tellwire.stream import START, Entry, Replay
 from tellwire.testing import FakeClock
-from tests.dynamodb import create_history_table, dynamodb_client, local_environment
+from tests.dynamodb import create_history_table, dynamodb_client, local_environment, new_table_name
 from tests.faults import NONE, Fault, Proxy, Request, faulty_proxy, throttled
 from tests.publications import acknowledge, for_user
 
@@ -48,7 +49,7 @@ def proxy(dynamodb: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def table_name(dynamodb: str) -> str:
-    name = f"history-{time.monotonic_ns()}"
+    name = new_table_name("history")
     create_history_table(dynamodb, name)
     return name
 
@@ -153,11 +154,13 @@ async def test_a_writer_that_comes_after_its_reader_is_issued_another_offset(
     make_history: MakeHistory, proxy: Proxy, cursor: str | None
 ) -> None:
     writer, reader = make_history(), make_history()
-    proxy.fault = once(is_message, Fault(delay_seconds=0.5))
+    is_read = threading.Event()
+    proxy.fault = once(is_message, Fault(until=is_read))
     writing = asyncio.create_task(writer.append(for_user(ANNA, said("late"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     before = await reader.read(user_stream(ANNA), cursor)
+    is_read.set()
     assert (before.recovered, heard(before), offset(before)) == (True, [], 1)
     entry = await writing
     assert entry is not None
@@ -166,13 +169,28 @@ async def test_a_writer_that_comes_after_its_reader_is_issued_another_offset(
     assert (after.recovered, heard(after)) == (True, ["late"])
 
 
-async def test_a_message_that_is_on_its_way_is_waited_for(make_history: MakeHistory, proxy: Proxy) -> None:
-    writer, reader = make_history(), make_history(hole_seconds=0.8)
-    proxy.fault = once(is_message, Fault(delay_seconds=0.2))
+async def test_a_message_that_is_on_its_way_is_waited_for(
+    make_history: MakeHistory, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = make_history(), make_history(hole_seconds=1234.0)
+    is_waited_for = threading.Event()
+    proxy.fault = once(is_message, Fault(until=is_waited_for))
     writing = asyncio.create_task(writer.append(for_user(ANNA, said("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
+    sleep = asyncio.sleep
+
+    async def until_written(seconds: float) -> None:
+        """Let the reader's wait be as long as the writer needs."""
+        if seconds != 1234.0:
+            await sleep(seconds)
+            return
+        is_waited_for.set()
+        await asyncio.shield(writing)
+
+    monkeypatch.setattr(asyncio, "sleep", until_written)
     replay = await reader.read(user_stream(ANNA), START)
+    assert is_waited_for.is_set()
     assert (replay.recovered, heard(replay), offset(replay)) == (True, ["slow"], 1)
     entry = await writing
     assert entry is not None
@@ -184,11 +202,13 @@ async def test_what_comes_while_a_reader_reads_is_left_to_be_heard_live(
 ) -> None:
     reader, writer = make_history(), make_history()
     await writer.append(for_user(ANNA, said(1)))
-    proxy.fault = once(lambda request: request.action == "Query", Fault(delay_seconds=0.4))
+    is_written = threading.Event()
+    proxy.fault = once(lambda request: request.action == "Query", Fault(until=is_written))
     reading = asyncio.create_task(reader.read(user_stream(ANNA), START))
     while not proxy.seen("Query"):
         await asyncio.sleep(0.005)
     await writer.append(for_user(ANNA, said(2)))
+    is_written.set()
     replay = await reading
     assert (replay.recovered, heard(replay), offset(replay)) == (True, [1], 1)
     assert heard(await reader.read(user_stream(ANNA), replay.cursor)) == [2]
@@ -198,23 +218,23 @@ async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
     history: DynamoHistory, proxy: Proxy, make_history: MakeHistory
 ) -> None:
     writer = make_history()
-    released = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    is_marked, is_written = threading.Event(), threading.Event()
 
     def let_the_mark_be_late(request: Request) -> Fault:
         if is_message(request):
-            return Fault(delay_seconds=0.3)
+            return Fault(until=is_marked)
         if sort_key_of(request).startswith("log#"):  # the mark
-            loop.call_soon_threadsafe(released.set)
-            return Fault(delay_seconds=0.8)
+            is_marked.set()
+            return Fault(until=is_written)
         return NONE
 
     proxy.fault = let_the_mark_be_late
     writing = asyncio.create_task(writer.append(for_user(ANNA, said("just in time"))))
+    writing.add_done_callback(lambda _: is_written.set())
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     replay = await history.read(user_stream(ANNA), START)
-    assert released.is_set()
+    assert is_marked.is_set()
     assert (replay.recovered, heard(replay), offset(replay)) == (True, ["just in time"], 1)
     entry = await writing
     assert entry is not None
@@ -238,8 +258,10 @@ async def test_two_readers_judge_the_same_hole_alike(make_history: MakeHistory, 
 @amazons_own
 async def test_what_a_reader_was_told_is_never_added_to(make_history: MakeHistory, proxy: Proxy) -> None:
     writers, reader = [make_history() for _ in range(4)], make_history(hole_seconds=0.0)
-    slow = iter(range(1000))
-    proxy.fault = lambda request: Fault(delay_seconds=0.03) if is_message(request) and next(slow) % 3 == 0 else NONE
+    slow = itertools.count()
+    is_looked_at = threading.Event()
+    # Every third message comes after a look at where it will be.
+    proxy.fault = lambda request: Fault(until=is_looked_at) if is_message(request) and next(slow) % 3 == 0 else NONE
     told: list[Any] = []
     cursor = (await reader.read(user_stream(ANNA), None)).cursor
 
@@ -253,6 +275,8 @@ async def test_what_a_reader_was_told_is_never_added_to(make_history: MakeHistor
         assert replay.recovered
         told.extend(heard(replay))
         cursor = replay.cursor
+        is_looked_at.set()
+        is_looked_at.clear()
 
     writing = asyncio.gather(*[write(writer, 100 * index) for index, writer in enumerate(writers)])
     while not writing.done():
@@ -365,11 +389,14 @@ async def test_who_publishes_again_after_a_crash_loses_nothing(
 
 async def test_a_slow_writer_and_one_that_publishes_again_are_one(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again = make_history(), make_history()
-    proxy.fault = once(is_message, Fault(delay_seconds=0.4))
+    is_repeated = threading.Event()
+    proxy.fault = once(is_message, Fault(until=is_repeated))
     writing = asyncio.create_task(slow.append(for_user(ANNA, said(1, "order-17"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    entries = [await again.append(for_user(ANNA, said(1, "order-17"))), await writing]
+    entry = await again.append(for_user(ANNA, said(1, "order-17")))
+    is_repeated.set()
+    entries = [entry, await writing]
     assert len(list(filter(None, entries))) == 1
     replay = await again.read(user_stream(ANNA), START)
     assert (replay.recovered, heard(replay)) == (True, [1])
@@ -377,7 +404,8 @@ async def test_a_slow_writer_and_one_that_publishes_again_are_one(make_history: 
 
 async def test_who_publishes_again_judges_nobody_elses_message(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again, reader = make_history(), make_history(), make_history()
-    proxy.fault = once(is_message, Fault(delay_seconds=0.8))
+    is_read = threading.Event()
+    proxy.fault = once(is_message, Fault(until=is_read))
     writing = asyncio.create_task(slow.append(for_user(ANNA, said("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
@@ -388,6 +416,7 @@ async def test_who_publishes_again_judges_nobody_elses_message(make_history: Mak
     with pytest.raises(HistoryUnavailable):
         await again.append(for_user(ANNA, said(1, "order-17")))
     before = await reader.read(user_stream(ANNA), START)
+    is_read.set()
     await writing
     after = await reader.read(user_stream(ANNA), before.cursor)
     assert (after.recovered, heard(before) + heard(after)) == (True, ["slow"])

@@ -3,11 +3,15 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from bench.lossless import Faults, Scenario, run_scenario
 from tellwire.broadcast import Broadcaster
 from tellwire.client import Client, ClientOptions
 from tellwire.messages import create_message
 from tests.aws_stack import Stack
+
+pytestmark = pytest.mark.long
 
 SCENARIO = Scenario(
     seconds=4, users=4, devices_per_user=2, producers=4, pause_seconds=0.1, longest_disturbance_seconds=1
@@ -52,7 +56,7 @@ async def test_messages_that_are_published_while_a_device_connects(keeping_stack
             await broadcaster.broadcast_to_user("user-1", create_message("said", number))
 
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(45),
         Client(keeping_stack.api.url, lambda why: keeping_stack.token(), options=FAST_RETRY, cursors=cursors) as client,
         asyncio.TaskGroup() as group,
     ):

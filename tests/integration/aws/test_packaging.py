@@ -14,7 +14,7 @@ import pytest
 from scripts import package_lambda
 from scripts.package_lambda import PROCESSORS, ROOT, main
 
-pytestmark = pytest.mark.timeout(180)  # wheels may have to be fetched first
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # wheels may have to be fetched first
 
 WORKERS = ROOT / "examples" / "aws_parts_upload" / "s3_workers"
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

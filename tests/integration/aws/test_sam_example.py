@@ -38,12 +38,12 @@ from tests.publications import publication
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "aws_parts_upload"
 SECRET = "a-secret-for-tests-of-40-characters-long"
-SECONDS = 20.0
+SECONDS = 45.0
 
 CSV_WORKER, IMAGE_WORKER, SWEEPER = "CsvWorkerFunction", "ImageWorkerFunction", "SweepFunction"
 
 # One stack for all tests: it takes seconds to start. Each test has a user of its own.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

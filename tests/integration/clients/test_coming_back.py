@@ -80,29 +80,34 @@ async def test_a_client_that_loses_its_connection_again_and_again_loses_nothing(
 ) -> None:
     device = await start_device(url=gateway.url, backoffFirstSeconds=0.05, backoffMaxSeconds=0.1)
     await device.connects(gateway.token())
-    count = 500
     heard: list[int] = []
     attempts = 0
-    speaking, disturbing = asyncio.create_task(speak(gateway, count)), asyncio.create_task(disturb(gateway))
-    speaking.add_done_callback(lambda _: disturbing.cancel())
-    while len(heard) < count:
+    enough = asyncio.Event()
+    speaking, disturbing = asyncio.create_task(speak(gateway, enough)), asyncio.create_task(disturb(gateway))
+    while not speaking.done() or len(heard) < speaking.result():
         said = await device.says_anything()
         if "asked" in said:
             attempts += 1
             device.tell(token=gateway.token())
+            if attempts == 5:
+                enough.set()
         elif "message" in said:
             heard.append(said["message"]["data"])
         else:
             assert said["state"].get("recovered", True)
-    await speaking
-    assert heard == list(range(count))
-    assert attempts >= 5
+    disturbing.cancel()
+    assert heard == list(range(speaking.result()))
 
 
-async def speak(gateway: Gateway, count: int) -> None:
-    for number in range(count):
+async def speak(gateway: Gateway, enough: asyncio.Event) -> int:
+    """Say numbers until it is enough, and some more; return how many."""
+    number = left = 0
+    while left < 100:
         await say(gateway, number)
+        number += 1
+        left += enough.is_set()
         await asyncio.sleep(0.003)
+    return number
 
 
 async def disturb(gateway: Gateway) -> None:

@@ -23,7 +23,7 @@ INSTALL = (
 )
 URL = "wss://fresh.example.com/dev"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.long]
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:

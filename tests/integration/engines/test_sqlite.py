@@ -6,7 +6,7 @@ import json
 import signal
 import sqlite3
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twi
             sys.executable, "-c", PUBLISHER, str(path), str(round_number * 1_000), stdout=-1
         )
         assert process.stdout is not None
-        lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(300 + 37 * round_number)]
+        lines = [await asyncio.wait_for(process.stdout.readline(), 45) for _ in range(300 + 37 * round_number)]
         process.send_signal(signal.SIGKILL)
         rest = await process.stdout.read()
         await process.wait()
@@ -227,25 +227,29 @@ async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None
     await history.close()
 
 
-def failing_for(users: set[str], monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
-    """Let so many commits that hold something for one of these users fail."""
+def failing_for(user_id: str, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let the first commit that holds something for a user fail. Gives what tells that it has begun, and what it waits
+    for then.
+    """
     commit = sqlite_module._commit
-    left = [times]
+    begun, may_end = threading.Event(), threading.Event()
 
     def faulty(database: sqlite3.Connection, batch: Sequence[Any]) -> None:
-        if left[0] and users & {write.target.user for write in batch}:
-            left[0] -= 1
-            time.sleep(0.05)
+        if not begun.is_set() and user_id in {write.target.user for write in batch}:
+            begun.set()
+            assert may_end.wait(45)
             raise sqlite3.OperationalError("disk I/O error")
         commit(database, batch)
 
     monkeypatch.setattr(sqlite_module, "_commit", faulty)
+    return begun, may_end
 
 
 async def test_several_are_safe_only_when_each_of_their_commits_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = opened(path)
     await history.read(user_stream("anna"), None)
-    failing_for({"ben"}, monkeypatch)
+    _, may_end = failing_for("ben", monkeypatch)
+    may_end.set()
     # Ben's stream is read from the file first; meanwhile Anna's message is on its way with a commit of its own.
     with pytest.raises(HistoryUnavailable):
         await history.append_all([for_user("anna", said(1)), for_user("ben", said(2))])
@@ -257,10 +261,12 @@ async def test_several_are_safe_only_when_each_of_their_commits_is(path: Path, m
 async def test_what_came_while_a_commit_failed_is_taken_back_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = opened(path)
     await history.read(user_stream("anna"), None)
-    failing_for({"anna"}, monkeypatch)
+    begun, may_end = failing_for("anna", monkeypatch)
     first = asyncio.create_task(history.append(for_user("anna", said(1))))
-    await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(begun.wait, 45)
     second = asyncio.create_task(history.append(for_user("anna", said(2))))
+    await asyncio.sleep(0)
+    may_end.set()
     for append in (first, second):
         with pytest.raises(HistoryUnavailable):
             await append

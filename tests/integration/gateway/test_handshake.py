@@ -32,7 +32,7 @@ async def raw(gateway: Gateway, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(request)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             return await reader.read()
     finally:
         writer.close()
@@ -158,11 +158,19 @@ async def test_a_crash_while_authenticating_is_a_500_without_details(
 async def test_a_socket_that_says_nothing_or_dawdles_is_let_go(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
+    timeout = "tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS"
+    host, port = gateway.node.address
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+    monkeypatch.setattr(timeout, 0.1)
+    writer.write(b"GET /heal")
+    async with asyncio.timeout(45):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
     assert await raw(gateway, b"") == b""
     assert await raw(gateway, b"GET / HTTP/1.1\r\nHost: ") == b""
-    after_a_first_request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal"
-    assert (await raw(gateway, after_a_first_request)).count(b"HTTP/1.1 200") == 1
 
 
 async def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
@@ -171,13 +179,14 @@ async def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
 
 
 async def test_a_kept_alive_connection_may_rest_and_go_on(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS", 0.2)
+    # Long enough for a head on a machine that is busy.
+    monkeypatch.setattr("tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS", 2.0)
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
-    for _ in range(2):
+    for rest_seconds in (2.2, 0):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b'{"status":"ok"}' in await reader.readuntil(b"}")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(rest_seconds)
     writer.close()
     await writer.wait_closed()
 
@@ -190,7 +199,7 @@ async def test_a_stray_byte_after_an_answer_does_not_keep_a_socket(gateway: Gate
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b'{"status":"ok"}' in await reader.readuntil(b"}")
     writer.write(stray)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()

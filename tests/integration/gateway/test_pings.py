@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from tellwire.messages import create_notification_message
 from tellwire.server.framing import PING
 from tests.conftest import Gateway, StartGateway
 from tests.integration.gateway.test_socket import only_connection, start_with_clock
-from tests.tools import require
+from tests.tools import free_port, require
 
 HELLO = create_notification_message("Hello", "World", "info")
 PONG = Frame(Opcode.PONG, b"").serialize(mask=True)
@@ -33,7 +32,7 @@ class PlainDevice:
 
     async def read_frame(self) -> tuple[int, bytes]:
         """Return the first byte of a short frame, and its payload."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             first, length = await self.reader.readexactly(2)
             if length == 126:
                 length = int.from_bytes(await self.reader.readexactly(2))
@@ -59,7 +58,7 @@ async def plain_device(gateway: Gateway) -> AsyncIterator[PlainDevice]:
 
 async def answered(connection: Any) -> None:
     """Wait until the server has the pong for its ping."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         while connection._unanswered_pings:
             await asyncio.sleep(0)
 
@@ -125,7 +124,7 @@ async def test_a_client_that_only_answers_pings_stays_for_two_hours(start_gatewa
         assert connection.is_open
         connection.connected_at -= MAX_CONNECTION_SECONDS
         await clock.advance(SERVER_PING_SECONDS + 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             await device.wait_closed()
         assert device.close_code == 1001
 
@@ -144,7 +143,7 @@ async def test_a_client_that_does_not_read_is_neither_pinged_nor_cut(start_gatew
 
 # --- behind a proxy ---------------------------------------------------------------------------------------------------
 
-PROXY_TIMEOUT_SECONDS = 2
+PROXY_TIMEOUT_SECONDS = 4
 
 NGINX = """
 daemon off;
@@ -176,13 +175,12 @@ http {{
 async def nginx(directory: Path, url: str) -> AsyncIterator[str]:
     """Run an nginx that is configured as its documentation says; give the address of its WebSocket."""
     program = require("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     configuration = directory / "nginx.conf"
     configuration.write_text(NGINX.format(directory=directory, port=port, url=url, seconds=PROXY_TIMEOUT_SECONDS))
     process = await asyncio.create_subprocess_exec(program, "-c", configuration, "-p", directory, "-e", "stderr")
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while process.returncode is None:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -213,6 +211,6 @@ async def test_a_client_that_says_nothing_lives_behind_nginx(start_gateway: Star
             await answered(connection)
         assert connection.is_open
         # Now the gateway's time stands still, so there are no more pings, and nginx cuts the connection.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(45):
             await device.wait_closed()
         assert device.close_code == 1006

@@ -88,7 +88,7 @@ async def test_what_is_said_while_a_welcome_is_on_its_way_is_heard(gateway: Gate
         talking = asyncio.create_task(publish(gateway, *map(said, range(300, 400))))
         await device.send(json.dumps({"type": "hello", "cursor": cursor}))
         seen: set[str] = set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while len(seen) < 400:
                 frame = await read(device)
                 for message in frame["data"]["messages"] if frame["type"] == "welcome" else [frame]:
@@ -145,7 +145,7 @@ async def test_a_client_that_does_not_read_finds_only_the_newest_of_an_upload(st
         await publish(gateway, create_upload_progress_message("u1", "f.csv", 100, "done"))
         assert len(connection._outbox) - before == 1
         device.transport.resume_reading()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while (frame := await read(device))["type"] != "upload_progress":
                 pass
         assert frame["data"]["progress"] == 100

@@ -51,7 +51,7 @@ async def listens(url: str, said: Said, *, renewable: bool = True, from_start: b
         _listen(websocket, lambda: TOKEN, renewable=renewable, output=said, from_start=from_start)
     )
     enough = asyncio.create_task(said.ended.wait())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         await asyncio.wait([listening, enough], return_when=asyncio.FIRST_COMPLETED)
     enough.cancel()
     if listening.done():

@@ -8,7 +8,7 @@ import pytest
 from tellwire.errors import ConfigError
 from tests.unit.infra.conftest import SECRET, MakeApi
 
-pytestmark = pytest.mark.timeout(180)  # the first test waits for Node
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test waits for Node
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.infra.conftest import Synthesized
 
-pytestmark = pytest.mark.timeout(180)  # the first test waits for Node
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test waits for Node
 
 DOCS = Path(__file__).parents[3] / "docs"
 CDK = (DOCS / "cdk.md").read_text()

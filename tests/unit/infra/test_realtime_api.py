@@ -13,7 +13,7 @@ from tellwire.apigateway.template import read_project
 from tests.dynamodb import HISTORY_TABLE
 from tests.unit.infra.conftest import SECRET, Synthesized, text
 
-pytestmark = pytest.mark.timeout(180)  # the first test waits for Node
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test waits for Node
 
 NAMES = ("connect", "disconnect", "default", "sweep")
 CONNECT, DISCONNECT, DEFAULT, SWEEP = (f"tellwire.aws.handlers.{name}" for name in NAMES)
