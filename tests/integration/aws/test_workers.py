@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tellwire.broker import BrokerCarrier
 from tellwire.engines.aws.carrier import AwsCarrier
 from tellwire.errors import ConfigError
 from tellwire.producer import carrier_from_environment
@@ -138,8 +139,9 @@ async def test_what_the_guides_handler_says_to_nobody_is_kept_and_told_once_to_w
 
 async def test_the_environment_chooses_the_engine(stack: Stack) -> None:
     carrier = carrier_from_environment(stack.environ)
-    assert isinstance(carrier, AwsCarrier)
-    await carrier.close()
+    assert isinstance(carrier, BrokerCarrier)
+    assert isinstance(carrier._carrier, AwsCarrier)
+    await carrier._carrier.close()
 
 
 @pytest.mark.parametrize(
