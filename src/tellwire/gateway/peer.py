@@ -22,8 +22,8 @@ class SocketPeer:
     """A `Peer` on a socket.
 
     Its requests run beside each other, up to `MAX_REQUESTS_IN_FLIGHT`: above that the client is told, and closed with
-    4429 if it goes on. Of `hello` and `auth` the newest counts, and ends the one before. Requests that were begun are
-    finished although the client goes away, so that a cancel is one.
+    4429 if it goes on. Of `hello` and `auth` the newest counts, and ends the one before. A request that has begun
+    is finished although the client goes away, so that no cancel is lost.
     """
 
     __slots__ = ("_clock", "_connection", "_conversation", "_newest", "_refused", "_requests")
@@ -65,7 +65,7 @@ class SocketPeer:
     async def close(self, error: TellwireError) -> None:
         self._close(error)
 
-    # --- what its client sends ----------------------------------------------------------------------------------------
+    # --- messages of the client ---------------------------------------------------------------------------------------
 
     def receive(self, text: str) -> None:
         """Handle one message of the client."""

@@ -1,4 +1,4 @@
-"""Text messages as WebSocket frames, made once for all the connections they go to.
+"""Text messages as WebSocket frames, encoded once for all their receivers.
 
 A server's frames are not masked (RFC 6455 §5.1), so their bytes are the same for everybody.
 """
@@ -22,7 +22,7 @@ PING: Final = bytes([0x80 | Opcode.PING, 0])
 def text_frames(payload: bytes) -> bytes:
     """Return `payload` as one text message: a single frame, or fragments of at most 32 KiB as API Gateway sends."""
     size_bytes = len(payload)
-    # By hand (RFC 6455 §5.2) for the frame that nearly every message is: once per message, a third of publishing it.
+    # Nearly all messages are one such frame, and packing it by hand (RFC 6455 §5.2) saves a third of a publish.
     if size_bytes < 126:
         return _SHORT_HEADER(_FIN_TEXT, size_bytes) + payload
     if size_bytes <= MAX_FRAME_BYTES:

@@ -1,7 +1,7 @@
 """The opening handshake (RFC 6455 §4.2), as pure code: the request's bytes in, the answer's bytes out.
 
-uvicorn has parsed the request already and hands it on in a regular form (one `name: value` a line); reading that form
-again takes two splits a line, so no second HTTP parser runs.
+uvicorn has parsed the request and passes it on in a regular form, one `name: value` a line. Two splits a line read that
+form, so no second HTTP parser is needed.
 """
 
 import base64
@@ -37,12 +37,12 @@ class UpgradeRequest:
 
     @property
     def subprotocols(self) -> list[str]:
-        """What the client offers, in its order."""
+        """The subprotocols that the client offers, in its order."""
         return offered_subprotocols(self.headers.get("sec-websocket-protocol", ""))
 
     @property
     def chosen_subprotocol(self) -> str | None:
-        """What the server answers: ours if it was offered, otherwise none."""
+        """The subprotocol of the answer: `tellwire.v1` if it was offered, otherwise None."""
         return SUBPROTOCOL if SUBPROTOCOL in self.subprotocols else None
 
     @property
@@ -52,7 +52,7 @@ class UpgradeRequest:
 
 
 class Refusal(Exception):
-    """The handshake ends here, with this HTTP answer: JSON that says why."""
+    """A refused handshake: its HTTP status, and a JSON body with the reason."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer says beside its length and that the connection ends."""
+        """The headers of the answer, without `Content-Length` and `Connection`."""
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         if self.status == 426:
             headers["Sec-WebSocket-Version"] = "13"
@@ -76,7 +76,7 @@ class Refusal(Exception):
 
     @classmethod
     def of(cls, error: TellwireError) -> "Refusal":
-        """Return the answer that belongs to an error."""
+        """Return the refusal for an error."""
         return cls(error.http_status, error.code, str(error))
 
 

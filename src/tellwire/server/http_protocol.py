@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol, with an end to waiting for a request's head and to its size, and upgrades as they came.
+"""uvicorn's HTTP/1.1 protocol, with a timeout and a size limit for a request's head, and header names in their original case.
 
-uvicorn leaves both to a proxy. Without one, anybody could hold sockets by saying nothing, or memory by never ending a
-header.
+uvicorn leaves both limits to a proxy. Without one, a client could hold sockets by sending nothing, or memory by a header
+that never ends.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_arrived()
+        self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._head_timer is not None:
             self._head_bytes += len(data)
         super().data_received(data)
-        # Still waiting after this much: what came is one unfinished head.
+        # Over the limit with the timer still running: all these bytes are one unfinished head.
         if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
         self._rearm_keep_alive()
@@ -41,35 +41,35 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._names = []
-        self._await_head()
+        self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         self._names.append(name)
 
     def on_headers_complete(self) -> None:
-        self._head_arrived()
+        self._stop_head_timer()
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        # API Gateway tells a handler the names as the client wrote them; uvicorn passes them on in lower case.
+        # API Gateway's events have header names as the client wrote them; uvicorn passes them on in lower case.
         self.scope["headers"] = [(name, value) for name, (_, value) in zip(self._names, self.headers, strict=True)]
         super().handle_websocket_upgrade()
 
     def _rearm_keep_alive(self) -> None:
-        # Any byte ends uvicorn's keep-alive timer; one that begins no request must not keep the socket for ever.
-        rests = self._head_timer is None and (self.cycle is None or self.cycle.response_complete)
-        if rests and self.timeout_keep_alive_task is None and self.transport.get_protocol() is self:
+        # Any byte ends uvicorn's keep-alive timer. A byte that begins no request must not keep the socket open.
+        is_idle = self._head_timer is None and (self.cycle is None or self.cycle.response_complete)
+        if is_idle and self.timeout_keep_alive_task is None and self.transport.get_protocol() is self:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _await_head(self) -> None:
+    def _start_head_timer(self) -> None:
         if self._head_timer is None:
             self._head_bytes = 0
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.close)
 
-    def _head_arrived(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

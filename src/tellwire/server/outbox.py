@@ -1,7 +1,7 @@
 """The frames that wait to be written to one client, bounded in messages and in bytes. Pure.
 
-States are conflated: only the newest of a key waits, where the one before it was. A final state goes to the front: a
-client that is far behind should not see a bar move that has long ended.
+States are conflated: only the newest of a key waits, in the place of the one before it. A final state goes to the
+front: a client that is far behind should not see the progress of an upload that has ended.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ class OutboxBounds:
 class Outbox:
     """A queue of frames for one connection.
 
-    There is one for each of tens of thousands of sockets, nearly always empty: hence slots, and a list, which is a
-    tenth of a deque when there is nothing in it.
+    There is one for each of tens of thousands of sockets, nearly always empty: hence slots, and a list, whose empty
+    size is a tenth of a deque's.
     """
 
     __slots__ = ("_bounds", "_finals", "_frames", "_on_conflated", "_states", "_taken", "size_bytes")
@@ -31,7 +31,7 @@ class Outbox:
         self._bounds = bounds
         self._on_conflated = on_conflated
         self._frames: list[bytes] = []
-        # By key, the number among all frames ever of its newest state; None unless one waits.
+        # The newest state of each key, as its number among all frames so far; None unless one waits.
         self._states: dict[str, int] | None = None
         self._taken = 0
         # The number of final states at the front.
@@ -44,7 +44,7 @@ class Outbox:
     def offer(self, frames: bytes, key: str | None = None, *, is_final: bool = False) -> bool:
         """Add one message's frames if they keep within the bounds; False if not. An empty outbox takes any message.
 
-        With a `key` it is a state, and replaces the one of this key that waits; a final one goes to the front.
+        With a `key` it is a state: it replaces the waiting state of this key, and goes to the front if it is final.
         """
         if key is not None:
             if is_final:
@@ -74,7 +74,7 @@ class Outbox:
         return True
 
     def _index(self, key: str) -> int | None:
-        """Return the index of the state of a key that waits; None if none does."""
+        """Return the index of the waiting state of a key; None if there is none."""
         number = None if self._states is None else self._states.get(key)
         return None if number is None or number < self._taken else number - self._taken
 
@@ -90,11 +90,11 @@ class Outbox:
         self._frames.insert(self._finals, frames)
         self._finals += 1
         self.size_bytes = size_bytes
-        self._move_up(key, len(self._frames) if index is None else index)
+        self._drop_key(key, len(self._frames) if index is None else index)
         return True
 
-    def _move_up(self, key: str, index: int) -> None:
-        """Drop a key, and count the frames before this index as one further on."""
+    def _drop_key(self, key: str, index: int) -> None:
+        """Drop a key, and add one to the numbers of the frames before this index."""
         before = self._taken + index
         states = self._states or {}
         self._states = {k: number + (number < before) for k, number in states.items() if k != key} or None
@@ -123,7 +123,7 @@ class Outbox:
         return size_bytes <= self._bounds.max_bytes and len(self._frames) < self._bounds.max_messages
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop all frames."""
         self._frames.clear()
         self._states = None
         self._finals = 0

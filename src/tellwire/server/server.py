@@ -1,6 +1,6 @@
-"""uvicorn around our sockets: from the first connection to the last, alone in a process or inside another program.
+"""The server: uvicorn with our sockets, alone in a process or inside another program.
 
-What is served is given: the sockets' application and the HTTP application. Nothing here knows what they are for.
+The sockets' application and the HTTP application are given. Nothing here depends on their purpose.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Server:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port it listens on, once it does."""
-        assert self._listener is not None  # noqa: S101 - said above
+        assert self._listener is not None  # noqa: S101 - a precondition, as documented
         host, port = self._listener.getsockname()[:2]
         return host, port
 
@@ -61,11 +61,11 @@ class Server:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was asked to stop."""
+        """True from `stop`, or a signal, on."""
         return self._uvicorn.should_exit
 
     async def serve(self, started: Callable[[], None] | None = None) -> None:
-        """Run until `stop`, SIGTERM or SIGINT, then let everybody go within `drain_seconds`.
+        """Run until `stop`, SIGTERM or SIGINT, then drain within `drain_seconds`.
 
         Raises:
             ConfigError: the address cannot be listened on.
@@ -81,9 +81,9 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
             self._listener.close()
-            await self._cut_what_is_left()
+            await self._abort_connections()
 
-    async def _cut_what_is_left(self) -> None:
+    async def _abort_connections(self) -> None:
         for task in list(self._sockets.tasks):
             task.cancel()
         for connection in list(self._uvicorn.server_state.connections):
@@ -91,7 +91,7 @@ class Server:
                 connection.abort()
             else:
                 connection.transport.abort()
-        # The application hears of it a turn of the loop later.
+        # `connection_lost` is called a turn of the event loop later.
         for _ in range(_TURNS_TO_END):
             if not self._uvicorn.server_state.connections:
                 break
@@ -103,7 +103,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Serve inside this event loop, for tests and for programs of their own; gives the HTTP address."""
+        """Serve inside this event loop, for tests and for other programs; yields the HTTP address."""
         # Ctrl-C belongs to the program around us.
         self._uvicorn.handles_signals = False
         ready = asyncio.Event()
@@ -126,7 +126,7 @@ def _uvicorn_config(sockets: Sockets, http_application: Any, drain_seconds: floa
     return uvicorn.Config(
         http_application,
         http=HttpProtocol,
-        # uvicorn asks for a class and calls it with what a connection needs; ours also needs what they share.
+        # uvicorn calls a class with a connection's arguments. This method adds the parts that all connections share.
         ws=cast("Any", sockets.make_connection),
         lifespan="off",
         access_log=False,
@@ -140,7 +140,7 @@ def _uvicorn_config(sockets: Sockets, http_application: Any, drain_seconds: floa
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, which tells when it listens, and ends with exit code 0 when it was asked to end."""
+    """uvicorn's server, with a callback when it listens, and exit code 0 after a signal."""
 
     on_started: Callable[[], None] | None = None
     handles_signals = True
@@ -165,15 +165,15 @@ class _Uvicorn(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # The original raises the signal again after a clean end, so that the process dies of it (143).
+        # The original raises the signal again after a clean end, so the process would end with code 143.
         if not self.handles_signals or threading.current_thread() is not threading.main_thread():
             yield
             return
         names = ("SIGINT", "SIGTERM", "SIGHUP")
         signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        # What we were told to ignore (`nohup`) stays ignored.
-        heard = [each for each in signals if signal.getsignal(each) is not signal.SIG_IGN]
-        before = {each: signal.signal(each, self.handle_exit) for each in heard}
+        # A signal that the process ignores (`nohup`) stays ignored.
+        handled = [each for each in signals if signal.getsignal(each) is not signal.SIG_IGN]
+        before = {each: signal.signal(each, self.handle_exit) for each in handled}
         try:
             yield
         finally:
@@ -187,10 +187,10 @@ def authority_of(host: str, port: int) -> str:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take an address.
+    """Bind a listening socket to an address.
 
     Raises:
-        ConfigError: it cannot be had.
+        ConfigError: the address is in use, or not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named: asyncio turns Nagle's algorithm off only on sockets that say they are TCP.

@@ -1,4 +1,4 @@
-"""One WebSocket: the shell between a transport and an application. It decides nothing but what RFC 6455 asks.
+"""One WebSocket: the shell between a transport and an application. Its only rules are those of RFC 6455.
 
     data_received ─▶ handshake ─▶ application.authorize ─▶ 101 ─▶ application.opened
                   └▶ websockets' sans-I/O Protocol ─▶ frames ─▶ application.received(text)
@@ -7,8 +7,8 @@
 uvicorn makes one `Connection` per upgrade request (its `ws=` extension point). Incoming frames go through websockets'
 `Protocol`; outgoing ones are bytes that the hub framed once for everybody, so they go to the transport as they are.
 
-Written a few at a time: a `send()` call costs about as much as everything else we do for a message, so the frames that
-gather during one turn of the event loop leave in one write.
+Writes are coalesced: a `send()` call costs about as much as all other work for a message, so the frames of one turn of
+the event loop leave in one write.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ logger = logging.getLogger("tellwire.gateway")
 _protocol_logger = logging.getLogger("tellwire.server.framing")
 _protocol_logger.setLevel(logging.WARNING)
 
-# Looked up once per message and device; on the class it takes a detour through the enumeration's metaclass.
+# Read once per message and device; on the class the lookup goes through the enumeration's metaclass.
 _DELIVERED = Sent.DELIVERED
 
 GOING_AWAY = (1001, "Going away")
@@ -48,34 +48,33 @@ TOKEN_EXPIRED = (4401, "Token expired")
 
 
 class Application(Protocol):
-    """What connections are for. All calls come from the event loop; only `authorize` may wait."""
+    """The application behind the connections. All calls come from the event loop; only `authorize` may wait."""
 
     async def authorize(self, connection: "Connection", request: handshake.UpgradeRequest) -> str | None:
-        """Let the connection in and return the subprotocol to answer, or raise `Refusal` or a `TellwireError`."""
+        """Accept the connection and return the subprotocol to answer, or raise `Refusal` or a `TellwireError`."""
         ...
 
     def opened(self, connection: "Connection") -> None:
-        """Hear that the 101 has been written."""
+        """Handle a connection whose 101 has been written."""
         ...
 
     def received(self, connection: "Connection", text: str) -> None:
-        """Take one text message from the client."""
+        """Handle one text message of the client."""
         ...
 
     def closed(self, connection: "Connection", code: int, reason: str) -> None:
-        """Hear that the socket is gone: the close code that came first, 1006 when there was none."""
+        """Handle the end of a connection. `code` is the close code that came first, 1006 if there was none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What a connection may do. See `limits` for the sources.
+    """The limits of a connection. See `limits` for the sources.
 
-    A client that does not read until its outbox is full is closed; or, with `closes_slow` false, stays, and the sender
-    hears that the message failed.
+    A slow consumer, whose outbox is full, is closed. With `closes_slow` false it stays, and the message counts as failed.
 
     After `ping_after_seconds` without traffic a connection gets a ping; 0: it gets none. The pong is traffic, so only a
-    connection that is not pinged, or does not answer, can be idle for long.
+    connection that gets no pings, or answers none, can be idle for long.
     """
 
     ping_after_seconds: float = limits.SERVER_PING_SECONDS
@@ -86,7 +85,7 @@ class SocketLimits:
 
 
 class Sockets:
-    """The parts that all connections share: the application, the clock, the timers, and the list of those to write."""
+    """The parts that all connections share: the application, the clock, the timers, and the connections to flush."""
 
     def __init__(
         self,
@@ -121,12 +120,12 @@ class Sockets:
             connection.flush()
 
     async def watch(self) -> None:
-        """Look at the connections whose deadline has come, once a second, for ever."""
+        """Check the deadlines of the connections that are due, once a second. It never returns."""
         while True:
             await self.clock.sleep(1.0)
             now = self.clock.now()
             for number, connection in enumerate(self.timers.due(now), 1):
-                connection.look(now)
+                connection.check_deadlines(now)
                 if number % limits.CONNECTIONS_PER_TURN == 0:
                     await asyncio.sleep(0)
 
@@ -171,18 +170,18 @@ class Connection(asyncio.Protocol):
         self._unanswered_pings = 0
         self.connection_id = new_connection_id()
         self.user_id = ""
-        # The application's own: what it wants to remember of this connection.
+        # Set and used by the application alone.
         self.state: Any = None
         self.is_open = False
         self.expires_at = float("inf")
         self.connected_at = self.last_active_at = sockets.clock.now()
         self.due_slot = 0
 
-    # --- what the application asks ------------------------------------------------------------------------------------
+    # --- for the application ------------------------------------------------------------------------------------------
 
     @property
     def peer_address(self) -> str:
-        """The address at the other end of the TCP connection; empty when the system does not tell."""
+        """The address at the other end of the TCP connection; empty if the system does not know it."""
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
 
@@ -193,11 +192,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_secure(self) -> bool:
-        """Whether the client speaks TLS."""
+        """True if the connection uses TLS."""
         return self._transport.get_extra_info("sslcontext") is not None
 
     def identify(self, identity: Identity) -> None:
-        """Say whose connection this is, and until when."""
+        """Set the user of this connection, and the time at which it expires."""
         self.user_id = identity.user_id
         self.expires_at = identity.expires_at
         if self.is_open:
@@ -219,12 +218,12 @@ class Connection(asyncio.Protocol):
             self._expire()
             return Sent.GONE
         outbox = self._outbox
-        # What waits already has its flush to come: at the end of this turn, or when the transport resumes.
+        # An outbox that is not empty has a flush scheduled: at the end of this turn, or when the transport resumes.
         is_first = not outbox.size_bytes
         if not self._paused:
-            key = None  # it is not behind: every state is on its way
+            key = None  # no conflation: the client is not behind
         if not outbox.offer(frames, key, is_final=is_final):
-            # Full may only mean that much was said within this turn. What the socket does not take now is too much.
+            # The outbox may be full only because this turn had many messages: flush it, and try once more.
             self.flush()
             if not outbox.offer(frames, key, is_final=is_final):
                 self._sockets.observer.frame_dropped()
@@ -237,17 +236,17 @@ class Connection(asyncio.Protocol):
         return _DELIVERED
 
     async def drained(self) -> None:
-        """Wait until nothing waits for this client any more, or it is gone."""
+        """Wait until the outbox is empty, or the client is gone."""
         while self.is_open and (self._paused or self._outbox.size_bytes):
             self._drained = self._drained or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake, after what is in the outbox. Does nothing on a connection that is closing."""
+        """Start the closing handshake, after the frames in the outbox. A connection that is closing is left as it is."""
         if not self.is_open or self._protocol is None:
             return
         if len(self._outbox):
-            # All of it, even to a paused transport: it is bounded, and these are the last words.
+            # All of it, even to a paused transport: the outbox is bounded, and no later flush will come.
             self._transport.writelines(self._outbox.take(self._outbox.size_bytes))
         self._protocol.send_close(code, reason)
         self._after_protocol()
@@ -256,8 +255,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        # Write at once, and pause as soon as anything is left: gathering and waiting are the outbox's business, where
-        # messages can still be counted and dropped. Not 0: a TLS transport pauses at the mark, the others above it.
+        # The transport pauses as soon as bytes are left, so that messages wait in the outbox, where they can still be
+        # counted and dropped. Not 0: a TLS transport pauses at the mark, the others above it.
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._server_state.connections.add(cast("Any", self))
 
@@ -265,7 +264,7 @@ class Connection(asyncio.Protocol):
         if self._protocol is not None:
             self._receive(data)
             return
-        # A client has nothing to say before the 101, so nothing is lost by not listening.
+        # A client sends no frames before the 101, so reading can pause.
         self._transport.pause_reading()
         task = asyncio.get_running_loop().create_task(self._open(handshake.read_request(data)))
         self._sockets.tasks.add(task)
@@ -281,11 +280,11 @@ class Connection(asyncio.Protocol):
         self._sockets.timers.discard(self)
         self._outbox.clear()
         self.is_open = False
-        self._tell_drained()
+        self._resolve_drained()
         protocol = self._protocol
         if protocol is None:
             return
-        # The parser is a generator that holds the protocol that holds the parser; closed, both go at once.
+        # The parser is a generator and refers to the protocol, which refers to the parser. Closing it breaks the cycle.
         with contextlib.suppress(RuntimeError):
             protocol.parser.close()
         first = protocol.close_rcvd if protocol.close_rcvd_then_sent is not False else protocol.close_sent
@@ -296,7 +295,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        # Whoever does not read our answers gets no more of them: pongs would pile up beside the outbox.
+        # Pongs to a client that does not read would pile up beside the outbox, so its frames are not read either.
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
@@ -309,7 +308,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def shutdown(self) -> None:
-        """Let the client go because the server stops; uvicorn calls this."""
+        """Close the connection because the server stops; uvicorn calls this."""
         if self._protocol is None:
             self._refuse(handshake.Refusal(503, "RESTARTING", "The server is restarting; come back"))
         else:
@@ -358,16 +357,16 @@ class Connection(asyncio.Protocol):
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
-        assert self._protocol is not None  # noqa: S101 - data_received asked
+        assert self._protocol is not None  # noqa: S101 - checked in data_received
         self.last_active_at = self._sockets.clock.now()
         self._unanswered_pings = 0
         self._protocol.receive_data(data)
         for frame in self._protocol.events_received():
             if self.is_open:
-                self._take_frame(frame)
+                self._receive_frame(frame)
         self._after_protocol()
 
-    def _take_frame(self, frame: Any) -> None:
+    def _receive_frame(self, frame: Any) -> None:
         assert isinstance(frame, Frame)  # noqa: S101 - this side of the protocol emits frames only
         if frame.opcode is Opcode.BINARY:
             self.close(1003, "Only text messages are accepted")
@@ -382,9 +381,9 @@ class Connection(asyncio.Protocol):
         fragments += frame.data
         if frame.fin:
             self._fragments = None
-            self._take_text(fragments)
+            self._receive_text(fragments)
 
-    def _take_text(self, data: bytearray) -> None:
+    def _receive_text(self, data: bytearray) -> None:
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -395,14 +394,14 @@ class Connection(asyncio.Protocol):
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what waits, as far as the transport takes it."""
+        """Write the frames in the outbox, until the transport pauses."""
         outbox = self._outbox
         while outbox.size_bytes and not self._paused and self.is_open:
             self._transport.writelines(outbox.take())
         if self._drained is not None and not (outbox.size_bytes or self._paused):
-            self._tell_drained()
+            self._resolve_drained()
 
-    def _tell_drained(self) -> None:
+    def _resolve_drained(self) -> None:
         if self._drained is not None:
             self._drained.set_result(None)
             self._drained = None
@@ -415,8 +414,8 @@ class Connection(asyncio.Protocol):
             elif self._protocol.close_rcvd is not None:
                 self._transport.close()
             elif self._transport.can_write_eof():
-                # A client that sent too much is still sending. To close with bytes unread would reset the connection,
-                # and overtake the close frame that says why. TLS has no half-close: there the deadline ends it.
+                # A client that sent too much may be sending still. Closing with unread bytes would reset the connection
+                # before the client reads the close frame. TLS has no half-close: there the deadline ends it.
                 self._transport.write_eof()
         if self.is_open and self._protocol.state is not ws.OPEN:
             self.is_open = False
@@ -426,7 +425,7 @@ class Connection(asyncio.Protocol):
 
     def _expire(self) -> None:
         if self._paused:
-            # What still waits for a slow client was said in time, but would be heard too late.
+            # A slow client would receive the frames in the outbox after its token has expired.
             self._outbox.clear()
         self.close(*TOKEN_EXPIRED)
 
@@ -438,8 +437,8 @@ class Connection(asyncio.Protocol):
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
-    def look(self, now: float) -> None:
-        """Do what is due: end a connection that idled, grew old or expired; ping it, or cut it if it is gone."""
+    def check_deadlines(self, now: float) -> None:
+        """Ping the connection if a ping is due; end it if it is idle, too old, expired or dead."""
         if now >= self._close_by:
             self._transport.abort()
             return
@@ -453,10 +452,10 @@ class Connection(asyncio.Protocol):
             self._set_deadline()
 
     def _ping(self, now: float) -> None:
-        """Send a ping, or cut the connection if it answered none of the last ones: then its device is gone."""
+        """Send a ping, or cut a connection that left the last pings unanswered: its device is gone."""
         self._pinged_at = now
         if self._paused:
-            # What is on its way is traffic; and of a client that does not read, nothing is read, so no pong either.
+            # Bytes on their way are traffic. And nothing is read from a paused connection, so no pong would be seen.
             return
         if self._unanswered_pings >= limits.MAX_UNANSWERED_PINGS:
             self._sockets.unanswered_closed += 1

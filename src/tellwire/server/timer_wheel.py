@@ -1,7 +1,7 @@
-"""A timer wheel of whole seconds. Pure: it is told the time.
+"""A timer wheel of whole seconds. Pure: the time is an argument.
 
-Tens of thousands of idle sockets need no timer each. A connection stands in one slot; when the slot comes up, the
-connection checks its deadlines and is put into its next slot. Traffic moves nothing here.
+It replaces one timer for each of tens of thousands of idle sockets. A connection is in one slot; when the slot is due,
+the connection checks its deadlines and is put into its next slot. Traffic does not move it.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ T = TypeVar("T", bound=Due)
 
 
 class TimerWheel(Generic[T]):
-    """Entries by the second they are due in, rounded up: an entry comes up never early and at most a second late."""
+    """Entries by the second they are due in, rounded up: an entry is never early and at most a second late."""
 
     def __init__(self, now: float) -> None:
         self._slots: dict[int, set[T]] = {}
@@ -43,7 +43,7 @@ class TimerWheel(Generic[T]):
         entry.due_slot = 0
 
     def due(self, now: float) -> Iterator[T]:
-        """Yield, and take off the wheel, the entries whose time has come. `put` and `discard` are allowed meanwhile."""
+        """Yield, and remove from the wheel, the entries that are due. `put` and `discard` are allowed meanwhile."""
         reached = int(now)
         passed = range(self._reached + 1, reached + 1)
         # After a long sleep (a laptop lid, a test's clock) there are fewer slots than seconds.

@@ -20,11 +20,11 @@ _TLS_HANDSHAKE: Final = 0x16
 """The first byte of a TLS connection (RFC 8446 §5.1); no HTTP method begins with it."""
 
 _FULL_PAUSE_SECONDS: Final = 1.0
-"""How long to leave off accepting when the process has no file descriptors left, as asyncio does."""
+"""Pause before the next accept when the process has no file descriptors left, as in asyncio."""
 
 
 class TlsOrPlain:
-    """Accepts connections and gives each a protocol, behind TLS if the client asks for it. Ends with `close`."""
+    """An acceptor of connections: each gets a protocol, behind TLS if the client begins with it. Ends with `close`."""
 
     def __init__(
         self, listener: socket.socket, make_protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, backlog: int
@@ -63,7 +63,7 @@ class TlsOrPlain:
                 loop = asyncio.get_running_loop()
                 await loop.connect_accepted_socket(self._make_protocol, connected, ssl=tls)
         except (OSError, TimeoutError) as error:
-            # Who says nothing, or does not trust our certificate.
+            # The client sent nothing in time, or does not trust our certificate.
             logger.debug("a connection did not begin: %s", error)
             connected.close()
         except asyncio.CancelledError:
@@ -72,7 +72,7 @@ class TlsOrPlain:
 
 
 async def _first_byte(connected: socket.socket) -> int | None:
-    """Wait for the first byte and leave it where it is; None when there is none."""
+    """Wait for the first byte and leave it in the socket; None if the client sent none."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     connected.setblocking(False)

@@ -1,4 +1,4 @@
-"""Frames as the wire has them, read back by websockets' own client."""
+"""Frames on the wire, read by the client of `websockets`."""
 
 import pytest
 from websockets import protocol as ws

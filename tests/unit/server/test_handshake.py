@@ -1,4 +1,4 @@
-"""The opening handshake: what is read from it, and what is answered."""
+"""The opening handshake: the request that is read, and the answer."""
 
 import json
 
@@ -73,9 +73,9 @@ def test_another_version_is_a_426_that_names_ours() -> None:
 def test_the_token_comes_from_the_subprotocol_or_the_query(
     query: str, protocols: str, token: str | None, chosen: str | None
 ) -> None:
-    asked = request(query, sec_websocket_protocol=protocols)
-    assert asked.token == token
-    assert asked.chosen_subprotocol == chosen
+    handshake = request(query, sec_websocket_protocol=protocols)
+    assert handshake.token == token
+    assert handshake.chosen_subprotocol == chosen
 
 
 def test_the_answer_never_repeats_the_token() -> None:
@@ -87,7 +87,7 @@ def test_a_request_does_not_show_its_token_when_printed() -> None:
     assert "abc" not in repr(request("token=abc", sec_websocket_protocol="token.abc"))
 
 
-def test_a_refusal_is_json_with_a_code_and_words() -> None:
+def test_a_refusal_is_json_with_a_code_and_a_message() -> None:
     head, _, body = refused(Refusal.of(TokenExpired())).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
     assert json.loads(body) == {"code": "TOKEN_EXPIRED", "message": "The token has expired"}

@@ -37,7 +37,7 @@ def test_a_message_above_the_bound_passes_when_nothing_else_waits() -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=30), st.integers(1, 50))
-def test_taken_piece_by_piece_nothing_is_lost_or_moved(frames: list[bytes], about_bytes: int) -> None:
+def test_frames_taken_in_pieces_are_complete_and_in_order(frames: list[bytes], about_bytes: int) -> None:
     outbox = Outbox(OutboxBounds(1000, 1000))
     for frame in frames:
         assert outbox.offer(frame)
@@ -51,7 +51,7 @@ def test_taken_piece_by_piece_nothing_is_lost_or_moved(frames: list[bytes], abou
     assert outbox.size_bytes == 0
 
 
-def test_of_a_state_only_the_newest_waits_and_in_the_place_of_the_first() -> None:
+def test_a_newer_state_replaces_the_waiting_one_in_its_place() -> None:
     outbox = Outbox(SMALL)
     for frames, key in ((b"1%", "u1"), (b"log", None), (b"5%", "u2"), (b"20%", "u1")):
         assert outbox.offer(frames, key)
@@ -72,7 +72,7 @@ def test_a_newer_state_keeps_within_the_bounds_too() -> None:
     assert outbox.size_bytes == 100
 
 
-def test_a_last_word_goes_before_everything_that_waits_and_takes_its_state_away() -> None:
+def test_a_final_state_goes_to_the_front_and_replaces_the_waiting_state() -> None:
     outbox = Outbox(OutboxBounds(10, 100))
     for frames, key in ((b"log", None), (b"1%", "u1"), (b"5%", "u2")):
         assert outbox.offer(frames, key)
@@ -85,7 +85,7 @@ def test_a_last_word_goes_before_everything_that_waits_and_takes_its_state_away(
     assert outbox.take() == [b"0%"]
 
 
-def test_a_last_word_goes_first_after_others_have_left() -> None:
+def test_a_final_state_goes_to_the_front_after_others_have_left() -> None:
     outbox = Outbox(OutboxBounds(10, 100))
     assert outbox.offer(b"log", None)
     assert outbox.offer(b"u1 done", "u1", is_final=True)
@@ -94,7 +94,7 @@ def test_a_last_word_goes_first_after_others_have_left() -> None:
     assert outbox.take() == [b"u2 done", b"log"]
 
 
-def test_last_words_keep_within_the_bounds_too() -> None:
+def test_final_states_keep_within_the_bounds_too() -> None:
     outbox = Outbox(SMALL)
     assert outbox.offer(b"x" * 60)
     assert not outbox.offer(b"2" * 41, "u1", is_final=True)
@@ -108,7 +108,7 @@ def test_last_words_keep_within_the_bounds_too() -> None:
         | st.integers(1, 30)
     ),
 )
-def test_whatever_waits_and_goes_logs_are_all_there_in_order_and_states_end_with_the_newest(
+def test_the_log_is_complete_and_in_order_and_each_state_ends_with_the_newest(
     steps: list[tuple[str | None, bytes, bool] | int],
 ) -> None:
     outbox = Outbox(OutboxBounds(1000, 100_000))
@@ -122,12 +122,12 @@ def test_whatever_waits_and_goes_logs_are_all_there_in_order_and_states_end_with
     assert outbox.size_bytes == sum(map(len, outbox._frames))
     taken += outbox.take(10_000_000)
     for key in (None, *"abc"):
-        said = [f"{key}:".encode() + step[1] for step in steps if not isinstance(step, int) and step[0] == key]
-        heard = [frames for frames in taken if frames.startswith(f"{key}:".encode())]
-        assert heard == said if key is None else heard[-1:] == said[-1:]
+        offered = [f"{key}:".encode() + step[1] for step in steps if not isinstance(step, int) and step[0] == key]
+        received = [frames for frames in taken if frames.startswith(f"{key}:".encode())]
+        assert received == offered if key is None else received[-1:] == offered[-1:]
 
 
-def test_clear_forgets_everything() -> None:
+def test_clear_drops_all_frames() -> None:
     outbox = Outbox(SMALL)
     outbox.offer(b"x")
     outbox.clear()

@@ -1,4 +1,4 @@
-"""The parts of the socket that need no socket; the others are tested in tests/integration/gateway."""
+"""The parts of the server that work without a socket; tests/integration/gateway tests the others."""
 
 import asyncio
 import contextlib
@@ -10,16 +10,16 @@ from tellwire.testing import FakeClock
 
 
 class Due:
-    """A connection that is due, and notes in which turn of the event loop it was looked at."""
+    """A connection that is due. It records the turn of the event loop in which its deadlines are checked."""
 
     turn = 0
 
     def __init__(self) -> None:
         self.due_slot = 0
-        self.looked_in: list[int] = []
+        self.checked_in: list[int] = []
 
-    def look(self, now: float) -> None:
-        self.looked_in.append(Due.turn)
+    def check_deadlines(self, now: float) -> None:
+        self.checked_in.append(Due.turn)
 
 
 async def test_many_connections_that_are_due_do_not_hold_up_the_event_loop() -> None:
@@ -37,12 +37,12 @@ async def test_many_connections_that_are_due_do_not_hold_up_the_event_loop() -> 
 
     tasks = [asyncio.create_task(sockets.watch()), asyncio.create_task(count_turns())]
     await clock.advance(1)
-    while not all(each.looked_in for each in connections):
+    while not all(each.checked_in for each in connections):
         await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    turns = [turn for each in connections for turn in each.looked_in]
+    turns = [turn for each in connections for turn in each.checked_in]
     assert len(turns) == len(connections)
     assert max(turns.count(turn) for turn in set(turns)) == CONNECTIONS_PER_TURN

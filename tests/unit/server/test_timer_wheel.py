@@ -1,4 +1,4 @@
-"""The wheel of deadlines."""
+"""The timer wheel."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ def test_put_moves_an_entry() -> None:
     assert list(wheel.due(110.0)) == [entry]
 
 
-def test_a_discarded_entry_is_forgotten_and_may_be_discarded_again() -> None:
+def test_a_discarded_entry_is_removed_and_may_be_discarded_again() -> None:
     wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 101.0)
@@ -40,7 +40,7 @@ def test_a_discarded_entry_is_forgotten_and_may_be_discarded_again() -> None:
     assert wheel._slots == {}
 
 
-def test_a_time_that_has_passed_is_due_at_the_next_look() -> None:
+def test_a_time_that_has_passed_is_due_at_the_next_check() -> None:
     wheel: TimerWheel[Entry] = TimerWheel(100.0)
     entry = Entry()
     wheel.put(entry, 5.0)
@@ -72,13 +72,13 @@ def test_a_clock_that_goes_back_is_survived() -> None:
 
 
 @given(st.lists(st.floats(0, 10_000), max_size=30), st.lists(st.floats(0, 20_000), max_size=10))
-def test_each_entry_comes_up_once_at_most_a_second_late(times: list[float], looks: list[float]) -> None:
+def test_each_entry_is_due_once_and_at_most_a_second_late(times: list[float], checks: list[float]) -> None:
     wheel: TimerWheel[Entry] = TimerWheel(0.0)
     entries = [Entry(at) for at in times]
     for entry in entries:
         wheel.put(entry, entry.at)
     seen: list[Entry] = []
-    for now in sorted(looks):
+    for now in sorted(checks):
         due = list(wheel.due(now))
         assert all(entry.at <= now for entry in due)
         seen += due
