@@ -23,10 +23,8 @@ FOLDERS: Final = ("src", "bench", "scripts", "examples", "tests", "clients")
 NOT_YET: Final[tuple[str, ...]] = (
     "clients",
     "examples/parts_upload/web",
-    "src/tellwire/aws_api",
     "src/tellwire/broadcast.py",
     "src/tellwire/broker.py",
-    "src/tellwire/carriers",
     "src/tellwire/decode_errors.py",
     "src/tellwire/engines",
     "src/tellwire/errors.py",

@@ -64,7 +64,7 @@ def full_jitter(first_seconds: float, longest_seconds: float) -> Iterator[float]
         bound = min(2 * bound, longest_seconds)
 
 
-class Answer(Struct, frozen=True):
+class HttpResponse(Struct, frozen=True):
     """An HTTP response. Header names are in lower case."""
 
     status: int
@@ -124,7 +124,7 @@ class HttpClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send one request, once. `path` is percent-encoded and is appended to the base URL.
 
         Raises:
@@ -140,7 +140,7 @@ class HttpClient:
         after_pause = self._is_after_pause()
         try:
             response = await request.build().send()
-            return Answer(response.status, response.headers, bytes(await response.bytes()))
+            return HttpResponse(response.status, response.headers, bytes(await response.bytes()))
         except PyreqwestError as error:
             causes = _causes(error)
             # After a pause, a connection that turns out to be closed was closed during the pause, by a server that

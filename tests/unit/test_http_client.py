@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tellwire.errors import ConfigError
-from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, http_base_url
+from tellwire.http_client import HttpClient, HttpFailed, HttpResponse, full_jitter, http_base_url
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Says, Service, Step
 
@@ -98,7 +98,7 @@ def test_waits_are_anything_up_to_a_bound_that_doubles(monkeypatch: pytest.Monke
 async def test_an_answer_is_whole_and_its_headers_are_in_lower_case(client: HttpClient, service: Service) -> None:
     service.steps = [Says(418, b"\x00\xff" * 50_000, {"X-Amzn-ErrorType": "Teapot"})]
     answer = await client.send("GET", "/pot")
-    assert answer == Answer(418, answer.headers, b"\x00\xff" * 50_000)
+    assert answer == HttpResponse(418, answer.headers, b"\x00\xff" * 50_000)
     assert dict(answer.headers)["x-amzn-errortype"] == "Teapot"
 
 

@@ -1,11 +1,11 @@
-"""Requests to one AWS service: signed, sent over pooled connections, and tried again when that can help.
+"""Requests to one AWS service: signed, sent over pooled connections, and retried where that is safe.
 
-    busy (429, 5xx, throttling)      again, with full jitter
-    our clock is wrong               again at once, by the clock of AWS from then on
-    no answer                        again if the request cannot have been acted on, or may be acted on twice
-    any other answer                 is the caller's to read
+    busy (429, 5xx, throttling)      retried with backoff and full jitter
+    our clock is wrong               retried at once, with the clock of AWS from then on
+    no response                      retried if the service has not acted on the request, or may act on it twice
+    any other response               returned to the caller
 
-No attempt begins after the deadline of the function around it (`deadline`), nor goes on past it.
+No attempt begins after the deadline (`deadline`), and none lasts longer.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tellwire.aws_api.credentials import CredentialsSource
 from tellwire.aws_api.deadline import remaining_seconds
 from tellwire.aws_api.sigv4 import Signer, sha256_hex
 from tellwire.errors import AwsRefused, AwsUnreachable
-from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter
+from tellwire.http_client import HttpClient, HttpFailed, HttpResponse, full_jitter
 from tellwire.limits import (
     AWS_ATTEMPT_SECONDS,
     AWS_ATTEMPTS,
@@ -42,7 +42,7 @@ _THROTTLED: Final = frozenset(
         "TooManyRequestsException",
     }
 )
-_MAY_BE_THE_CLOCK: Final = frozenset(
+_CLOCK_ERRORS: Final = frozenset(
     {
         "AuthFailure",
         "InvalidSignatureException",
@@ -52,15 +52,15 @@ _MAY_BE_THE_CLOCK: Final = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-# AWS takes five minutes either way; a clock that is less than this off is not what is wrong.
+# AWS allows five minutes. A clock with a smaller difference than this is not the cause of an error.
 _WRONG_CLOCK_SECONDS: Final = 240.0
 
-NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What reading an answer raises that is none of AWS's."""
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""The errors of a decoder that reads a response that is not from AWS."""
 
 
 class Retries(Struct, frozen=True):
-    """How often, and after which waits, a request is made again. Tests make it quick."""
+    """The number of attempts and the bounds of the backoff between them. Tests make it short."""
 
     attempts: int = AWS_ATTEMPTS
     first_wait_seconds: float = AWS_FIRST_WAIT_SECONDS
@@ -71,7 +71,7 @@ DEFAULT_RETRIES: Final = Retries()
 
 
 class Payload(Struct, frozen=True):
-    """A body and its hash, which is made once however many requests carry it."""
+    """A body and its hash, computed once for all requests with this body."""
 
     body: bytes | None
     hash: str
@@ -82,8 +82,8 @@ class Payload(Struct, frozen=True):
 
 
 class AwsRequest(Struct, frozen=True):
-    """One request. `action` is what errors call it, such as "DynamoDB Query"; `path` is undecoded, after the service's
-    URL; names of `headers` are in lower case. `may_repeat`: it does no harm if the service acts on it twice.
+    """One request. `action` names it in errors, such as "DynamoDB Query". `path` is percent-encoded and is appended to
+    the service's URL; names of `headers` are in lower case. `may_repeat`: the service may act on it twice.
     """
 
     action: str
@@ -94,8 +94,8 @@ class AwsRequest(Struct, frozen=True):
     may_repeat: bool = True
 
 
-class _Again(Exception):
-    """The same request may succeed a moment later."""
+class _Retryable(Exception):
+    """A failed attempt; the same request may succeed a moment later."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -103,10 +103,10 @@ class _Again(Exception):
 
 
 class AwsClient:
-    """One service's client, for every event loop of the process.
+    """A client of one service, for every event loop of the process.
 
-    `url` is the service's, without a slash at its end; its path is part of what is signed. `ca_bundle` is a file of
-    certificates to trust beside the system's.
+    `url` is the service's, without a slash at its end; its path is signed, too. `ca_bundle` is a PEM file of
+    certificates to trust in addition to the system's.
     """
 
     def __init__(
@@ -128,48 +128,48 @@ class AwsClient:
         self._signer = Signer(service, region)
         self._retries = retries
         self._now = now
-        self._clock_is_off_by = 0.0
+        self._clock_offset_seconds = 0.0
 
-    async def call(self, request: AwsRequest) -> Answer:
-        """Make a request and return its answer: 2xx, or one that says no.
+    async def call(self, request: AwsRequest) -> HttpResponse:
+        """Send a request and return its response: 2xx, or an error that is not to be retried.
 
         Raises:
-            AwsUnreachable: no answer, or only busy ones, or no time left.
+            AwsUnreachable: no response, or only busy ones, or no time left.
             ConfigError: there are no credentials.
         """
         retries = self._retries
         waits = islice(full_jitter(retries.first_wait_seconds, retries.longest_wait_seconds), retries.attempts - 1)
         while True:
             try:
-                return await self._ask(request)
-            except _Again as again:
-                reason = again.reason
+                return await self._send(request)
+            except _Retryable as retryable:
+                reason = retryable.reason
             wait_seconds = next(waits, math.inf)
             if wait_seconds >= remaining_seconds():
                 raise AwsUnreachable(request.action, reason)
             await asyncio.sleep(wait_seconds)
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._http.close()
 
-    async def _ask(self, request: AwsRequest) -> Answer:
-        was_off_by = self._clock_is_off_by
+    async def _send(self, request: AwsRequest) -> HttpResponse:
+        used_offset_seconds = self._clock_offset_seconds
         try:
-            answer = await self._attempt(request)
-            if self._corrects_clock(answer, was_off_by):
-                answer = await self._attempt(request)
+            response = await self._attempt(request)
+            if self._corrects_clock(response, used_offset_seconds):
+                response = await self._attempt(request)
         except HttpFailed as failed:
             if failed.not_sent or request.may_repeat:
-                raise _Again(failed.reason) from failed
+                raise _Retryable(failed.reason) from failed
             raise AwsUnreachable(request.action, failed.reason) from failed
-        if is_busy(answer):
-            raise _Again(f"it was busy ({answer.status} {error_type_of(answer)})")
-        return answer
+        if is_busy(response):
+            raise _Retryable(f"it was busy ({response.status} {error_type_of(response)})")
+        return response
 
-    async def _attempt(self, request: AwsRequest) -> Answer:
+    async def _attempt(self, request: AwsRequest) -> HttpResponse:
         credentials = await self._credentials.current()
-        seconds_left = remaining_seconds()  # now, as credentials may be a while in coming
+        seconds_left = remaining_seconds()  # only now, as loading the credentials may take a while
         if seconds_left <= 0:
             raise AwsUnreachable(request.action, "there is no time left to ask")
         path = self._path + request.path
@@ -179,63 +179,65 @@ class AwsClient:
             path=path,
             headers={"host": self._host, **request.headers},
             payload_hash=request.payload.hash,
-            now=self._now() + self._clock_is_off_by,
+            now=self._now() + self._clock_offset_seconds,
         )
-        del headers["host"]  # the HTTP client says it
+        del headers["host"]  # the HTTP client sends it
         timeout_seconds = seconds_left if seconds_left < AWS_ATTEMPT_SECONDS else None
         return await self._http.send(request.method, path, request.payload.body, headers, timeout_seconds)
 
-    def _corrects_clock(self, answer: Answer, was_off_by: float) -> bool:
-        """Take the answer's clock for ours if it says that the one it was asked by is wrong.
+    def _corrects_clock(self, response: HttpResponse, used_offset_seconds: float) -> bool:
+        """Adopt the clock of AWS if the response says that the clock of the request was wrong. False: it was not.
 
-        Others that were asked by that one may have set it right in the meantime.
+        Another request that was signed with the same wrong clock may have corrected it in the meantime.
         """
-        if answer.status not in (400, 401, 403) or error_type_of(answer) not in _MAY_BE_THE_CLOCK:
+        if response.status not in (400, 401, 403) or error_type_of(response) not in _CLOCK_ERRORS:
             return False
-        # Hardly any process needs it, and it takes a twentieth of a cold start.
+        # Imported here: it takes a twentieth of a cold start, and hardly any process needs it.
         from email.utils import parsedate_to_datetime
 
         try:
-            theirs = parsedate_to_datetime(answer.headers.get("date", "")).replace(tzinfo=UTC).timestamp()
+            aws_now = parsedate_to_datetime(response.headers.get("date", "")).replace(tzinfo=UTC).timestamp()
         except ValueError:
             return False
-        off_by = theirs - self._now()
-        if abs(off_by - was_off_by) < _WRONG_CLOCK_SECONDS:
+        offset_seconds = aws_now - self._now()
+        if abs(offset_seconds - used_offset_seconds) < _WRONG_CLOCK_SECONDS:
             return False
-        self._clock_is_off_by = off_by
+        self._clock_offset_seconds = offset_seconds
         return True
 
 
-def is_busy(answer: Answer) -> bool:
-    """Tell whether the same request may succeed a moment later."""
+def is_busy(response: HttpResponse) -> bool:
+    """Return True if the same request may succeed a moment later."""
     return (
-        answer.status == 429 or answer.status >= 500 or (answer.status == 400 and error_type_of(answer) in _THROTTLED)
+        response.status == 429
+        or response.status >= 500
+        or (response.status == 400 and error_type_of(response) in _THROTTLED)
     )
 
 
-def error_type_of(answer: Answer) -> str:
-    """Return AWS's name for what went wrong, such as `GoneException`; "Unknown" if it has none."""
-    named = answer.headers.get("x-amzn-errortype") or str(_error_body(answer).get("__type") or "")
+def error_type_of(response: HttpResponse) -> str:
+    """Return AWS's name of an error, such as `GoneException`; "Unknown" if it has none."""
+    named = response.headers.get("x-amzn-errortype") or str(_error_body(response).get("__type") or "")
     # `com.amazonaws.dynamodb.v20120810#ThrottlingException`, or `GoneException:http://internal…`
     return named.partition(":")[0].rpartition("#")[2] or "Unknown"
 
 
-def refused(action: str, answer: Answer) -> AwsRefused:
-    """Return the error that an answer stands for."""
-    body = _error_body(answer)
+def refused(action: str, response: HttpResponse) -> AwsRefused:
+    """Return the exception for an error response."""
+    body = _error_body(response)
     message = str(body.get("message") or body.get("Message") or "no reason given")
-    # A wrong signature is explained with all that was signed, the session's token among it, from the second line on.
-    return AwsRefused(action, answer.status, error_type_of(answer), message.splitlines()[0])
+    # From the second line on, AWS explains a wrong signature with all signed headers, the session's token among them.
+    return AwsRefused(action, response.status, error_type_of(response), message.splitlines()[0])
 
 
 def _host_header(parts: SplitResult) -> str:
-    """Return what the HTTP client says for a host: in lower case, without a port that goes without saying."""
+    """Return the `Host` header as the HTTP client sends it: in lower case, without the scheme's default port."""
     return parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
 
 
-def _error_body(answer: Answer) -> dict[str, Any]:
+def _error_body(response: HttpResponse) -> dict[str, Any]:
     try:
-        body = msgspec.json.decode(answer.body)
-    except NOT_JSON:
+        body = msgspec.json.decode(response.body)
+    except DECODE_ERRORS:
         return {}
     return body if isinstance(body, dict) else {}

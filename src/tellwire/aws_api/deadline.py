@@ -1,6 +1,6 @@
-"""How much time is left: in a Lambda function everything ends with it, so nothing may be begun that it would cut.
+"""The time limit of a Lambda function, as a context manager: requests that would not end in time are not begun.
 
-The deadline belongs to the code that runs inside the block, whichever thread or event loop that is on.
+The deadline applies to the code that is called inside the block, on any thread or event loop.
 """
 
 import math
@@ -17,10 +17,10 @@ _ends_at: ContextVar[float] = ContextVar("tellwire_deadline", default=math.inf)
 
 @contextmanager
 def deadline(time_left: Any) -> Iterator[None]:
-    """Let what is sent in this block know when it has to end: half a second before the function does.
+    """Limit the requests in this block to the time left: they end half a second before the function does.
 
-    `time_left` is the function's `context`, or a number of seconds; None means no limit. A block inside another cannot
-    have more time than that one.
+    `time_left` is the function's `context`, or a number of seconds; None means no limit. A block inside another has at
+    most the time of the outer one.
 
     Example:
         def handler(event, context):
@@ -45,5 +45,5 @@ def _seconds(time_left: Any) -> float:
 
 
 def remaining_seconds() -> float:
-    """Return what is left of the time around this call: infinity if there is no deadline, below 0 after it."""
+    """Return the seconds until the deadline: infinity if there is none, negative after it."""
     return _ends_at.get() - time.monotonic()

@@ -1,4 +1,4 @@
-"""The few calls of DynamoDB's JSON protocol that are needed here.
+"""DynamoDB's JSON protocol: calls, pages and conditional writes.
 
 Items are in DynamoDB's own form, `{"userId": {"S": "u1"}, "expiresAt": {"N": "1769000000"}}`.
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tellwire.aws_api.client import NOT_JSON, AwsClient, AwsRequest, Payload, error_type_of, refused
+from tellwire.aws_api.client import DECODE_ERRORS, AwsClient, AwsRequest, Payload, error_type_of, refused
 from tellwire.errors import AwsRefused, AwsUnreachable
-from tellwire.http_client import Answer
+from tellwire.http_client import HttpResponse
 
 Item = Mapping[str, Mapping[str, Any]]
 
@@ -20,25 +20,25 @@ CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 
 class DynamoDb:
-    """A DynamoDB. Every call may be repeated without harm; none of those made here does more the second time."""
+    """A client of DynamoDB. Every call is retried as if it were idempotent, and those of this project are."""
 
     def __init__(self, client: AwsClient) -> None:
         self._client = client
 
     async def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Make a call by its name, with parameters as the API reference has them; those that are None are left out.
+        """Call an operation, with parameters as in the API reference; those that are None are left out.
 
         Raises:
-            AwsRefused: DynamoDB says no. `error_type` is its name for the reason.
-            AwsUnreachable: it does not answer, or is too busy.
+            AwsRefused: DynamoDB refuses. `error_type` is its name for the reason.
+            AwsUnreachable: it does not respond, or is too busy.
         """
-        answer = await self._ask(operation, parameters)
-        if answer.status != 200:
-            raise refused(f"DynamoDB {operation}", answer)
-        return _read(operation, answer)
+        response = await self._request(operation, parameters)
+        if response.status != 200:
+            raise refused(f"DynamoDB {operation}", response)
+        return _read(operation, response)
 
     async def pages(self, operation: str, **parameters: Any) -> AsyncIterator[list[Item]]:
-        """Make a Query or Scan, and yield its pages to the end. A page may be empty and not be the last."""
+        """Run a Query or Scan, and yield all its pages. A page may be empty without being the last."""
         start: Any = None
         while True:
             page = await self.call(operation, ExclusiveStartKey=start, **parameters)
@@ -48,7 +48,7 @@ class DynamoDb:
                 return
 
     async def succeeds(self, operation: str, **parameters: Any) -> bool:
-        """Make a conditional write, and tell whether its condition held."""
+        """Run a conditional write. False: its condition did not hold."""
         try:
             await self.call(operation, **parameters)
         except AwsRefused as error:
@@ -58,28 +58,28 @@ class DynamoDb:
         return True
 
     async def conflict(self, operation: str, **parameters: Any) -> Item | None:
-        """Make a conditional write. None: its condition held; otherwise the item there is, `{}` if there is none."""
-        answer = await self._ask(operation, {**parameters, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
-        if answer.status == 200:
+        """Run a conditional write. None: its condition held; otherwise the present item, `{}` if there is none."""
+        response = await self._request(operation, {**parameters, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"})
+        if response.status == 200:
             return None
-        if error_type_of(answer) != CONDITION_FAILED:
-            raise refused(f"DynamoDB {operation}", answer)
-        there: Item = _read(operation, answer).get("Item") or {}
-        return there
+        if error_type_of(response) != CONDITION_FAILED:
+            raise refused(f"DynamoDB {operation}", response)
+        item: Item = _read(operation, response).get("Item") or {}
+        return item
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._client.close()
 
-    async def _ask(self, operation: str, parameters: Mapping[str, Any]) -> Answer:
+    async def _request(self, operation: str, parameters: Mapping[str, Any]) -> HttpResponse:
         given = {name: value for name, value in parameters.items() if value is not None}
         headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"}
         payload = Payload.of(msgspec.json.encode(given))
         return await self._client.call(AwsRequest(f"DynamoDB {operation}", "POST", "/", payload, headers))
 
 
-def _read(operation: str, answer: Answer) -> dict[str, Any]:
+def _read(operation: str, response: HttpResponse) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except NOT_JSON as error:
+        return msgspec.json.decode(response.body, type=dict[str, Any])
+    except DECODE_ERRORS as error:
         raise AwsUnreachable(f"DynamoDB {operation}", "the answer is not DynamoDB's; is this its address?") from error

@@ -1,7 +1,7 @@
-"""`@connections`: what a WebSocket API offers to speak to its clients. Posts, lookups and closing, one id at a time.
+"""`@connections`, the management API of a WebSocket API: post, look up and close one connection at a time.
 
-Source: API reference, "API Gateway Management API". A 410 has no body, and a connection that is not open yet is gone,
-too.
+Source: API reference, "API Gateway Management API". A 410 has no body, and also means that a
+connection is not open yet.
 """
 
 import re
@@ -12,18 +12,18 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from tellwire.aws_api.client import NOT_JSON, AwsClient, AwsRequest, Payload, refused
-from tellwire.http_client import Answer
+from tellwire.aws_api.client import DECODE_ERRORS, AwsClient, AwsRequest, Payload, refused
+from tellwire.http_client import HttpResponse
 
 _NO_BODY: Final = Payload.of(None)
 _GONE: Final = 410
 
-# What is no id nobody has. A path may not hold everything, `..` for one: clients of HTTP take it for a way up.
+# No connection has another id. Others are not sent: HTTP clients would resolve `..` in a path.
 _CONNECTION_ID: Final = re.compile(r"[A-Za-z0-9_+=-]{1,128}")
 
 
 class Activity(Struct, frozen=True, rename="camel"):
-    """When a connection was made and was last active, in UTC."""
+    """The times of a connection's begin and of its last activity, in UTC."""
 
     connected_at: datetime
     last_active_at: datetime
@@ -39,50 +39,50 @@ class Management:
         self._client = client
 
     async def post(self, connection_id: str, payload: Payload) -> bool:
-        """Send to a connection. False: nobody has that id.
+        """Send to a connection. False: there is no connection with this id.
 
         Raises:
-            AwsRefused: it may not be done.
-            AwsUnreachable: what became of it is not known.
+            AwsRefused: API Gateway refuses it.
+            AwsUnreachable: the outcome is not known.
         """
-        return await self._do("POST", connection_id, payload) is not None
+        return await self._request("POST", connection_id, payload) is not None
 
     async def delete(self, connection_id: str) -> bool:
-        """Close a connection, with 1000. False: nobody has that id. Raises as `post` does."""
-        return await self._do("DELETE", connection_id, _NO_BODY) is not None
+        """Close a connection, with 1000. False: there is none with this id. Raises as `post` does."""
+        return await self._request("DELETE", connection_id, _NO_BODY) is not None
 
     async def expel(self, connection_id: str, reason: bytes) -> None:
-        """Close a connection after telling it why: closing says nothing but 1000. Raises as `post` does."""
+        """Post a reason to a connection, then close it: the close code is always 1000. Raises as `post` does."""
         await self.post(connection_id, Payload.of(reason))
         await self.delete(connection_id)
 
     async def get(self, connection_id: str) -> Activity | None:
-        """Look a connection up. None: nobody has that id. Raises as `post` does."""
-        answer = await self._do("GET", connection_id, _NO_BODY)
-        if answer is None:
+        """Look a connection up. None: there is none with this id. Raises as `post` does."""
+        response = await self._request("GET", connection_id, _NO_BODY)
+        if response is None:
             return None
         try:
-            return _activity.decode(answer.body)
-        except NOT_JSON as error:
-            raise refused("GET @connections", answer) from error
+            return _activity.decode(response.body)
+        except DECODE_ERRORS as error:
+            raise refused("GET @connections", response) from error
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._client.close()
 
-    async def _do(self, method: str, connection_id: str, payload: Payload) -> Answer | None:
+    async def _request(self, method: str, connection_id: str, payload: Payload) -> HttpResponse | None:
         if _CONNECTION_ID.fullmatch(connection_id) is None:
             return None
         action = f"{method} @connections"
         path = f"/@connections/{quote(connection_id, safe='')}"
-        # A second post would be a second message, if the first one was taken.
-        answer = await self._client.call(AwsRequest(action, method, path, payload, may_repeat=method != "POST"))
-        if 200 <= answer.status < 300:
-            return answer
-        if answer.status == _GONE or _is_no_id(answer):
+        # A POST is not idempotent: a second one may be a second message.
+        response = await self._client.call(AwsRequest(action, method, path, payload, may_repeat=method != "POST"))
+        if 200 <= response.status < 300:
+            return response
+        if response.status == _GONE or _is_no_id(response):
             return None
-        raise refused(action, answer)
+        raise refused(action, response)
 
 
-def _is_no_id(answer: Answer) -> bool:
-    return answer.status == 400 and b"nvalid connectionId" in answer.body
+def _is_no_id(response: HttpResponse) -> bool:
+    return response.status == 400 and b"nvalid connectionId" in response.body

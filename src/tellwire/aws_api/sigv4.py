@@ -1,8 +1,8 @@
-"""AWS Signature Version 4, the part both sides share and the signer's. Pure.
+"""AWS Signature Version 4: canonical requests and signatures, for signer and verifier. Pure.
 
-A request is brought into one canonical form, hashed, and signed by a key that is good for one day, region and service.
-The path is encoded once more than it is on the wire (`/prod/@connections/abc%3D` is signed as
-`/prod/%40connections/abc%253D`), as all services but S3 have it. `apigateway.sigv4` checks what this signs.
+A request is brought into one canonical form, hashed, and signed with a key for one day, region and service.
+The path is percent-encoded once more than on the wire (`/prod/@connections/abc%3D` is signed as
+`/prod/%40connections/abc%253D`), for all services but S3. `apigateway.sigv4` verifies these signatures.
 
 Source: IAM user guide, "Create a signed AWS API request".
 """
@@ -23,7 +23,7 @@ _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/%@-]*")
 
 
 class Credentials(Struct, frozen=True):
-    """An access key. Its secret, and the token of a session, never show."""
+    """An access key. The secret and the session's token are not in its repr."""
 
     access_key_id: str
     secret_access_key: str
@@ -32,19 +32,19 @@ class Credentials(Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Credentials({self.access_key_id!r}, …)"
 
-    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override]  # what rich shows of it, in tracebacks too
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override]  # for rich, which shows values in tracebacks
         yield self.access_key_id
 
 
 def sha256_hex(data: bytes) -> str:
-    """Return the hash of a payload, as it is signed."""
+    """Return the SHA-256 of a payload in hexadecimal, the form that is signed."""
     return hashlib.sha256(data).hexdigest()
 
 
 def canonical_request(
     method: str, path: str, query: str, headers: Iterable[tuple[str, str]], payload_hash: str
 ) -> bytes:
-    """Return the one form in which a request is signed.
+    """Return the canonical form of a request, which is signed.
 
     `path` and `query` are as on the wire, undecoded. `headers` are those that are signed: lower-case names, in order.
     """
@@ -52,11 +52,11 @@ def canonical_request(
 
 
 def _canonical(method: str, path: str, query: str, canonical_headers: str, payload_hash: str) -> bytes:
-    query = _in_order(query) if query else ""
-    return f"{method}\n{_encoded_again(path)}\n{query}\n{canonical_headers}\n{payload_hash}".encode()
+    query = _sorted_query(query) if query else ""
+    return f"{method}\n{_encoded_twice(path)}\n{query}\n{canonical_headers}\n{payload_hash}".encode()
 
 
-def _in_order(query: str) -> str:
+def _sorted_query(query: str) -> str:
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
     return "&".join(f"{name}={value}" for name, value in sorted((name, value) for name, _, value in pairs))
 
@@ -70,14 +70,14 @@ def _names_of(headers: Sequence[tuple[str, str]]) -> str:
     return ";".join(name for name, _ in headers)
 
 
-def _encoded_again(path: str) -> str:
-    if _PLAIN_PATH.fullmatch(path):  # as ours are: the same in a tenth of the time
+def _encoded_twice(path: str) -> str:
+    if _PLAIN_PATH.fullmatch(path):  # our own paths: the same result in a tenth of the time
         return path.replace("%", "%25").replace("@", "%40")
     return quote(path, safe="/~")
 
 
 def scope_of(date: str, region: str, service: str) -> str:
-    """Return what a signature is good for. `date` is `YYYYMMDD`."""
+    """Return the scope of a signature: date (`YYYYMMDD`), region and service."""
     return f"{date}/{region}/{service}/aws4_request"
 
 
@@ -99,7 +99,7 @@ def _to_sign(signed_at: str, scope: str, canonical: bytes) -> bytes:
 
 
 class _Common(Struct, frozen=True):
-    """What requests have in common that are signed in the same second, with the same credentials and headers."""
+    """The parts of a signature that are the same for one second, with the same credentials and headers."""
 
     second: int
     credentials: Credentials
@@ -119,7 +119,7 @@ class _Common(Struct, frozen=True):
 class Signer:
     """Signs requests to one service in one region.
 
-    Most of the work is the same for all posts of a broadcast; it is done once a second, and the day's key once a day.
+    Most of the work is the same for all posts of a broadcast: it is done once a second, and the key is made once a day.
     """
 
     def __init__(self, service: str, region: str) -> None:

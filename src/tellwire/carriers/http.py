@@ -1,8 +1,8 @@
 """The carrier of producers: publications go to a gateway over its HTTP API.
 
-A gateway that restarts is gone for a second; a publish that finds nobody is tried again, with full jitter, until its
-time is up. So is one for a user that may have gone out: the gateway keeps those, and knows them by their id. Anything
-else that may have gone out is not tried again, since it could arrive twice; nor is what the gateway refuses.
+A restarting gateway is away for a second, so a publish that did not reach it is retried, with full jitter, until its
+timeout. A publish for a user is retried even if the gateway may have received it: the history removes doubles by their
+id. Another publish that may have been received is not retried, since it could arrive twice; nor is a refused one.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from tellwire.errors import GatewayRefused, GatewayUnreachable
-from tellwire.http_client import Answer, HttpClient, HttpFailed, full_jitter, http_base_url
+from tellwire.http_client import HttpClient, HttpFailed, HttpResponse, full_jitter, http_base_url
 from tellwire.limits import PUBLISH_TIMEOUT_SECONDS
 from tellwire.model import ConnectionInfo, Delivery, Target, require_api_key
 from tellwire.publication import Publication
@@ -22,7 +22,7 @@ from tellwire.row_errors import RowErrorChunk
 
 T = TypeVar("T")
 
-_NOT_TAKEN: Final = frozenset({429, 503})
+_NOT_ACCEPTED: Final = frozenset({429, 503})
 _NOT_A_GATEWAY: Final = "the answer is not a gateway's; is this its address?"
 
 _FIRST_WAIT_SECONDS: Final = 0.1
@@ -67,12 +67,12 @@ class HttpCarrier:
 
     async def deliver(self, publication: Publication) -> Delivery:
         body = msgspec.json.encode(_Publish(publication.target, msgspec.Raw(publication.payload)))
-        # The gateway knows one that is kept by its id, so it is published once however often it is sent.
+        # The history recognises the id of a kept publication, so sending it again is safe.
         return await self._call(_delivery, "POST", "/v1/publish", body, may_repeat=publication.stream is not None)
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
-        answer = await self._call(_connections, "GET", f"/v1/users/{quote(user_id, safe='')}/connections")
-        return answer.connections
+        response = await self._call(_connections, "GET", f"/v1/users/{quote(user_id, safe='')}/connections")
+        return response.connections
 
     async def disconnect(self, connection_id: str) -> bool:
         try:
@@ -87,7 +87,7 @@ class HttpCarrier:
         await self._call(None, "POST", "/v1/uploads/row-errors", msgspec.json.encode(chunk), may_repeat=True)
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._client.close()
 
     async def _call(
@@ -111,28 +111,28 @@ class HttpCarrier:
                     raise
             await asyncio.sleep(wait_seconds)
 
-    async def _attempt(self, method: str, path: str, body: bytes | None) -> Answer:
+    async def _attempt(self, method: str, path: str, body: bytes | None) -> HttpResponse:
         try:
-            answer = await self._client.send(method, path, body)
+            response = await self._client.send(method, path, body)
         except HttpFailed as failed:
             raise GatewayUnreachable(self.url, failed.reason, not_sent=failed.not_sent) from failed
-        if answer.status in _NOT_TAKEN:
-            raise GatewayUnreachable(self.url, f"it answered {answer.status}", not_sent=True)
-        if not 200 <= answer.status < 300:
-            raise _refused(answer)
-        return answer
+        if response.status in _NOT_ACCEPTED:
+            raise GatewayUnreachable(self.url, f"it answered {response.status}", not_sent=True)
+        if not 200 <= response.status < 300:
+            raise _refused(response)
+        return response
 
 
-def _decoded(decoder: msgspec.json.Decoder[T] | None, answer: Answer) -> T:
+def _decoded(decoder: msgspec.json.Decoder[T] | None, response: HttpResponse) -> T:
     try:
-        return decoder.decode(answer.body) if decoder is not None else cast("T", None)
+        return decoder.decode(response.body) if decoder is not None else cast("T", None)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GatewayRefused(answer.status, "UNKNOWN", _NOT_A_GATEWAY) from error
+        raise GatewayRefused(response.status, "UNKNOWN", _NOT_A_GATEWAY) from error
 
 
-def _refused(answer: Answer) -> GatewayRefused:
+def _refused(response: HttpResponse) -> GatewayRefused:
     try:
-        refusal = _refusal.decode(answer.body)
+        refusal = _refusal.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal(message=_NOT_A_GATEWAY)
-    return GatewayRefused(answer.status, refusal.code, refusal.message)
+    return GatewayRefused(response.status, refusal.code, refusal.message)

@@ -1,7 +1,7 @@
 """The hub: the live connections of this process, by id and by stream, and delivery to them.
 
-Everything here happens on one event loop, without waiting: a message is in the outboxes of all its receivers before
-the next one is delivered, so all of them see the same order.
+All of it runs on one event loop, without waiting: a message is in the outboxes of all its receivers before the next one
+is delivered, so all of them see the same order.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from tellwire.model import ConnectionInfo, Delivery
 from tellwire.ports import Clock
 from tellwire.publication import Publication, StreamKey, user_stream
 
-NOBODY = Delivery()
+NO_RECEIVERS = Delivery()
 
 
 class Sent(Enum):
@@ -24,7 +24,7 @@ class Sent(Enum):
 
 
 class LiveConnection(Protocol):
-    """A connection as the hub needs it."""
+    """The hub's view of a connection."""
 
     @property
     def connection_id(self) -> str: ...
@@ -40,8 +40,8 @@ class LiveConnection(Protocol):
     def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         """Queue bytes for the client, without waiting and without raising.
 
-        With a `key` they are a state: while a client is behind, it replaces the one of this key that waits, and goes
-        before everything that waits if it is final.
+        With a `key` they are a state: while a client is behind, it replaces the waiting state of this key, and goes to
+        the front if it is final.
         """
         ...
 
@@ -53,7 +53,7 @@ class LiveConnection(Protocol):
 class Hub:
     """A `Carrier` for the connections of this process.
 
-    `frame` turns a message into the bytes of the wire; it is called once per message, however many receive it.
+    `frame` turns a message into the bytes of the wire; it is called once per message, for all receivers.
     """
 
     def __init__(self, clock: Clock, frame: Callable[[bytes], bytes]) -> None:
@@ -66,7 +66,7 @@ class Hub:
         return len(self._by_id)
 
     def attach(self, connection: LiveConnection) -> None:
-        """Let the connection receive from now on."""
+        """Add a connection: it receives publications from now on."""
         self._by_id[connection.connection_id] = connection
         receivers = self._by_stream.setdefault(user_stream(connection.user_id), {})
         receivers[connection.connection_id] = connection
@@ -92,12 +92,12 @@ class Hub:
         stream = publication.stream
         if stream is not None:
             receivers = self._by_stream.get(stream)
-            return self._send(receivers.values(), publication) if receivers else NOBODY
+            return self._send(receivers.values(), publication) if receivers else NO_RECEIVERS
         if target.all:
             return self._send(self._by_id.values(), publication)
-        wanted = dict.fromkeys(target.connection_ids)
-        found = [self._by_id[each] for each in wanted if each in self._by_id]
-        return self._send(found, publication) + Delivery(gone=len(wanted) - len(found))
+        connection_ids = dict.fromkeys(target.connection_ids)
+        found = [self._by_id[each] for each in connection_ids if each in self._by_id]
+        return self._send(found, publication) + Delivery(gone=len(connection_ids) - len(found))
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         return [connection.info() for connection in self._by_stream.get(user_stream(user_id), {}).values()]
@@ -112,7 +112,7 @@ class Hub:
     def _send(self, connections: Iterable[LiveConnection], publication: Publication) -> Delivery:
         frames = self._frame(publication.payload)
         now = self._clock.now()
-        # Who is connected only hears newer states instead of older ones in a stream, where a version tells them apart.
+        # States are conflated only in a stream, where their versions order them.
         key = None if publication.stream is None else publication.key
         is_final = key is not None and publication.is_final
         delivered = gone = failed = 0

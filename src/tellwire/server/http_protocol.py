@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol, with a timeout and a size limit for a request's head, and header names in their original case.
+"""uvicorn's HTTP/1.1 protocol with a timeout and a size limit for a request's head, and header names as they were sent.
 
-uvicorn leaves both limits to a proxy. Without one, a client could hold sockets by sending nothing, or memory by a header
-that never ends.
+uvicorn leaves both limits to a proxy. Without one, a client could hold sockets by sending nothing, or memory by a
+header that never ends.
 """
 
 import asyncio

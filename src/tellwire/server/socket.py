@@ -71,7 +71,8 @@ class Application(Protocol):
 class SocketLimits:
     """The limits of a connection. See `limits` for the sources.
 
-    A slow consumer, whose outbox is full, is closed. With `closes_slow` false it stays, and the message counts as failed.
+    A slow consumer, whose outbox is full, is closed; with `closes_slow` false it stays, and the message counts as
+    failed.
 
     After `ping_after_seconds` without traffic a connection gets a ping; 0: it gets none. The pong is traffic, so only a
     connection that gets no pings, or answers none, can be idle for long.
@@ -242,7 +243,7 @@ class Connection(asyncio.Protocol):
             await asyncio.shield(self._drained)
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake, after the frames in the outbox. A connection that is closing is left as it is."""
+        """Start the closing handshake, after the frames in the outbox. Does nothing if the connection is closing."""
         if not self.is_open or self._protocol is None:
             return
         if len(self._outbox):

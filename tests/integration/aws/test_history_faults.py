@@ -579,8 +579,8 @@ class Metered(DynamoDb):
 
     units = 0.0
 
-    async def _ask(self, operation: str, parameters: Any) -> Any:
-        answer = await super()._ask(operation, {**parameters, "ReturnConsumedCapacity": "TOTAL"})
+    async def _request(self, operation: str, parameters: Any) -> Any:
+        answer = await super()._request(operation, {**parameters, "ReturnConsumedCapacity": "TOTAL"})
         consumed = json.loads(answer.body).get("ConsumedCapacity", {})
         if operation in ("PutItem", "UpdateItem"):
             self.units += consumed.get("CapacityUnits", 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tellwire.aws_api.client import AwsClient, Retries
-from tellwire.aws_api.credentials import Fixed
+from tellwire.aws_api.credentials import FixedCredentials
 from tellwire.aws_api.sigv4 import Credentials
 from tests.unit.aws_api.scripted import Service, Step
 
@@ -39,7 +39,7 @@ async def make_client() -> AsyncIterator[MakeClient]:
 
         def make(service: Service | str, name: str = "execute-api", **options: Any) -> AwsClient:
             url = service if isinstance(service, str) else service.url
-            defaults: dict[str, Any] = {"credentials": Fixed(CREDENTIALS), "retries": QUICK}
+            defaults: dict[str, Any] = {"credentials": FixedCredentials(CREDENTIALS), "retries": QUICK}
             client = AwsClient(name, url, "eu-central-1", **defaults | options)
             stack.push_async_callback(client.close)
             return client

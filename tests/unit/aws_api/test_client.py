@@ -9,11 +9,11 @@ import pytest
 
 from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, verify
 from tellwire.aws_api.client import AwsClient, AwsRequest, Payload, Retries, error_type_of, is_busy, refused
-from tellwire.aws_api.credentials import Fixed
+from tellwire.aws_api.credentials import FixedCredentials
 from tellwire.aws_api.deadline import deadline
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import AwsUnreachable, ConfigError
-from tellwire.http_client import Answer
+from tellwire.http_client import HttpResponse
 from tellwire.limits import DEADLINE_MARGIN_SECONDS
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.conftest import CREDENTIALS, QUICK, MakeClient, StartService
@@ -39,7 +39,7 @@ BUSY = [
 ]
 
 
-class Counted(Fixed):
+class Counted(FixedCredentials):
     """Credentials that count how often they were asked for: once for every attempt."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ async def test_the_sessions_token_is_sent_and_signed(start_service: StartService
 async def test_no_token_is_sent_without_a_session(start_service: StartService, make_client: MakeClient) -> None:
     service = await start_service()
     lasting = Credentials("AKID", "s3cret")
-    await make_client(service, credentials=Fixed(lasting), now=lambda: NOW).call(GET)
+    await make_client(service, credentials=FixedCredentials(lasting), now=lambda: NOW).call(GET)
     [asked] = service.asked
     check(asked, credentials=lasting)
     assert "x-amz-security-token" not in asked.headers
@@ -231,7 +231,7 @@ async def test_no_attempt_begins_when_credentials_took_all_the_time(
     seconds_left = [1.0]
     monkeypatch.setattr("tellwire.aws_api.client.remaining_seconds", lambda: seconds_left[0])
 
-    class Slow(Fixed):
+    class Slow(FixedCredentials):
         async def current(self) -> Credentials:
             seconds_left[0] = -1.0
             return await super().current()
@@ -358,7 +358,7 @@ async def test_a_clock_that_was_set_is_set_again_when_it_is_wrong_again(
 
 async def test_a_wrong_signature_is_not_the_clocks_fault(start_service: StartService, make_client: MakeClient) -> None:
     service = await start_service(clockwork(5))
-    another = Fixed(Credentials("AKID", "another"))
+    another = FixedCredentials(Credentials("AKID", "another"))
     answer = await make_client(service, credentials=another, now=lambda: NOW).call(GET)
     assert (answer.status, error_type_of(answer)) == (403, "InvalidSignatureException")
     assert len(service.asked) == 1
@@ -393,8 +393,8 @@ async def test_a_service_that_is_busy_once_the_clock_is_right_is_asked_again(
 # Errors
 
 
-def answer(status: int = 400, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+def answer(status: int = 400, body: bytes = b"", **headers: str) -> HttpResponse:
+    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def answer(status: int = 400, body: bytes = b"", **headers: str) -> Answer:
         *((answer(body=body), "Unknown") for body in (b'{"a":"\xff"}', b"[" * 100_000)),
     ],
 )
-def test_errors_are_called_what_aws_calls_them(given: Answer, error_type: str) -> None:
+def test_errors_are_called_what_aws_calls_them(given: HttpResponse, error_type: str) -> None:
     assert error_type_of(given) == error_type
 
 
@@ -495,4 +495,6 @@ def test_a_bundle_that_is_none_is_said_to_be_none(content: bytes | None, tmp_pat
     if content is not None:
         bundle.write_bytes(content)
     with pytest.raises(ConfigError, match="CA bundle: got"):
-        AwsClient("dynamodb", "https://localhost:1", "eu-central-1", Fixed(CREDENTIALS), ca_bundle=str(bundle))
+        AwsClient(
+            "dynamodb", "https://localhost:1", "eu-central-1", FixedCredentials(CREDENTIALS), ca_bundle=str(bundle)
+        )

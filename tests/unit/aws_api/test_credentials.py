@@ -123,7 +123,7 @@ async def test_without_botocore_only_the_environment_is_looked_at(
 async def test_temporary_ones_are_renewed_before_they_expire(
     make_program: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellwire.aws_api.credentials._KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("tellwire.aws_api.credentials._CACHED_SECONDS", 0.0)
     make_program(expires_in_seconds=60)  # botocore renews a quarter of an hour before
     found = source()
     first, second = await found.current(), await found.current()
@@ -134,7 +134,7 @@ async def test_temporary_ones_are_renewed_before_they_expire(
 async def test_lasting_ones_are_asked_for_once(
     make_program: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tellwire.aws_api.credentials._KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("tellwire.aws_api.credentials._CACHED_SECONDS", 0.0)
     runs = make_program(expires_in_seconds=7200)
     found = source()
     assert [(await found.current()).access_key_id for _ in range(3)] == ["AKID1"] * 3
