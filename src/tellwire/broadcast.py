@@ -1,7 +1,7 @@
 """The functions that producers call: a message and its target go in, a `Delivery` comes out.
 
-The functions use the engine that the environment names. A program that talks to several gateways, or to none (a test),
-makes its own `Broadcaster` and either calls it or says `with use_broadcaster(mine):`.
+The functions use the engine that the environment names. A program with several gateways, or with none (a test), makes
+its own `Broadcaster` and calls it, or uses `with use_broadcaster(mine):`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,9 +17,9 @@ from tellwire.row_errors import RowErrorChunk
 
 
 class Broadcaster:
-    """Sends messages over one carrier. Each is encoded once, and checked before anything is sent.
+    """A sender of messages over one carrier. Each is checked and encoded once, before anything is sent.
 
-    `row_errors` takes the rows that jobs left out; without it the carrier does, if it can.
+    `row_errors` stores the row errors of jobs; None: the carrier stores them, if it can.
     """
 
     def __init__(self, carrier: Carrier, row_errors: RowErrorSink | None = None) -> None:
@@ -30,17 +30,17 @@ class Broadcaster:
         """Send `message` to every connection of `target`. A dead device never stops the others.
 
         Raises:
-            InvalidMessage: the target or the message is not what it must be. Nothing was sent.
+            InvalidMessage: the target or the message is not valid. Nothing was sent.
             MessageTooBig: over 128 KiB. Nothing was sent.
-            PublishError: it did not get through.
+            PublishError: the message was not published, or the outcome is not known.
         """
         return await self._carrier.deliver(Publication.of(target, message))
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> bool:
-        """Add rows that a job left out to the list that its user can download. False: no such lists are kept.
+        """Add a chunk to the list of row errors that a user can download. False: no such lists are kept.
 
         Raises:
-            PublishError: it did not get through.
+            PublishError: the chunk was not stored, or the outcome is not known.
         """
         if self._row_errors is None:
             return False
@@ -60,7 +60,7 @@ class Broadcaster:
         return await self.broadcast(Target(connections=_ids(connection_ids)), message)
 
     async def broadcast_to_all(self, message: Message) -> Delivery:
-        """Send to every connection there is. See `broadcast`."""
+        """Send to every connection. See `broadcast`."""
         return await self.broadcast(Target(all=True), message)
 
 
@@ -71,7 +71,7 @@ def current_broadcaster() -> Broadcaster:
     """Return the broadcaster that `use_broadcaster` set, or the environment's.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: neither names a gateway.
     """
     chosen = _current.get(None)
     return chosen if chosen is not None else Broadcaster(default_carrier())
@@ -96,7 +96,7 @@ async def broadcast_to_user(user_id: str, message: Message) -> Delivery:
         InvalidMessage: `user_id` is empty, or not a message. Nothing was sent.
         MessageTooBig: over 128 KiB. Nothing was sent.
         ConfigError: the environment names no gateway.
-        PublishError: the message did not get through.
+        PublishError: the message was not published, or the outcome is not known.
 
     Example:
         await broadcast_to_user("user-1", create_notification_message("Done", "10,000 parts", "success"))
@@ -105,20 +105,20 @@ async def broadcast_to_user(user_id: str, message: Message) -> Delivery:
 
 
 async def broadcast_to_connection(connection_id: str, message: Message) -> Delivery:
-    """Send `message` to one connection. Raises what `broadcast_to_user` does."""
+    """Send `message` to one connection. Raises the same errors as `broadcast_to_user`."""
     return await current_broadcaster().broadcast_to_connection(connection_id, message)
 
 
 async def broadcast_to_connections(connection_ids: Iterable[str], message: Message) -> Delivery:
-    """Send `message` to each of these connections once. Raises what `broadcast_to_user` does."""
+    """Send `message` to each of these connections once. Raises the same errors as `broadcast_to_user`."""
     return await current_broadcaster().broadcast_to_connections(connection_ids, message)
 
 
 async def broadcast_to_all(message: Message) -> Delivery:
-    """Send `message` to every connection. Raises what `broadcast_to_user` does."""
+    """Send `message` to every connection. Raises the same errors as `broadcast_to_user`."""
     return await current_broadcaster().broadcast_to_all(message)
 
 
 def _ids(connection_ids: Iterable[str]) -> tuple[str, ...]:
-    # A lone string is an iterable of letters, none of which is a connection; let the check of the target say so.
+    # A string is an iterable of letters, not of ids. It is passed on as it is, so that the target's check refuses it.
     return connection_ids if isinstance(connection_ids, str) else tuple(connection_ids)  # type: ignore[return-value]

@@ -3,8 +3,8 @@
     publish      history.append ─▶ carrier.deliver ─▶ Published
     publish_all  history.append_all ─▶ carrier.deliver, one after the other
 
-A client that is away reads from the history; one that is connected gets it now, and knows by its number that nothing is
-missing. Only this module calls append and deliver one after the other.
+A connected client gets the publication now, and its number shows that none is missing before it. A client that is away
+reads it from the history later. Only this module calls both append and deliver.
 """
 
 import itertools
@@ -22,7 +22,7 @@ logger = logging.getLogger("tellwire.broker")
 
 
 class ComposedBroker:
-    """A `Broker` of a `History` and a `Carrier`. `on_kept` hears of every entry before it is delivered."""
+    """A `Broker` of a `History` and a `Carrier`. `on_kept` is called with every entry before it is delivered."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ComposedBroker:
                 continue
             try:
                 published = await self._deliver(publication, entry)
-            except Exception as error:  # noqa: BLE001 - it is the answer of this one
+            except Exception as error:  # noqa: BLE001 - it is this publication's outcome
                 outcomes.append(error)
                 continue
             self._observer.published(publication, published, time.perf_counter() - began_at)
@@ -69,17 +69,17 @@ class ComposedBroker:
         if entry is None:
             if publication.stream is None:
                 return Published(None, await self._carrier.deliver(publication))
-            return Published(None, await self._not_taken(publication))
+            return Published(None, await self._not_kept(publication))
         self._on_kept(entry)
         try:
             return Published(entry, await self._carrier.deliver(entry))
         except PublishError as error:
-            # It is kept, so its devices get it when they come back; published again it would be there twice.
+            # It is kept, so devices get it when they come back. An error would make the producer publish it again.
             logger.warning("a publication was kept and could not be delivered just now: %s", error)
             return Published(entry, Delivery(unsent=1))
 
-    async def _not_taken(self, publication: Publication) -> Delivery:
-        """Return the answer for a publication that goes to nobody: a worker learns from it that it was cancelled."""
+    async def _not_kept(self, publication: Publication) -> Delivery:
+        """Return the delivery of a publication that was not kept. It tells a worker that its upload is cancelled."""
         if publication.key is None or publication.is_final or publication.stream is None:
             return Delivery()
         state = await self._history.state(publication.stream, publication.key)
@@ -87,7 +87,7 @@ class ComposedBroker:
 
 
 class LiveBroker:
-    """A `Broker` that keeps nothing: it delivers to who is connected."""
+    """A `Broker` without a history: it only delivers to live connections."""
 
     def __init__(self, carrier: Carrier, observer: Observer | None = None) -> None:
         self._carrier = carrier
@@ -104,13 +104,13 @@ class LiveBroker:
         for publication in publications:
             try:
                 outcomes.append(await self.publish(publication))
-            except Exception as error:  # noqa: BLE001 - it is the answer of this one
+            except Exception as error:  # noqa: BLE001 - it is this publication's outcome
                 outcomes.append(error)
         return outcomes
 
 
 class BrokerCarrier:
-    """A `Carrier` for producers: it publishes through a broker, so what it delivers is kept."""
+    """A `Carrier` for producers: it publishes through a broker, which keeps publications in their streams."""
 
     def __init__(self, broker: Broker, carrier: Carrier) -> None:
         self._broker = broker

@@ -9,7 +9,7 @@
     Cancel          `cancelled` ─▶ every device, and the worker with the answer to its next update │ `error`
     Custom          the handler of that type ─▶ its answer
 
-Errors tell a client what it did wrong. What is wrong here is in the log, and the client is told to try again.
+A client is told its own errors. Errors of the server are logged, and the client is told to try again.
 """
 
 import logging
@@ -44,9 +44,9 @@ logger = logging.getLogger("tellwire.conversation")
 
 
 class Conversation:
-    """Handles the actions that follow from a client's messages.
+    """The handling of a client's actions.
 
-    `heartbeat_seconds` is told in each welcome: after so long without a message a client should send a `ping`.
+    `heartbeat_seconds` is in each welcome: after this time without a received message a client should send a `ping`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Conversation:
         self._observer = observer or NullObserver()
 
     def receive(self, text: str) -> protocol.Action:
-        """Return the action that follows from a client's message."""
+        """Return the action for a client's message."""
         return protocol.receive(text, self._handlers)
 
     async def handle(self, action: protocol.Action, peer: Peer) -> None:
@@ -90,7 +90,7 @@ class Conversation:
             raise
 
     async def _call(self, action: protocol.Custom, peer: Peer) -> None:
-        """Call the handler of a message, and send its answer."""
+        """Call the handler of a custom message, and send its answer."""
         try:
             answer = await self._handlers.call(action.type, action.data, Sender(peer.user_id, peer.connection_id))
         except InvalidMessage as error:
@@ -101,18 +101,19 @@ class Conversation:
 
     async def _answer(self, action: protocol.Action, peer: Peer) -> None:
         try:
-            await self._do(action, peer)
+            await self._perform(action, peer)
         except TellwireError as error:
             await peer.send(protocol.refusal(_public(error, peer)))
 
-    async def _do(self, action: protocol.Action, peer: Peer) -> None:
+    async def _perform(self, action: protocol.Action, peer: Peer) -> None:
         match action:
             case protocol.Reply(payload):
                 await peer.send(payload)
             case protocol.Reauthenticate(token):
                 await _or_close(peer, self._renew(peer, token), unless=KeysUnavailable)
             case protocol.Recover(cursor):
-                # A client without a welcome concludes that nothing is kept. This one must come back and ask again.
+                # A client without a welcome concludes that no history is kept. Closing makes it come back and ask
+                # again.
                 await _or_close(peer, self._welcome(peer, cursor))
             case protocol.Acknowledge(cursor):
                 await self._acknowledge(peer, cursor)
@@ -128,7 +129,7 @@ class Conversation:
         await peer.send(protocol.auth_ok(identity))
 
     async def _welcome(self, peer: Peer, cursor: str | None) -> None:
-        # The peer receives live publications since before the history is read, so nothing falls between the two.
+        # The peer has received live publications since before the history is read, so none is missed in between.
         began_at = time.perf_counter()
         history = self._engine.history
         replay = await self._read(history, peer, cursor) if history else Replay(cursor is None, "", [], [])
@@ -141,7 +142,7 @@ class Conversation:
             heartbeat_seconds=self._heartbeat_seconds,
         )
         for page in protocol.welcome(head, replay):
-            # One page at a time, however much was missed: the outbox is for live publications.
+            # One page at a time: the outbox must have room for live publications.
             await peer.ready()
             if not await peer.send(page):
                 return
@@ -156,7 +157,7 @@ class Conversation:
         return replay
 
     async def _acknowledge(self, peer: Peer, cursor: str) -> None:
-        """Publish that the user has seen the log up to a cursor. One that is not ours changes nothing."""
+        """Publish that the user has seen the log up to a cursor. A foreign cursor is ignored."""
         if self._engine.history is None:
             return
         stream = user_stream(peer.user_id)
@@ -175,7 +176,7 @@ class Conversation:
 
 
 async def _or_close(peer: Peer, work: Awaitable[None], unless: type[TellwireError] | None = None) -> None:
-    """Await `work`, and close the connection if it fails, `unless` with an error that leaves all as it was."""
+    """Await `work`, and close the connection if it fails, `unless` with this error, which is raised."""
     try:
         await work
     except TellwireError as error:
@@ -185,7 +186,7 @@ async def _or_close(peer: Peer, work: Awaitable[None], unless: type[TellwireErro
 
 
 def _public(error: TellwireError, peer: Peer) -> TellwireError:
-    """Return the error that a client may see: nothing from inside, which is logged."""
+    """Return the error that a client may see. Errors of the server are logged and replaced."""
     if not isinstance(error, PublishError):
         return error
     logger.error("%s: its request failed: %s", peer.connection_id, error)

@@ -1,4 +1,4 @@
-"""Errors of the JSON decoder in our form: it says where and what it expected, this adds what was given."""
+"""Errors of the JSON decoder as `InvalidMessage`, with the value that was given."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ _MISSING: Final = re.compile(r"Object missing required field `(.+)`")
 _EXPECTED: Final = re.compile(r"Expected `(.+)`, got `.+`")
 
 
-class _Nothing:
+class _Missing:
     def __repr__(self) -> str:
         return "nothing"
 
@@ -21,13 +21,13 @@ class _Nothing:
 def describe(
     payload: bytes | msgspec.Raw, error: Exception, choices: Mapping[str, Iterable[str]] | None = None
 ) -> InvalidMessage:
-    """Turn a failed decode of `payload` into an error that says what, what was given and what is allowed.
+    """Turn a failed decode of `payload` into an `InvalidMessage`: the field, its value, the allowed values.
 
     `choices` are the values of the enumerated fields, by the field's name: the decoder does not list them.
     """
     if isinstance(error.__cause__, InvalidMessage):
         return error.__cause__
-    # From the right: an unknown field's name is in the reason, and may be anything.
+    # From the right: the reason holds the name of an unknown field, which may contain the separator.
     reason, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
     path = path.rstrip("`").lstrip(".")
     try:
@@ -38,7 +38,7 @@ def describe(
         value = given.get(match[1]) if isinstance(given, dict) else given
         return InvalidMessage(_join(path, match[1]), value, "no such field here")
     if match := _MISSING.match(reason):
-        return InvalidMessage(_join(path, match[1]), _Nothing(), "a value; it is required")
+        return InvalidMessage(_join(path, match[1]), _Missing(), "a value; it is required")
     if match := _EXPECTED.match(reason):
         return InvalidMessage(path or "message", given, f"a value of type {match[1]}")
     listed = (choices or {}).get(path.rpartition(".")[2])

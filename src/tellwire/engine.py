@@ -1,6 +1,6 @@
 """An engine: the broker, history, carrier and row errors that belong together.
 
-`engines` has one in each folder, and opens the one that the settings name.
+`engines` has a folder for each engine; `engines.registry` opens the one that the settings name.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ async def _nothing() -> None:
 class Engine:
     """The parts that a node, or a function on AWS, works with.
 
-    `carrier` reaches every live connection there is, `hub` holds those of this process (None where it has none).
-    `history` is None where nothing is kept, `row_errors` where no lists of rows are. `watch` runs as long as the engine
-    is used, and notices leases that expire; `close` releases what is held.
+    `carrier` reaches every live connection; `hub` holds those of this process (None: it holds none). `history` is None
+    if no publications are kept, `row_errors` if no lists of row errors are. `watch` runs as long as the engine is used,
+    and publishes leases that expire; `close` releases files and connections.
 
     Example:
         async with await open_engine(settings, clock) as engine:

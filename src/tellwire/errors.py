@@ -1,34 +1,34 @@
 """Every error that tellwire raises.
 
     TellwireError
-    ├── InvalidMessage          a message, a target or an argument is not what it must be
+    ├── InvalidMessage          a message, a target or an argument is not valid
     ├── MessageTooBig           a message is over 128 KiB
-    ├── ConfigError             a setting is missing or not what it must be
-    ├── PublishError            a message did not get through
-    │   ├── GatewayUnreachable  the gateway did not answer, or not as it should
-    │   ├── GatewayRefused      the gateway answered, and said no
+    ├── ConfigError             a setting is missing or not valid
+    ├── PublishError            a message was not published, or the outcome is not known
+    │   ├── GatewayUnreachable  the gateway did not answer, or its answer is not a gateway's
+    │   ├── GatewayRefused      the gateway refused the message
     │   ├── AwsUnreachable      DynamoDB or API Gateway did not answer, or not in time
-    │   ├── AwsRefused          DynamoDB or API Gateway answered, and said no
+    │   ├── AwsRefused          DynamoDB or API Gateway refused the request
     │   └── HistoryUnavailable  the history cannot be written or read just now
     ├── TokenRefused            a token does not open a connection
     │   ├── TokenMissing
     │   ├── TokenInvalid
     │   ├── TokenExpired
     │   └── TokenOfAnotherUser
-    ├── KeysUnavailable         the identity provider's keys cannot be had just now
-    ├── ConnectionUnknown       a client speaks on a connection that is not stored (any more)
-    ├── RequestsLimited         a client asks for more at a time than a connection may
-    ├── HistoryMissing          a client asks for what only a server with a history can do
-    ├── UploadFailed            raise it inside `track_upload` to choose the words the user sees
+    ├── KeysUnavailable         the identity provider's keys cannot be fetched just now
+    ├── ConnectionUnknown       a message on a connection that is not stored (any more)
+    ├── RequestsLimited         more requests at a time than a connection may make
+    ├── HistoryMissing          a request that needs a history, to a server without one
+    ├── UploadFailed            raised inside `track_upload`, with the text that the user sees
     ├── UploadCancelled         a device has cancelled the upload: stop
     ├── UploadUnknown           no upload has this id
     ├── UploadOver              an upload that has ended cannot be cancelled
     ├── RowErrorsUnknown        an upload has no list of row errors
-    └── ClosedForGood           the server wants this client no more (`tellwire.client`)
+    └── ClosedForGood           the server closed the connection for good (`tellwire.client`)
 
 Each class knows its answer: `code` for the wire, `http_status` for HTTP, `close_code` for a WebSocket, `retryable` for
-the caller. A message says what, what was given and what is allowed; none of them holds a token, a key or a path. All of
-them survive `pickle` with every field, so a process pool can raise them.
+the caller. A message names the field, the given value and the allowed values; it never holds a token, a key or a path.
+All of them survive `pickle` with every field, so a process pool can raise them.
 """
 
 from typing import Any, ClassVar
@@ -46,7 +46,7 @@ def shown(value: object) -> str:
 
 
 class TellwireError(Exception):
-    """The base of all errors here."""
+    """The base class of all errors of tellwire."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
     http_status: ClassVar[int] = 500
@@ -54,13 +54,13 @@ class TellwireError(Exception):
     retryable: ClassVar[bool] = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is pickled as its class and its text, which is not what our constructors take.
+        # By default an exception is pickled as its class and its text; our constructors take other arguments.
         fields = {name: _picklable(value) for name, value in vars(self).items()}
         return _restored, (type(self), self.args, fields)
 
 
 class InvalidMessage(TellwireError, ValueError):
-    """A field of a message, a target or an argument is not what it must be. Nothing was sent."""
+    """A field of a message, a target or an argument is not valid. Nothing was sent."""
 
     code = "INVALID_MESSAGE"
     http_status = 400
@@ -86,20 +86,20 @@ class MessageTooBig(TellwireError, ValueError):
 
 
 class ConfigError(TellwireError, ValueError):
-    """A setting is missing or not what it must be."""
+    """A setting is missing or not valid."""
 
     code = "CONFIG_ERROR"
 
 
 class PublishError(TellwireError):
-    """A message did not get through. `retryable` says whether trying again can help."""
+    """A message was not published, or the outcome is not known. `retryable`: another attempt may succeed."""
 
     code = "PUBLISH_FAILED"
     http_status = 502
 
 
 class GatewayUnreachable(PublishError):
-    """The gateway did not answer, or not as it should. Unless `not_sent`, the message may have gone out."""
+    """The gateway did not answer, or its answer is not a gateway's. Unless `not_sent`, it may have published."""
 
     code = "GATEWAY_UNREACHABLE"
     retryable = True
@@ -112,7 +112,7 @@ class GatewayUnreachable(PublishError):
 
 
 class GatewayRefused(PublishError):
-    """The gateway answered, and said no."""
+    """The gateway refused the message."""
 
     code = "GATEWAY_REFUSED"
 
@@ -123,7 +123,7 @@ class GatewayRefused(PublishError):
 
 
 class AwsUnreachable(PublishError):
-    """An AWS service did not answer, or was too busy, or there was no time left to ask. `action` is what was asked."""
+    """An AWS service did not answer or was too busy, or no time was left. `action` is the call, as "DynamoDB Query"."""
 
     code = "AWS_UNREACHABLE"
     retryable = True
@@ -135,7 +135,7 @@ class AwsUnreachable(PublishError):
 
 
 class AwsRefused(PublishError):
-    """An AWS service answered, and said no. `error_type` is its name for that, such as `AccessDeniedException`."""
+    """An AWS service refused a request. `error_type` is its name for the reason, such as `AccessDeniedException`."""
 
     code = "AWS_REFUSED"
 
@@ -177,7 +177,7 @@ class TokenMissing(TokenRefused):
 
 
 class TokenInvalid(TokenRefused):
-    """The token is not one of ours. `reason` is safe to show: it never quotes the token."""
+    """The token is malformed, or not signed by a trusted key. `reason` never quotes it, so it is safe to show."""
 
     code = "TOKEN_INVALID"
 
@@ -187,7 +187,7 @@ class TokenInvalid(TokenRefused):
 
 
 class TokenExpired(TokenRefused):
-    """The token was good once. A client asks for a new one and comes back."""
+    """The token has expired. A client gets a new one and connects again."""
 
     code = "TOKEN_EXPIRED"
 
@@ -196,7 +196,7 @@ class TokenExpired(TokenRefused):
 
 
 class TokenOfAnotherUser(TokenRefused):
-    """A connection was to live on by the token of another user. A client makes a connection of its own for that."""
+    """A connection was renewed with the token of another user. That user needs a connection of their own."""
 
     code = "TOKEN_OF_ANOTHER_USER"
     http_status = 403
@@ -207,7 +207,7 @@ class TokenOfAnotherUser(TokenRefused):
 
 
 class KeysUnavailable(TellwireError):
-    """The identity provider's keys cannot be had just now; the token was neither accepted nor refused."""
+    """The identity provider's keys cannot be fetched just now; the token was neither accepted nor refused."""
 
     code = "KEYS_UNAVAILABLE"
     http_status = 503
@@ -219,7 +219,7 @@ class KeysUnavailable(TellwireError):
 
 
 class ConnectionUnknown(TellwireError):
-    """A client speaks on a connection that was never stored, or was removed. It connects again."""
+    """A message on a connection that was never stored, or was removed. The client connects again."""
 
     code = "CONNECTION_UNKNOWN"
     http_status = 410
@@ -231,7 +231,7 @@ class ConnectionUnknown(TellwireError):
 
 
 class RequestsLimited(TellwireError):
-    """A client asks for more at a time than one connection may. One that goes on is closed."""
+    """More requests at a time than a connection may make. A connection that continues is closed."""
 
     code = "TOO_MANY_REQUESTS"
     http_status = 429
@@ -244,7 +244,7 @@ class RequestsLimited(TellwireError):
 
 
 class HistoryMissing(TellwireError):
-    """A client asks for what only a server with a history can do."""
+    """A request that needs a history, to a server without one."""
 
     code = "HISTORY_MISSING"
     http_status = 501
@@ -254,10 +254,10 @@ class HistoryMissing(TellwireError):
 
 
 class UploadFailed(TellwireError):
-    """Raise it inside `track_upload` when the user should read why.
+    """The failure of an upload, raised inside `track_upload` with a text for the user.
 
-    Any other exception tells the user only that the file could not be processed, since its text may hold what is not
-    theirs to see. This one's `code` and `message` are shown as they are.
+    `code` and `message` are shown as they are. The text of any other exception may hold secrets, so the user only reads
+    that the file could not be processed.
 
     Example:
         raise UploadFailed("NO_HEADER", "The first line must name the columns: part, colour, quantity.")
@@ -270,9 +270,9 @@ class UploadFailed(TellwireError):
 
 
 class UploadCancelled(TellwireError):
-    """A device has cancelled the upload: stop. `track_upload` says so in the last state, and lets it go on its way.
+    """A device has cancelled the upload, so the job must stop. `track_upload` sends the final state and re-raises it.
 
-    `Upload.count` raises it. A worker may raise it, too: then it is the one who cancels.
+    `Upload.count` raises it. A worker may raise it, too, to cancel the upload itself.
     """
 
     code = "UPLOAD_CANCELLED"
@@ -282,7 +282,7 @@ class UploadCancelled(TellwireError):
 
 
 class UploadUnknown(TellwireError):
-    """There is no upload of this id: it began too long ago, or was never heard of."""
+    """No upload has this id: it never began, or too long ago."""
 
     code = "UPLOAD_UNKNOWN"
     http_status = 404
@@ -292,7 +292,7 @@ class UploadUnknown(TellwireError):
 
 
 class RowErrorsUnknown(TellwireError):
-    """There is no list of rows that an upload left out: it left out none, or too long ago."""
+    """The upload has no list of row errors: it had none, or too long ago."""
 
     code = "ROW_ERRORS_UNKNOWN"
     http_status = 404
@@ -319,7 +319,7 @@ def _restored(cls: type[TellwireError], args: tuple[Any, ...], fields: dict[str,
 
 
 def _picklable(value: Any) -> Any:
-    """Return `value`, or how it is shown if it cannot be pickled: an error may hold what it was given."""
+    """Return `value`, or its repr if it cannot be pickled: an error may hold any object as the given value."""
     import pickle
 
     try:

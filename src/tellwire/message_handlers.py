@@ -10,7 +10,7 @@ from tellwire.messages import Message, create_message
 from tellwire.model import Sender
 
 MessageHandler = Callable[[Any, Sender], Message | Awaitable[Message | None] | None]
-"""Called with a message's data, which nobody has checked, and its sender. A message that it returns is sent back."""
+"""Called with a message's data, which is not validated, and its sender. A message that it returns is sent back."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ class MessageHandlers:
         wrong.
 
         Raises:
-            InvalidMessage: `message_type` is no name for a message of your own, or has a handler already.
+            InvalidMessage: `message_type` is not a valid custom type, or has a handler already.
         """
         create_message(message_type, None)
         if message_type in self._handlers:
@@ -57,7 +57,7 @@ class MessageHandlers:
         return add if handler is None else add(handler)
 
     async def call(self, message_type: str, data: Any, sender: Sender) -> Message | None:
-        """Return a handler's answer. Raises whatever the handler does."""
+        """Return a handler's answer. Raises all exceptions of the handler."""
         handler = self._handlers[message_type]
         result: Any
         if inspect.iscoroutinefunction(handler):

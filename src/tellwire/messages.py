@@ -1,15 +1,15 @@
-"""Messages: what they hold, what is allowed in them, and their bytes.
+"""Messages: their fields, their allowed values, and their encoding.
 
 A message is `{type, data, timestamp}` as in the usage guide, and an `id` beside them. Three types are known
 (`upload_progress`, `notification`, `error`); any other name makes a custom message with data of your own.
 
-In: the `create_*_message` functions, or JSON somebody published. Out: a frozen struct, and the bytes every device gets.
+In: the `create_*_message` functions, or published JSON. Out: a frozen struct, and the bytes that every device gets.
 
 Rules:
-- A message is checked when it is made, whichever way, so one that exists is one that can be sent.
-- It gets its `id` when it is sent, so one that is sent twice is two. With an `id` of its own it is one, however often.
-- It is encoded once, however many devices it goes to, and refused over 128 KiB before anything is sent.
-- The names on the wire are camelCase, as browsers read them; Python's are snake_case.
+- A message is checked when it is made, so every message that exists can be sent.
+- Without an `id` it gets a new one each time it is sent. With an `id` of its own it is published once.
+- It is encoded once for all devices, and refused over 128 KiB before anything is sent.
+- Names on the wire are camelCase; Python's are snake_case.
 """
 
 import functools
@@ -48,8 +48,8 @@ _STATUSES = frozenset(get_args(UploadStatus))
 ENUMERATED: Final = {"severity": _SEVERITIES, "status": _STATUSES}
 """The fields with a fixed set of values, by name."""
 
-# The bounds stand in the JSON Schema for readers of other languages; the checks below enforce them, so that the error
-# can say what was given. (msgspec's own would not.)
+# The JSON Schema has the bounds, for other languages. The checks below enforce them, because msgspec's own errors do
+# not name the given value.
 Text = Annotated[str, Meta(extra_json_schema={"minLength": 1, "pattern": r"\S"})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Lease = Annotated[int | float, Meta(extra_json_schema={"minimum": MIN_LEASE_SECONDS, "maximum": MAX_LEASE_SECONDS})]
@@ -61,11 +61,11 @@ CustomType = Annotated[
 
 
 class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """How far an upload is. `progress` is 0–100; rows are counted from 1.
+    """The progress of an upload. `progress` is 0–100; rows are counted from 1.
 
-    What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
-    `started_at` (RFC 3339), which tells one run of it from another; and `lease_seconds`, how long it may be silent
-    before it counts as stalled. `row_errors` are the rows that were left out, by cause.
+    `track_upload` adds more fields. `status`: complete, failed and cancelled end a run of the upload. `started_at`
+    (RFC 3339) tells one run from another. `lease_seconds` is the silence after which the upload counts as stalled.
+    `row_errors` are the rows that were left out, by cause.
     """
 
     upload_id: Text
@@ -97,7 +97,7 @@ class UploadProgress(Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
 
 class Notification(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """Something the user should read. `action_url` is http(s) or a path on the page's own site."""
+    """A notification for the user. `action_url` is http(s) or a path on the page's own site."""
 
     title: Text
     message: str
@@ -116,7 +116,7 @@ class Notification(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
 
 
 class Error(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """Something went wrong. `code` is for programs, `message` for people, `details` any JSON."""
+    """An error for the user. `code` is for programs, `message` for people, `details` any JSON."""
 
     code: Text
     message: str
@@ -181,7 +181,7 @@ _TYPE_OF: Final[dict[type[KnownMessage], str]] = {
 }
 
 
-# --- making them -----------------------------------------------------------------------------------------------------
+# --- create -----------------------------------------------------------------------------------------------------------
 
 
 def create_upload_progress_message(
@@ -249,7 +249,7 @@ def create_message(message_type: str, data: Any) -> CustomMessage:
     """Make a message of your own type.
 
     Raises:
-        InvalidMessage: `message_type` is not a name, or one that the protocol or another function has.
+        InvalidMessage: `message_type` is not a valid name, or is a type of the protocol or of another function.
 
     Example:
         create_message("comment_added", {"mocId": "1", "text": "Nice!"})
@@ -278,7 +278,7 @@ def type_of(message: Message) -> str:
 
 
 def encode_with_id(message: Message) -> tuple[str, bytes]:
-    """Return the message's id, a new one if it has none, and its JSON. Raises what `encode_message` does."""
+    """Return the message's id, a new one if it has none, and its JSON. Raises the same errors as `encode_message`."""
     if not isinstance(message, _CLASSES):
         raise InvalidMessage("message", message, "what a create_…_message function made")
     try:
@@ -299,9 +299,9 @@ Custom = TypeVar("Custom")
 
 
 class MessageDecoder(Generic[Known, Custom]):
-    """Reads JSON that is a message, or holds one: as `known` if its type is one we know, as `custom` if it is another.
+    """A decoder of JSON that is a message, or holds one: as `known` for a known type, otherwise as `custom`.
 
-    The known types are one tagged union, read in one pass; the others cost a second.
+    The known types are one tagged union and take one pass; a custom type takes two.
     """
 
     def __init__(self, known: type[Known] | Any, custom: type[Custom]) -> None:
@@ -309,10 +309,10 @@ class MessageDecoder(Generic[Known, Custom]):
         self._custom: msgspec.json.Decoder[Custom] = msgspec.json.Decoder(custom)
 
     def decode(self, payload: bytes) -> Known | Custom:
-        """Read it. A missing `timestamp` is filled in.
+        """Decode it. A missing `timestamp` is filled in.
 
         Raises:
-            InvalidMessage: it is not what it must be.
+            InvalidMessage: it is not valid.
         """
         try:
             try:
@@ -329,7 +329,7 @@ _messages: Final = MessageDecoder[KnownMessage, CustomMessage](KnownMessage, Cus
 
 
 def decode_message(payload: bytes) -> Message:
-    """Read a message somebody published. A missing `timestamp` is filled in.
+    """Decode a published message. A missing `timestamp` is filled in.
 
     Raises:
         InvalidMessage: it is not a message.
@@ -347,7 +347,7 @@ def require_count(name: str, value: object) -> None:
 
 
 def require_lease(name: str, value: object) -> None:
-    """Raise `InvalidMessage` unless `value` is a time that an upload may be silent for."""
+    """Raise `InvalidMessage` unless `value` is a lease in seconds."""
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
@@ -367,10 +367,10 @@ def _require_timestamp(name: str, value: object) -> None:
         raise InvalidMessage(name, value, "an RFC 3339 time such as 2026-11-23T09:18:54.123Z")
 
 
-# Looked up twice for each message that is published, and a burst of messages has the same few times.
+# Called twice for each publication, and a burst of messages has the same few timestamps.
 @functools.lru_cache(maxsize=1024)
 def epoch_seconds(time: str) -> float | None:
-    """Return an RFC 3339 time in UTC as epoch seconds; None if it is none, or names a day that does not exist."""
+    """Return an RFC 3339 time in UTC as epoch seconds; None if it has another form, or the day does not exist."""
     try:
         return datetime.fromisoformat(time).timestamp() if _TIMESTAMP.fullmatch(time) else None
     except ValueError:

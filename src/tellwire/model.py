@@ -20,10 +20,10 @@ def new_connection_id() -> str:
 
 
 class _MessageIds:
-    """A store of new message ids: asking the operating system for each takes a tenth of the time of a publish.
+    """A store of new message ids: a system call for each takes a tenth of the time of a publish.
 
     No two processes may have the same store. A fork has an empty one. A store that is older than a second is thrown
-    away: a function that is started from a snapshot finds that of the function it is a copy of.
+    away: a function that is started from a snapshot has a copy of the original's store.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def timestamp(seconds: float | None = None) -> str:
     return _timestamp(round((time.time() if seconds is None else seconds) * 1_000_000) // 1000)
 
 
-# A busy gateway asks for the same millisecond again and again, and formatting takes as long as decoding a message.
+# A busy gateway formats the same millisecond many times, and formatting takes as long as decoding a message.
 @functools.lru_cache(maxsize=16)
 def _timestamp(milliseconds: int) -> str:
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
@@ -70,7 +70,7 @@ def _timestamp(milliseconds: int) -> str:
 
 
 def is_text(value: str) -> bool:
-    """Tell whether a string can be written down: half a character, as JSON may hold one, cannot."""
+    """Return True if a string can be encoded as UTF-8. JSON may hold half a surrogate pair, which cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -119,7 +119,7 @@ class Target(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_f
     all: bool | None = None
 
     def __post_init__(self) -> None:
-        # Once per published message, so the usual way through is short.
+        # Once per published message, so the most frequent case is the shortest.
         if self.user is not None and self.connection is None and self.connections is None and self.all is None:
             _require_id("target.user", self.user)
         else:
@@ -159,12 +159,12 @@ def _require_id(name: str, value: object) -> None:
 class Delivery(Struct, frozen=True, gc=False):
     """The outcome of one message, counted in connections.
 
-    `delivered`: handed to the connection's socket. It says nothing of the person having seen it.
-    `gone`: not there any more; nothing to mend.
-    `failed`: there, and did not take it (a client too slow to follow, an error on the way).
-    `unsent`: not tried, for lack of time (a Lambda function's, see `tellwire.aws.deadline`). At least so many: there
-    may have been no time to find them all.
-    `cancelled`: somebody cancelled the upload that the message is about; it was not delivered.
+    `delivered`: handed to the connection's socket. It does not mean that the user has seen it.
+    `gone`: the connection had ended; no error.
+    `failed`: a live connection did not get it (a slow consumer, an error on the way).
+    `unsent`: not attempted, for lack of time (a Lambda function's, see `tellwire.aws.deadline`). A lower bound: there
+    may have been no time to find all connections.
+    `cancelled`: the upload of this state is cancelled, so it was not delivered.
     """
 
     delivered: int = 0

@@ -1,12 +1,12 @@
-"""The ports: what the core asks of the outside, and what it may count on. One contract suite runs on every adapter.
+"""The ports: the interfaces of the core to the outside, and their contracts. One suite of tests runs on every adapter.
 
 Broker          keeps a publication in its stream and hands it to live connections, as one step
 History         keeps streams, and reads them back after a cursor
 Carrier         delivers publications to live connections
-RowErrorSink    takes the rows that a job left out; RowErrorStore also reads them back
-Authenticator   knows the user behind a token
+RowErrorSink    stores the row errors of jobs; RowErrorStore also reads them back
+Authenticator   verifies tokens
 Peer            the client at the other end of a conversation
-Observer        hears of counts and timings
+Observer        receives counts and timings
 Clock           the time, and waiting
 """
 
@@ -31,14 +31,14 @@ class Carrier(Protocol):
         """Hand a publication to every connection of its target and count the outcomes.
 
         Its payload arrives as one text message, byte for byte. Two deliveries that were awaited one after the other
-        arrive in that order on each connection. A state that has not gone out yet may be left out for a newer one of
-        its key, and a final one may go before what waits.
+        arrive in that order on each connection. A waiting state may be conflated with a newer one of its key, and a
+        final one may overtake waiting messages.
 
-        One connection's trouble is counted and never raised: the others get theirs. A user without connections is no
-        error: `Delivery()`. A connection id nobody has counts as `gone`.
+        A connection that fails is counted, and raises nothing: the others get theirs. A user without connections is no
+        error: `Delivery()`. An unknown connection id counts as `gone`.
 
         Raises:
-            PublishError: the carrier itself is out of reach; whether the message was delivered is not known.
+            PublishError: the carrier itself cannot be reached; the outcome is not known.
         """
         ...
 
@@ -47,7 +47,7 @@ class Carrier(Protocol):
         ...
 
     async def disconnect(self, connection_id: str) -> bool:
-        """Close a connection with 1000, as `DELETE @connections` does. False if nobody has that id."""
+        """Close a connection with 1000, as `DELETE @connections` does. False if there is none with this id."""
         ...
 
 
@@ -69,7 +69,7 @@ class History(Protocol):
         """Append each of these as `append` does, in this order; they are made safe together.
 
         Raises:
-            HistoryUnavailable: some of them are not kept, or none.
+            HistoryUnavailable: not all of them are kept.
         """
         ...
 
@@ -111,8 +111,8 @@ class History(Protocol):
 
 
 class Published(Struct, frozen=True, gc=False):
-    """The outcome of a publish. `entry` is None if the publication is not one that is kept, or was not taken: it was
-    published before, or its state is out of date.
+    """The outcome of a publish. `entry` is None if the publication has no stream, or was not kept: it was published
+    before, or its state is out of date.
     """
 
     entry: Entry | None
@@ -122,33 +122,33 @@ class Published(Struct, frozen=True, gc=False):
 class Broker(Protocol):
     """The one way to publish: kept in its stream, then handed to live connections, as one step.
 
-    A publication without a stream is delivered only. One that is kept already, or out of date, is delivered to nobody.
+    A publication without a stream is only delivered. A double, or a state that is out of date, is not delivered.
     """
 
     async def publish(self, publication: Publication) -> Published:
-        """Publish. What is kept and cannot be delivered just now counts as `unsent`, at least once: devices find it in
-        the history when they come back.
+        """Publish. A kept publication that cannot be delivered just now counts as `unsent`, at least once: devices find
+        it in the history when they come back.
 
         Raises:
             HistoryUnavailable: it cannot be kept, and was not delivered.
-            PublishError: it is not one that is kept, and the carrier is out of reach.
+            PublishError: it has no stream, and the carrier cannot be reached.
         """
         ...
 
     async def publish_all(self, publications: Sequence[Publication]) -> list[Published | Exception]:
-        """Publish one after the other, kept together. An error is the answer of its publication, and stops no other."""
+        """Publish one after the other, kept together. An error is the outcome of its publication; the others go on."""
         ...
 
 
 @runtime_checkable
 class RowErrorSink(Protocol):
-    """A place for the rows that a job left out, for a list that its user can download."""
+    """A store of row errors, for the list that a user can download."""
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        """Add a part of the list. The same part twice is there once.
+        """Add a chunk to a list, idempotently.
 
         Raises:
-            PublishError: out of reach; whether it took them is not known.
+            PublishError: the store cannot be reached; the outcome is not known.
         """
         ...
 
@@ -176,7 +176,7 @@ class RowErrorStore(RowErrorSink, Protocol):
 
 
 class Authenticator(Protocol):
-    """The user behind a token."""
+    """The verification of tokens."""
 
     async def authenticate(self, token: str) -> Identity:
         """Return the identity in a token that is valid at this moment.
@@ -186,7 +186,7 @@ class Authenticator(Protocol):
         Raises:
             TokenInvalid: not signed by the keys we trust, not for us, or malformed.
             TokenExpired: its `exp` has passed.
-            KeysUnavailable: the keys to check it cannot be had just now.
+            KeysUnavailable: the keys that verify it cannot be fetched just now.
         """
         ...
 
@@ -202,11 +202,11 @@ class Peer(Protocol):
 
     @property
     def expires_at(self) -> float:
-        """When its token, or the connection itself, expires: epoch seconds."""
+        """The expiry of its token or, if that is earlier, of the connection, in epoch seconds."""
         ...
 
     async def send(self, payload: bytes) -> bool:
-        """Send one encoded message. False: the client is gone, which is nobody's fault."""
+        """Send one encoded message. False: the client is gone, which is no error."""
         ...
 
     async def ready(self) -> None:
@@ -214,11 +214,11 @@ class Peer(Protocol):
         ...
 
     async def renew(self, identity: Identity) -> bool:
-        """Live until this identity's token expires. False: the connection is not known any more."""
+        """Set the expiry to that of the identity's token. False: the connection is not known any more."""
         ...
 
     async def close(self, error: TellwireError) -> None:
-        """Tell the client why in an `error`, then close with the error's code (on AWS: with 1000)."""
+        """Send an `error` with the reason, then close with the error's close code (on AWS: with 1000)."""
         ...
 
 
@@ -226,11 +226,11 @@ class Observer(Protocol):
     """Counts and timings. Every call is made on the event loop, and must be quick. See `NullObserver`."""
 
     def connection_opened(self) -> None:
-        """Count a connection that was let in."""
+        """Count a connection that was accepted."""
         ...
 
     def connection_closed(self, code: int) -> None:
-        """Count the end of one, by its close code; 1006 if there was none."""
+        """Count the end of a connection, by its close code; 1006 if there was none."""
         ...
 
     def connection_refused(self, code: str) -> None:
@@ -238,7 +238,7 @@ class Observer(Protocol):
         ...
 
     def frame_conflated(self) -> None:
-        """Count a state that was left out for a newer one of its key, as its client is behind."""
+        """Count a state that a newer one of its key has replaced in an outbox."""
         ...
 
     def frame_dropped(self) -> None:
@@ -259,7 +259,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """An `Observer` that does nothing. Observers of your own can inherit from it and override what they count."""
+    """An `Observer` that does nothing. A custom observer inherits from it and overrides some methods."""
 
     def connection_opened(self) -> None:
         """Ignore it."""
@@ -287,7 +287,7 @@ class NullObserver:
 
 
 class Clock(Protocol):
-    """The time, and waiting. Everything that expires or times out asks this, so that a test can move it."""
+    """The time, and waiting. Everything that expires or times out uses it, so that a test can move the time."""
 
     def now(self) -> float:
         """Return the time in epoch seconds."""
@@ -299,7 +299,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock on the wall."""
+    """The system's clock."""
 
     def now(self) -> float:
         return time.time()

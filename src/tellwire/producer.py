@@ -1,4 +1,4 @@
-"""A producer's carrier: chosen by the environment, once per process."""
+"""The carrier of producers: chosen by the environment, once per process."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ def carrier_from_environment(environ: Mapping[str, str]) -> Carrier:
 
     `TELLWIRE_URL` (with `TELLWIRE_API_KEY`): publish to a gateway. `CONNECTIONS_TABLE_NAME` and
     `WEBSOCKET_API_ENDPOINT`: send through API Gateway to the connections in a DynamoDB table; with
-    `HISTORY_TABLE_NAME`, keep messages for users in another table, for those who are away.
+    `HISTORY_TABLE_NAME`, keep messages for users in another table, for devices that are away.
 
     Raises:
         ConfigError: the environment names neither, or both.

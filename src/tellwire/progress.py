@@ -1,4 +1,4 @@
-"""The progress of an upload: a job reports where it is, its user sees it on every device.
+"""The progress of an upload: a job reports it, and its user sees it on every device.
 
     count / update ─▶ ProgressState (pure) ─▶ ProgressSender (one message at a time, the newest) ─▶ broadcaster
 
@@ -6,11 +6,12 @@ Rules:
 - The first and the final state are always sent. In between one is sent when it looks different, at most every
   `interval_seconds` (or, with `every_rows`, once that many rows have gone by).
 - Progress never goes backwards, and 100 is sent once: by leaving the block.
-- Only one message is on its way at a time, and the next one is the newest. A slow gateway makes updates rarer, never
-  late, and never the job slower than a hundredth of its time.
-- While the block runs, a state is sent at least three times in `lease_seconds`. So silence means that the worker is
-  gone: the server publishes that, and no bar stands still without a word.
-- When a device has cancelled the upload, the answer to the next message says so: after a third of a lease at most.
+- One message is sent at a time, always the newest state. A slow gateway makes updates rarer, never late, and costs the
+  job at most a hundredth of its time.
+- While the block runs, a state is sent at least three times in `lease_seconds`, which renews the lease. Silence means
+  that the worker is gone; the server then publishes that the upload has stalled.
+- A job learns that a device has cancelled the upload from the answer to its next message: after a third of a lease at
+  most.
 - A gateway that cannot be reached is logged once per episode and counted in `failures`. The job goes on.
 """
 
@@ -48,7 +49,7 @@ class Upload:
         self._next_at = 0.0
         self._next_row = every_rows or 0
         self._renew_at = float("inf")
-        self._knows_of_cancel = False
+        self._has_seen_cancel = False
         self._shown: UploadProgress | None = None
         self._ticker: asyncio.Task[None] | None = None
 
@@ -59,21 +60,21 @@ class Upload:
 
     @property
     def sent(self) -> int:
-        """Messages that got through to the gateway."""
+        """Messages that were published."""
         return self._sender.sent
 
     @property
     def failures(self) -> int:
-        """Messages that did not."""
+        """Messages that were not."""
         return self._sender.failures
 
     @property
     def cancelled(self) -> bool:
-        """True when a device has cancelled it. A job that has read this is expected to stop: its final state is
+        """True if a device has cancelled it. A job that has read True should stop: its final state is then
         "cancelled", not "complete".
         """
-        self._knows_of_cancel = self._knows_of_cancel or self._sender.is_cancelled
-        return self._knows_of_cancel
+        self._has_seen_cancel = self._has_seen_cancel or self._sender.is_cancelled
+        return self._has_seen_cancel
 
     def raise_if_cancelled(self) -> None:
         """Raise `UploadCancelled` if a device has cancelled it."""
@@ -92,9 +93,9 @@ class Upload:
         self._state.summary = text
 
     def update(self, *, rows: int | None = None, bytes_read: int | None = None, message: str | None = None) -> None:
-        """Update the totals. Costs next to nothing; messages are sent in the background.
+        """Update the totals. A call takes about a microsecond; messages are sent in the background.
 
-        `message` replaces the text shown from now on. Rows or bytes lower than before are ignored.
+        `message` replaces the text that is shown. Rows or bytes lower than before are ignored.
 
         Raises:
             InvalidMessage: a count is negative or not whole, or `message` is not a string.
@@ -107,7 +108,7 @@ class Upload:
         """Report a row that is left out. The state counts them by cause; the gateway has a list of them all.
 
         `row` is its number, as the user counts; `code` is for programs, `message` for people, and both are cut
-        after 200 characters. Costs a microsecond, with a message that is new four, and sends nothing by itself.
+        after 200 characters. A call takes a microsecond (four for a new message) and sends nothing.
 
         Raises:
             InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.
@@ -118,9 +119,9 @@ class Upload:
         self._state.row_errors.add(row, code, message)
 
     async def count(self, rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-        """Pass on `rows`, counting each as done when the next one is asked for.
+        """Yield `rows`, and count each as done when the next one is requested.
 
-        A plain iterable never gives way to the event loop; this does, whenever an update is due.
+        A plain iterable never yields to the event loop; this does, whenever an update is due.
 
         Raises:
             UploadCancelled: a device has cancelled the upload.
@@ -150,10 +151,10 @@ class Upload:
     async def _step(self) -> None:
         if self._take_due():
             self._offer()
-            await self._sender.breathe()
+            await self._sender.yield_to_sender()
 
     def _take_due(self) -> bool:
-        """Return whether an update is due, and if so begin the next interval. From any thread."""
+        """Return True if an update is due, and begin the next interval. From any thread."""
         if self._every_rows is None:
             now = monotonic()
             if now < self._next_at:
@@ -167,7 +168,7 @@ class Upload:
         return True
 
     def _offer(self) -> None:
-        """Send the present state if it looks different from the last one, or the lease must be renewed."""
+        """Send the state if it differs from the last one, or if the lease must be renewed."""
         shown = self._state.show("running")
         if shown != self._shown or monotonic() >= self._renew_at:
             self._shown = shown
@@ -180,7 +181,7 @@ class Upload:
         return float("inf") if lease_seconds is None else lease_seconds / _RENEWALS_PER_LEASE
 
     async def _tick(self, seconds: float) -> None:
-        # The job may pause just after an update that was too early to send, or for longer than its lease.
+        # The job may pause after an update that was too early to be sent, or for longer than its lease.
         while True:
             await asyncio.sleep(seconds)
             by_time = self._every_rows is None and self._take_due()
@@ -195,13 +196,13 @@ class Upload:
         tick_seconds = min(interval_seconds, self._renewal_seconds)
         if tick_seconds != float("inf"):
             self._ticker = asyncio.create_task(self._tick(tick_seconds), name="tellwire-progress-tick")
-        await self._sender.breathe()
+        await self._sender.yield_to_sender()
 
     async def _end(self, error: BaseException | None) -> None:
         """Send the final state, and an error if it failed."""
         if self._ticker is not None:
             self._ticker.cancel()
-        if isinstance(error, UploadCancelled) or self._knows_of_cancel:
+        if isinstance(error, UploadCancelled) or self._has_seen_cancel:
             await self._sender.finish([UploadProgressMessage(self._state.show("cancelled"))])
             return
         if error is None:
@@ -258,14 +259,14 @@ class track_upload(TrackUpload):  # noqa: N801 - used like a function
         total_rows: the number of rows there will be; None if it is not known.
         total_bytes: the size of the file, for a job that knows bytes instead of rows.
         interval_seconds: the shortest time between two updates.
-        lease_seconds: the silence after which the server takes the worker to be gone, from 1 to 86,400; None: never.
+        lease_seconds: the silence after which the server declares the upload stalled, from 1 to 86,400; None: never.
         every_rows: send an update after this many rows, whatever the time (the guide's "every 100 rows").
         broadcaster: the broadcaster to send with; None means the environment's.
 
     Leaving the block sends 100. When a device cancels the upload, `upload.cancelled` is true and `upload.count` raises
-    `UploadCancelled`, which sends a cancelled state and goes on its way. Any other exception sends a failed state and
-    an `error` message, and goes on its way; raise `UploadFailed` to choose the text. A gateway out of reach never
-    disturbs the job.
+    `UploadCancelled`, which sends a cancelled state and is raised again. Any other exception sends a failed state and
+    an `error` message, and is raised again; raise `UploadFailed` to choose the text. A gateway that cannot be reached
+    never stops the job.
 
     Raises:
         InvalidMessage: an id or the file name is empty, or a count is negative.

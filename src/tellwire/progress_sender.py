@@ -1,7 +1,7 @@
-"""The sender of a job's progress: one message at a time, and the next one is the newest. It never disturbs the job.
+"""The sender of a job's progress: one message at a time, always the newest state. Failures never stop the job.
 
-A slow gateway makes updates rarer, never late. One that cannot be reached is logged once per episode and counted; the
-job goes on. Row errors are sent in parts, and never hold up a newer state.
+A slow gateway makes updates rarer, never late. A gateway that cannot be reached is logged once per episode and counted.
+Row errors are sent in chunks, and never delay a newer state.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _FINISH_SECONDS: Final = 15.0
 
 
 class ProgressSender:
-    """Sends one user the newest state, one message at a time, in order. Lives on one event loop; never raises."""
+    """A sender of the newest state to one user, one message at a time, in order. For one event loop; never raises."""
 
     def __init__(self, broadcaster: Broadcaster, user_id: str, state: ProgressState) -> None:
         self._broadcaster = broadcaster
@@ -34,29 +34,29 @@ class ProgressSender:
         self._state = state
         self._newest: Message | None = None
         self._sending: asyncio.Task[None] | None = None
-        self._in_trouble = False
+        self._is_failing = False
         self._finished = False
         self.is_cancelled = False
         self.sent = 0
         self.failures = 0
 
     def offer(self, message: Message) -> None:
-        """Send `message` as soon as the one on its way is through, unless a newer one is offered by then."""
+        """Send `message` after the one that is being sent, unless a newer one is offered by then."""
         if self._finished:
-            return  # The final state is on its way; a straggler's update is older.
+            return  # the final state is being sent, and every update is older
         self._newest = message
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_newest(), name="tellwire-progress")
 
-    async def breathe(self) -> None:
-        """Let a message that was offered leave, without waiting for a gateway that is slow."""
+    async def yield_to_sender(self) -> None:
+        """Give the event loop time to send an offered message, without waiting for a slow gateway."""
         if self._sending is None:
             await asyncio.sleep(0)
         else:
             await asyncio.wait({self._sending}, timeout=_YIELD_SECONDS)
 
     async def finish(self, messages: Iterable[Message]) -> None:
-        """Send the last messages, all of them, after the one on its way; what waits is out of date."""
+        """Send the last messages, after the one that is being sent. A state that was only offered is dropped."""
         self._newest, self._finished = None, True
         try:
             async with asyncio.timeout(_FINISH_SECONDS):
@@ -81,7 +81,7 @@ class ProgressSender:
             self._sending = None
 
     async def _send(self, message: Message) -> None:
-        delivery = await self._tried(self._broadcaster.broadcast(self._target, message))
+        delivery = await self._attempt(self._broadcaster.broadcast(self._target, message))
         if delivery is not None:
             self.sent += 1
             self.is_cancelled = self.is_cancelled or delivery.cancelled
@@ -100,37 +100,37 @@ class ProgressSender:
             chunk = RowErrorChunk(
                 self._target.user or "", state.upload_id, state.file_name, state.started_at, total, first, errors
             )
-            is_taken = await self._tried(self._add(chunk))
-            if is_taken:
+            is_stored = await self._attempt(self._add(chunk))
+            if is_stored:
                 row_errors.mark_sent(total, len(errors))
-            elif is_taken is False:
+            elif is_stored is False:
                 row_errors.keep_no_list()
-            if not is_taken or self._newest is not None:
+            if not is_stored or self._newest is not None:
                 return
 
     async def _add(self, chunk: RowErrorChunk) -> bool:
         try:
             return await self._broadcaster.add_row_errors(chunk)
         except GatewayRefused as refused:
-            # A part that is refused once, as by a gateway that is older, is refused again.
+            # Not retried: a gateway that refuses one chunk, such as an older one, refuses all.
             logger.warning("there will be no list of the rows left out: %s", refused)
             return False
 
-    async def _tried(self, attempt: Awaitable[T]) -> T | None:
-        """Return the result; None if it failed, which is counted."""
+    async def _attempt(self, attempt: Awaitable[T]) -> T | None:
+        """Return the result of a call; None if it failed, which is counted."""
         try:
             result = await attempt
         except TellwireError as error:
             self._count_failure(str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a carrier does, the job must go on
+        except Exception as error:  # noqa: BLE001 - no error of a carrier may stop the job
             self._count_failure(repr(error))
         else:
-            self._in_trouble = False
+            self._is_failing = False
             return result
         return None
 
     def _count_failure(self, reason: str) -> None:
         self.failures += 1
-        if not self._in_trouble:
+        if not self._is_failing:
             logger.warning("progress does not get through, the job goes on: %s", reason)
-        self._in_trouble = True
+        self._is_failing = True

@@ -1,4 +1,4 @@
-"""The state of an upload's progress, and its words for the user. Pure.
+"""The state of an upload's progress, and its text for the user. Pure.
 
 Progress never goes backwards, and stays below 100 until the upload is complete.
 """
@@ -36,10 +36,10 @@ class ProgressState:
                 require_count(name, getattr(self, name))
         if self.lease_seconds is not None:
             require_lease("lease_seconds", self.lease_seconds)
-        self.show("running")  # An empty id should be refused here, not after an hour's work.
+        self.show("running")  # an invalid id is refused here, not after an hour's work
 
     def update(self, rows: int | None, bytes_read: int | None, message: str | None) -> None:
-        """Take new counts. One that is lower than the last is out of date, and ignored."""
+        """Update the counts. A count lower than the last one is out of date, and ignored."""
         if rows is not None:
             require_count("rows", rows)
             self.rows = max(self.rows, rows)

@@ -1,19 +1,19 @@
-"""The client's conversation, as pure code: a text comes in, an action comes out.
+"""The protocol of clients: a message's text in, an action out. Pure.
 
-It begins with a token, as `?token=<jwt>` (the guide's way) or as the subprotocol `token.<jwt>` beside `tellwire.v1`.
-Then a client need not say anything. What it may say is JSON with a `type`:
+A connection begins with a token, as `?token=<jwt>` or as the subprotocol `token.<jwt>` beside `tellwire.v1`. After that
+a client may send JSON messages with a `type`:
 
     ping                Reply(pong)
     auth {token}        Reauthenticate(token); the shell answers with `auth_ok` or `refusal`
-    hello {cursor?}     Recover(cursor); the shell answers with `welcome`: what was missed since, and the newest states
-    ack {cursor}        Acknowledge(cursor); the shell lets all devices know what the user has seen
-    cancel {uploadId}   Cancel(upload_id); the shell lets all devices, and the worker, know, or answers with `refusal`
-    your own types      Custom(type, data), where there are any
+    hello {cursor?}     Recover(cursor); the shell answers with `welcome`: the missed messages and the newest states
+    ack {cursor}        Acknowledge(cursor); the shell publishes the `seen` state to all devices
+    cancel {uploadId}   Cancel(upload_id); the shell publishes the cancelled state, or answers with `refusal`
+    custom types        Custom(type, data), if the application has a handler
     anything else       Reply(error UNKNOWN_TYPE); not JSON: Reply(error INVALID_JSON). The connection stays open.
 
 The requests are the structs of `wire`, and decoded by them.
 
-The gateway runs this on its sockets; on AWS the `$connect` and `$default` handlers run the same code.
+The gateway and, on AWS, the `$connect` and `$default` functions run the same code.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -31,21 +31,21 @@ from tellwire.model import Identity, timestamp
 from tellwire.stream import Replay
 
 SUBPROTOCOL: Final = "tellwire.v1"
-"""What the server answers when a client offers it."""
+"""The subprotocol that the server chooses if a client offers it."""
 
 _TOKEN_PREFIX: Final = "token."  # noqa: S105 - a prefix, not a token
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Send this text back."""
+    """Send this message back."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Reauthenticate:
-    """Check this token, and live by its expiry from now on."""
+    """Verify this token, and set the connection's expiry to the token's."""
 
     token: str
 
@@ -55,28 +55,28 @@ class Reauthenticate:
 
 @dataclass(frozen=True, slots=True)
 class Recover:
-    """Say what was missed since this cursor; None: the client has nothing yet."""
+    """Replay the messages after this cursor; None: the client has nothing yet."""
 
     cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """The user has seen the log up to this cursor."""
+    """Record that the user has seen the log up to this cursor."""
 
     cursor: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """This upload is not wanted any more."""
+    """Cancel this upload."""
 
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A message of a type of your own. `data` is its JSON; None if it brought none."""
+    """Call the application's handler of this type. `data` is the message's JSON; None if it has none."""
 
     type: str
     data: Any
@@ -92,7 +92,7 @@ class _Typed(Struct):
 _typed: Final = msgspec.json.Decoder(_Typed)
 _custom: Final = msgspec.json.Decoder(wire.CustomRequest)
 
-_LOOKS_LIKE: Final = {
+_EXAMPLES: Final = {
     "ping": 'a ping looks like {"type": "ping"}',
     "auth": 'auth needs a token: {"type": "auth", "token": "<jwt>"}',
     "hello": "a hello has one cursor, or cursors by the names of their streams (user, topic:<name>): "
@@ -100,11 +100,11 @@ _LOOKS_LIKE: Final = {
     "ack": 'ack needs a cursor: {"type": "ack", "cursor": "<epoch>:<offset>"}',
     "cancel": 'cancel needs an upload: {"type": "cancel", "uploadId": "…"}',
 }
-_ID_LOOKS_LIKE: Final = f"the id of a request is a text of 1 to {MAX_REQUEST_ID_CHARACTERS} characters"
+_ID_RULE: Final = f"the id of a request is a text of 1 to {MAX_REQUEST_ID_CHARACTERS} characters"
 
 
 def offered_subprotocols(header: str) -> list[str]:
-    """Return what a client offers in `Sec-WebSocket-Protocol`, in its order."""
+    """Return the subprotocols of a `Sec-WebSocket-Protocol` header, in their order."""
     return [name.strip() for name in header.split(",") if name.strip()]
 
 
@@ -117,11 +117,11 @@ def token_in(subprotocols: Iterable[str], query: Sequence[str]) -> str | None:
 
 
 def receive(text: str, custom_types: Collection[str] = ()) -> Action:
-    """Decide what follows from one message of the client. `custom_types` are those that somebody here handles."""
+    """Return the action for a client's message. `custom_types` are the types with a handler."""
     try:
         return _action_of(wire.decode_request(text))
     except msgspec.ValidationError as error:
-        return _receive_other(text, custom_types, error)
+        return _action_of_unknown(text, custom_types, error)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return _error("INVALID_JSON", 'this is not JSON; a message looks like {"type": "ping"}')
 
@@ -140,8 +140,8 @@ def _action_of(request: wire.Request) -> Action:
             return Cancel(upload_id)
 
 
-def _receive_other(text: str, custom_types: Collection[str], error: msgspec.ValidationError) -> Action:
-    """Decide what follows from a message that is none of the requests: a custom one, a wrong one, an unknown one."""
+def _action_of_unknown(text: str, custom_types: Collection[str], error: msgspec.ValidationError) -> Action:
+    """Return the action for a message that is not a valid request: a custom, an invalid or an unknown one."""
     allowed = ", ".join((*wire.REQUEST_TYPES, *custom_types))
     try:
         message_type = _typed.decode(text).type
@@ -151,22 +151,22 @@ def _receive_other(text: str, custom_types: Collection[str], error: msgspec.Vali
         return _error("INVALID_JSON", 'this is not JSON; a message looks like {"type": "ping"}')
     if message_type in wire.REQUEST_TYPES:
         is_of_id = str(error).endswith("`$.id`")
-        return _error("INVALID_MESSAGE", _ID_LOOKS_LIKE if is_of_id else _LOOKS_LIKE[message_type])
+        return _error("INVALID_MESSAGE", _ID_RULE if is_of_id else _EXAMPLES[message_type])
     if message_type in custom_types:
-        return _receive_custom(message_type, text)
+        return _custom_action(message_type, text)
     return _error("UNKNOWN_TYPE", f"type: got {message_type[:64]!r}; allowed: {allowed}")
 
 
 def auth_ok(identity: Identity) -> bytes:
-    """Return the answer to a token that was accepted."""
+    """Return the answer to an accepted token."""
     return wire.encode(wire.AuthOkMessage(wire.AuthOk(timestamp(identity.expires_at)), timestamp()))
 
 
 def welcome(head: wire.Welcome, replay: Replay) -> Iterator[bytes]:
-    """Yield the pages of a welcome: what the client missed, oldest first, and then the newest states.
+    """Yield the pages of a welcome: the missed messages, oldest first, and then the newest states.
 
-    `head` is what all pages have in common. A message that fits into no page goes out by itself, before the page that
-    comes after it.
+    `head` has the fields that all pages share. A message that is too big for a page is yielded alone, before the next
+    page.
     """
     page: list[bytes] = []
     size = 0
@@ -195,15 +195,15 @@ def _page(head: wire.Welcome, messages: list[bytes], states: Sequence[bytes] = (
 
 
 def refusal(error: TellwireError) -> bytes:
-    """Return an error frame that says why, without anything from inside."""
+    """Return the `error` message for an error."""
     return encode_message(create_error_message(error.code, str(error)))
 
 
-def _receive_custom(message_type: str, text: str) -> Action:
+def _custom_action(message_type: str, text: str) -> Action:
     try:
         return Custom(message_type, _custom.decode(text).data)
     except msgspec.ValidationError:
-        return _error("INVALID_MESSAGE", _ID_LOOKS_LIKE)
+        return _error("INVALID_MESSAGE", _ID_RULE)
     except (msgspec.DecodeError, RecursionError):
         return _error("INVALID_JSON", "the data of this message is not JSON, or too deep")
 

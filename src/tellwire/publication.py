@@ -1,9 +1,9 @@
-"""Publications: messages on their way, encoded once, with all that their stream must know of them. Pure.
+"""Publications: encoded messages with the fields that their stream needs. Pure.
 
-    message, target ─▶ Publication.of ─▶ broker, history, carriers, hub, outbox: nobody parses the payload again
+    message, target ─▶ Publication.of ─▶ broker, history, carriers, hub, outbox: none of them decodes the payload
 
-A publication belongs to the stream of its target, and is kept there. Those for connections, or for everybody, have no
-stream: they are for who is connected now.
+A publication belongs to the stream of its target, and is kept there. A publication for connections, or for all, has no
+stream: it is for live connections only.
 """
 
 from typing import NewType
@@ -32,12 +32,12 @@ def user_stream(user_id: str) -> StreamKey:
 
 
 def target_stream(target: Target) -> StreamKey | None:
-    """Return the stream of a target; None if its publications are only delivered, and not kept."""
+    """Return the stream of a target; None if its publications are not kept."""
     return None if target.user is None else user_stream(target.user)
 
 
 def stream_target(stream: StreamKey) -> Target:
-    """Return the target that a stream is for."""
+    """Return the target of a stream."""
     return Target(user=stream.removeprefix(_USER_PREFIX))
 
 
@@ -46,19 +46,18 @@ def upload_key(upload_id: str) -> str:
     return f"upload:{upload_id}"
 
 
-# Tens of thousands are alive at once, and none can be part of a cycle: the garbage collector need not walk them.
+# gc=False: tens of thousands are alive at once, and none is part of a reference cycle.
 class Publication(Struct, frozen=True, gc=False):
     """One encoded message, its target, and the stream that keeps it (None: it is not kept).
 
-    `payload` is its JSON. `key` names the state it is; None: it is a message of the log. `published_at` is its
-    timestamp in epoch seconds, and tells which of two states of a run is newer; `seen` has an offset in its place.
+    `payload` is its JSON. `key` is that of a state; None: it is a message of the log. `published_at` is its timestamp
+    in epoch seconds, which orders the states of a run; `seen` has an offset instead.
 
-    Of an upload: `status`, `run` (when this run of it began, in epoch seconds; None if its producer tells no runs
-    apart), `lease_seconds` (how long it may be silent), and `begins_run` (where runs are not told apart, this looks
-    like the first state of one). `replaces` is the version of the state it was made of, in place of which alone it
-    makes sense.
+    For an upload: `status`, `run` (the start of this run in epoch seconds; None if its producer does not distinguish
+    runs), `lease_seconds` (the longest silence of its worker), and `begins_run` (without `run`: this looks like the
+    first state of one). `replaces` is the version of the state it was made from; it may replace no other.
 
-    `ttl_seconds` and `trace_context` (W3C `traceparent`) travel with it; None: not set.
+    `ttl_seconds` and `trace_context` (W3C `traceparent`) are passed on; None: not set.
     """
 
     target: Target
@@ -81,7 +80,7 @@ class Publication(Struct, frozen=True, gc=False):
         """Encode a message for a target. One without an `id` gets a new one.
 
         Raises:
-            InvalidMessage: not a message, or its data holds what JSON cannot carry.
+            InvalidMessage: not a message, or its data holds a value that JSON cannot carry.
             MessageTooBig: over 128 KiB.
         """
         message_id, payload = encode_with_id(message)

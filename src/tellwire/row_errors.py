@@ -1,7 +1,7 @@
 """Row errors: the rows that a job left out, counted by cause, and listed for download. Pure.
 
     row_error ─▶ RowErrorCounts ─▶ summary: total and causes, in the upload's state (bounded, so a state stays small)
-                                └▶ waiting: all of them, for the list that can be downloaded
+                                └▶ waiting: all of them, in chunks, for the list that can be downloaded
 
 A cause is a code and a message. The bounds of a state's causes and of a list are here and in `limits`.
 """
@@ -16,21 +16,21 @@ from tellwire.errors import InvalidMessage
 from tellwire.limits import MAX_ROW_ERRORS
 
 MAX_CAUSES: Final = 20
-"""Causes in a state, the most frequent ones."""
+"""Most causes in a state: the most frequent ones."""
 
 MAX_ROWS_OF_CAUSE: Final = 10
-"""Rows named of each: the first ones."""
+"""Most rows of a cause in a state: the first ones."""
 
 MAX_TEXT: Final = 200
-"""Characters of a code or a message. What is longer is cut."""
+"""Characters of a code or a message. A longer one is cut."""
 
 MAX_NUMBER: Final = 2**53 - 1
-"""The highest number that every language reads from JSON as it is."""
+"""The highest number that every language reads from JSON exactly."""
 
-# Messages that differ in every row are no causes. Past this many they count in the total alone.
+# Messages that differ in every row are no causes. Above this number, new ones count only in the total.
 _MAX_COUNTED_CAUSES: Final = 1000
 
-# Of one form, so that texts are in the order of time.
+# One form only, so that the order of texts is the order of time.
 _STARTED_AT: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
 
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_NUMBER})]
@@ -71,10 +71,10 @@ class RowError(NamedTuple):
 
 
 class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """A part of the list of an upload's row errors, from `first` on, which counts from 0.
+    """A chunk of an upload's list of row errors, from the index `first` on, which counts from 0.
 
-    `total` is how many there were when it was sent; a list has at most 100,000 of them. With a later `started_at`, as
-    2026-11-23T09:18:54.123Z, it is another run's, and the list begins anew.
+    `total` is the number of row errors at that time; a list holds at most 100,000. A later `started_at`, such as
+    2026-11-23T09:18:54.123Z, is that of another run, which begins a new list.
     """
 
     user_id: str
@@ -99,12 +99,12 @@ class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
                 raise InvalidMessage("errors", (code, message), f"texts of at most {MAX_TEXT} characters")
 
     def by_index(self) -> dict[int, RowError]:
-        """Return the rows by their index in the list; those past its bound are left out."""
+        """Return the row errors by their index in the list, without those above its bound."""
         return {index: error for index, error in enumerate(self.errors, self.first) if index < MAX_ROW_ERRORS}
 
 
 class RowErrorList(Struct, frozen=True):
-    """The list of the row errors of an upload's last run. `total` is how many there were, `kept` how many are in it."""
+    """The list of the row errors of an upload's last run. `total` counts all row errors, `kept` those in the list."""
 
     file_name: str
     started_at: str
@@ -123,7 +123,7 @@ class _Cause:
 
 
 class RowErrorCounts:
-    """Adds up the row errors of one upload. `add` may be called from another thread than the rest."""
+    """The row errors of one upload so far. `add` may be called from another thread than the other methods."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -132,11 +132,11 @@ class RowErrorCounts:
         self._waiting: list[tuple[int, str, str]] = []
         self._room = MAX_ROW_ERRORS
         self._sent = 0
-        self._known = 0
+        self._reported = 0
         self._keeps_list = True
 
     def add(self, row: int, code: str, message: str) -> None:
-        """Add one.
+        """Add a row error.
 
         Raises:
             InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.
@@ -153,7 +153,7 @@ class RowErrorCounts:
         if self._room:
             self._room -= 1
             self._waiting.append((row, cause.code, cause.message))
-        # Last: another thread that reads it finds everything else done.
+        # Last, so that a thread that reads the total finds the rest up to date.
         self.total += 1
 
     def _cause(self, code: object, message: object) -> _Cause:
@@ -166,7 +166,7 @@ class RowErrorCounts:
 
     @property
     def summary(self) -> RowErrors | None:
-        """The causes for the state; None as long as there are none. The same object until there are more."""
+        """The causes, for a state; None if there are none. The same object as long as the total is the same."""
         total = self.total
         if total and (self._summary is None or self._summary.total != total):
             causes = sorted(self._causes.values(), key=lambda cause: -cause.count)[:MAX_CAUSES]
@@ -177,21 +177,21 @@ class RowErrorCounts:
 
     @property
     def unsent(self) -> int:
-        """The number of row errors that the list does not know of yet."""
-        return self.total - self._known if self._keeps_list else 0
+        """The number of row errors that are not in the list yet."""
+        return self.total - self._reported if self._keeps_list else 0
 
     def next_part(self, at_most: int) -> tuple[int, int, list[RowError]]:
-        """Return the total, and the next part of the list: its index, and its rows, none if the list is full."""
+        """Return the total, and the next chunk of the list: its first index, and its rows (none: the list is full)."""
         return self.total, self._sent, [RowError(*error) for error in self._waiting[:at_most]]
 
     def mark_sent(self, total: int, count: int) -> None:
         """Mark the first `count` waiting row errors, and the total, as stored."""
         del self._waiting[:count]
         self._sent += count
-        self._known = self._sent if self._waiting else total
+        self._reported = self._sent if self._waiting else total
 
     def keep_no_list(self) -> None:
-        """Only count from now on: no list is kept."""
+        """Stop collecting a list; only count from now on."""
         self._keeps_list = False
         self._room = 0
         self._waiting.clear()
@@ -201,7 +201,7 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidMessage(name, value, "a string")
     text = value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
-    # Bytes that were no text may have left half characters, which no message can carry.
+    # A string may hold half surrogate pairs, which UTF-8 cannot encode.
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

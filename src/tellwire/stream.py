@@ -1,10 +1,10 @@
-"""A stream in its two lanes, and what a client that comes back has missed of it. Pure: no clock, no store, no socket.
+"""A stream with its two lanes, and the replay for a client that comes back. Pure: no clock, no store, no socket.
 
-    log     notifications, errors, your own types     each gets the next offset; kept by count and age, and replayed
-    state   upload_progress by upload, `seen`         each gets the key's next version; only the newest is kept
+    log lane     notifications, errors, custom types    each gets the next offset; kept by count and age, and replayed
+    state lane   upload_progress by upload, `seen`      each gets the next version; only the newest of a key is kept
 
-A position is an epoch and an offset: how much of the log a client has. As text, `<epoch>:<offset>`, it is a cursor. The
-epoch changes wherever offsets may begin anew, so a cursor from before is noticed and never misread.
+A position is an epoch and an offset: the end of the log that a client has. As text, `<epoch>:<offset>`, it is a cursor.
+The epoch changes wherever offsets may begin again, so an old cursor is recognised and never misread.
 
 On the wire an entry has `cursor` (log), or `key` and `version` (state), beside its type, data, timestamp and id.
 """
@@ -23,17 +23,17 @@ from tellwire.model import timestamp
 from tellwire.publication import Publication, StreamKey, stream_target
 
 START: Final = "0"
-"""The cursor of a client that wants everything that is kept."""
+"""The cursor before the first entry: a client with it gets the whole log that is kept."""
 
 SEEN: Final = "seen"
-"""The type, and the key, of the state that tells how much of the log the user has seen."""
+"""The type, and the key, of the state that holds how much of the log the user has seen."""
 
-# More than a client could have counted to, and less than Python takes a while to read.
+# Above every real offset. Python would take long to read a number with very many digits.
 _MAX_OFFSET_DIGITS: Final = 15
 
 
 class Position(NamedTuple):
-    """How much of a log a client has. Its text is a cursor."""
+    """The end of the log that a client has. Its text is a cursor."""
 
     epoch: str
     offset: int
@@ -43,20 +43,20 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, cursor: str) -> "Position | None":
-        """Read a cursor; None if it is none."""
+        """Parse a cursor; None if it has another form."""
         epoch, _, digits = cursor.rpartition(":")
         is_cursor = epoch and digits.isdecimal() and digits.isascii() and len(digits) <= _MAX_OFFSET_DIGITS
         return cls(epoch, int(digits)) if is_cursor else None
 
     def offset_of(self, cursor: str) -> int | None:
-        """Return the offset that a cursor names, if this log has given it out."""
+        """Return the offset of a cursor; None if this log has not assigned it."""
         named = Position.parse(cursor)
         return named.offset if named and named.epoch == self.epoch and named.offset <= self.offset else None
 
 
 class Entry(Publication, frozen=True, gc=False, kw_only=True):
-    """A publication in its stream. `number` is its offset or version, and part of `payload`; `stored_at` is when it was
-    kept, in epoch seconds.
+    """A publication in its stream. `number` is its offset or version, and part of `payload`; `stored_at` is the time at
+    which it was kept, in epoch seconds.
     """
 
     number: int
@@ -64,15 +64,15 @@ class Entry(Publication, frozen=True, gc=False, kw_only=True):
 
     @property
     def lease_expires_at(self) -> float | None:
-        """When its worker has been silent for too long, in epoch seconds; None if it may be."""
+        """The expiry of its lease in epoch seconds; None if it has no lease, or is final."""
         return None if self.lease_seconds is None or self.is_final else self.stored_at + self.lease_seconds
 
 
 class Replay(Struct, frozen=True):
-    """All that a client that comes back has missed.
+    """The missed messages and the newest states, for a client that comes back.
 
-    `recovered`: `messages` are all that it missed of the log. Otherwise something may be missing, and they are all
-    there is. `snapshot` has the newest state of each key; `cursor` is where a client is that has all this.
+    `recovered`: `messages` are all messages of the log after its cursor. Otherwise some may be missing, and `messages`
+    are all that are kept. `snapshot` has the newest state of each key; `cursor` is the position after all this.
     """
 
     recovered: bool
@@ -82,7 +82,7 @@ class Replay(Struct, frozen=True):
 
 
 class Stream:
-    """One stream. `offset` and `version` are the last ones given out; they only rise while the epoch lasts."""
+    """One stream. `offset` and `version` are the last assigned ones; in one epoch they only rise."""
 
     __slots__ = ("_evict_at", "_ids", "_log", "_states", "epoch", "offset", "version")
 
@@ -120,7 +120,7 @@ class Stream:
         return entry
 
     def read(self, cursor: str | None, now: float) -> Replay:
-        """Read all after a cursor. None is a client that has nothing yet, and missed nothing."""
+        """Read all entries after a cursor. None is that of a client that has nothing yet, and so missed nothing."""
         self._evict(now)
         after = self.offset if cursor is None else self._recoverable(cursor)
         return Replay(
@@ -169,7 +169,7 @@ class Stream:
                 break
             del self._states[key]
             if entry.stored_at >= oldest and key == SEEN:
-                self._states[key] = entry  # without it, all that was seen long ago would be new again
+                self._states[key] = entry  # without it, messages that were seen long ago would be new again
             else:
                 self._ids.discard(entry.id)
         kept = [*itertools.islice(self._log, 1), *itertools.islice(self._states.values(), 1)]
@@ -177,7 +177,7 @@ class Stream:
 
 
 def seen_state(stream: StreamKey, position: Position, now: float) -> Publication:
-    """Return the state that the user has seen the log up to a position. Its id is the same however often it is made."""
+    """Return the `seen` state of a position. Its id depends on the position alone, so doubles are recognised."""
     message_id = f"seen:{position}"
     payload = wire.encode(wire.SeenMessage(wire.Seen(str(position)), timestamp(now), message_id))
     return Publication(stream_target(stream), stream, message_id, SEEN, payload, position.offset, SEEN)
@@ -215,7 +215,7 @@ def _entry(of: Publication, payload: bytes, number: int, now: float) -> Entry:
 
 
 def is_late(publication: Publication, known: Entry | None) -> bool:
-    """Tell whether a state is out of date beside the one that its key has.
+    """Return True if a state is out of date beside the known state of its key.
 
     Of two runs the later one counts. In a run, a terminal status outranks all others, whatever the clocks say, and only
     another terminal status may follow it.

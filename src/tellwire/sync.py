@@ -1,10 +1,10 @@
-"""The same names for synchronous code: Lambda handlers, scripts, threads, Django views.
+"""The API for synchronous code: Lambda handlers, scripts, threads, Django views.
 
     from tellwire.sync import broadcast_to_user, create_notification_message, track_upload
 
 All of it runs on one event loop in one background thread per process, started by the first call; connections to the
-gateway stay open between calls. Call it from as many threads as you like. A process that was frozen, as a Lambda is
-between two events, goes on as if nothing had happened. Fork before the first call: threads do not survive one.
+gateway stay open between calls. Any number of threads may call it. A process that was frozen, as a Lambda is between
+two events, continues. Fork before the first call: threads do not survive a fork.
 """
 
 # ruff: noqa: F822 - four of the names come from `__getattr__`
@@ -135,7 +135,7 @@ class Upload:
     def __init__(self, upload: progress.Upload, loop: asyncio.AbstractEventLoop) -> None:
         self._upload = upload
         self._loop = loop
-        # Two threads that update at once must not put the older count in place of the newer.
+        # Two threads that update at once must not replace a newer count with an older one.
         self._updating = threading.Lock()
 
     @property
@@ -145,17 +145,17 @@ class Upload:
 
     @property
     def sent(self) -> int:
-        """Messages that got through to the gateway."""
+        """Messages that were published."""
         return self._upload.sent
 
     @property
     def failures(self) -> int:
-        """Messages that did not."""
+        """Messages that were not."""
         return self._upload.failures
 
     @property
     def cancelled(self) -> bool:
-        """True when a device has cancelled it. See `tellwire.progress.Upload.cancelled`."""
+        """True if a device has cancelled it. See `tellwire.progress.Upload.cancelled`."""
         return self._upload.cancelled
 
     def raise_if_cancelled(self) -> None:
@@ -182,7 +182,7 @@ class Upload:
         self._upload.row_error(row, code, message)
 
     def count(self, rows: Iterable[T]) -> Iterator[T]:
-        """Pass on `rows`, counting each as done when the next one is asked for.
+        """Yield `rows`, and count each as done when the next one is requested.
 
         Raises:
             UploadCancelled: a device has cancelled the upload.
@@ -223,7 +223,7 @@ class track_upload(progress.TrackUpload):  # noqa: N801 - used like a function
 
 
 def __getattr__(name: str) -> Any:
-    # The names that `tellwire` imports when they are asked for. By name, as a producer imports nothing of a server.
+    # The names that `tellwire` imports on first use. Loaded by name, since a producer imports nothing of a server.
     if name in __all__:
         return getattr(importlib.import_module("tellwire"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

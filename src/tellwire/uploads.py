@@ -1,10 +1,10 @@
 """The states of an upload that the server itself publishes: stalled, failed, cancelled. Pure.
 
-    running ─▶ silent for its lease ─▶ stalled ─▶ silent for as long again ─▶ failed, and an `error` that says so
+    running ─▶ the lease expires ─▶ stalled ─▶ a second lease expires ─▶ failed, and an `error`
        └─▶ a device cancels it ─▶ cancelled
 
-Each is the upload's last state with another status. It never stands in the way of the worker's own: a stalled upload
-goes on with its next update, and a worker's terminal status is taken even after the server's.
+Each is the upload's last state with another status. The worker's own states still count: a stalled upload continues
+with its next update, and a worker's terminal status replaces the server's.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tellwire.publication import Publication
 from tellwire.stream import Entry
 
 UPLOAD_LOST: Final = "UPLOAD_LOST"
-"""The code of the `error` that says that an upload's worker fell silent."""
+"""The code of the `error` for an upload whose lease has expired."""
 
 
 class _Upload(Struct):
@@ -32,8 +32,8 @@ _upload: Final = json.Decoder(_Upload)
 def on_lease_expired(entry: Entry, now: float) -> Iterator[Publication]:
     """Yield the publications about an upload whose worker is silent: its state, and the error if it has failed.
 
-    None, as long as its lease lasts. The state names the version it was made of, so it is not taken if the worker
-    published meanwhile; the error is to be published only if the state before it was taken.
+    None, as long as its lease lasts. The state names the version it was made from, so it is not kept if the worker has
+    published in the meantime; the error is to be published only if the state before it was kept.
     """
     expires_at = entry.lease_expires_at
     if expires_at is None or entry.lease_seconds is None or now < expires_at:
@@ -65,5 +65,5 @@ def _changed(entry: Entry, status: UploadStatus, text: str, now: float, replaces
     lease = last.lease_seconds if status == "stalled" else None
     data = structs.replace(last, status=status, message=text, lease_seconds=lease)
     publication = Publication.of(entry.target, UploadProgressMessage(data, timestamp(now)))
-    # In the order of the worker's states it stands where the last one did, whatever the clocks say.
+    # The worker's clock orders the states of a run, so this one has the time of the state it replaces.
     return structs.replace(publication, published_at=entry.published_at, replaces=replaces)

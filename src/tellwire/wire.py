@@ -1,4 +1,4 @@
-"""Every frame of the protocol's own, as structs: the one definition that Python, the JSON Schema and TypeScript share.
+"""The frames of the protocol, as structs: the one definition for Python, the JSON Schema and TypeScript.
 
     server → client   welcome, seen, auth_ok, pong; reserved: ok, subscribed, unsubscribed
     client → server   ping, auth, hello, ack, cancel; reserved: subscribe, unsubscribe, read, dismiss, history
@@ -28,7 +28,7 @@ TIMESTAMP_PATTERN: Final = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,9})?(Z|\+00:00)$"
 )
 CURSOR_PATTERN: Final = r"^.+:[0-9]{1,15}$"
-"""`<epoch>:<offset>`. An offset has at most 15 digits: every language reads such a number from JSON as it is."""
+"""`<epoch>:<offset>`. An offset has at most 15 digits: every language reads such a number from JSON exactly."""
 
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time", "pattern": TIMESTAMP_PATTERN})]
 Cursor = Annotated[str, Meta(extra_json_schema={"pattern": CURSOR_PATTERN})]
@@ -39,7 +39,7 @@ RequestId = Annotated[str, Meta(min_length=1, max_length=MAX_REQUEST_ID_CHARACTE
 Counted = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[int, Meta(ge=1)]
 
-# One `Raw` that holds a JSON array: the messages in it were encoded when they were published, and are not read again.
+# One `Raw` that holds a JSON array: its messages were encoded when they were published, and are not decoded again.
 RawMessages = Annotated[Raw, Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/$defs/PublishedMessage"}})]
 RawStates = Annotated[
     Raw,
@@ -188,7 +188,7 @@ class PingRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
 
 
 class AuthRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="auth"):
-    """Live by another token from now on."""
+    """Replace the connection's token; the connection lives until the new one expires."""
 
     token: str
     id: RequestId | UnsetType = UNSET
@@ -198,10 +198,10 @@ class AuthRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
 
 
 class HelloRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="hello"):
-    """Ask for what was missed since a cursor, and for the newest states.
+    """Ask for the messages after a cursor, and for the newest states.
 
     `cursor` is that of the user's own stream; `cursors` are those of several streams by name: `user`, or `topic:` and
-    the topic's name. Only one of the two may be there. Without either the client has nothing yet, and missed nothing.
+    the topic's name. Only one of the two is allowed. A client that sends neither has nothing yet, and missed nothing.
     """
 
     cursor: str | None = None
@@ -214,7 +214,7 @@ class HelloRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", ta
 
 
 class AckRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="ack"):
-    """The user has seen everything up to a cursor: let all devices know."""
+    """Record that the user has seen everything up to a cursor, for all devices."""
 
     cursor: str
     id: RequestId | UnsetType = UNSET
@@ -228,7 +228,7 @@ class CancelRequest(Struct, frozen=True, omit_defaults=True, rename="camel", tag
 
 
 class SubscribeRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="subscribe"):
-    """Ask for the messages of a topic, and for those missed since a cursor. Reserved."""
+    """Ask for the messages of a topic, and for those after a cursor. Reserved."""
 
     topic: Text
     cursor: str | UnsetType = UNSET
@@ -243,13 +243,13 @@ class UnsubscribeRequest(Struct, frozen=True, omit_defaults=True, tag_field="typ
 
 
 class ReadRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="read"):
-    """The user has read one message. `id` is that of the message. Reserved."""
+    """Record that the user has read one message. `id` is that of the message. Reserved."""
 
     id: Text
 
 
 class DismissRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="dismiss"):
-    """The user wants to see a message (`id`) or a state (`key`) no more. Only one of the two may be there. Reserved."""
+    """Remove a message (`id`) or a state (`key`) for the user. Only one of the two is allowed. Reserved."""
 
     id: Text | UnsetType = UNSET
     key: Text | UnsetType = UNSET
@@ -265,7 +265,7 @@ class HistoryRequest(Struct, frozen=True, omit_defaults=True, tag_field="type", 
 
 
 class CustomRequest(Struct, frozen=True, omit_defaults=True):
-    """A message of a type of your own, for a server that handles it. `data` is any JSON."""
+    """A message of a custom type, for a server with a handler of it. `data` is any JSON."""
 
     type: Text
     data: Any = None
@@ -293,10 +293,10 @@ REQUEST_TYPES: Final = _tags(Request)
 
 RESERVED_TYPES: Final = frozenset(
     {*_tags(ServerMessage), *_tags(ReservedServerMessage), *_tags(Request), *_tags(ReservedRequest)}
-    # Their shape is not settled yet.
+    # Their fields are not decided yet.
     | {"topic", "presence", "join", "leave"}
 )
-"""The protocol's own types. A custom message by one of these names could be taken for the server's own."""
+"""The protocol's own types. A custom message of such a type could be mistaken for a message of the server."""
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def decode_request(text: str) -> Request:
 
 
 def array_of(payloads: Sequence[bytes]) -> Raw:
-    """Return encoded messages as a JSON array, without reading them again."""
+    """Return encoded messages as a JSON array, without decoding them."""
     return Raw(b"[%b]" % b",".join(payloads))
 
 

@@ -86,7 +86,7 @@ def test_every_public_function_and_class_has_a_docstring(module: str) -> None:
 def raises(function: Any) -> set[type[BaseException]]:
     """Return the errors that a docstring names, also those of the function that it refers to."""
     text = inspect.getdoc(function) or ""
-    if referred := re.search(r"Raises what `(\w+)` does|See `(?:tellwire\.)?(\w+)`", text):
+    if referred := re.search(r"Raises the same errors as `(\w+)`|See `(?:tellwire\.)?(\w+)`", text):
         return raises(getattr(tellwire, referred[1] or referred[2]))
     _, _, section = text.partition("Raises:\n")
     names = re.findall(r"^ {4}(\w+):", section.partition("\n\n")[0], re.MULTILINE)

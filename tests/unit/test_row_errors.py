@@ -285,6 +285,6 @@ async def test_a_long_list_does_not_hold_up_newer_states() -> None:
     carrier.add_row_errors = take  # type: ignore[method-assign]
     reporter.offer(UploadProgressMessage(tally.show("running")))
     while reporter._sending is not None:
-        await reporter.breathe()
+        await reporter.yield_to_sender()
     # As long as there is a newer state, it goes after each part; without one, the rest of the list does.
     assert sent_with == [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]
