@@ -23,8 +23,6 @@ FOLDERS: Final = ("src", "bench", "scripts", "examples", "tests", "clients")
 NOT_YET: Final[tuple[str, ...]] = (
     "clients",
     "examples/parts_upload/web",
-    "src/tellwire/engines",
-    "src/tellwire/gateway",
     "tests/aws_stack.py",
     "tests/browser",
     "tests/conftest.py",

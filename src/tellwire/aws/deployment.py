@@ -1,4 +1,4 @@
-"""The parts that the functions of one API share: each is made when a function first needs it, once per process."""
+"""The shared parts of one API's functions, each made on first use, once per process."""
 
 import asyncio
 import os
@@ -22,9 +22,9 @@ _INDEX_WAITS_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
 
 
 class Deployment:
-    """The parts, from the environment. `environ` is the process's if it is left out.
+    """The parts that the environment configures. `environ` None is the process's environment.
 
-    It is an `Authenticator`: the one that the environment names is imported with the first token.
+    It is also an `Authenticator`, which is imported with the first token.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> None:
@@ -51,13 +51,13 @@ class Deployment:
         return open_history(self._environ, self.clock)
 
     def engine(self, event: Event | None = None) -> "Engine":
-        """Return the engine whose devices are on the stage that an event is from; without one, the environment's."""
+        """Return the engine for the stage of an event; None: for the environment's stage."""
         from tellwire.engines.aws.engine import compose
 
         return compose(self.table, self.management(event), self.history, self.clock)
 
     def management(self, event: Event | None = None) -> Management:
-        """Return the management API of the stage that an event is from; without one, the environment's."""
+        """Return the management API of the stage of an event; None: of the environment's stage."""
         endpoint = None
         if event is not None:
             request = event["requestContext"]
@@ -67,7 +67,7 @@ class Deployment:
         return self._managements[endpoint]
 
     async def find(self, event: Event) -> ConnectionRow | None:
-        """Return the row of the connection that an event is from. The index may be behind if it is a new one."""
+        """Return the row of an event's connection. Waits for the index if the connection is new."""
         connection_id = event["requestContext"]["connectionId"]
         row = await self.table.find(connection_id)
         for wait_seconds in _INDEX_WAITS_SECONDS if self.is_new(event) else ():

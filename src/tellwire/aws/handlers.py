@@ -5,8 +5,8 @@
     $default      row ─▶ the conversation of `tellwire.conversation` ─▶ answers are posted back
     sweep         on a schedule: leases that have expired ─▶ stalled, failed
 
-They are synchronous, as Lambda wants them; all else is made once per process, when first needed, from the environment.
-For messages of your own types, a module of yours:
+They are synchronous, as Lambda requires; their parts are made once per process, on first use, from the environment. For
+messages of custom types, write a module:
 
     from tellwire.aws.handlers import default
 
@@ -14,7 +14,7 @@ For messages of your own types, a module of yours:
     def rename(data, sender):
         return create_message("renamed", {"by": sender.user_id, "to": data["name"]})
 
-with the handler `that_module.default`.
+and name its handler, `<module>.default`, in the template.
 """
 
 import logging
@@ -43,8 +43,8 @@ _shared = Deployment()
 
 
 class Connect:
-    """`$connect`: without a good token refused with 401, and the body says whether it is missing, invalid or expired;
-    503 if it cannot be checked just now. A connection that cannot be stored is refused with 500.
+    """`$connect`: verify the token and store the connection. 401 if the token is missing, invalid or expired (the body
+    has the code); 503 if it cannot be verified just now; 500 if the connection cannot be stored.
     """
 
     def __init__(self, deployment: Deployment = _shared) -> None:
@@ -79,7 +79,7 @@ class Connect:
 
 
 class Disconnect:
-    """`$disconnect`: the connection's row is removed. Its event need not have a user."""
+    """`$disconnect`: remove the connection's row. Its event has no user."""
 
     def __init__(self, deployment: Deployment = _shared) -> None:
         self._deployment = deployment
@@ -91,12 +91,12 @@ class Disconnect:
     async def _disconnect(self, event: Event) -> Response:
         row = await self._deployment.find(event)
         if row is not None:
-            await self._deployment.table.forget(row)
+            await self._deployment.table.remove(row)
         return _OK
 
 
 class Default:
-    """`$default`: the client's conversation, as a gateway has it, and messages of your own types."""
+    """`$default`: the client's conversation, the same as on a gateway, and messages of custom types."""
 
     def __init__(self, deployment: Deployment = _shared) -> None:
         self._deployment = deployment
@@ -105,7 +105,7 @@ class Default:
     def on_message(self, message_type: str) -> Callable[[F], F]:
         """Call the decorated function for messages of your own type; see `MessageHandlers.on_message`.
 
-        Its exceptions are Lambda's to log and to count.
+        Lambda logs and counts its exceptions.
         """
         return self._handlers.on_message(message_type)
 
@@ -132,10 +132,10 @@ class Default:
 
 
 class Sweep:
-    """For a schedule: uploads whose worker has been silent for too long are published as stalled, and then as failed.
-    It is no route of the API, so `WEBSOCKET_API_ENDPOINT` says where the devices are.
+    """A function on a schedule: it publishes uploads whose lease has expired as stalled, and then as failed. It is no
+    route of the API, so it needs `WEBSOCKET_API_ENDPOINT`.
 
-    An upload whose state cannot be published is tried again the next time; the error is Lambda's to log and to count.
+    An upload that cannot be published is retried the next time; Lambda logs and counts the error.
     """
 
     def __init__(self, deployment: Deployment = _shared) -> None:

@@ -14,7 +14,7 @@ logger = logging.getLogger("tellwire.aws")
 
 
 class ApiGatewayPeer:
-    """A `Peer` for the time of one event. `row` is its connection's."""
+    """A `Peer` during one event. `row` is that of its connection."""
 
     def __init__(self, deployment: Deployment, management: Management, row: ConnectionRow) -> None:
         self._deployment = deployment
@@ -37,11 +37,11 @@ class ApiGatewayPeer:
         logger.info("%s: closed: %s", self.connection_id, error)
         await self._management.expel(self.connection_id, protocol.refusal(error))
         if not isinstance(error, ConnectionUnknown):
-            await self._deployment.table.forget(self._row)
+            await self._deployment.table.remove(self._row)
 
 
 async def find_peer(deployment: Deployment, event: Event, action: protocol.Action) -> ApiGatewayPeer | None:
-    """Return the peer that an event is from. None: its connection is not stored, and it was told so."""
+    """Return the peer of an event. None: its connection is not stored, and got an error."""
     management = deployment.management(event)
     row = await deployment.find(event)
     if row is not None:

@@ -27,7 +27,7 @@ class _Lease:
 
 
 class Leases:
-    """The leases of all uploads. `note` is to hear of every entry that is kept."""
+    """The leases of all uploads. `note` must be called with every entry that is kept."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -38,7 +38,7 @@ class Leases:
         return len(self._by_upload)
 
     def note(self, entry: Entry) -> None:
-        """Begin the lease of an upload anew, or end it if this is its final state."""
+        """Renew the lease of an upload, or end it if the state is final."""
         if entry.key is None:
             return
         upload = (stream_of(entry), entry.key)
@@ -54,8 +54,8 @@ class Leases:
         self._wheel.put(lease, entry.lease_expires_at)
 
     async def load(self, history: History) -> None:
-        """Load the leases that a process before this one had. Each begins anew: its worker could not renew it while no
-        gateway was here.
+        """Load the leases of an earlier process, and renew each: its worker could not do so while no gateway was
+        running.
 
         Raises:
             HistoryUnavailable: they cannot be read.
@@ -70,26 +70,26 @@ class Leases:
             await self._clock.sleep(1.0)
             now = self._clock.now()
             for lease in list(self._wheel.due(now)):
-                if await self._expires(lease, expire):
+                if await self._publish_expiry(lease, expire):
                     self._remove(lease)
                 else:
                     self._wheel.put(lease, now + _RETRY_SECONDS)
 
-    async def _expires(self, lease: _Lease, expire: Callable[[Entry], Awaitable[bool]]) -> bool:
-        """Return whether it was dealt with; if not, it is tried again."""
+    async def _publish_expiry(self, lease: _Lease, expire: Callable[[Entry], Awaitable[bool]]) -> bool:
+        """Publish that a lease has expired. False: it failed, and is to be retried."""
         try:
             await expire(lease.entry)
         except PublishError as error:
             logger.warning("a lease has expired and that cannot be published yet, trying again: %s", error)
             return False
         except Exception:
-            # One upload's trouble must not leave all others unwatched.
+            # An error with one upload must not stop the watch of the others.
             logger.exception("a lease has expired and that cannot be published, trying again")
             return False
         return True
 
     def _remove(self, lease: _Lease) -> None:
-        """Remove a lease that nothing has renewed. Another run of the upload has its own."""
+        """Remove a lease, unless it was renewed or belongs to another run by now."""
         upload = (stream_of(lease.entry), lease.entry.key or "")
         if not lease.due_slot and self._by_upload.get(upload) is lease:
             del self._by_upload[upload]

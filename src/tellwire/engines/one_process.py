@@ -1,4 +1,4 @@
-"""What the engines of one process share: a hub, a composed broker, and leases on a timer wheel."""
+"""The common parts of the engines of one process: a hub, a composed broker, and leases on a timer wheel."""
 
 from functools import partial
 
@@ -12,10 +12,10 @@ from tellwire.server.framing import text_frames
 
 
 async def engine_of(history: History, row_errors: RowErrorStore, clock: Clock, observer: Observer) -> Engine:
-    """Compose the engine of a history that belongs to this process.
+    """Compose an engine with a history of this process.
 
     Raises:
-        HistoryUnavailable: the leases in it cannot be read.
+        HistoryUnavailable: the leases cannot be read.
     """
     hub = Hub(clock, text_frames)
     leases = Leases(clock)

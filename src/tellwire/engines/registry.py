@@ -1,4 +1,4 @@
-"""The engines by name. Another one is a folder here with an `open_…` function, and a line in `ENGINES`."""
+"""The registry of engines. A new engine is a folder with an `open_…` function, and a line in `ENGINES`."""
 
 import importlib
 from collections.abc import Awaitable, Callable
@@ -14,14 +14,14 @@ ENGINES: Final = {
     "memory": "tellwire.engines.memory.engine:open_memory",
     "sqlite": "tellwire.engines.sqlite.engine:open_sqlite",
 }
-"""Imported when it is opened: each needs other packages. `aws` is not among them, since functions serve no sockets."""
+"""Imported when opened, since each needs other packages. Without `aws`, since functions serve no sockets."""
 
 
 async def open_engine(settings: Settings, clock: Clock, observer: Observer | None = None) -> Engine:
     """Open the engine that the settings name.
 
     Raises:
-        ConfigError: it cannot be used as the settings have it.
+        ConfigError: the engine cannot be opened with these settings.
         HistoryUnavailable: its history cannot be read.
     """
     module, _, name = ENGINES[settings.chosen_engine].partition(":")

@@ -1,7 +1,7 @@
-"""Who may try to connect: the address behind proxies, how often it may knock, and from which pages. Pure.
+"""Admission of handshakes, before their token is verified: client address, rate limit and origin. Pure.
 
-A token decides who gets in; this keeps a flood away from the verifying, and another site's page from using a token it
-should not have.
+The rate limit protects the verification of tokens from floods; the check of origins keeps pages of other sites from
+using a token that they should not have.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     """Return the address of the client.
 
     `forwarded_for` (`X-Forwarded-For`) counts only as far as trusted proxies wrote it: read from the right, it is the
-    first address that is not one of theirs. Whatever a client made up stands further left.
+    first address that is not one of theirs. Addresses that a client made up are further left.
     """
     address = peer
     for hop in reversed([hop.strip() for hop in forwarded_for.split(",")]):
@@ -56,9 +56,9 @@ def _parsed(address: str) -> IPv4Address | IPv6Address | None:
 
 
 class HandshakeLimiter:
-    """A token bucket per address; an IPv6 client counts by its /64, which is what one customer gets.
+    """A token bucket per address. IPv6 clients share one per /64, the network of one customer.
 
-    Loopback is exempt: what comes from there is a developer, a test, or a proxy that should be named as trusted.
+    Loopback is exempt: it is a developer, a test, or a proxy that should be configured as trusted.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class HandshakeLimiter:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def allows(self, address: str, now: float) -> bool:
-        """Count one handshake and tell whether it may go on."""
+        """Count one handshake. False: the address has made too many."""
         parsed = _parsed(address)
         if parsed is not None and parsed.is_loopback:
             return True
@@ -88,9 +88,9 @@ class HandshakeLimiter:
 
 
 class Origins:
-    """The pages that may connect. Without a list, all may: the token is the proof, and no cookie is looked at.
+    """The origins whose pages may connect. Without a list, all may: a token authenticates, and no cookie is used.
 
-    A client that sends no `Origin` is not a browser, and none of this protects it.
+    A client without `Origin` is not a browser, and always may.
 
     Raises:
         ConfigError: an entry is not an origin.
@@ -100,7 +100,7 @@ class Origins:
         self._allowed = frozenset(self._from_setting(origin) for origin in allowed)
 
     def allows(self, origin: str | None) -> bool:
-        """Tell whether a page from `origin` (the header; None without one) may connect."""
+        """Return True if a page from `origin` (the header; None without one) may connect."""
         return not self._allowed or origin is None or _normal_origin(origin) in self._allowed
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The gateway's application on the sockets: connections are let in by their token, join the hub, and converse."""
+"""The gateway's application: it authenticates connections, attaches them to the hub, and begins conversations."""
 
 from collections.abc import Sequence
 

@@ -31,12 +31,12 @@ class ApiKey:
     """The key that producers and operators send. None refuses everybody, unless `is_open` (development)."""
 
     def __init__(self, key: str | None, *, is_open: bool = False) -> None:
-        # Compared as digests: equal length whatever was sent, so the time tells nothing.
+        # Digests have one length, so the time of a comparison reveals nothing.
         self._digest = None if key is None else sha256(key.encode()).digest()
         self._is_open = is_open
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """Return an endpoint for requests with the key only."""
+        """Return an endpoint that refuses requests without the key."""
 
         async def guarded(request: Request) -> Response:
             return self.refusal(request) or await endpoint(request)
@@ -44,7 +44,7 @@ class ApiKey:
         return guarded
 
     def refusal(self, request: Request) -> Response | None:
-        """Return the answer to a request that may not pass; None: it may."""
+        """Return the refusal of a request; None: it is allowed."""
         if self._is_open:
             return _development_refusal(request)
         if self._digest is None:
@@ -62,7 +62,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """Return a request's body.
 
     Raises:
-        HTTPException: it is bigger than that (413).
+        HTTPException: it is over `max_bytes` (413).
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -83,7 +83,7 @@ def problem(status: int, code: str, message: str) -> Response:
 
 
 def error_response(error: TellwireError) -> Response:
-    """Return the answer that an error's class has."""
+    """Return the response for an error."""
     return problem(error.http_status, error.code, str(error))
 
 
@@ -105,7 +105,7 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:
-    # Starlette raises it on to the server, which logs it.
+    # Starlette also raises it to the server, which logs it.
     return problem(500, "INTERNAL_ERROR", "Something went wrong; the server's log has more")
 
 
@@ -118,7 +118,7 @@ EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Res
 
 
 def _development_refusal(request: Request) -> Response | None:
-    # Without a key, strangers are kept out by not being on this machine; a page in its browser would be.
+    # Without a key only requests from this machine are allowed, and not those of pages in its browser.
     if "origin" in request.headers or not is_loopback(request.url.hostname):
         return problem(403, "NOT_FROM_A_PAGE", "In development mode pages may not publish; set TELLWIRE_API_KEY")
     return None

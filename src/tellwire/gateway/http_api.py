@@ -7,7 +7,7 @@
     GET    /v1/stats                    counters of this node
     GET    /healthz  /readyz  /openapi.json
 
-Everything under /v1 wants `Authorization: Bearer <api key>`. An error is `{"code": …, "message": …}`.
+Everything under /v1 needs `Authorization: Bearer <api key>`. An error is `{"code": …, "message": …}`.
 """
 
 import asyncio
@@ -114,8 +114,8 @@ class HttpApi:
     # --- endpoints ----------------------------------------------------------------------------------------------------
 
     async def publish(self, request: Request) -> Response:
-        wanted = _publish_request.decode(await read_body(request, MAX_PUBLISH_BYTES))
-        published = await self._broker.publish(Publication.of(wanted.target, wanted.message))
+        publish_request = _publish_request.decode(await read_body(request, MAX_PUBLISH_BYTES))
+        published = await self._broker.publish(Publication.of(publish_request.target, publish_request.message))
         return json_response(published.delivery)
 
     async def publish_batch(self, request: Request) -> Response:
@@ -123,7 +123,7 @@ class HttpApi:
         answers: list[bytes] = []
         for start in range(0, len(lines), _LINES_PER_TURN):
             answers += await self._answers(lines[start : start + _LINES_PER_TURN])
-            # A long batch is not to hold up everybody else.
+            # A long batch must not block the event loop.
             await asyncio.sleep(0)
         return Response(b"\n".join([*answers, b""]), media_type=_NDJSON)
 
@@ -163,8 +163,8 @@ class HttpApi:
 
 def _read_line(line: bytes) -> Publication | TellwireError:
     try:
-        wanted = _publish_request.decode(line)
-        return Publication.of(wanted.target, wanted.message)
+        publish_request = _publish_request.decode(line)
+        return Publication.of(publish_request.target, publish_request.message)
     except TellwireError as error:
         return error
 
@@ -176,7 +176,7 @@ def _answer(outcome: Published | Exception) -> bytes:
         case TellwireError():
             return _encoder.encode(Problem(outcome.code, str(outcome)))
         case _:
-            # The lines before it are delivered; their answers must not be lost to a fault of ours.
+            # Earlier lines are delivered, so an unexpected error must not lose their answers.
             logger.error("a line of a batch failed", exc_info=outcome)
             return _encoder.encode(Problem("INTERNAL_ERROR", "Something went wrong; the server's log has more"))
 

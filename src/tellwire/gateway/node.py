@@ -1,6 +1,6 @@
 """A node: a gateway process, composed of an engine, the conversation, the sockets and the HTTP API.
 
-The only module that knows which clock, which authenticator and which engine the others work with.
+The only module that chooses the clock, the authenticator and the engine.
 """
 
 import contextlib
@@ -36,10 +36,9 @@ from tellwire.server.socket import SocketLimits, Sockets
 class Node:
     """One gateway process.
 
-    `broadcaster` publishes through it without HTTP, for a program that serves and publishes at once. `engine` is one
-    of yours; without it the node opens the one that the settings name. The node closes it in the end. `routes` are
-    those of the program around it, beside the gateway: `/` and every path that the HTTP API does not use. Their errors
-    are answered as the API's are.
+    `broadcaster` publishes without HTTP, for a program that serves and publishes. `engine` is an open engine; None: the
+    node opens the one that the settings name. The node closes it in both cases. `routes` are further HTTP routes of the
+    program: `/` and every path that the HTTP API does not use. Their errors are answered like the API's.
 
     Example:
         node = Node(settings)
@@ -126,7 +125,7 @@ class Node:
         return add if handler is None else add(handler)
 
     async def serve(self, started: Callable[["Node"], None] | None = None) -> None:
-        """Run until SIGTERM or SIGINT, then let everybody go within `drain_seconds`.
+        """Run until SIGTERM or SIGINT, then drain within `drain_seconds`.
 
         Raises:
             ConfigError: the address cannot be listened on, or the engine cannot be used.
@@ -140,7 +139,7 @@ class Node:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Serve inside this event loop, for tests and for programs of their own; gives the HTTP address."""
+        """Serve inside this event loop, for tests and for other programs; yields the HTTP address."""
         async with self._opened() as running, running.server.running() as url:
             yield url
 

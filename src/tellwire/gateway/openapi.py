@@ -16,7 +16,7 @@ _MESSAGES = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMes
 def openapi_document(types: Iterable[type]) -> dict[str, Any]:
     """Describe the API. `types` are the structs of its bodies."""
     _, schemas = msgspec.json.schema_components([*types, *_MESSAGES], ref_template=_REF)
-    # The struct is of the known messages; one with a type of its own is read as what it is.
+    # The struct has the known messages only; a custom message is decoded by another one.
     schemas["PublishRequest"]["properties"]["message"] = {"anyOf": [_ref(each.__name__) for each in _MESSAGES]}
     # The four ways of a target exclude each other, which a struct cannot say.
     schemas["Target"]["minProperties"] = schemas["Target"]["maxProperties"] = 1
@@ -40,30 +40,32 @@ def _paths() -> dict[str, Any]:
         "/v1/publish": {
             "post": _guarded("publish", "Publish a message")
             | _takes(_json("PublishRequest"))
-            | _answers("What became of it", _json("Delivery"), 400, 413)
+            | _answers("The outcome", _json("Delivery"), 400, 413)
         },
         "/v1/publish/batch": {
             "post": _guarded("publishBatch", "Publish many: one PublishRequest a line, one Delivery or Problem a line")
             | _takes(ndjson)
-            | _answers("One answer a line, in the order asked", ndjson, 413)
+            | _answers("One answer a line, in the order of the lines", ndjson, 413)
         },
         "/v1/uploads/row-errors": {
-            "post": _guarded("addRowErrors", "Hand in a part of the list of rows that an upload left out")
+            "post": _guarded("addRowErrors", "Add a chunk to the list of row errors of an upload")
             | _takes(_json("RowErrorChunk"))
             | {"responses": {"204": {"description": "Kept, once"}} | _problems(400, 401, 403, 413)}
         },
         "/v1/uploads/{uploadId}/row-errors": {
             "get": {
                 "operationId": "rowErrors",
-                "summary": "Download the list: CSV, or NDJSON if that is accepted. With the API key, ?user= says whose",
+                "summary": "Download the list: CSV, or NDJSON if that is accepted. ?user= with the API key",
                 "security": [{"userToken": []}, {"apiKey": []}],
             }
             | _with_path_parameter("uploadId")
-            | _answers("X-Total-Count is how many there were", {"text/csv": _TEXT, "application/x-ndjson": _TEXT}, 404),
+            | _answers(
+                "X-Total-Count is the number of row errors", {"text/csv": _TEXT, "application/x-ndjson": _TEXT}, 404
+            ),
             "options": {
                 "operationId": "rowErrorsPreflight",
-                "summary": "CORS: whether a page of this origin may ask",
-                "responses": {"204": {"description": "The headers say so"}},
+                "summary": "CORS: the answer to a page's preflight request",
+                "responses": {"204": {"description": "The headers of an origin that may connect"}},
             }
             | _with_path_parameter("uploadId"),
         },

@@ -1,10 +1,10 @@
-"""The rows that jobs left out: workers hand them in, and their user downloads the list.
+"""The HTTP API of row errors: workers add them, and a user downloads the list.
 
-    POST /v1/uploads/row-errors              with the API key: a part of a list
+    POST /v1/uploads/row-errors              with the API key: a chunk of a list
     GET  /v1/uploads/{uploadId}/row-errors   with the user's token, or the API key and ?user=: all, as CSV or NDJSON
 
-Pages call the second, so it answers those of the origins that may connect, too. A last line counts the rows that are
-not in the list.
+Pages call the second, so it has CORS headers for the origins that may connect. A last line counts the row errors that
+are not in the list.
 """
 
 import re
@@ -30,7 +30,7 @@ from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
 
 _ROWS_AT_A_TIME: Final = 1000
 _NDJSON: Final = "application/x-ndjson"
-# A spreadsheet takes such a cell for a formula, whoever wrote it.
+# A spreadsheet would run such a cell as a formula.
 _FORMULA: Final = re.compile(r"^[=+\-@\t\r\n]")
 _NAME: Final = re.compile(r"[^\w .-]", re.ASCII)
 
@@ -39,7 +39,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class RowErrorsApi:
-    """The endpoints. Only engines that keep lists have any; without them every list is unknown."""
+    """The endpoints. With an engine that keeps no lists, every list is unknown."""
 
     def __init__(self, engine: Engine, authenticator: Authenticator, origins: Origins) -> None:
         self._store = engine.row_errors
@@ -48,7 +48,7 @@ class RowErrorsApi:
         self._origins = origins
 
     def routes(self, key: ApiKey) -> list[Route]:
-        """Return the routes; `key` guards what wants the API key."""
+        """Return the routes; `key` guards those that need the API key."""
         path = "/v1/uploads/{upload_id:path}/row-errors"
 
         async def download(request: Request) -> Response:
@@ -112,7 +112,7 @@ class RowErrorsApi:
         return Response(status_code=204, headers=self._cors(request) | allowed)
 
     async def _user(self, request: Request, key: ApiKey) -> str | Response:
-        """Return the user whose list is asked for: the token's, or any with the API key. Or the refusal."""
+        """Return the user of the list: the token's, or `?user=` with the API key. Or return a refusal."""
         user_id = request.query_params.get("user")
         if user_id is not None:
             return key.refusal(request) or user_id

@@ -229,7 +229,7 @@ async def test_a_row_that_is_another_connections_by_now_is_not_forgotten(
     table = stack.deployment.table
     (row,) = [row async for page in table.of_user("user-1") for row in page]
     await table.add("user-1", connection_id, stack.clock.now(), stack.clock.now() + 60)
-    await table.forget(row)
+    await table.remove(row)
     assert await stack.user_ids() == ["user-1"]
 
 

@@ -220,7 +220,7 @@ async def test_a_new_token_is_welcome_even_after_the_old_one_expired(stack: Stac
 async def test_a_connection_nobody_knows_any_more_is_sent_to_connect_again(stack: Stack) -> None:
     async with stack.device() as device:
         for row in await rows(stack):
-            await stack.deployment.table.forget(row)
+            await stack.deployment.table.remove(row)
         stack.api.advance(31)
         await device.send('{"type": "ping"}')
         assert await last_words(device) == ["CONNECTION_UNKNOWN"]

@@ -1,11 +1,11 @@
-"""The carrier on AWS: a DynamoDB table has the connections, and each gets a post of its own.
+"""The carrier on AWS: a DynamoDB table has the connections, and each gets its own post.
 
 target ─▶ rows of the table, page by page ─▶ at most 64 posts at a time ─▶ one count of the outcomes
 
-410                              gone; the row is removed, unless the connection may still be about to open
-the token has expired            the client is told why, the connection is closed, the row removed
-busy, however often it was asked, or refused                    failed; the first reason is logged
-the deadline of the function around it has passed               unsent
+410                              gone; the row is removed, unless the connection may still be opening
+the token has expired            gone; the client gets the error, the connection is closed, the row removed
+busy after all retries, or refused                              failed; the first reason is logged
+the deadline of the function has passed                         unsent
 """
 
 import asyncio
@@ -43,10 +43,10 @@ class AwsCarrier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "AwsCarrier":
-        """Return the carrier of the API that the environment names; see `aws.environment`.
+        """Return the carrier of the API that the environment names; see `environment`.
 
         Raises:
-            ConfigError: a setting is missing or not what it must be.
+            ConfigError: a setting is missing or not valid.
         """
         return cls(open_table(environ), open_management(environ))
 
@@ -70,12 +70,12 @@ class AwsCarrier:
         return await self._management.delete(connection_id)
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._table.close()
         await self._management.close()
 
     async def _info(self, row: ConnectionRow) -> ConnectionInfo | None:
-        # The table says who was connected; API Gateway who is.
+        # The table may have rows of connections that have ended; API Gateway knows.
         activity = await self._management.get(row.connection_id)
         if activity is None:
             return None
@@ -97,7 +97,7 @@ class _Posts:
         self._clock = clock
         self._payload = payload
         self._counts: Counter[Outcome] = Counter()
-        self._first_trouble: PublishError | None = None
+        self._first_error: PublishError | None = None
 
     async def to_rows(self, pages: AsyncIterator[list[ConnectionRow]]) -> None:
         try:
@@ -106,16 +106,16 @@ class _Posts:
         except AwsUnreachable:
             if remaining_seconds() > 0 or not self._counts:
                 raise
-            # How many more there are, there was no time to find out.
+            # There was no time to count the remaining connections.
             self._counts["unsent"] += 1
 
     async def to_ids(self, connection_ids: Sequence[str]) -> None:
         await _for_each(connection_ids, self._to_id)
 
     def report(self) -> Delivery:
-        if self._first_trouble is not None:
+        if self._first_error is not None:
             failed, total = self._counts["failed"], self._counts.total()
-            logger.warning("%d of %d connections did not take a message: %s", failed, total, self._first_trouble)
+            logger.warning("%d of %d connections did not take a message: %s", failed, total, self._first_error)
         counts = self._counts
         return Delivery(counts["delivered"], counts["gone"], counts["failed"], counts["unsent"])
 
@@ -123,17 +123,17 @@ class _Posts:
         if row.token_expires_at > self._clock.now():
             outcome = await self._post(row.connection_id)
             if outcome == "gone" and row.is_settled(self._clock.now()):
-                await self._forget(row)
+                await self._remove(row)
         else:
             outcome = await self._expel(row)
         self._counts[outcome] += 1
 
     async def _to_id(self, connection_id: str) -> None:
-        # Whose it is says the index, which is behind by moments: a connection it has not got is posted to all the same.
+        # The index is eventually consistent, so a connection that is not in it gets its post all the same.
         try:
             row = await self._table.find(connection_id) if remaining_seconds() > 0 else None
         except PublishError as error:
-            self._note(error)
+            self._record_error(error)
             self._counts["failed"] += 1
             return
         if row is not None:
@@ -147,7 +147,7 @@ class _Posts:
         try:
             return "delivered" if await self._management.post(connection_id, self._payload) else "gone"
         except PublishError as error:
-            self._note(error)
+            self._record_error(error)
             return "failed"
 
     async def _expel(self, row: ConnectionRow) -> Outcome:
@@ -156,24 +156,24 @@ class _Posts:
         try:
             await self._management.expel(row.connection_id, refusal(TokenExpired()))
         except PublishError as error:
-            self._note(error)
+            self._record_error(error)
             return "failed"
-        await self._forget(row)
+        await self._remove(row)
         return "gone"
 
-    async def _forget(self, row: ConnectionRow) -> None:
+    async def _remove(self, row: ConnectionRow) -> None:
         try:
-            await self._table.forget(row)
+            await self._table.remove(row)
         except PublishError as error:
-            # It costs the next broadcast a post; nobody misses anything.
+            # Harmless: the next broadcast makes one post too many.
             logger.warning("a connection that is gone stays in the table: %s", error)
 
-    def _note(self, error: PublishError) -> None:
-        self._first_trouble = self._first_trouble or error
+    def _record_error(self, error: PublishError) -> None:
+        self._first_error = self._first_error or error
 
 
 async def _for_each(items: Sequence[T], do: Callable[[T], Awaitable[None]]) -> None:
-    """Do something with every item, so many at a time."""
+    """Call a function with every item, at most `AWS_CONCURRENT_POSTS` at a time."""
     waiting = iter(items)
 
     async def work() -> None:
@@ -185,5 +185,5 @@ async def _for_each(items: Sequence[T], do: Callable[[T], Awaitable[None]]) -> N
             for _ in range(min(AWS_CONCURRENT_POSTS, len(items))):
                 group.create_task(work())
     except ExceptionGroup as several:
-        # What is wrong with one is wrong with all: there are no credentials, say.
+        # All fail for the same reason, such as missing credentials.
         raise several.exceptions[0] from None

@@ -1,13 +1,13 @@
-"""The table of connections: who is connected, by user.
+"""The table of connections, by user.
 
     partition key   userId          "the connections of a user" is one strongly consistent query
     sort key        connectionId
     index           byConnection    connectionId → the whole item; eventually consistent
-    attributes      connectedAt     milliseconds, as API Gateway's events have it
-                    expiresAt       epoch seconds, two hours after connecting; DynamoDB deletes the item some day later
-                    tokenExpiresAt  epoch seconds; `auth` moves it
+    attributes      connectedAt     milliseconds, as in API Gateway's events
+                    expiresAt       epoch seconds, two hours after connecting; DynamoDB deletes the item later
+                    tokenExpiresAt  epoch seconds; `auth` changes it
 
-An item past `expiresAt` is no connection although DynamoDB still returns it: API Gateway ends every connection after
+An item after its `expiresAt` is ignored, although DynamoDB still returns it: API Gateway ends every connection after
 two hours.
 """
 
@@ -20,14 +20,14 @@ from tellwire.limits import CONNECTION_SETTLES_SECONDS, MAX_CONNECTION_SECONDS
 from tellwire.ports import Clock, SystemClock
 
 BY_CONNECTION: Final = "byConnection"
-"""The index that finds a connection whose user is not known: `$disconnect` and messages bring its id alone."""
+"""The index by connection id: events of `$disconnect` and of messages do not have the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
     """An item of the table. Times are epoch seconds; `token_expires_at` infinity if the item has none.
 
-    `version` is `connectedAt` as it is stored: it tells this connection from another of the same name.
+    `version` is `connectedAt` as it is stored: it distinguishes connections with the same id.
     """
 
     user_id: str
@@ -38,15 +38,15 @@ class ConnectionRow:
     version: Mapping[str, Any] | None
 
     def is_settled(self, now: float) -> bool:
-        """Tell whether the connection must be open if it is at all, so that a 410 means that it is gone.
+        """Return True if the connection has either opened or failed, so that a 410 means that it is gone.
 
-        Until `$connect` has answered, one that is about to open is gone, too.
+        Until `$connect` has answered, API Gateway answers 410 for a connection that is opening.
         """
         return now - self.connected_at >= CONNECTION_SETTLES_SECONDS
 
     @classmethod
     def read(cls, item: Item) -> "ConnectionRow":
-        """Read an item, also one that another program wrote: what it has not is made up so that it does no harm."""
+        """Read an item, also one of another program: missing attributes get harmless defaults."""
         connected_at = _number(item, "connectedAt", 0.0) / 1000
         return cls(
             user_id=str(item.get("userId", {}).get("S", "")),
@@ -67,7 +67,7 @@ class ConnectionsTable:
         self._clock = clock or SystemClock()
 
     async def add(self, user_id: str, connection_id: str, connected_at: float, token_expires_at: float) -> None:
-        """Store a connection, in place of an item of the same name."""
+        """Store a connection. It replaces an item with the same key."""
         item = {
             **_key(user_id, connection_id),
             "connectedAt": {"N": str(round(connected_at * 1000))},
@@ -77,7 +77,7 @@ class ConnectionsTable:
         await self._dynamodb.call("PutItem", TableName=self._table_name, Item=item)
 
     async def of_user(self, user_id: str) -> AsyncIterator[list[ConnectionRow]]:
-        """Yield the connections of a user in pages: all of them, and every one that was stored before this call."""
+        """Yield the connections of a user in pages, with every one that was stored before this call."""
         pages = self._dynamodb.pages(
             "Query",
             TableName=self._table_name,
@@ -94,7 +94,7 @@ class ConnectionsTable:
             yield self._live(page)
 
     async def find(self, connection_id: str) -> ConnectionRow | None:
-        """Return a connection by its id alone. A new one may not be found yet: the index is behind by moments."""
+        """Return a connection by its id alone. A new one may be missing: the index is eventually consistent."""
         pages = self._dynamodb.pages(
             "Query",
             TableName=self._table_name,
@@ -107,14 +107,14 @@ class ConnectionsTable:
                 return row
         return None
 
-    async def forget(self, row: ConnectionRow) -> None:
-        """Remove a row that was read, unless it is another connection's by now."""
+    async def remove(self, row: ConnectionRow) -> None:
+        """Remove a row, unless its item was replaced by another connection's."""
         await self._dynamodb.succeeds(
             "DeleteItem", TableName=self._table_name, Key=_key(row.user_id, row.connection_id), **_if_still(row)
         )
 
     async def renew(self, row: ConnectionRow, token_expires_at: float) -> bool:
-        """Store when the token expires now. False: the connection is not there any more."""
+        """Store the new expiry of the token. False: the connection is not stored any more."""
         return await self._dynamodb.succeeds(
             "UpdateItem",
             TableName=self._table_name,
@@ -125,7 +125,7 @@ class ConnectionsTable:
         )
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._dynamodb.close()
 
     def _live(self, items: list[Item]) -> list[ConnectionRow]:

@@ -1,6 +1,6 @@
 """The engine on AWS: the tables that the environment names, and the management API of one stage.
 
-It is composed, not opened: nothing is connected before the first call, which keeps a cold start short.
+It opens nothing: the first call connects, which keeps a cold start short.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def aws_engine(environ: Mapping[str, str], clock: Clock | None = None) -> Engine
     """Return the engine that the environment names; see `environment`.
 
     Raises:
-        ConfigError: a setting is missing or not what it must be.
+        ConfigError: a setting is missing or not valid.
     """
     clock = clock or SystemClock()
     history = open_history(environ, clock) if has_history(environ) else None
@@ -29,7 +29,7 @@ def open_history(environ: Mapping[str, str], clock: Clock) -> History:
     """Return the history in the table that the environment names.
 
     Raises:
-        ConfigError: a setting is missing or not what it must be.
+        ConfigError: a setting is missing or not valid.
     """
     from tellwire.engines.aws.history import DynamoHistory  # functions without a history need none of it
 
@@ -37,7 +37,7 @@ def open_history(environ: Mapping[str, str], clock: Clock) -> History:
 
 
 def compose(table: ConnectionsTable, management: Management, history: History | None, clock: Clock) -> Engine:
-    """Return an engine of these parts; without a history it keeps nothing."""
+    """Return an engine of these parts. Without a history it only delivers."""
     carrier = AwsCarrier(table, management, clock)
     if history is None:
         return Engine(LiveBroker(carrier), carrier, close=carrier.close)

@@ -4,7 +4,7 @@ CONNECTIONS_TABLE_NAME                      the table of connections
 HISTORY_TABLE_NAME                          the history table; without it nothing is kept
 WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
 AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
-AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another place than AWS's own, as SDKs have it
+AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another URL than AWS's own, as for SDKs
 AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI    the same for the management API; a URL for all services has no stage in it
 AWS_CA_BUNDLE                               certificates to trust
 """
@@ -40,7 +40,7 @@ def open_table(
     """Return the table of connections.
 
     Raises:
-        ConfigError: a setting is missing or not what it must be.
+        ConfigError: a setting is missing or not valid.
     """
     table_name = _table_name(environ, TABLE_NAME, "of the connections")
     return ConnectionsTable(_dynamodb(environ, retries), table_name, clock)
@@ -50,7 +50,7 @@ def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RE
     """Return the history table.
 
     Raises:
-        ConfigError: a setting is missing or not what it must be.
+        ConfigError: a setting is missing or not valid.
     """
     table_name = _table_name(environ, HISTORY_TABLE_NAME, "of the history")
     from tellwire.engines.aws.history_table import HistoryTable  # most functions need none of it
@@ -59,17 +59,17 @@ def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RE
 
 
 def has_history(environ: Mapping[str, str]) -> bool:
-    """Return whether a history table is named, so that messages for users are kept."""
+    """Return True if the environment names a history table, so that messages for users are kept."""
     return bool(environ.get(HISTORY_TABLE_NAME, "").strip())
 
 
 def open_management(
     environ: Mapping[str, str], endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES
 ) -> Management:
-    """Return the management API: where the environment says it is, otherwise at `endpoint`.
+    """Return the management API at the environment's URL, otherwise at `endpoint`.
 
     Raises:
-        ConfigError: a setting is missing or not what it must be.
+        ConfigError: a setting is missing or not valid.
     """
     url = (
         _endpoint(environ, "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
@@ -86,10 +86,10 @@ def open_management(
 
 
 def find_region(environ: Mapping[str, str], endpoint: str = "") -> str:
-    """Return the region whose services are meant.
+    """Return the region of the services.
 
     Raises:
-        ConfigError: nothing names one, or what names one does not.
+        ConfigError: no setting names a region, or its value is not a region's name.
     """
     named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     elsewhere = environ.get(MANAGEMENT_ENDPOINT, "")
@@ -121,7 +121,7 @@ def _region_in(endpoint: str) -> str | None:
     try:
         found = _EXECUTE_API.search(urlsplit(endpoint.strip()).hostname or "")
     except ValueError:
-        return None  # whoever uses it says what is wrong with it
+        return None  # `open_management` refuses it
     return found[1] if found else None
 
 

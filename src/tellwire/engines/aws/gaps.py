@@ -1,13 +1,13 @@
-"""Offsets of a log without a message: holes, which nobody filled, and evicted messages. Pure.
+"""Offsets of a log without a message: holes and evicted messages. Pure.
 
-A writer on AWS is issued an offset first and puts its message there then, so an offset may be empty:
+A writer on AWS gets an offset first and then writes its message there, so an offset may be empty:
 
-    a hole    its writer is about to put it, or never will
-    evicted   it is older than the retention, and DynamoDB has deleted it
+    a hole    the message is not written yet, or never will be
+    evicted   the message is older than the retention, and DynamoDB has deleted it
 
-Empty offsets in a row are of one kind. They are holes if the message below them is one that is still kept, or if the
-last of them was issued within the retention. In the second case those far below may be both: as many as may be on their
-way at once count as holes, and the others as evicted.
+A run of empty offsets is of one kind. It is a run of holes if the message below it is still kept, or if its last offset
+was issued within the retention. In the second case its lower part may be evicted: only as many offsets as can be in
+flight at once count as holes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +28,8 @@ class Gaps(Struct, frozen=True):
 def find_gaps(rows: Sequence[Row], low: int, head: Head, oldest: float) -> Gaps:
     """Find the gaps above the offset `low`, up to the head.
 
-    `rows` are those of the log, in order; the one at `low` helps to tell, if it is there. `oldest` is when messages
-    that are still kept were stored at the earliest, in epoch seconds.
+    `rows` are those of the log, in order, with that at `low` if there is one. `oldest` is the earliest storage time
+    of messages that are still kept, in epoch seconds.
     """
     holes: list[int] = []
     evicts = False

@@ -1,18 +1,17 @@
-"""Streams in a DynamoDB table: many functions write to it at once, and none of them lives long.
+"""Streams in a DynamoDB table, for many functions that write at once.
 
-    message   the stream's next offset is issued ─▶ put there ─▶ and only then is it delivered     2 writes
-              with an id of its own: also the id, with the offset, between the two                 3 writes and a read
-    state     put for its key, if the one there is not newer: one conditional write                1 write
+    message   issue the stream's next offset ─▶ put the message there ─▶ deliver it                2 writes
+              with a producer's own id: also put the id with its offset, before the message        3 writes and a read
+    state     put it for its key, unless a newer one is there: one conditional write               1 write
 
-A write is a write unit for every KB. The first and the last state of an upload with a lease write the index, too.
+A write costs a write unit for every KB. The first and the last state of an upload with a lease write the index, too.
 
-A message has an id of its own if its producer chose one, and is then kept once in 24 hours, however often it is
-published. An id that tellwire made, `t` and 24 hexadecimal digits, is another one each time, so it is not looked up;
-nor is one that merely looks like it.
+A message with an id of its producer is kept once in 24 hours, however often it is published. An id of tellwire's form,
+`t` and 24 hexadecimal digits, is new for each message, so it is not looked up.
 
-An offset is issued before its message is there. Its writer may be slow, or gone. A reader waits a moment for it and
-then puts a hole there: a writer that comes late is issued another offset. So nothing is added behind a client. A
-producer that publishes an id again whose offset is empty does the same.
+An offset is issued before its message is written, and the writer may be slow, or gone. A reader waits a moment for the
+message, and then puts a hole there; a late writer is issued another offset. So no message is added below a client's
+position. A producer that publishes an id again whose offset is empty does the same.
 """
 
 import asyncio
@@ -39,17 +38,17 @@ from tellwire.ports import Clock, SystemClock
 from tellwire.publication import Publication, StreamKey, stream_of
 from tellwire.stream import SEEN, START, Entry, Position, Replay, is_late, with_offset, with_version
 
-_MADE_BY_US: Final = re.compile(r"t[0-9a-f]{24}")
+_OUR_ID: Final = re.compile(r"t[0-9a-f]{24}")
 _LAST_OFFSET: Final = 10**15 - 1
 
-# Each time somebody else was faster, who is done then: more than a few in a row do not happen.
+# Each failed attempt means that another writer has succeeded, so more than a few in a row do not happen.
 _ATTEMPTS: Final = 20
 
 
 class DynamoHistory:
     """A `History` in a table that many processes share.
 
-    `hole_seconds` is how long a reader waits for a message whose offset was issued.
+    `hole_seconds` is the time that a reader waits for a message whose offset was issued.
     """
 
     def __init__(
@@ -63,10 +62,10 @@ class DynamoHistory:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], clock: Clock | None = None) -> "DynamoHistory":
-        """Return the history in the table that the environment names; see `aws.environment`.
+        """Return the history in the table that the environment names; see `environment`.
 
         Raises:
-            ConfigError: a setting is missing or not what it must be.
+            ConfigError: a setting is missing or not valid.
         """
         return cls(open_history_table(environ), clock)
 
@@ -80,13 +79,13 @@ class DynamoHistory:
         return [await self.append(publication) for publication in publications]
 
     async def read(self, stream: StreamKey, cursor: str | None) -> Replay:
-        # The head first: a message that is put there later is delivered to a client that asks now.
+        # The head first: a later message is delivered to this client, which is connected.
         head = await self._table.head(stream) or await self._table.begin(stream, new_epoch(), self._clock.now())
         oldest = self._oldest()
         kept_after = max(0, head.offset - HISTORY_MAX_MESSAGES)
         after = _offset(cursor, head)
-        # A client that has nothing yet misses nothing; but a message on its way must not get an offset that counts as
-        # heard.
+        # A client that has nothing yet misses nothing. But a message in flight must not get an offset below the cursor
+        # that the client receives.
         low = max(kept_after, head.offset - HISTORY_IN_FLIGHT if cursor is None else after or 0)
         rows, states = await self._table.since(stream, low)
         gaps = find_gaps(rows, low, head, oldest)
@@ -114,14 +113,14 @@ class DynamoHistory:
                 yield entry
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._table.close()
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
     async def _put_message(self, stream: StreamKey, publication: Publication) -> Entry | None:
         _require_room(publication)
-        is_repeatable = _MADE_BY_US.fullmatch(publication.id) is None
+        is_repeatable = _OUR_ID.fullmatch(publication.id) is None
         known = await self._table.offset_of(stream, publication.id, self._oldest()) if is_repeatable else None
         for _ in range(_ATTEMPTS):
             if known is not None and await self._is_at(stream, known, publication.id):
@@ -129,8 +128,8 @@ class DynamoHistory:
             now = self._clock.now()
             head, previous_issued_at = await self._table.issue_offset(stream, new_epoch(), now)
             if is_repeatable:
-                # Before the message: a producer that publishes it again then finds its offset, or makes sure that it is
-                # nowhere.
+                # Before the message, so that a producer that publishes it again finds its offset, and can put a hole
+                # there.
                 is_ours, other = await self._table.put_offset(
                     stream, publication.id, head.offset, now, known=known, oldest=self._oldest()
                 )
@@ -143,13 +142,13 @@ class DynamoHistory:
         raise HistoryUnavailable("too many write to this log at once")
 
     async def _is_at(self, stream: StreamKey, offset: int, message_id: str) -> bool:
-        """Return whether a message is at its offset. If not, it never will be."""
-        # The offsets below it are not judged, so the hole says how long ago they may have been issued.
+        """Return True if a message is at its offset. Otherwise a hole is put there, so that it never will be."""
+        # The offsets below may be empty, too, so the hole records the latest time at which they were issued.
         rows = await self._table.log(stream, offset, offset) or await self._fill(stream, [offset], self._clock.now())
         return any(row.entry is not None and row.entry.id == message_id for row in rows)
 
     async def _fill(self, stream: StreamKey, empty: Sequence[int], previous_issued_at: float = 0.0) -> list[Row]:
-        """Return the rows at offsets that were empty: messages put there meanwhile, or holes from now on."""
+        """Return the rows at offsets that were empty: messages written in the meantime, or new holes."""
         await asyncio.sleep(self._hole_seconds)
         now = self._clock.now()
         return [await self._table.put_hole(stream, offset, now, previous_issued_at) for offset in empty]
@@ -163,25 +162,25 @@ class DynamoHistory:
         for _ in range(_ATTEMPTS):
             entry = with_version(publication, now, version)
             _require_fits(entry.payload, publication)
-            is_put, there = await self._table.put_state(stream, entry, condition)
+            is_put, present = await self._table.put_state(stream, entry, condition)
             if is_put:
                 return entry
-            known = self._if_kept(there)
+            known = self._if_kept(present)
             if (known is not None and known.id == publication.id) or is_late(publication, known):
                 return None
-            version = self._next_version(now, None if there is None else there.number)
-            condition = NOTHING_THERE if there is None else _still(there.number)
+            version = self._next_version(now, None if present is None else present.number)
+            condition = NOTHING_THERE if present is None else _still(present.number)
         raise HistoryUnavailable("too many write to this state at once")
 
     def _next_version(self, now: float, known: int | None) -> int:
-        """Return a version above all known ones. It follows the clock: those that DynamoDB deleted were lower, too."""
+        """Return a version above all known ones. It follows the clock, so it is above deleted ones, too."""
         self._last_version = max(self._last_version + 1, (known or 0) + 1, int(now * 1000))
         return self._last_version
 
     # --- shared by both lanes -----------------------------------------------------------------------------------------
 
     def _turn(self, stream: StreamKey) -> asyncio.Lock:
-        """Return the lock that puts a stream's appends in this loop into the order of their begin."""
+        """Return the lock that keeps a stream's appends in the order in which they began, per event loop."""
         return self._turns.setdefault((id(asyncio.get_running_loop()), stream), asyncio.Lock())
 
     def _oldest(self) -> float:
@@ -192,7 +191,7 @@ class DynamoHistory:
 
 
 def _offset(cursor: str | None, head: Head) -> int | None:
-    """Return the offset that a cursor names, if this log has issued it."""
+    """Return the offset of a cursor; None if this log has not issued it."""
     if cursor is None:
         return head.offset
     if cursor == START:
@@ -213,15 +212,15 @@ def _messages(rows: Sequence[Row], after: int, last: int, oldest: float) -> list
 
 
 def _newest(states: list[Entry]) -> list[Entry]:
-    """Return as many as are kept, those that changed last at the end. `seen` always is among them."""
+    """Return the newest states up to the maximum, the newest at the end, and always with `seen`."""
     kept = sorted(states, key=lambda entry: (entry.key == SEEN, entry.stored_at, entry.number))[-HISTORY_MAX_STATES:]
     return sorted(kept, key=lambda entry: (entry.stored_at, entry.number))
 
 
 def _surely_newer(publication: Publication, version: int) -> Condition:
-    """Return the condition under which a state is certainly not late, so that it is put without reading the one there.
+    """Return a condition that holds only for a state that is not late, so that most states need no read.
 
-    Where it does not hold, `is_late` judges.
+    If it does not hold, `is_late` decides.
     """
     if publication.replaces is not None:
         return _still(publication.replaces)
@@ -242,7 +241,7 @@ def _still(version: int) -> Condition:
 
 
 def _require_room(publication: Publication) -> None:
-    """Refuse a message that is too big with its cursor, whichever offset it gets."""
+    """Refuse a message that would be too big with its cursor, at any offset."""
     _require_fits(with_offset(publication, 0.0, new_epoch(), _LAST_OFFSET).payload, publication)
 
 

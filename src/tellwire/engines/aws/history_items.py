@@ -1,15 +1,15 @@
-"""The items of the history table, in DynamoDB's form and in ours. Pure.
+"""The items of the history table: reading and writing DynamoDB's form. Pure.
 
 partition key   streamKey   `user:<id>`
-sort key        sk          head           the last offset that was issued: `epoch`, `offset`, and when (`storedAt`)
+sort key        sk          head           the last issued offset: `epoch`, `offset`, and its time (`storedAt`)
                             log#<offset>   a message of the log, or a hole: an offset without one
                             state#<key>    the newest state of a key
-                            id#<id>        the offset of a message whose producer chose its id
+                            id#<id>        the offset of a message with an id of its producer
 index           leasedUploads      the uploads that have a lease, and no others; its partition key is constant
-attributes      expiresAt          epoch seconds; DynamoDB deletes the item some day later
-                storedAt           epoch seconds; readers judge by it, whatever DynamoDB has not deleted yet
-                previousIssuedAt   when the offset before this one was issued
-                writeId            another one for every write: a write whose answer was lost knows itself
+attributes      expiresAt          epoch seconds; DynamoDB deletes the item later
+                storedAt           epoch seconds; readers ignore items that are too old and not deleted yet
+                previousIssuedAt   the time at which the offset before this one was issued
+                writeId            new for every write: a retry recognises a write whose response was lost
 """
 
 from hashlib import sha256
@@ -39,7 +39,7 @@ _MOST_KEY_BYTES: Final = 900
 
 
 class Head(Struct, frozen=True):
-    """The end of a log: the last offset that was issued, and when; 0 if none was."""
+    """The end of a log: the last issued offset and its time; 0 if there is none."""
 
     epoch: str
     offset: int
@@ -47,7 +47,7 @@ class Head(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """An item of the log. `entry` is None in a hole, and `previous_issued_at` 0 if the offsets below it are judged."""
+    """An item of the log. `entry` is None in a hole; `previous_issued_at` is 0 if no offset below it is empty."""
 
     offset: int
     stored_at: float
@@ -66,7 +66,7 @@ def number(value: float) -> dict[str, str]:
 
 
 def log_key(offset: int) -> str:
-    """Return the sort key of an offset: as texts they are in the order of offsets."""
+    """Return the sort key of an offset: its text order is the order of offsets."""
     return f"{_LOG}{offset:015}"
 
 
@@ -76,7 +76,7 @@ def state_key(key: str) -> str:
 
 
 def id_key(message_id: str) -> str:
-    """Return the sort key of an id that a producer chose."""
+    """Return the sort key of a producer's id."""
     return f"id#{_short(message_id)}"
 
 

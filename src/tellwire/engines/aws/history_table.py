@@ -1,6 +1,6 @@
 """The calls to the history table, one method each. `history_items` has its attributes.
 
-`history` judges whether the items are late, missing or too old.
+`history` decides if items are late, missing or too old.
 """
 
 import os
@@ -37,7 +37,7 @@ NOTHING_THERE: Final = Condition("attribute_not_exists(#sk)")
 class HistoryTable:
     """All streams, in one table. Every call may be repeated without harm.
 
-    Every method raises `HistoryUnavailable` if DynamoDB does not answer, or says no.
+    Every method raises `HistoryUnavailable` if DynamoDB does not respond, or refuses.
     """
 
     def __init__(self, dynamodb: DynamoDb, table_name: str) -> None:
@@ -57,9 +57,9 @@ class HistoryTable:
         return items.read_head(await self._update_head(stream, expression, _first(epoch, now), "ALL_NEW"))
 
     async def issue_offset(self, stream: StreamKey, epoch: str, now: float) -> tuple[Head, float]:
-        """Issue the next offset, in this epoch if the log begins with it. Also return when the one before it was.
+        """Issue the next offset, in this epoch if the log begins with it. Also return the time of the one before it.
 
-        A call that is repeated issues another one, and leaves a hole.
+        A retry issues another offset, and leaves a hole.
         """
         expression = (
             "ADD #offset :one SET #epoch = if_not_exists(#epoch, :epoch), #storedAt = :now, #expiresAt = :expiresAt"
@@ -73,12 +73,12 @@ class HistoryTable:
     # --- the log ------------------------------------------------------------------------------------------------------
 
     async def put_message(self, stream: StreamKey, entry: Entry, previous_issued_at: float) -> bool:
-        """Put a message at its offset. False: something else is there."""
+        """Put a message at its offset. False: the offset has a row already."""
         item = _key(stream, items.log_key(entry.number)) | items.write_message(entry, previous_issued_at)
         return await self._put(item, entry.stored_at, NOTHING_THERE) is None
 
     async def put_hole(self, stream: StreamKey, offset: int, now: float, previous_issued_at: float) -> Row:
-        """Put a hole at an offset, unless something is there; return the row that is there now."""
+        """Put a hole at an offset, unless it has a row already; return its row."""
         item = _key(stream, items.log_key(offset)) | {
             "storedAt": number(now),
             "previousIssuedAt": number(previous_issued_at),
@@ -96,23 +96,23 @@ class HistoryTable:
         log = [items.read_row(item) for item in found if items.is_log(item)]
         return log, [items.read_state(item) for item in found if not items.is_log(item)]
 
-    # --- ids that producers chose -------------------------------------------------------------------------------------
+    # --- ids of producers ---------------------------------------------------------------------------------------------
 
     async def offset_of(self, stream: StreamKey, message_id: str, oldest: float) -> int | None:
-        """Return the offset that this id was given since `oldest`, in epoch seconds."""
+        """Return the offset that this id has had since `oldest`, in epoch seconds; None if there is none."""
         return _offset_since(oldest, await self._get(stream, items.id_key(message_id)))
 
     async def put_offset(
         self, stream: StreamKey, message_id: str, offset: int, now: float, *, known: int | None, oldest: float
     ) -> tuple[bool, int | None]:
-        """Give an offset to an id, if it has the `known` one. Otherwise: False, and the one it has."""
+        """Set the offset of an id, if it still is the `known` one. Otherwise return False and its present offset."""
         item = _key(stream, items.id_key(message_id)) | {"offset": number(offset), "storedAt": number(now)}
         if known is None:
             condition = Condition("attribute_not_exists(#sk) OR #storedAt < :oldest", {":oldest": number(oldest)})
         else:
             condition = Condition("#offset = :known", {":known": number(known)})
-        there = await self._put(item, now, condition)
-        return there is None, _offset_since(oldest, there)
+        present = await self._put(item, now, condition)
+        return present is None, _offset_since(oldest, present)
 
     # --- states -------------------------------------------------------------------------------------------------------
 
@@ -122,13 +122,13 @@ class HistoryTable:
         return None if item is None else items.read_state(item)
 
     async def put_state(self, stream: StreamKey, entry: Entry, condition: Condition) -> tuple[bool, Entry | None]:
-        """Put a state for its key. If the condition does not hold: False, and the state that is there."""
+        """Put a state for its key. If the condition does not hold, return False and the present state."""
         item = _key(stream, items.state_key(entry.key or "")) | items.write_state(entry)
-        there = await self._put(item, entry.stored_at, condition)
-        return there is None, items.read_state(there) if there else None
+        present = await self._put(item, entry.stored_at, condition)
+        return present is None, items.read_state(present) if present else None
 
     async def leased_uploads(self) -> AsyncIterator[Entry]:
-        """Yield the state of every upload with a lease. One that began just now may be left out."""
+        """Yield the state of every upload with a lease. A new one may be missing, as the index may lag."""
         start: Any = None
         while True:
             page = await self._call(
@@ -147,14 +147,14 @@ class HistoryTable:
                 return
 
     async def close(self) -> None:
-        """Let the pooled connections go."""
+        """Close the pooled connections."""
         await self._dynamodb.close()
 
     # --- DynamoDB -----------------------------------------------------------------------------------------------------
 
     async def _get(self, stream: StreamKey, sort_key: str) -> Item | None:
-        answer = await self._call("GetItem", Key=_key(stream, sort_key), ConsistentRead=True)
-        return answer.get("Item")
+        response = await self._call("GetItem", Key=_key(stream, sort_key), ConsistentRead=True)
+        return response.get("Item")
 
     async def _between(self, stream: StreamKey, first: str, last: str) -> list[Item]:
         found: list[Item] = []
@@ -173,7 +173,7 @@ class HistoryTable:
                 return found
 
     async def _update_head(self, stream: StreamKey, expression: str, values: Values, returns: str) -> Item:
-        answer = await self._call(
+        response = await self._call(
             "UpdateItem",
             Key=_key(stream, items.HEAD),
             UpdateExpression=expression,
@@ -181,13 +181,13 @@ class HistoryTable:
             ExpressionAttributeValues=values,
             ReturnValues=returns,
         )
-        item: Item = answer.get("Attributes", {})
+        item: Item = response.get("Attributes", {})
         return item
 
     async def _put(self, item: dict[str, Any], now: float, condition: Condition) -> Item | None:
-        """Write an item if a condition holds. Otherwise return the one that is there, which may be none: `{}`."""
+        """Write an item if a condition holds. Otherwise return the present item, `{}` if there is none."""
         write_id = text(os.urandom(6).hex())
-        there = await _available(
+        present = await _available(
             self._dynamodb.conflict(
                 "PutItem",
                 TableName=self._table_name,
@@ -197,16 +197,16 @@ class HistoryTable:
                 ExpressionAttributeValues=condition.values or None,
             )
         )
-        # The same write may have been made before, by a request whose answer was lost.
-        return None if there is None or there.get("writeId") == write_id else there
+        # The present item may be ours, written by a request whose response was lost.
+        return None if present is None or present.get("writeId") == write_id else present
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         return await _available(self._dynamodb.call(operation, TableName=self._table_name, **parameters))
 
 
-async def _available(asked: Awaitable[T]) -> T:
+async def _available(call: Awaitable[T]) -> T:
     try:
-        return await asked
+        return await call
     except PublishError as error:
         raise HistoryUnavailable(str(error)) from error
 
@@ -224,5 +224,5 @@ def _offset_since(oldest: float, item: Item | None) -> int | None:
 
 
 def _names_in(expression: str) -> dict[str, str]:
-    # Many of our names are reserved words of DynamoDB.
+    # Many attribute names are reserved words of DynamoDB.
     return {f"#{name}": name for name in _NAME.findall(expression)}

@@ -8,6 +8,6 @@ from tellwire.ports import Clock, Observer
 
 
 async def open_memory(settings: Settings, clock: Clock, observer: Observer) -> Engine:
-    """Open it. Nothing is kept beyond the life of the process."""
+    """Open the engine. Its history ends with the process."""
     history = MemoryHistory(clock)
     return await engine_of(history, history.row_errors, clock, observer)

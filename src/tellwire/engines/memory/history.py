@@ -1,4 +1,4 @@
-"""Streams in the memory of this process. They are gone when it is, which clients notice by the epoch."""
+"""Streams in the memory of this process. They end with it; clients recognise that by the epoch."""
 
 import os
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from tellwire.stream import Entry, Position, Replay, Stream
 
 
 def new_epoch() -> str:
-    """Return an epoch nobody had before."""
+    """Return a new random epoch."""
     return os.urandom(6).hex()
 
 
@@ -24,7 +24,7 @@ class MemoryHistory:
         self._max_streams = max_streams
         self._streams: OrderedDict[StreamKey, Stream] = OrderedDict()
         self._epoch = new_epoch()
-        self._made = 0
+        self._created = 0
         self._highest_version = 0
         self.row_errors = MemoryRowErrors(self._clock)
 
@@ -56,9 +56,9 @@ class MemoryHistory:
     def _stream(self, key: StreamKey) -> Stream:
         stream = self._streams.get(key)
         if stream is None:
-            self._made += 1
-            # Versions go on from before: a client that is connected learns of the new epoch only with the next message.
-            stream = self._streams[key] = Stream(f"{self._epoch}{self._made:06x}", version=self._highest_version)
+            self._created += 1
+            # Versions continue: a connected client learns the new epoch only with the next message of the log.
+            stream = self._streams[key] = Stream(f"{self._epoch}{self._created:06x}", version=self._highest_version)
             if len(self._streams) > self._max_streams:
                 _, evicted = self._streams.popitem(last=False)
                 self._highest_version = max(self._highest_version, evicted.version)

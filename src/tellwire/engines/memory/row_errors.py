@@ -1,4 +1,4 @@
-"""Lists of rows that jobs left out, in the memory of this process."""
+"""Lists of row errors in the memory of this process."""
 
 from collections import OrderedDict
 from typing import Final
@@ -8,7 +8,7 @@ from tellwire.ports import Clock
 from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
 
 _MAX_IN_MEMORY: Final = 500_000
-"""Rows of all lists in memory, some 100 MB. The lists unchanged longest go first."""
+"""Most row errors in memory, some 100 MB. Above it, the lists unchanged longest are dropped."""
 
 
 class _List:
@@ -21,7 +21,7 @@ class _List:
 
 
 class MemoryRowErrors:
-    """A `RowErrorStore` in this process."""
+    """A `RowErrorStore` in memory."""
 
     def __init__(self, clock: Clock, max_rows: int = _MAX_IN_MEMORY) -> None:
         self._clock = clock
@@ -31,39 +31,43 @@ class MemoryRowErrors:
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
         key = (chunk.user_id, chunk.upload_id)
-        known = self._lists.get(key)
-        if known is not None and known.started_at > chunk.started_at:
+        row_list = self._lists.get(key)
+        if row_list is not None and row_list.started_at > chunk.started_at:
             return
-        if known is None or known.started_at < chunk.started_at:
-            self._forget(key)
-            known = self._lists[key] = _List(chunk.started_at, chunk.file_name)
-        before = len(known.rows)
-        known.rows |= chunk.by_index()
-        known.total = max(known.total, chunk.total)
-        known.at = self._clock.now()
-        self._rows += len(known.rows) - before
+        if row_list is None or row_list.started_at < chunk.started_at:
+            self._drop(key)
+            row_list = self._lists[key] = _List(chunk.started_at, chunk.file_name)
+        before = len(row_list.rows)
+        row_list.rows |= chunk.by_index()
+        row_list.total = max(row_list.total, chunk.total)
+        row_list.at = self._clock.now()
+        self._rows += len(row_list.rows) - before
         self._lists.move_to_end(key)
         while self._rows > self._max_rows and len(self._lists) > 1:
-            self._forget(next(iter(self._lists)))
+            self._drop(next(iter(self._lists)))
 
     async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
-        known = self._find(user_id, upload_id)
-        return None if known is None else RowErrorList(known.file_name, known.started_at, known.total, len(known.rows))
+        row_list = self._find(user_id, upload_id)
+        return (
+            None
+            if row_list is None
+            else RowErrorList(row_list.file_name, row_list.started_at, row_list.total, len(row_list.rows))
+        )
 
     async def row_errors(
         self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
     ) -> list[RowError]:
-        known = self._find(user_id, upload_id)
-        rows = {} if known is None or known.started_at != started_at else known.rows
+        row_list = self._find(user_id, upload_id)
+        rows = {} if row_list is None or row_list.started_at != started_at else row_list.rows
         return [rows[index] for index in sorted(rows)[first : first + at_most]]
 
     def _find(self, user_id: str, upload_id: str) -> _List | None:
         oldest = self._clock.now() - HISTORY_MAX_AGE_SECONDS
         while self._lists and next(iter(self._lists.values())).at < oldest:
-            self._forget(next(iter(self._lists)))
+            self._drop(next(iter(self._lists)))
         return self._lists.get((user_id, upload_id))
 
-    def _forget(self, key: tuple[str, str]) -> None:
-        forgotten = self._lists.pop(key, None)
-        if forgotten is not None:
-            self._rows -= len(forgotten.rows)
+    def _drop(self, key: tuple[str, str]) -> None:
+        dropped = self._lists.pop(key, None)
+        if dropped is not None:
+            self._rows -= len(dropped.rows)

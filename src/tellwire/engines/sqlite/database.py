@@ -1,4 +1,4 @@
-"""What everybody needs who writes to an SQLite file."""
+"""Transactions on an SQLite database."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Do all of it, or nothing."""
+    """Commit the block's statements together; on an error, roll all of them back."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield

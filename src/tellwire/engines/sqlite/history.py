@@ -1,11 +1,11 @@
 """Streams in one SQLite file: the history of a gateway that is one process.
 
-    append ─▶ its stream gives it a number ─▶ waits for the commit ─▶ and only then is it delivered
-                                                └ everything that came during the last one goes with the next
+    append ─▶ the stream assigns a number ─▶ the entry waits for a commit ─▶ and is delivered after it
+                                                └ entries that arrive during one commit share the next
 
-An entry that is not committed has been seen by nobody: after `kill -9` its number is given to another one, and no
-client can tell. Commits are to the operating system (`synchronous=NORMAL` with a write-ahead log): a process that is
-killed loses nothing, a machine that loses power may lose the last moments.
+An entry is delivered only after its commit, so after `kill -9` the number of a lost entry can be assigned again.
+Commits are to the operating system (`synchronous=NORMAL` with a write-ahead log): a process that is killed loses
+nothing, a machine that loses power may lose the last moments.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 3
 
-# The log is in the order in which it was appended, so that a commit writes a few pages however many streams it is for.
-# Numbers never begin anew while the file lasts: `streams` has the last ones of what was removed.
+# The log is in the order of its appends, so a commit for many streams writes few pages. Numbers never begin again in
+# one file: `streams` has the last numbers of streams whose entries were removed.
 _SCHEMA: Final = """
 CREATE TABLE store (epoch TEXT NOT NULL);
 CREATE TABLE streams (stream TEXT PRIMARY KEY, offset INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
@@ -57,23 +57,23 @@ CREATE TABLE states (
 """
 
 _PRUNE_SECONDS: Final = 300.0
-# 16 MB. The more there is between two checkpoints, the fewer pages are written twice.
+# 16 MB. The longer the time between two checkpoints, the fewer pages are written twice.
 _CHECKPOINT_PAGES: Final = 4000
 _BUSY_SECONDS: Final = 5.0
 
-# "tell", so that nobody else's database is taken for ours.
+# "tell" in ASCII: it distinguishes our files from other programs' databases.
 _APPLICATION_ID: Final = 0x74656C6C
 
 
 _Commit = asyncio.Future[None]
-"""Done when all its entries are in the file."""
+"""A future that is done when all its entries are in the file."""
 
 
 class SqliteHistory:
     """A `History` in a file, which belongs to one process at a time.
 
     Raises:
-        ConfigError: the file cannot be opened, is another program's, of another version, or in use.
+        ConfigError: the file cannot be opened, belongs to another program or version, or is in use.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class SqliteHistory:
         self._streams: OrderedDict[StreamKey, Stream] = OrderedDict()
         self._loading: dict[StreamKey, asyncio.Task[None]] = {}
         self._waiting: list[Entry] = []
-        self._next: _Commit | None = None  # of the entries that wait
+        self._next: _Commit | None = None  # the commit of the waiting entries
         self._last_commit: dict[StreamKey, _Commit] = {}
         self._committing: asyncio.Task[None] | None = None
         self._pruned_at = 0.0
-        self._active: set[StreamKey] = set()  # the streams with entries since then
+        self._active: set[StreamKey] = set()  # the streams with entries since the last pruning
         self._database, self._epoch = _open(path)
-        # One thread: SQLite writes one after the other anyway.
+        # One thread: SQLite allows one writer at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tellwire-history")
         self.row_errors = row_errors.SqliteRowErrors(self._run, self._database, self._clock)
 
@@ -98,7 +98,7 @@ class SqliteHistory:
         stream_key = stream_of(publication)
         stream = await self._stream(stream_key)
         entry = stream.append(publication, self._clock.now())
-        await self._written(stream_key, entry)
+        await self._wait_for_commit(stream_key, entry)
         return entry
 
     async def append_all(self, publications: Sequence[Publication]) -> list[Entry | None]:
@@ -109,7 +109,7 @@ class SqliteHistory:
             stream = self._streams.get(stream_key) or await self._stream(stream_key)
             entry = stream.append(publication, self._clock.now())
             entries.append(entry)
-            if (commit := self._write(stream_key, entry)) is not None:
+            if (commit := self._schedule_commit(stream_key, entry)) is not None:
                 commits.add(commit)
         for commit in commits:
             await asyncio.shield(commit)
@@ -117,18 +117,18 @@ class SqliteHistory:
 
     async def read(self, stream: StreamKey, cursor: str | None) -> Replay:
         replay = (await self._stream(stream)).read(cursor, self._clock.now())
-        # A client must not be given an entry that a crash takes back.
-        await self._written(stream)
+        # A client must not receive an entry that a crash could remove.
+        await self._wait_for_commit(stream)
         return replay
 
     async def state(self, stream: StreamKey, key: str) -> Entry | None:
         entry = (await self._stream(stream)).state(key, self._clock.now())
-        await self._written(stream)
+        await self._wait_for_commit(stream)
         return entry
 
     async def position(self, stream: StreamKey) -> Position | None:
         position = (await self._stream(stream)).position
-        await self._written(stream)
+        await self._wait_for_commit(stream)
         return position
 
     async def leased_uploads(self) -> AsyncIterator[Entry]:
@@ -156,7 +156,7 @@ class SqliteHistory:
             if loading is None:
                 loading = self._loading[key] = asyncio.create_task(self._load(key))
                 loading.add_done_callback(lambda _: self._loading.pop(key, None))
-            # Shielded: the first to ask may give up while others wait for the same.
+            # Shielded: others wait for the same stream if this caller is cancelled.
             await asyncio.shield(loading)
         self._streams.move_to_end(key)
         return stream
@@ -173,10 +173,10 @@ class SqliteHistory:
 
     # --- commits ------------------------------------------------------------------------------------------------------
 
-    def _write(self, stream: StreamKey, entry: Entry | None) -> _Commit | None:
-        """Put an entry into the next commit, and return the last one that a stream is waiting for."""
+    def _schedule_commit(self, stream: StreamKey, entry: Entry | None) -> _Commit | None:
+        """Put an entry into the next commit, and return the last commit that its stream is waiting for."""
         if entry is None:
-            # The first publication of this id may be waiting for its commit still.
+            # A double: the first publication of this id may still be waiting for its commit.
             return self._last_commit.get(stream)
         self._waiting.append(entry)
         if self._next is None:
@@ -186,32 +186,32 @@ class SqliteHistory:
             self._committing = asyncio.create_task(self._commit_all())
         return self._next
 
-    async def _written(self, stream: StreamKey, entry: Entry | None = None) -> None:
-        """Wait until an entry, and all others of its stream, are in the file."""
-        commit = self._write(stream, entry)
+    async def _wait_for_commit(self, stream: StreamKey, entry: Entry | None = None) -> None:
+        """Wait until an entry, and all earlier ones of its stream, are in the file."""
+        commit = self._schedule_commit(stream, entry)
         if commit is not None:
-            # Shielded: one that waits may give up, and others wait for the same.
+            # Shielded: others wait for the same commit if this caller is cancelled.
             await asyncio.shield(commit)
 
     async def _commit_all(self) -> None:
-        while (taken := self._take()) is not None:
+        while (taken := self._take_waiting()) is not None:
             commit, entries = taken
             try:
                 await self._run(partial(_commit, self._database, entries))
             except sqlite3.Error as error:
-                logger.error("the history cannot be written: %s", error)  # noqa: TRY400 - the publishers raise it
-                self._take_back(commit, entries, error)
-                # Those that came meanwhile have numbers after these.
-                if (later := self._take()) is not None:
-                    self._take_back(*later, error)
+                logger.error("the history cannot be written: %s", error)  # noqa: TRY400 - raised to the publishers
+                self._roll_back(commit, entries, error)
+                # Entries that arrived in the meantime have later numbers, so they fail, too.
+                if (later := self._take_waiting()) is not None:
+                    self._roll_back(*later, error)
                 continue
             self._end(commit, entries)
             commit.set_result(None)
             await self._prune_in_time(entries)
         self._committing = None
 
-    def _take(self) -> tuple[_Commit, list[Entry]] | None:
-        """Take the entries that wait, and the commit they wait for; None if there are none."""
+    def _take_waiting(self) -> tuple[_Commit, list[Entry]] | None:
+        """Take the waiting entries and their commit; None if there are none."""
         commit, self._next = self._next, None
         entries, self._waiting = self._waiting, []
         return None if commit is None else (commit, entries)
@@ -227,13 +227,13 @@ class SqliteHistory:
             except sqlite3.Error as error:
                 logger.warning("entries that are too old stay in the history for now: %s", error)
 
-    def _take_back(self, commit: _Commit, entries: Sequence[Entry], error: sqlite3.Error) -> None:
-        """Drop the streams whose entries are not in the file: they are read from it anew."""
+    def _roll_back(self, commit: _Commit, entries: Sequence[Entry], error: sqlite3.Error) -> None:
+        """Drop the streams whose entries are not in the file, so that they are loaded again."""
         self._end(commit, entries)
         for entry in entries:
             self._streams.pop(stream_of(entry), None)
         commit.set_exception(HistoryUnavailable(str(error)))
-        commit.exception()  # the publishers may have given up
+        commit.exception()  # mark it as retrieved, as all publishers may have been cancelled
 
     def _end(self, commit: _Commit, entries: Sequence[Entry]) -> None:
         for stream in map(stream_of, entries):
@@ -257,7 +257,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> str:
-    # Exclusive: a second process would give out the same numbers.
+    # Exclusive: a second process would assign the same numbers.
     database.execute("PRAGMA locking_mode=EXCLUSIVE")
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
@@ -315,7 +315,7 @@ def _commit(database: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     log = [
         (stream_of(e), e.number, e.id, e.type, e.stored_at, e.published_at, e.payload) for e in entries if e.key is None
     ]
-    # Of each state, the newest: the others would be replaced within this commit.
+    # Only the newest state of a key: it replaces the others in this commit.
     states = {(stream_of(e), e.key): _state_row(e) for e in entries if e.key is not None}
     with transaction(database):
         database.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)", log)
@@ -330,9 +330,9 @@ def _state_row(e: Entry) -> tuple[object, ...]:
 
 
 def _prune(database: sqlite3.Connection, active: Iterable[StreamKey], oldest: float) -> None:
-    """Remove entries that are too old, and of the active streams those that are too many."""
+    """Remove entries that are too old, and those of active streams above the maximum number."""
     with transaction(database):
-        # From the oldest on, as far as it goes: the rest of the log is not read.
+        # From the oldest entry to the first one that is kept; the rest of the log is not read.
         found = database.execute(
             "SELECT rowid FROM log WHERE stored_at >= ? ORDER BY rowid LIMIT 1", (oldest,)
         ).fetchone()

@@ -1,6 +1,6 @@
-"""Lists of rows that jobs left out, in the gateway's SQLite file.
+"""Lists of row errors in the gateway's SQLite file.
 
-A list is an upload's last run's. Its parts may come twice, or in any order: each row has its index.
+An upload has the list of its last run. Chunks may arrive twice, or in any order, because each row has its index.
 """
 
 import sqlite3
@@ -27,13 +27,13 @@ CREATE TABLE row_errors (
 
 
 class Run(Protocol):
-    """Runs work where the database is used."""
+    """A function that runs work in the database's thread."""
 
     def __call__(self, work: Callable[[], Any]) -> Awaitable[Any]: ...
 
 
 class SqliteRowErrors:
-    """A `RowErrorStore` in the file of an `SqliteHistory`, whose thread does the work."""
+    """A `RowErrorStore` in the file, and on the thread, of an `SqliteHistory`."""
 
     def __init__(self, run: Run, database: sqlite3.Connection, clock: Clock) -> None:
         self._run = run
@@ -41,10 +41,10 @@ class SqliteRowErrors:
         self._clock = clock
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        await self._ask(_add, chunk, self._clock.now())
+        await self._call(_add, chunk, self._clock.now())
 
     async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
-        found: RowErrorList | None = await self._ask(
+        found: RowErrorList | None = await self._call(
             _find, user_id, upload_id, self._clock.now() - HISTORY_MAX_AGE_SECONDS
         )
         return found
@@ -52,10 +52,10 @@ class SqliteRowErrors:
     async def row_errors(
         self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
     ) -> list[RowError]:
-        found: list[RowError] = await self._ask(_read, user_id, upload_id, started_at, first, at_most)
+        found: list[RowError] = await self._call(_read, user_id, upload_id, started_at, first, at_most)
         return found
 
-    async def _ask(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _call(self, work: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return await self._run(partial(work, self._database, *arguments))
         except sqlite3.Error as error:
@@ -63,7 +63,7 @@ class SqliteRowErrors:
 
 
 def prune(database: sqlite3.Connection, oldest: float) -> None:
-    """Remove the lists that are too old. Within a transaction of the caller's."""
+    """Remove the lists that are too old. The caller opens the transaction."""
     database.execute(
         "DELETE FROM row_errors WHERE (user_id, upload_id) IN "
         "(SELECT user_id, upload_id FROM row_error_lists WHERE at < ?)",
