@@ -29,7 +29,7 @@ QUICK = Retries(first_wait_seconds=0.001, longest_wait_seconds=0.01)
 
 @dataclass
 class Stack:
-    """An API that runs. `environ` is what its functions and its workers have for an environment."""
+    """A running API. `environ` is the environment of its functions and its workers."""
 
     api: ApiGateway
     environ: dict[str, str]
@@ -76,7 +76,7 @@ class Stack:
         return int(Sweep(self.deployment)({}, None)["expired"])
 
     async def user_ids(self) -> list[str]:
-        """Return whose connections are in the table, by their rows."""
+        """Return the users of the rows in the table of connections."""
         return sorted([row.user_id async for page in self.deployment.table.everyone() for row in page])
 
 
@@ -84,7 +84,7 @@ class Stack:
 def running_stack(
     dynamodb: str, environ: Mapping[str, str] | None = None, *, has_history: bool = False
 ) -> Iterator[Stack]:
-    """Run the API on tables of its own. It goes by the real time until somebody moves its clock."""
+    """Run the API with new tables. Its clock follows the real time until a test moves it."""
     table_name = new_table_name("connections")
     create_connections_table(dynamodb, table_name)
     more = dict(environ or {})

@@ -38,7 +38,7 @@ API_KEY = "key-for-tests"
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a developer's own settings out of the tests."""
+    """Remove a developer's own settings from the environment."""
     for name in list(os.environ):
         if name.startswith(("TELLWIRE_", "COGNITO_", "AWS_", "CONNECTIONS_TABLE_", "WEBSOCKET_API_")):
             monkeypatch.delenv(name)
@@ -46,7 +46,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def one_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where time is virtual, let an upload go by it, and not by how fast this machine is today."""
+    """Use the virtual time, if a test has one, for the intervals of uploads."""
     if request.node.get_closest_marker("virtual_time"):
         monkeypatch.setattr("tellwire.progress.monotonic", lambda: virtual_time().time())
 
@@ -145,17 +145,17 @@ def producer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate
 
 
 HANG_SECONDS = 90.0
-"""How long an async test may wait. It then fails where it waits, with its own stack; the run goes on."""
+"""The timeout of an async test. The test fails with the stack of its wait, and the run continues."""
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
-    """Run what has to do with sockets on both event loops: uvloop serves, asyncio is what programs bring along."""
+    """Run tests with sockets on both event loops: the server's uvloop, and asyncio's, which programs have."""
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualTimeLoop}
     factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
-    # A history and a list know no sockets.
-    knows_no_sockets = ("test_conversation.py", "test_history.py", "test_row_errors.py")
-    has_sockets = "contract" in item.path.parts and item.path.name not in knows_no_sockets
+    # A history and a list of row errors have no sockets.
+    without_sockets = ("test_conversation.py", "test_history.py", "test_row_errors.py")
+    has_sockets = "contract" in item.path.parts and item.path.name not in without_sockets
     if has_sockets or "gateway" in item.path.parts:
         factories["uvloop"] = uvloop.new_event_loop
     return factories

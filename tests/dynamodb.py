@@ -1,4 +1,4 @@
-"""DynamoDB for tests: moto's and Amazon's own DynamoDB Local, which is what AWS lets people run. Fixtures, a plugin.
+"""DynamoDB for tests, as a pytest plugin: moto's, and Amazon's DynamoDB Local.
 
 Each process has its moto, and all have one DynamoDB Local, as it takes seconds to start: a test makes a table under a
 name of its own (`new_table_name`). moto forgets everything when another test in the process ends one: a table lives as
@@ -28,7 +28,7 @@ REGION = "us-east-1"
 OF_ALL = pytest.StashKey[dict[str, Any]]()
 PACKAGES = Path(__file__).parent / "integration" / "aws" / "dynamodb_local"
 START_SECONDS = 45.0
-"""How long DynamoDB Local may take to answer; it takes five seconds."""
+"""The timeout of DynamoDB Local's start, which takes five seconds."""
 
 # What matters is how soon it starts, not how fast it can get.
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m")
@@ -87,18 +87,18 @@ def create_connections_table(url: str, name: str) -> None:
 
 
 def create_history_table(url: str, name: str) -> None:
-    """Create the table of what was said, as the templates do on AWS."""
+    """Create the history table, as the templates do on AWS."""
     create_tables(url, [{**HISTORY_TABLE, "TableName": name}], {name: "expiresAt"}, REGION)
 
 
 def local_environment(url: str) -> dict[str, str]:
-    """Return what a function's environment says of a DynamoDB here."""
+    """Return the environment of a function that uses a DynamoDB on this machine."""
     keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
     return {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_REGION": REGION, **keys}
 
 
 def dynamodb_client(url: str) -> Any:
-    """Return boto3's client of a DynamoDB here."""
+    """Return a boto3 client of a DynamoDB on this machine."""
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
     return boto3.client("dynamodb", endpoint_url=url, region_name=REGION, **keys)
 
@@ -124,7 +124,7 @@ def dynamodb_local(pytestconfig: pytest.Config) -> str:
 
 
 def _of_all(config: pytest.Config) -> dict[str, Any]:
-    """Return what the process that began the tests gave to all: to itself, if it runs them."""
+    """Return the values that the first process shares with all test processes."""
     return cast("dict[str, Any]", getattr(config, "workerinput", config.stash.get(OF_ALL, None)))
 
 

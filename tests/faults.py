@@ -1,4 +1,4 @@
-"""A proxy that does to requests what networks and busy services do."""
+"""A proxy with the faults of networks and busy services."""
 
 import http.client
 import json
@@ -28,9 +28,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request: it waits until something else has happened, it is answered here, it never gets an
-    answer, or nothing.
-    """
+    """The fault of a request: a wait for an event, an answer of the proxy, a lost answer, or none."""
 
     until: threading.Event | None = None
     status: int | None = None
@@ -41,7 +39,7 @@ class Fault:
 
 NONE = Fault()
 NEVER = threading.Event()
-"""What never happens: who waits for it is let go when the test ends."""
+"""An event that is set at the end of the test only."""
 
 
 def throttled() -> Fault:
@@ -57,7 +55,7 @@ def gone() -> Fault:
 
 @dataclass
 class Proxy:
-    """A running proxy. Set `fault` to a function that says what becomes of a request."""
+    """A running proxy. Set `fault` to a function that returns the fault of a request."""
 
     url: str
     fault: Callable[[Request], Fault] = lambda _: NONE
@@ -65,7 +63,7 @@ class Proxy:
     clients: set[socket.socket] = field(default_factory=set)
 
     def seen(self, action: str) -> int:
-        """Return how many requests there were to do this."""
+        """Return the number of requests with this action."""
         return sum(request.action == action for request in self.requests)
 
     def hang_up(self) -> None:

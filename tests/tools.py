@@ -1,6 +1,6 @@
-"""What tests share: programs that Python does not bring, and how to wait for something.
+"""Helpers of tests: programs that are not Python packages, and waiting for a condition.
 
-Who has not installed a program skips its tests; CI must run them.
+Without a program its tests are skipped; in CI they fail.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from typing import NoReturn
 import pytest
 
 SECONDS = 45.0
-"""How long a test waits for what must happen: far more than it needs, and less than it may take itself."""
+"""The timeout of a wait in a test: far above the usual time, and below the timeout of the test."""
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the test, or in CI fail it, saying what is not here."""
+    """Skip the test, or in CI fail it, and name the missing program."""
     if os.environ.get("CI"):
         pytest.fail(f"{what}, and CI must run every test", pytrace=False)
     pytest.skip(what)
 
 
 def require(*names: str) -> str:
-    """Return the path of the first of these programs that is here."""
+    """Return the path of the first of these programs that is installed."""
     beside_python = Path(sys.executable).parent
     places = f"{beside_python}{os.pathsep}{os.environ.get('PATH', '')}"
     found = next(filter(None, (shutil.which(name, path=places) for name in names)), None)
@@ -35,7 +35,7 @@ def require(*names: str) -> str:
 
 
 def require_module(directory: Path, name: str) -> Path:
-    """Return where a package from npm is that belongs to a directory."""
+    """Return the path of an npm package that is installed in a directory."""
     module = directory / "node_modules" / name
     return module if module.is_dir() else missing(f"{name} is not installed (make test installs it with npm)")
 

@@ -25,7 +25,7 @@ from tests.conftest import SECRET
 from tests.tools import missing, require
 
 SECONDS = 45.0
-"""How long a browser may take for one thing: far more than it needs, far less than a test may."""
+"""The timeout of one step of a browser: far above its usual time, far below the timeout of a test."""
 
 PACKAGES = PAGE.parent / "node_modules"
 GUIDE = Path(__file__).parent / "guide"
@@ -111,7 +111,7 @@ class Site:
         return (await self.app.node.broadcaster.broadcast_to_user(user, message)).delivered
 
     async def kept(self, user: str) -> list[dict[str, Any]]:
-        """Return what a device of a user that has nothing yet would be told of the log."""
+        """Return the welcome's messages for a device of a user that begins with the whole log."""
         history = self.app.node.engine.history
         assert history is not None
         replay = await history.read(user_stream(user), START)

@@ -37,7 +37,7 @@ def axe(page_folder: Path) -> str:
 
 
 async def violations(page: Page, axe: str) -> list[str]:
-    """Return what axe finds."""
+    """Return the violations that axe finds."""
     await page.evaluate(axe)
     # A colour on its way from one to another is none that anybody chose.
     await page.evaluate("Promise.all(document.getAnimations().map(each => each.finished.catch(() => {})))")

@@ -1,4 +1,4 @@
-"""10,000 messages, and the page stays smooth. What it took is printed (`pytest -s`) and kept in the example's README.
+"""10,000 messages, and the page stays smooth. The times are printed (`pytest -s`) and are in the example's README.
 
 Nothing is asserted of times but that nobody would call the page stuck: where a machine does other things, too, any
 frame may be late.
@@ -37,7 +37,7 @@ WATCH = """
 
 
 async def busy_seconds(devtools: CDPSession) -> float:
-    """Return how long the page's main thread has worked since the metrics were enabled."""
+    """Return the time that the page's main thread has worked since the metrics were enabled."""
     answer = await devtools.send("Performance.getMetrics")
     return float(next(each["value"] for each in answer["metrics"] if each["name"] == "TaskDuration"))
 

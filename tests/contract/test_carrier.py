@@ -23,7 +23,7 @@ HELLO = encode_message(create_notification_message("Hello", "World", "info"))
 
 
 Devices = Gateway | Stack
-"""Where devices connect."""
+"""The server that devices connect to: a gateway, or API Gateway."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ async def ids(carrier: Carrier, user_id: str) -> list[str]:
     return [info.connection_id for info in await carrier.connections(user_id)]
 
 
-async def test_every_device_of_the_user_gets_the_bytes_and_nobody_else(carrier: Carrier, gateway: Devices) -> None:
+async def test_only_the_devices_of_the_user_get_the_bytes(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(3) as mine, gateway.device("user-2") as other:
         assert await carrier.deliver(publication(Target(user="user-1"), HELLO)) == Delivery(delivered=3)
         assert [await heard(device) for device in mine] == [HELLO] * 3
@@ -111,7 +111,7 @@ async def test_an_unknown_connection_is_gone(carrier: Carrier) -> None:
     assert await carrier.deliver(publication(Target(connections=()), HELLO)) == Delivery()
 
 
-async def test_everyone_means_everyone(carrier: Carrier, gateway: Devices) -> None:
+async def test_a_broadcast_to_all_reaches_every_connection(carrier: Carrier, gateway: Devices) -> None:
     assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery()
     async with gateway.device("user-1") as one, gateway.device("user-2") as two:
         assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery(delivered=2)

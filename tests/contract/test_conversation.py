@@ -121,7 +121,7 @@ async def test_a_hello_is_answered_with_the_missed_messages(server: Server, wrap
     assert [state["data"]["progress"] for state in data["state"]] == [40]
 
 
-async def test_a_hello_that_cannot_be_answered_is_refused_and_nothing_from_inside_is_told(
+async def test_a_hello_that_cannot_be_answered_is_refused_without_internal_details(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*arguments: Any) -> Any:
@@ -138,7 +138,7 @@ async def test_a_hello_that_cannot_be_answered_is_refused_and_nothing_from_insid
 # --- what is seen, and cancelling -------------------------------------------------------------------------------------
 
 
-async def test_an_ack_is_told_to_every_device_once(server: Server) -> None:
+async def test_an_ack_reaches_every_device_once(server: Server) -> None:
     await server.publish(create_message("note", 1))
     async with server.device() as device, server.device() as other:
         cursor = (await ask(device, {"type": "hello"}))["data"]["cursor"]
@@ -150,7 +150,7 @@ async def test_an_ack_is_told_to_every_device_once(server: Server) -> None:
         assert (await ask(device, {"type": "ping"}))["type"] == "pong"
 
 
-async def test_a_cancelled_upload_is_told_to_every_device_and_to_its_worker(server: Server) -> None:
+async def test_a_cancelled_state_reaches_every_device_and_the_worker(server: Server) -> None:
     await server.publish(upload(40))
     async with server.device() as device, server.device() as other:
         state = await ask(device, {"type": "cancel", "uploadId": "u1"})
@@ -257,7 +257,7 @@ def fails_with(error: Exception) -> Callable[[Any, Sender], None]:
     ],
     ids=["an exception", "an error of ours", "a publish that failed", "an answer that is no message", "too big"],
 )
-async def test_a_handler_that_fails_tells_nothing_from_inside(
+async def test_a_failing_handler_reveals_no_internal_details(
     server: Server, handler: Callable[[Any, Sender], Any]
 ) -> None:
     server.on_message("crash", handler)

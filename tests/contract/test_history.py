@@ -93,7 +93,7 @@ async def cursor_of(history: History, user_id: str = ANNA) -> str:
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
-async def test_each_message_gets_the_next_place_and_carries_it(history: History) -> None:
+async def test_each_message_has_the_next_offset_in_its_cursor(history: History) -> None:
     begin = await cursor_of(history)
     entries = [await history.append(for_user(ANNA, said(number))) for number in range(3)]
     epoch, _, offset = begin.rpartition(":")
@@ -101,7 +101,7 @@ async def test_each_message_gets_the_next_place_and_carries_it(history: History)
     assert [json.loads(entry.payload)["cursor"] for entry in entries if entry] == [f"{epoch}:{n}" for n in (1, 2, 3)]
 
 
-async def test_a_client_is_told_what_it_missed_and_nothing_else(history: History) -> None:
+async def test_a_client_gets_the_missed_messages_and_no_others(history: History) -> None:
     cursors = [await cursor_of(history)]
     for number in range(4):
         await history.append(for_user(ANNA, said(number)))
@@ -120,7 +120,7 @@ async def test_a_client_that_has_nothing_missed_nothing(history: History) -> Non
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "x:1", "{epoch}:3", "{epoch}:-1", "{epoch}:²", "{epoch}:", "9" * 5000])
-async def test_a_cursor_that_is_not_ours_is_told_so_and_gets_all_there_is(history: History, cursor: str) -> None:
+async def test_a_foreign_cursor_is_not_recovered_and_gets_the_whole_log(history: History, cursor: str) -> None:
     epoch = (await cursor_of(history)).rpartition(":")[0]
     for number in range(2):
         await history.append(for_user(ANNA, said(number)))
@@ -129,7 +129,7 @@ async def test_a_cursor_that_is_not_ours_is_told_so_and_gets_all_there_is(histor
     assert numbers(replay) == [0, 1]
 
 
-async def test_from_the_start_is_all_that_is_kept(history: History) -> None:
+async def test_the_start_cursor_gets_the_whole_log(history: History) -> None:
     for number in range(3):
         await history.append(for_user(ANNA, said(number)))
     replay = await history.read(user_stream(ANNA), START)
@@ -183,7 +183,7 @@ async def test_appends_begun_together_keep_their_order(history: History) -> None
     assert numbers(await history.read(user_stream(ANNA), begin)) == list(range(200))
 
 
-async def test_what_is_too_old_is_forgotten_and_its_cursor_told_so(history: History, clock: FakeClock) -> None:
+async def test_old_messages_are_evicted_and_their_cursors_are_not_recovered(history: History, clock: FakeClock) -> None:
     begin = await cursor_of(history)
     await history.append(for_user(ANNA, said(1)))
     await history.append(for_user(ANNA, progress(10)))
@@ -210,7 +210,7 @@ async def test_only_so_many_are_kept(history: History) -> None:
     assert numbers(replay) == list(range(1, HISTORY_MAX_MESSAGES + 1))
 
 
-async def test_numbers_rise_although_everything_was_forgotten(history: History, clock: FakeClock) -> None:
+async def test_numbers_rise_although_everything_was_evicted(history: History, clock: FakeClock) -> None:
     await history.append(for_user(ANNA, said(1)))
     first = await history.append(for_user(ANNA, progress(10)))
     before = await cursor_of(history)
@@ -227,7 +227,7 @@ async def test_numbers_rise_although_everything_was_forgotten(history: History, 
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
-async def test_of_a_state_only_the_newest_is_kept(history: History) -> None:
+async def test_only_the_newest_state_of_a_key_is_kept(history: History) -> None:
     entries = [await history.append(for_user(ANNA, progress(value))) for value in (0, 10, 20)]
     versions = [entry.number for entry in entries if entry]
     assert len(versions) == len(set(versions)) == 3
@@ -245,7 +245,7 @@ async def test_an_older_state_never_replaces_a_newer_one(history: History) -> No
 
 
 @pytest.mark.parametrize("last", [progress(100), progress(40, "failed", 1), progress(100, "complete", 1)])
-async def test_after_the_last_word_comes_nothing_but_a_new_beginning(history: History, last: Publication) -> None:
+async def test_only_a_new_run_follows_a_final_state(history: History, last: Publication) -> None:
     await history.append(for_user(ANNA, last))
     assert await history.append(for_user(ANNA, progress(60, "running", second=30))) is None
     assert await history.append(for_user(ANNA, progress(50, second=31))) is None
@@ -253,14 +253,14 @@ async def test_after_the_last_word_comes_nothing_but_a_new_beginning(history: Hi
     assert await history.append(for_user(ANNA, progress(10, "running", second=33))) is not None
 
 
-async def test_the_last_word_may_be_said_in_other_words_and_never_in_older_ones(history: History) -> None:
+async def test_a_final_state_may_be_replaced_by_a_newer_final_one_only(history: History) -> None:
     await history.append(for_user(ANNA, progress(100, second=10)))
     assert await history.append(for_user(ANNA, progress(40, "failed", second=9))) is None
     assert await history.append(for_user(ANNA, progress(100, "complete", second=11))) is not None
     assert shown(await history.read(user_stream(ANNA), None)) == {"upload:u1": 100}
 
 
-async def test_a_state_can_be_asked_for(history: History) -> None:
+async def test_a_state_can_be_read_by_its_key(history: History) -> None:
     assert await history.state(user_stream(ANNA), "upload:u1") is None
     await history.append(for_user(ANNA, leased(10)))
     taken = await history.append(for_user(ANNA, leased(20, second=1)))
@@ -270,20 +270,20 @@ async def test_a_state_can_be_asked_for(history: History) -> None:
     assert (taken.status, taken.lease_seconds, taken.is_final) == ("running", 30, False)
 
 
-async def test_the_last_word_outranks_a_clock_that_is_ahead(history: History) -> None:
+async def test_a_final_state_outranks_a_clock_that_is_ahead(history: History) -> None:
     await history.append(for_user(ANNA, leased(50, second=30)))
     assert await history.append(for_user(ANNA, leased(40, "cancelled", second=10))) is not None
     assert await history.append(for_user(ANNA, leased(60, second=40))) is None
 
 
-async def test_of_two_runs_the_later_one_counts(history: History) -> None:
+async def test_the_later_of_two_runs_counts(history: History) -> None:
     await history.append(for_user(ANNA, leased(50, "cancelled", second=30)))
     assert await history.append(for_user(ANNA, leased(7, second=31, run=20))) is not None
     assert await history.append(for_user(ANNA, leased(100, "complete", second=40))) is None
     assert shown(await history.read(user_stream(ANNA), None))["upload:u1"] == 7
 
 
-async def test_a_state_made_of_another_comes_to_nothing_once_that_is_replaced(history: History) -> None:
+async def test_a_state_made_from_a_replaced_state_is_not_kept(history: History) -> None:
     first = await history.append(for_user(ANNA, leased(10)))
     second = await history.append(for_user(ANNA, leased(20, second=1)))
     assert first is not None
@@ -315,7 +315,7 @@ async def seen(history: History) -> list[str]:
     return [state["data"]["cursor"] for state in states if state["key"] == "seen"]
 
 
-async def test_what_is_seen_only_rises(history: History) -> None:
+async def test_the_seen_position_only_rises(history: History) -> None:
     cursors = []
     for number in range(3):
         await history.append(for_user(ANNA, said(number)))
@@ -332,14 +332,14 @@ async def test_what_is_seen_only_rises(history: History) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "x:1", "0", "{epoch}:2", "{epoch}:-1", "{epoch}:", "9" * 5000])
-async def test_a_cursor_that_is_not_ours_is_not_seen(history: History, cursor: str) -> None:
+async def test_a_foreign_cursor_does_not_change_the_seen_state(history: History, cursor: str) -> None:
     epoch = (await cursor_of(history)).rpartition(":")[0]
     await history.append(for_user(ANNA, said(0)))
     assert await acknowledge(history, ANNA, cursor.replace("{epoch}", epoch)) is None
     assert await seen(history) == []
 
 
-async def test_what_is_seen_outlives_however_many_uploads(history: History) -> None:
+async def test_the_seen_state_is_kept_beside_any_number_of_uploads(history: History) -> None:
     await history.append(for_user(ANNA, said(0)))
     cursor = await cursor_of(history)
     await acknowledge(history, ANNA, cursor)

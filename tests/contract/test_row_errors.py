@@ -39,7 +39,7 @@ async def rows(store: RowErrorStore, user: str = "anna", upload_id: str = "u1", 
     return [error.row for error in await store.row_errors(user, upload_id, run, 0, 1000)]
 
 
-async def test_parts_make_a_list_in_whatever_order_they_come_and_however_often(store: RowErrorStore) -> None:
+async def test_chunks_in_any_order_and_number_make_one_list(store: RowErrorStore) -> None:
     for chunk in (part(2, 30, 40), part(0, 10, 20), part(2, 30, 40)):
         await store.add_row_errors(chunk)
     assert await rows(store) == [10, 20, 30, 40]
@@ -50,7 +50,7 @@ async def test_parts_make_a_list_in_whatever_order_they_come_and_however_often(s
     assert await store.row_error_list("anna", "u1") == RowErrorList("parts.csv", FIRST_RUN, 4, 4)
 
 
-async def test_another_run_begins_anew_and_the_one_before_is_over(store: RowErrorStore) -> None:
+async def test_another_run_begins_a_new_list_and_ends_the_previous_one(store: RowErrorStore) -> None:
     await store.add_row_errors(part(0, 10, 20, 30))
     await store.add_row_errors(part(0, 5, run=SECOND_RUN))
     await store.add_row_errors(part(3, 40))
@@ -81,7 +81,7 @@ async def test_a_list_is_gone_when_the_history_is(store: RowErrorStore, clock: F
     assert await store.row_error_list("anna", "u1") is None
 
 
-async def test_in_memory_the_lists_unchanged_longest_make_place(clock: FakeClock) -> None:
+async def test_in_memory_the_lists_unchanged_longest_are_dropped_first(clock: FakeClock) -> None:
     store = MemoryRowErrors(clock, max_rows=5)
     for number in range(4):
         await store.add_row_errors(part(0, 1, 2, upload_id=f"u{number}"))

@@ -22,7 +22,7 @@ FAST_RETRY = ClientOptions(backoff_first_seconds=0.05, backoff_max_seconds=0.5)
 
 
 @pytest.mark.long
-async def test_whatever_happens_to_devices(start_gateway: StartGateway) -> None:
+async def test_faults_of_devices(start_gateway: StartGateway) -> None:
     gateway: InProcess = await start_gateway()
     outcome = await run_scenario(SHORT, gateway.url, gateway.token, gateway.node.broadcaster, options=FAST_RETRY)
     assert outcome.published > 100

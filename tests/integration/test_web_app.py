@@ -1,4 +1,4 @@
-"""The server side of the page: signing in, bringing files, what the workers tell, and who may not."""
+"""The server side of the page: sign-in, uploads, the workers' messages, and refusals."""
 
 import asyncio
 import json

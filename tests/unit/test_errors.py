@@ -103,7 +103,7 @@ def test_an_error_survives_pickle_with_every_field(error: TellwireError) -> None
     assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
-def test_an_error_that_holds_what_cannot_be_pickled_shows_it_instead() -> None:
+def test_a_value_that_cannot_be_pickled_is_replaced_by_its_repr() -> None:
     again = pickle.loads(pickle.dumps(InvalidMessage("rows", lambda: None, "a list")))
     assert "<function" in again.given
     assert (again.field, again.allowed) == ("rows", "a list")
@@ -126,7 +126,7 @@ def test_each_class_has_a_code_of_its_own() -> None:
     assert all(re.fullmatch(r"[A-Z][A-Z_]*", code) for code in codes)
 
 
-def test_all_that_keeps_a_publish_from_getting_through_is_one_kind() -> None:
+def test_all_failures_of_a_publish_are_publish_errors() -> None:
     kinds: set[type[TellwireError]] = {
         GatewayUnreachable,
         GatewayRefused,

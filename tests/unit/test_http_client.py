@@ -11,7 +11,7 @@ import pytest
 from tellwire.errors import ConfigError
 from tellwire.http_client import HttpClient, HttpFailed, HttpResponse, full_jitter, http_base_url
 from tests.unit.aws_api.authority import make_authority
-from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Says, Service, Step
+from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Response, Service, Step
 
 ATTEMPT_SECONDS = 60.0
 
@@ -51,7 +51,7 @@ async def failure(client: HttpClient, **options: Any) -> HttpFailed:
         ("http://[::1]:80/x", "http://[::1]:80/x"),
     ],
 )
-def test_a_place_is_known_by_its_http_address(url: str, base: str) -> None:
+def test_urls_of_all_schemes_become_http_urls(url: str, base: str) -> None:
     assert http_base_url(url) == base
 
 
@@ -59,13 +59,13 @@ def test_a_place_is_known_by_its_http_address(url: str, base: str) -> None:
     "url",
     ["", "h", "h:80", "//h", "http://", "ftp://h", "http:h", "http://h:99999", "http://h:x", "http://[", "http://a b"],
 )
-def test_what_is_no_address_is_refused_by_its_name(url: str) -> None:
+def test_an_invalid_url_is_refused_with_the_setting(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^SETTING: got '.*'; allowed: http://host"):
         http_base_url(url, "SETTING")
 
 
 @pytest.mark.parametrize("url", ["http://u:s3cret@h", "http://s3cret@h", "http://h?a=s3cret", "http://h/#s3cret"])
-def test_what_may_be_a_secret_is_not_quoted(url: str) -> None:
+def test_a_possible_secret_is_not_quoted(url: str) -> None:
     with pytest.raises(ConfigError, match="one that may hold a secret") as caught:
         http_base_url(url)
     assert "s3cret" not in str(caught.value)
@@ -96,7 +96,7 @@ def test_waits_are_anything_up_to_a_bound_that_doubles(monkeypatch: pytest.Monke
 
 
 async def test_an_answer_is_whole_and_its_headers_are_in_lower_case(client: HttpClient, service: Service) -> None:
-    service.steps = [Says(418, b"\x00\xff" * 50_000, {"X-Amzn-ErrorType": "Teapot"})]
+    service.steps = [Response(418, b"\x00\xff" * 50_000, {"X-Amzn-ErrorType": "Teapot"})]
     answer = await client.send("GET", "/pot")
     assert answer == HttpResponse(418, answer.headers, b"\x00\xff" * 50_000)
     assert dict(answer.headers)["x-amzn-errortype"] == "Teapot"
@@ -105,7 +105,7 @@ async def test_an_answer_is_whole_and_its_headers_are_in_lower_case(client: Http
 async def test_a_request_goes_out_as_it_is_given(client: HttpClient, service: Service) -> None:
     await client.send("DELETE", "/@connections/a%3D%2Fb?x=%20", None, {"x-own": "2"})
     await client.send("POST", "/", b"\x00body")
-    first, second = service.asked
+    first, second = service.requests
     assert (first.method, first.target, first.body) == ("DELETE", "/@connections/a%3D%2Fb?x=%20", b"")
     assert (first.headers["x-always"], first.headers["x-own"]) == ("1", "2")
     assert (second.body, second.headers["x-always"]) == (b"\x00body", "1")
@@ -121,19 +121,19 @@ async def test_one_after_another_they_share_a_connection(client: HttpClient, ser
 async def test_several_event_loops_share_it_too(client: HttpClient, service: Service) -> None:
     await client.send("GET", "/")
     await asyncio.to_thread(lambda: asyncio.run(client.send("GET", "/")))
-    assert (len(service.asked), service.connections) == (2, 1)
+    assert (len(service.requests), service.connections) == (2, 1)
 
 
-async def test_nobody_is_sent_elsewhere(client: HttpClient, service: Service) -> None:
-    service.steps = [Says(307, b"", {"Location": f"{service.url}/elsewhere"})]
+async def test_redirects_are_not_followed(client: HttpClient, service: Service) -> None:
+    service.steps = [Response(307, b"", {"Location": f"{service.url}/elsewhere"})]
     assert (await client.send("POST", "/", b"x")).status == 307
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 # Failures
 
 
-async def test_where_nobody_listens_nothing_was_sent() -> None:
+async def test_a_refused_connection_is_not_sent() -> None:
     async with Service().running() as stopped:
         pass
     failed = await failure(HttpClient(stopped.url, ATTEMPT_SECONDS))
@@ -147,33 +147,35 @@ async def test_a_server_whose_certificate_is_not_trusted_was_sent_nothing(tmp_pa
         failed = await failure(HttpClient(service.url, ATTEMPT_SECONDS))
     assert failed.not_sent
     assert "certificate" in failed.reason
-    assert not service.asked
+    assert not service.requests
 
 
-@pytest.mark.parametrize("lost", [DROPS, Says(200, b"half", promised_bytes=99)], ids=["dropped", "cut"])
-async def test_what_was_lost_on_the_way_may_have_been_done(lost: Step, client: HttpClient, service: Service) -> None:
+@pytest.mark.parametrize("lost", [DROPS, Response(200, b"half", promised_bytes=99)], ids=["dropped", "cut"])
+async def test_a_lost_response_may_have_been_sent(lost: Step, client: HttpClient, service: Service) -> None:
     service.steps = [lost]
     assert not (await failure(client)).not_sent
 
 
-async def test_a_connection_found_dropped_is_no_excuse_without_a_pause(client: HttpClient, service: Service) -> None:
+async def test_without_a_pause_a_dropped_connection_may_have_been_sent(client: HttpClient, service: Service) -> None:
     service.steps = [OK, DROPS]
     await client.send("GET", "/")
     assert not (await failure(client)).not_sent
 
 
-async def test_after_a_pause_it_is(client: HttpClient, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_pause_a_dropped_connection_is_not_sent(
+    client: HttpClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tellwire.http_client._PAUSE_SECONDS", 0.0)
     service.steps = [OK, DROPS]
     await client.send("GET", "/")
     assert (await failure(client)).not_sent
 
 
-async def test_half_an_answer_is_no_excuse_even_then(
+async def test_half_a_response_may_have_been_sent_even_after_a_pause(
     client: HttpClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tellwire.http_client._PAUSE_SECONDS", 0.0)
-    service.steps = [OK, Says(200, b"half", promised_bytes=99)]
+    service.steps = [OK, Response(200, b"half", promised_bytes=99)]
     await client.send("GET", "/")
     assert not (await failure(client)).not_sent
 
@@ -209,13 +211,13 @@ async def test_a_closed_client_says_so(service: Service) -> None:
 async def test_a_proxy_is_not_asked_for_this_machine(
     name: str, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Service(Says(502)).running() as proxy:
+    async with Service(Response(502)).running() as proxy:
         monkeypatch.setenv(name, proxy.url)
         for url in (service.url, service.url.replace("127.0.0.1", "localhost")):
             client = HttpClient(url, ATTEMPT_SECONDS)
             assert (await client.send("GET", "/")).status == 200
             await client.close()
-        assert not proxy.asked
+        assert not proxy.requests
 
 
 async def test_a_proxy_is_asked_for_everything_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,5 +227,5 @@ async def test_a_proxy_is_asked_for_everything_else(service: Service, monkeypatc
         monkeypatch.delenv(name, raising=False)
     client = HttpClient("http://gateway.example", ATTEMPT_SECONDS)
     assert (await client.send("GET", "/")).status == 200
-    assert service.asked[0].target == "http://gateway.example/"
+    assert service.requests[0].target == "http://gateway.example/"
     await client.close()

@@ -1,4 +1,4 @@
-"""What messages may hold, and the bytes they become."""
+"""Messages: allowed values, and their encoding."""
 
 import contextlib
 import json
@@ -133,7 +133,7 @@ def test_other_urls_are_refused(url: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [*sorted(RESERVED_TYPES), "notification", "", "1st", "a b", "a\n", "x" * 65, None])
-def test_a_custom_message_cannot_take_a_name_that_means_something_else(name: Any) -> None:
+def test_a_custom_message_cannot_have_a_reserved_type(name: Any) -> None:
     with pytest.raises(InvalidMessage, match="type"):
         create_message(name, {})
 
@@ -156,7 +156,7 @@ def test_data_that_refers_to_itself_is_refused() -> None:
         encode_message(create_message("thing", loop))
 
 
-def test_what_is_not_a_message_is_refused() -> None:
+def test_other_values_than_messages_are_refused() -> None:
     with pytest.raises(InvalidMessage, match=r"what a create_…_message function made"):
         encode_message({"type": "notification"})  # type: ignore[arg-type]
 
@@ -236,7 +236,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_any_json_survives_the_way_there_and_back(data: Any) -> None:
+def test_any_json_is_encoded_and_decoded_unchanged(data: Any) -> None:
     message = create_message("anything", data)
     arrived = decode_message(encode_message(message))
     assert arrived == msgspec.structs.replace(message, id=arrived.id)
@@ -253,6 +253,6 @@ def test_a_message_gets_its_id_when_it_is_sent_unless_it_has_one() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_whatever_raise_anything_but_invalid_message(payload: bytes) -> None:
+def test_any_bytes_raise_invalid_message_only(payload: bytes) -> None:
     with contextlib.suppress(InvalidMessage):
         decode_message(payload)

@@ -1,4 +1,4 @@
-"""Uploads: what is shown, how often, and that nothing disturbs the job."""
+"""The progress of uploads: states, their rate, and failures that never stop the job."""
 
 import asyncio
 import logging
@@ -106,7 +106,7 @@ async def test_updates_in_between_are_spaced_by_the_interval(carrier: TimedCarri
     assert all(0.2 <= round(gap, 6) <= 0.21 for gap in gaps[:-1])
 
 
-async def test_what_looks_the_same_is_not_sent_again(carrier: MemoryCarrier) -> None:
+async def test_an_unchanged_state_is_not_sent_again(carrier: MemoryCarrier) -> None:
     async with track(carrier, interval_seconds=0.001) as upload:
         for _ in range(20):
             upload.update(rows=10)
@@ -129,7 +129,7 @@ async def test_every_hundred_rows_is_the_guides_way(carrier: MemoryCarrier) -> N
     assert [m["data"]["currentRow"] for m in carrier.sent_to("user-1")] == [*range(0, 1001, 100), 1000]
 
 
-async def test_counting_gives_way_to_the_event_loop(carrier: MemoryCarrier) -> None:
+async def test_counting_yields_to_the_event_loop(carrier: MemoryCarrier) -> None:
     turns = 0
 
     async def other_work() -> None:
@@ -156,7 +156,7 @@ async def test_progress_never_goes_backwards_and_stays_below_100_until_the_end(c
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=20), st.none() | st.integers(0, 200))
-def test_a_tally_only_rises_whatever_it_is_told(updates: list[tuple[int, int]], total: int | None) -> None:
+def test_counts_never_fall(updates: list[tuple[int, int]], total: int | None) -> None:
     tally = ProgressState("a", "f", total_rows=total, total_bytes=150)
     shown = [tally.show("running").progress]
     for rows, bytes_read in updates:
@@ -167,7 +167,7 @@ def test_a_tally_only_rises_whatever_it_is_told(updates: list[tuple[int, int]], 
     assert tally.show("complete").progress == 100
 
 
-async def test_bytes_serve_when_nobody_knows_the_rows(carrier: MemoryCarrier) -> None:
+async def test_bytes_give_the_progress_if_the_rows_are_unknown(carrier: MemoryCarrier) -> None:
     async with track(carrier, total_rows=None, total_bytes=1000, interval_seconds=0.001) as upload:
         upload.update(rows=3, bytes_read=250)
         await until_sent(carrier, 2)
@@ -177,7 +177,7 @@ async def test_bytes_serve_when_nobody_knows_the_rows(carrier: MemoryCarrier) ->
     assert "totalRows" not in half
 
 
-async def test_own_words_replace_the_made_ones(carrier: MemoryCarrier) -> None:
+async def test_a_message_replaces_the_generated_text(carrier: MemoryCarrier) -> None:
     async with track(carrier, interval_seconds=0.001) as upload:
         upload.update(rows=1, message="Saving to the database")
         await until_sent(carrier, 2)
@@ -186,7 +186,7 @@ async def test_own_words_replace_the_made_ones(carrier: MemoryCarrier) -> None:
     assert words == ["Starting…", "Saving to the database", "1 part, none left out"]
 
 
-async def test_an_exception_sends_a_failed_state_and_an_error_and_goes_on_its_way(carrier: MemoryCarrier) -> None:
+async def test_an_exception_sends_a_failed_state_and_an_error_and_is_raised_again(carrier: MemoryCarrier) -> None:
     with pytest.raises(ZeroDivisionError):
         async with track(carrier) as upload:
             upload.update(rows=40)
@@ -202,7 +202,7 @@ async def test_an_exception_sends_a_failed_state_and_an_error_and_goes_on_its_wa
     assert "secret" not in str(carrier.sent)
 
 
-async def test_upload_failed_chooses_the_words(carrier: MemoryCarrier) -> None:
+async def test_upload_failed_chooses_the_text(carrier: MemoryCarrier) -> None:
     with pytest.raises(UploadFailed):
         async with track(carrier):
             raise UploadFailed("NO_HEADER", "The first line must name the columns")
@@ -211,7 +211,7 @@ async def test_upload_failed_chooses_the_words(carrier: MemoryCarrier) -> None:
 
 
 @pytest.mark.parametrize("failure", [UploadFailed("", "x"), UploadFailed("BAD", ValueError("row 3"))])  # type: ignore[arg-type]
-async def test_a_failure_without_proper_words_gets_the_general_ones(
+async def test_a_failure_with_an_empty_code_gets_the_general_text(
     carrier: MemoryCarrier, failure: UploadFailed
 ) -> None:
     with pytest.raises(UploadFailed):
@@ -222,7 +222,7 @@ async def test_a_failure_without_proper_words_gets_the_general_ones(
     assert error["data"]["code"] == "UPLOAD_FAILED"
 
 
-async def test_a_straggler_cannot_overwrite_the_last_state(carrier: MemoryCarrier) -> None:
+async def test_a_late_update_cannot_replace_the_final_state(carrier: MemoryCarrier) -> None:
     async with track(carrier) as upload:
         upload.update(rows=10)
     await asyncio.sleep(0.3)
@@ -250,7 +250,7 @@ async def test_a_cancelled_job_says_it_was_interrupted(carrier: MemoryCarrier) -
     assert carrier.sent_to("user-1")[-1]["data"]["code"] == "UPLOAD_INTERRUPTED"
 
 
-async def test_a_gateway_out_of_reach_is_logged_once_counted_and_forgiven(
+async def test_an_unreachable_gateway_is_logged_once_and_counted_and_the_job_goes_on(
     carrier: MemoryCarrier, caplog: pytest.LogCaptureFixture
 ) -> None:
     carrier.error = GatewayUnreachable("http://gateway", "Connection refused")
@@ -298,7 +298,7 @@ async def test_a_slow_gateway_gets_the_newest_state_not_the_backlog() -> None:
     assert progress_of(carrier) == [0, 50, 100]
 
 
-async def test_a_slow_gateway_does_not_hold_up_the_job() -> None:
+async def test_a_slow_gateway_does_not_delay_the_job() -> None:
     carrier = SlowCarrier(2)
     async with track(carrier, interval_seconds=0.01) as upload:
         began = virtual_time().time()
@@ -318,7 +318,7 @@ async def test_a_job_that_pauses_renews_its_lease(carrier: TimedCarrier) -> None
 
 
 @pytest.mark.parametrize("update", [{"rows": -1}, {"rows": 1.5}, {"bytes_read": "5"}, {"message": 5}])
-async def test_a_bad_update_is_refused_in_the_callers_face(carrier: MemoryCarrier, update: dict[str, Any]) -> None:
+async def test_an_invalid_update_raises_at_its_call(carrier: MemoryCarrier, update: dict[str, Any]) -> None:
     async with track(carrier) as upload:
         with pytest.raises(InvalidMessage):
             upload.update(**update)
@@ -346,7 +346,7 @@ async def test_a_total_of_zero_rows_is_complete_at_the_end(carrier: MemoryCarrie
     assert progress_of(carrier) == [0, 100]
 
 
-async def test_rows_that_never_find_an_update_due_are_cancelled_too() -> None:
+async def test_jobs_without_a_due_update_are_cancelled_too() -> None:
     # As slow ones: the ticker takes every update before them.
     carrier = MemoryCarrier(Delivery(cancelled=True))
     with pytest.raises(UploadCancelled):

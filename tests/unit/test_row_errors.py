@@ -20,11 +20,11 @@ from tellwire.testing import MemoryCarrier
 from tests.virtual_time import slow_rows
 
 
-def test_without_any_there_is_nothing_to_show() -> None:
+def test_without_row_errors_there_is_no_summary() -> None:
     assert RowErrorCounts().summary is None
 
 
-def test_they_are_added_up_by_cause_the_most_frequent_first() -> None:
+def test_row_errors_are_counted_by_cause_the_most_frequent_first() -> None:
     tally = RowErrorCounts()
     tally.add(3, "NO_QUANTITY", "The quantity is missing")
     for row in range(10, 30):
@@ -83,14 +83,14 @@ def test_long_texts_are_cut() -> None:
         (1, "A", None),
     ],
 )
-def test_a_wrong_one_is_refused_and_counts_nowhere(row: Any, code: Any, message: Any) -> None:
+def test_an_invalid_row_error_is_refused_and_not_counted(row: Any, code: Any, message: Any) -> None:
     tally = RowErrorCounts()
     with pytest.raises(InvalidMessage, match="allowed: "):
         tally.add(row, code, message)
     assert (tally.total, tally.unsent) == (0, 0)
 
 
-def test_only_so_many_are_lined_up_for_the_gateway_and_all_are_counted() -> None:
+def test_the_list_is_bounded_and_all_row_errors_are_counted() -> None:
     tally = RowErrorCounts()
     for row in range(MAX_ROW_ERRORS):
         tally.add(row, "A", "a")
@@ -110,7 +110,7 @@ def hand_on(tally: RowErrorCounts) -> tuple[int, int]:
     return total, len(errors)
 
 
-def test_what_comes_while_a_part_is_on_its_way_is_in_the_next() -> None:
+def test_row_errors_that_are_added_during_a_send_are_in_the_next_chunk() -> None:
     tally = RowErrorCounts()
     tally.add(1, "A", "a")
     total, first, errors = tally.next_part(10)
@@ -120,7 +120,7 @@ def test_what_comes_while_a_part_is_on_its_way_is_in_the_next() -> None:
     assert tally.next_part(10) == (2, 1, [RowError(2, "A", "a")])
 
 
-def test_where_nobody_keeps_the_list_nothing_is_lined_up() -> None:
+def test_without_a_list_no_row_errors_are_collected() -> None:
     tally = RowErrorCounts()
     tally.add(1, "A", "a")
     tally.keep_no_list()
@@ -130,7 +130,7 @@ def test_where_nobody_keeps_the_list_nothing_is_lined_up() -> None:
     assert tally.summary.total == 2
 
 
-def test_text_that_no_message_can_carry_is_mended() -> None:
+def test_text_that_utf_8_cannot_encode_is_replaced() -> None:
     tally = RowErrorCounts()
     tally.add(1, "BAD", b"M\xfcller is no number".decode(errors="surrogateescape"))
     assert tally.summary is not None
@@ -138,7 +138,7 @@ def test_text_that_no_message_can_carry_is_mended() -> None:
     msgspec.json.encode(tally.summary)
 
 
-def test_the_longest_part_fits_into_one_publish() -> None:
+def test_the_longest_chunk_fits_into_one_publish() -> None:
     errors = [RowError(2**53 - 1, "\1" * MAX_TEXT, "\1" * MAX_TEXT)] * ROW_ERRORS_CHUNK
     chunk = RowErrorChunk("u" * 1000, "i" * 1000, "f" * 1000, "2026-11-28T10:00:00.000Z", 10**6, 10**5, errors)
     assert len(msgspec.json.encode(chunk)) < MAX_PUBLISH_BYTES
@@ -184,7 +184,7 @@ def track(carrier: Carrier) -> track_upload:
 
 
 @pytest.mark.virtual_time
-async def test_a_job_hands_them_on_in_parts_each_in_its_place() -> None:
+async def test_a_job_sends_row_errors_in_chunks_with_their_index() -> None:
     carrier = Lists()
     async with track(carrier) as upload:
         async for row in upload.count(slow_rows(2000, seconds=0.001)):
@@ -214,7 +214,7 @@ def test_synchronous_code_does_the_same() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_the_gateway_did_not_take_is_offered_again() -> None:
+async def test_a_chunk_that_was_not_stored_is_sent_again() -> None:
     carrier = Lists(GatewayUnreachable("http://gateway", "it is away", not_sent=True))
     async with track(carrier) as upload:
         async for row in upload.count(slow_rows(2000, seconds=0.001)):
@@ -224,7 +224,7 @@ async def test_what_the_gateway_did_not_take_is_offered_again() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_gateway_that_refuses_a_list_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_gateway_that_refuses_a_list_gets_no_more_chunks(caplog: pytest.LogCaptureFixture) -> None:
     carrier = Lists(GatewayRefused(404, "NOT_FOUND", "Nothing is here"))
     async with track(carrier) as upload:
         async for row in upload.count(slow_rows(2000, seconds=0.001)):
@@ -261,7 +261,7 @@ class Slow(MemoryCarrier):
 
 
 @pytest.mark.virtual_time
-async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word() -> None:
+async def test_a_list_that_cannot_be_sent_leaves_time_for_the_final_state() -> None:
     carrier = Slow()
     async with track(carrier) as upload:
         upload.row_error(7, "BAD", "It is bad")
@@ -269,7 +269,7 @@ async def test_a_list_that_cannot_be_handed_in_leaves_time_for_the_last_word() -
     assert upload.failures == 1
 
 
-async def test_a_long_list_does_not_hold_up_newer_states() -> None:
+async def test_a_long_list_does_not_delay_newer_states() -> None:
     carrier = Lists()
     tally = ProgressState("u1", "f.csv")
     reporter = reporting.ProgressSender(Broadcaster(carrier), "user-1", tally)

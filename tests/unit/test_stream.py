@@ -14,7 +14,7 @@ from tests.publications import for_user
 
 @dataclass
 class Client:
-    """What a client keeps, and how it reads what it hears."""
+    """A client with its position and its states."""
 
     cursor: str | None = None
     log: list[int] = field(default_factory=list)

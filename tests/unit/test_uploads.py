@@ -24,7 +24,7 @@ from tests.publications import for_user
 STARTED = "2026-11-28T10:00:00.000Z"
 LEASE = 30
 NOON = datetime(2026, 11, 28, 10, tzinfo=UTC).timestamp()
-"""When it all begins, in epoch seconds."""
+"""The start of each test, in epoch seconds."""
 
 
 def state(status: UploadStatus, second: int = 0, **data: Any) -> Publication:
@@ -53,21 +53,21 @@ def expire(stream: Stream, entry: Entry, now: float) -> list[Entry]:
     ]
 
 
-def test_a_worker_that_is_heard_of_in_time_is_left_alone() -> None:
+def test_a_worker_that_renews_its_lease_in_time_stays_running() -> None:
     entry = kept(Stream("e"))
     assert list(on_lease_expired(entry, NOON + LEASE - 0.001)) == []
 
 
 @pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
-def test_an_upload_that_has_ended_is_left_alone(status: UploadStatus) -> None:
+def test_an_upload_that_has_ended_stays_as_it_is(status: UploadStatus) -> None:
     assert list(on_lease_expired(kept(Stream("e"), status, lease_seconds=LEASE), NOON + 10_000)) == []
 
 
-def test_an_upload_without_a_lease_may_be_silent_for_ever() -> None:
+def test_an_upload_without_a_lease_never_stalls() -> None:
     assert list(on_lease_expired(kept(Stream("e"), lease_seconds=None), 10**9)) == []
 
 
-def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> None:
+def test_an_upload_stalls_after_its_lease_and_fails_after_a_second_one() -> None:
     stream = Stream("e")
     (stalled,) = expire(stream, kept(stream), 30)
     assert data(stalled.payload) == {
@@ -89,13 +89,13 @@ def test_after_its_lease_it_has_stalled_and_after_another_it_has_failed() -> Non
     assert data(error.payload)["details"] == {"uploadId": "u1", "fileName": "f.csv"}
 
 
-def test_who_looks_only_after_both_finds_it_failed() -> None:
+def test_an_upload_is_failed_if_its_lease_is_checked_only_after_both_expiries() -> None:
     stream = Stream("e")
     failed, error = expire(stream, kept(stream), 60)
     assert (data(failed.payload)["status"], data(error.payload)["code"]) == ("failed", "UPLOAD_LOST")
 
 
-def test_a_stalled_upload_goes_on_with_its_next_word_even_if_its_clock_is_behind() -> None:
+def test_a_stalled_upload_continues_with_its_next_state_even_if_its_clock_is_behind() -> None:
     stream = Stream("e")
     expire(stream, kept(stream, second=1), 30)
     # By the worker's clock it is still the same second.
@@ -104,14 +104,14 @@ def test_a_stalled_upload_goes_on_with_its_next_word_even_if_its_clock_is_behind
 
 @pytest.mark.parametrize("after", [30, 60])
 @pytest.mark.parametrize("second", [0, 1])
-def test_a_worker_that_was_heard_of_meanwhile_is_not_declared_silent(after: int, second: int) -> None:
+def test_an_update_in_the_meantime_prevents_the_lease_expiry(after: int, second: int) -> None:
     stream = Stream("e")
     verdict = list(on_lease_expired(kept(stream), NOON + after))
     kept(stream, now=after - 1, second=second, current_row=41)
     assert stream.append(verdict[0], NOON + after) is None
 
 
-async def test_nobody_is_told_of_a_failure_that_was_not_one() -> None:
+async def test_no_error_is_published_if_the_failed_state_was_not_kept() -> None:
     clock = FakeClock(NOON)
     history = MemoryHistory(clock)
     leases = LeaseExpiry(ComposedBroker(history, Hub(clock, text_frames)), clock)
@@ -123,13 +123,13 @@ async def test_nobody_is_told_of_a_failure_that_was_not_one() -> None:
     assert (await history.read(user_stream("anna"), START)).messages == []
 
 
-def test_the_worker_has_the_last_word_after_the_server_declared_it_failed() -> None:
+def test_a_workers_final_state_replaces_the_servers_failed_state() -> None:
     stream = Stream("e")
     expire(stream, kept(stream), 60)
     assert data(kept(stream, "complete", now=70, second=2).payload)["status"] == "complete"
 
 
-def test_what_is_cancelled_looks_like_the_last_state_and_beats_a_worker_whose_clock_is_ahead() -> None:
+def test_a_cancelled_state_is_like_the_last_one_and_outranks_a_worker_whose_clock_is_ahead() -> None:
     stream = Stream("e")
     entry = kept(stream, second=1)
     word = cancelled(entry, NOON + 10)
@@ -141,12 +141,12 @@ def test_what_is_cancelled_looks_like_the_last_state_and_beats_a_worker_whose_cl
     assert stream.append(for_user("anna", late), NOON + 20) is None
 
 
-def test_what_has_ended_cannot_be_cancelled() -> None:
+def test_an_upload_that_has_ended_cannot_be_cancelled() -> None:
     with pytest.raises(UploadOver, match="it is complete"):
         cancelled(kept(Stream("e"), "complete"), NOON + 10)
 
 
-def test_another_run_of_a_cancelled_upload_begins_anew_and_the_old_one_is_heard_no_more() -> None:
+def test_another_run_of_a_cancelled_upload_begins_and_the_old_run_is_ignored() -> None:
     stream = Stream("e")
     stream.append(cancelled(kept(stream, progress=0), NOON + 10), NOON + 10)
     again = kept(stream, started_at="2026-11-28T10:00:30.000Z", second=31, progress=7)
@@ -162,7 +162,7 @@ class Unreachable(Hub):
         raise AwsUnreachable("DynamoDB Query", "it is away")
 
 
-async def test_what_is_kept_and_cannot_be_delivered_just_now_is_no_failure() -> None:
+async def test_a_kept_publication_that_cannot_be_delivered_is_no_failure() -> None:
     clock = FakeClock(NOON)
     history = MemoryHistory(clock)
     broker = ComposedBroker(history, Unreachable(clock, text_frames))

@@ -11,7 +11,7 @@ from tests.faults import Proxy, faulty_proxy
 
 @pytest.fixture
 def dynamodb_proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
-    """A proxy before Amazon's own DynamoDB. What is made to go wrong goes wrong with any: moto's serves there."""
+    """A proxy before DynamoDB Local. Its faults do not depend on the implementation."""
     serves_faults = request.path.name.endswith("faults.py")
     with faulty_proxy(request.getfixturevalue("moto_dynamodb" if serves_faults else "dynamodb_local")) as proxy:
         yield proxy

@@ -46,7 +46,7 @@ json.dump(handler(json.load(sys.stdin), None), sys.stdout)
 
 @dataclass
 class Local:
-    """`tellwire local`, and what it said at its start."""
+    """A running `tellwire local`, and its output at its start."""
 
     said: str
 
@@ -93,8 +93,8 @@ app.synth()
 
 @pytest.fixture(scope="session")
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `cdk synth` leaves behind, in `cdk.out`, and in `live-only.out` without a history. The layer has nothing in
-    it: here, tellwire is installed.
+    """The output of `cdk synth`, in `cdk.out`, and in `live-only.out` without a history. Its layer is empty, because
+    tellwire is installed here.
     """
     if shutil.which("node") is None:
         what = "there is no node on this machine"
@@ -209,7 +209,7 @@ def run_worker(local: Local, cloud_assembly: Path, event: dict[str, str]) -> dic
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def test_who_was_away_is_told_by_default_what_a_worker_said(local: Local, cloud_assembly: Path) -> None:
+def test_by_default_a_device_that_was_away_gets_the_workers_messages(local: Local, cloud_assembly: Path) -> None:
     event = {"userId": "user-4", "title": "Upload complete", "message": "10,000 parts"}
     assert run_worker(local, cloud_assembly, event) == {"delivered": 0, "gone": 0, "failed": 0}
     with local.device("user-4") as socket:
@@ -243,14 +243,14 @@ def template(request: pytest.FixtureRequest, has_history: bool) -> Synthesized:
 
 @pytest.fixture
 def stack(template: Synthesized, dynamodb_proxy: Proxy, has_history: bool) -> Iterator[Stack]:
-    """The API, with a history and without. Its clock stands, so what takes time comes before it: the template."""
+    """The API, with a history and without. Its clock stands still, so the slow synthesis comes before it."""
     with running_stack(dynamodb_proxy.url, has_history=has_history) as running:
         yield running
 
 
 class Asked:
-    """What functions ask of AWS, in short, and what a template grants them. Nothing here checks rights, so what is
-    asked for is written down.
+    """The requests of functions to AWS, and the rights that a template grants them. Nothing here checks rights, so
+    the requests are recorded.
     """
 
     def __init__(self, stack: Stack, dynamodb: Proxy, posts: Proxy, template: Synthesized) -> None:
@@ -261,14 +261,14 @@ class Asked:
         self._dynamodb, self._posts, self._template = dynamodb, posts, template
 
     def take(self) -> set[str]:
-        """Return what was asked for since this was called last."""
+        """Return the requests since the last call."""
         asked = {self._about(each) for each in self._dynamodb.requests} | {each.method for each in self._posts.requests}
         self._dynamodb.requests.clear()
         self._posts.requests.clear()
         return asked
 
     def granted(self, handler: str) -> set[str]:
-        """Return what a function may do, but for its log, which is no matter of AWS's answers."""
+        """Return the rights of a function, without those of its log."""
         about_logs = re.compile(r"logs:\w+$|.*:policy/service-role/AWSLambdaBasicExecutionRole$")
         return {_in_short(act, on) for act, on in self._template.rights(handler) if about_logs.match(act) is None}
 
@@ -313,7 +313,7 @@ async def until_nobody_is_in(table: ConnectionsTable) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_the_routes_ask_of_aws_is_what_the_construct_grants_them(
+async def test_the_construct_grants_exactly_the_requests_of_the_routes(
     stack: Stack, table: ConnectionsTable, asked: Asked
 ) -> None:
     async with stack.device():
@@ -339,7 +339,7 @@ async def test_what_the_routes_ask_of_aws_is_what_the_construct_grants_them(
     assert asked.take() == asked.granted("moc_messages.default")
 
 
-async def test_what_a_worker_asks_of_aws_is_what_the_construct_grants_it(
+async def test_the_construct_grants_exactly_the_requests_of_a_worker(
     stack: Stack, table: ConnectionsTable, asked: Asked, *, has_history: bool
 ) -> None:
     worker: Carrier = stack.keeping_carrier() if has_history else stack.carrier()
@@ -355,7 +355,7 @@ async def test_what_a_worker_asks_of_aws_is_what_the_construct_grants_it(
 
 
 @pytest.mark.parametrize("has_history", [True], indirect=True)
-async def test_what_the_sweeper_asks_of_aws_is_what_the_construct_grants_it(
+async def test_the_construct_grants_exactly_the_requests_of_the_sweeper(
     stack: Stack, table: ConnectionsTable, asked: Asked
 ) -> None:
     data = {"uploadId": "moc-1", "fileName": "parts.csv", "progress": 40, "message": "", "leaseSeconds": 30}

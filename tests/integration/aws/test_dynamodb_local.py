@@ -1,4 +1,4 @@
-"""Both DynamoDBs for tests do with our tables what the code relies on."""
+"""The behaviour of both DynamoDBs for tests that the code relies on."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -45,7 +45,7 @@ def test_an_index_is_not_read_consistently(dynamodb: str, table_name: str) -> No
         )
 
 
-def test_a_condition_that_fails_shows_what_is_there_and_the_index_has_what_runs(dynamodb: str) -> None:
+def test_a_failed_condition_returns_the_present_item_and_the_index_has_leased_uploads(dynamodb: str) -> None:
     client, name = dynamodb_client(dynamodb), new_table_name("history")
     create_history_table(dynamodb, name)
     key = {"streamKey": {"S": "user:user-1"}, "sk": {"S": "state#upload:1"}}

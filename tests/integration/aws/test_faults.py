@@ -1,4 +1,4 @@
-"""What goes wrong on AWS, and that a broadcast reaches everybody else, loses nothing and says what became of it."""
+"""Faults of AWS during a broadcast: other connections are reached, nothing is lost, all outcomes are counted."""
 
 import asyncio
 import itertools
@@ -82,9 +82,7 @@ async def test_rights_that_are_missing_are_named(stack: Stack, carrier: AwsCarri
         await carrier.deliver(publication(USER, HELLO))
 
 
-async def test_rows_past_their_two_hours_are_no_connections(
-    stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy
-) -> None:
+async def test_rows_after_their_two_hours_are_ignored(stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy) -> None:
     (stale,) = await add_rows(stack, 1, age_seconds=7300)
     assert await carrier.deliver(publication(USER, HELLO)) == Delivery()
     assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery()
@@ -115,7 +113,7 @@ async def test_a_page_without_items_is_not_the_last(carrier: AwsCarrier, stack: 
         assert await carrier.deliver(publication(USER, HELLO)) == Delivery(delivered=1)
 
 
-async def test_a_connection_that_the_index_has_not_yet_is_reached_by_its_id(
+async def test_a_connection_that_is_not_in_the_index_yet_is_reached_by_its_id(
     stack: Stack, carrier: AwsCarrier, dynamodb_proxy: Proxy
 ) -> None:
     async with stack.device() as device:
@@ -156,7 +154,7 @@ async def test_posts_that_api_gateway_is_too_busy_for_are_tried_again_and_arrive
             assert [await device.recv(decode=False) for _ in range(2)] == [HELLO, marker]
 
 
-async def test_one_post_that_fails_stops_nobody_and_is_reported(
+async def test_a_failed_post_stops_no_other_and_is_reported(
     stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with stack.devices(3):
@@ -211,7 +209,7 @@ async def test_cleaning_up_without_the_right_to_is_quiet(
     assert await carrier.deliver(publication(USER, HELLO)) == Delivery(gone=1)
 
 
-async def test_a_connection_that_is_about_to_open_is_not_forgotten(
+async def test_a_connection_that_is_opening_is_not_removed(
     stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy
 ) -> None:
     async with stack.device() as device:
@@ -222,7 +220,7 @@ async def test_a_connection_that_is_about_to_open_is_not_forgotten(
         assert await device.recv(decode=False) == HELLO
 
 
-async def test_a_row_that_is_another_connections_by_now_is_not_forgotten(
+async def test_a_row_that_was_replaced_by_another_connections_is_not_removed(
     stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy
 ) -> None:
     (connection_id,) = await add_rows(stack, 1)
@@ -297,7 +295,7 @@ async def test_a_function_whose_time_ends_mid_broadcast_stops_before_and_says_wh
     assert delivery == Delivery(delivered=delivery.delivered, unsent=800 - delivery.delivered)
 
 
-async def test_a_device_that_takes_forever_does_not_hold_up_the_others_nor_the_function(
+async def test_a_device_that_never_answers_delays_neither_the_others_nor_the_function(
     stack: Stack, carrier: AwsCarrier, posts_proxy: Proxy
 ) -> None:
     async with stack.devices(3) as devices:
@@ -313,13 +311,13 @@ async def test_a_device_that_takes_forever_does_not_hold_up_the_others_nor_the_f
             task.cancel()
 
 
-async def test_without_time_to_look_anybody_up_nothing_is_sent(stack: Stack, carrier: AwsCarrier) -> None:
+async def test_without_time_for_the_lookup_nothing_is_sent(stack: Stack, carrier: AwsCarrier) -> None:
     async with stack.device():
         with deadline(0.4), pytest.raises(AwsUnreachable, match="no time left"):
             await carrier.deliver(publication(USER, HELLO))
 
 
-async def test_time_that_ends_between_two_pages_is_told(
+async def test_a_deadline_between_two_pages_counts_as_unsent(
     stack: Stack, carrier: AwsCarrier, dynamodb_proxy: Proxy, posts_proxy: Proxy
 ) -> None:
     await add_rows(stack, 600, user_id="u" * 2000)

@@ -1,4 +1,4 @@
-"""The three functions on a local API Gateway, with their table in DynamoDB: who gets in, what is kept, what is said."""
+"""The three functions on a local API Gateway, with their table in DynamoDB: handshakes, rows, and messages."""
 
 import asyncio
 import json
@@ -217,7 +217,7 @@ async def test_a_new_token_is_welcome_even_after_the_old_one_expired(stack: Stac
         assert (await ask(device, {"type": "auth", "token": stack.token(ttl_seconds=3600)}))["type"] == "auth_ok"
 
 
-async def test_a_connection_nobody_knows_any_more_is_sent_to_connect_again(stack: Stack) -> None:
+async def test_a_connection_that_is_not_stored_any_more_must_connect_again(stack: Stack) -> None:
     async with stack.device() as device:
         for row in await rows(stack):
             await stack.deployment.table.remove(row)
@@ -226,7 +226,7 @@ async def test_a_connection_nobody_knows_any_more_is_sent_to_connect_again(stack
         assert await last_words(device) == ["CONNECTION_UNKNOWN"]
 
 
-async def test_a_new_connection_that_the_index_has_not_yet_stays(stack: Stack, dynamodb_proxy: Proxy) -> None:
+async def test_a_new_connection_that_is_not_in_the_index_yet_stays(stack: Stack, dynamodb_proxy: Proxy) -> None:
     async with stack.device() as device:
         dynamodb_proxy.fault = lambda request: (
             Fault(status=200, body=b'{"Items": []}') if "IndexName" in request.parameters else NONE
@@ -264,7 +264,7 @@ async def test_a_function_answers_messages_of_its_type(stack: Stack) -> None:
         assert "ping, auth, hello, ack, cancel, rename, slow, silent" in unknown["data"]["message"]
 
 
-async def test_what_a_function_refuses_the_client_is_told(stack: Stack) -> None:
+async def test_a_handlers_invalid_message_is_sent_to_the_client(stack: Stack) -> None:
     @stack.default.on_message("rename")
     def rename(data: Any, connection: ConnectionRow) -> None:
         raise InvalidMessage("data.name", data, "a name")

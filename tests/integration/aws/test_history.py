@@ -31,7 +31,7 @@ def stack(keeping_stack: Stack) -> Stack:
 
 @pytest.fixture
 async def worker(stack: Stack) -> AsyncIterator[BrokerCarrier]:
-    """What a worker publishes to."""
+    """The carrier of a worker."""
     yield stack.keeping_carrier()
     for carrier in stack.carriers:
         await carrier.close()
@@ -79,7 +79,7 @@ def upload(progress: int, second: int = 0, **more: Any) -> bytes:
 # --- coming back ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(
+async def test_a_device_that_was_away_gets_all_missed_messages_once_and_in_order(
     stack: Stack, worker: BrokerCarrier
 ) -> None:
     async with stack.device() as device:
@@ -103,9 +103,7 @@ async def test_a_device_that_was_away_hears_all_it_missed_once_and_in_order(
         assert (unknown["recovered"], numbers(unknown)) == (False, [1, 2, 3, 4, 5, 6])
 
 
-async def test_much_that_was_missed_comes_in_pages_that_api_gateway_carries(
-    stack: Stack, worker: BrokerCarrier
-) -> None:
+async def test_many_missed_messages_come_in_pages_that_api_gateway_carries(stack: Stack, worker: BrokerCarrier) -> None:
     for number in range(4):
         await worker.deliver(publication(USER, encode_message(create_message("n", [number, "x" * 60_000]))))
     await worker.deliver(publication(USER, encode_message(create_message("n", [4, "x" * 120_000]))))
@@ -130,7 +128,7 @@ async def test_a_device_that_has_just_connected_is_welcome_although_the_index_is
     assert next(behind, False) is False
 
 
-async def test_a_history_that_cannot_be_read_sends_the_device_away_and_keeps_why_to_itself(
+async def test_a_history_that_cannot_be_read_closes_the_connection_without_details(
     stack: Stack, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     denied = Fault(status=400, body=b'{"__type": "x#AccessDeniedException", "Message": "arn:aws:iam::1:role/secret"}')
@@ -147,7 +145,9 @@ async def test_a_history_that_cannot_be_read_sends_the_device_away_and_keeps_why
     assert "AccessDeniedException" in caplog.text
 
 
-async def test_what_cannot_be_kept_is_not_delivered(stack: Stack, worker: BrokerCarrier, dynamodb_proxy: Proxy) -> None:
+async def test_a_message_that_cannot_be_kept_is_not_delivered(
+    stack: Stack, worker: BrokerCarrier, dynamodb_proxy: Proxy
+) -> None:
     async with greeted(stack) as device:
         dynamodb_proxy.fault = lambda request: Fault(status=500) if request.action == "PutItem" else NONE
         with pytest.raises(Exception, match="not available"):
@@ -165,7 +165,7 @@ async def test_the_environment_chooses_a_history(stack: Stack) -> None:
         assert (await read(device))["cursor"].endswith(":1")
 
 
-async def test_a_message_that_is_published_again_is_heard_once(stack: Stack, worker: BrokerCarrier) -> None:
+async def test_a_message_that_is_published_again_is_delivered_once(stack: Stack, worker: BrokerCarrier) -> None:
     message = encode_message(create_notification_message("Done", "", "success"))
     again = json.dumps(json.loads(message) | {"id": "order-17"}).encode()
     async with greeted(stack) as device:
@@ -177,7 +177,7 @@ async def test_a_message_that_is_published_again_is_heard_once(stack: Stack, wor
 # --- what is seen, and cancelled --------------------------------------------------------------------------------------
 
 
-async def test_what_one_device_has_seen_the_others_hear(stack: Stack, worker: BrokerCarrier) -> None:
+async def test_the_seen_state_of_one_device_reaches_the_others(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as phone, greeted(stack) as laptop:
         await say(worker, 1)
         cursor = (await read(phone))["cursor"]
@@ -217,7 +217,7 @@ async def test_a_cancelled_upload_stops_its_worker_and_every_device_knows(stack:
         assert [state["data"]["status"] for state in (await hello(tablet))["state"]] == ["cancelled"]
 
 
-async def test_what_cannot_be_cancelled_is_said(stack: Stack, worker: BrokerCarrier) -> None:
+async def test_a_cancel_of_an_unknown_or_ended_upload_gets_an_error(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as device:
         await device.send('{"type": "cancel", "uploadId": "never"}')
         assert (await read(device))["data"]["code"] == "UPLOAD_UNKNOWN"
@@ -230,9 +230,7 @@ async def test_what_cannot_be_cancelled_is_said(stack: Stack, worker: BrokerCarr
 # --- workers that fall silent -----------------------------------------------------------------------------------------
 
 
-async def test_a_worker_that_dies_is_said_to_have_stalled_and_then_to_have_failed(
-    stack: Stack, worker: BrokerCarrier
-) -> None:
+async def test_an_upload_of_a_dead_worker_stalls_and_then_fails(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as device:
         await worker.deliver(publication(USER, upload(40)))
         assert (await read(device))["data"]["status"] == "running"
@@ -250,7 +248,7 @@ async def test_a_worker_that_dies_is_said_to_have_stalled_and_then_to_have_faile
         assert await asyncio.to_thread(stack.sweep) == 0
 
 
-async def test_a_stalled_upload_goes_on_with_its_workers_next_word(stack: Stack, worker: BrokerCarrier) -> None:
+async def test_a_stalled_upload_continues_with_its_workers_next_state(stack: Stack, worker: BrokerCarrier) -> None:
     async with greeted(stack) as device:
         await worker.deliver(publication(USER, upload(40)))
         stack.api.advance(31)
@@ -262,7 +260,9 @@ async def test_a_stalled_upload_goes_on_with_its_workers_next_word(stack: Stack,
         assert versions == sorted(set(versions))
 
 
-async def test_who_comes_back_learns_of_a_dead_worker_without_a_sweep(stack: Stack, worker: BrokerCarrier) -> None:
+async def test_a_client_that_comes_back_learns_of_a_dead_worker_without_a_sweep(
+    stack: Stack, worker: BrokerCarrier
+) -> None:
     await worker.deliver(publication(USER, upload(40)))
     stack.api.advance(61)
     async with stack.device() as device:
@@ -274,7 +274,7 @@ async def test_who_comes_back_learns_of_a_dead_worker_without_a_sweep(stack: Sta
         assert [message["data"]["code"] for message in welcome["messages"]] == ["UPLOAD_LOST"]
 
 
-async def test_a_sweep_says_what_it_can_and_raises_what_it_cannot(
+async def test_a_sweep_publishes_all_it_can_and_raises_the_first_error(
     stack: Stack, worker: BrokerCarrier, dynamodb_proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     for user_id in ("anna", "ben"):

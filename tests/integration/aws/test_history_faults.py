@@ -1,4 +1,4 @@
-"""What goes wrong with a history in DynamoDB, and that nothing is lost, told twice, or older than what was told before.
+"""Faults of a history in DynamoDB: no message is lost or replayed twice, and no state is older than the one before.
 
 Each test runs with Amazon's own DynamoDB and, unless it is a race, with moto's: there two writes at once may both find
 that their condition holds. A proxy before it misbehaves.
@@ -107,13 +107,13 @@ def is_message(request: Request) -> bool:
 
 
 def once(which: Callable[[Request], bool], fault: Fault) -> Callable[[Request], Fault]:
-    """Let this happen to the first request of a kind."""
+    """Set the fault of the first request of a kind."""
     left = [fault]
     return lambda request: left.pop() if left and which(request) else NONE
 
 
 def lost_answer(dynamodb: str, which: Callable[[Request], bool]) -> Callable[[Request], Fault]:
-    """Let the first request of a kind be acted on, and its answer be lost."""
+    """Lose the answer to the first request of a kind, after DynamoDB has acted on it."""
     client, left = dynamodb_client(dynamodb), [True]
     operations = {"PutItem": client.put_item, "UpdateItem": client.update_item}
 
@@ -133,7 +133,7 @@ BROKEN = Fault(status=400, body=b'{"__type": "x#AccessDeniedException", "message
 # --- an offset without a message --------------------------------------------------------------------------------------
 
 
-async def test_a_writer_that_dies_before_its_message_leaves_a_hole_that_nobody_waits_for_twice(
+async def test_a_writer_that_dies_before_its_message_leaves_a_hole_that_is_waited_for_once(
     history: DynamoHistory, proxy: Proxy
 ) -> None:
     await history.append(for_user(ANNA, said(1)))
@@ -150,7 +150,7 @@ async def test_a_writer_that_dies_before_its_message_leaves_a_hole_that_nobody_w
 
 
 @pytest.mark.parametrize("cursor", [None, START])
-async def test_a_writer_that_comes_after_its_reader_is_issued_another_offset(
+async def test_a_late_writer_is_issued_another_offset(
     make_history: MakeHistory, proxy: Proxy, cursor: str | None
 ) -> None:
     writer, reader = make_history(), make_history()
@@ -169,7 +169,7 @@ async def test_a_writer_that_comes_after_its_reader_is_issued_another_offset(
     assert (after.recovered, heard(after)) == (True, ["late"])
 
 
-async def test_a_message_that_is_on_its_way_is_waited_for(
+async def test_a_reader_waits_for_a_message_in_flight(
     make_history: MakeHistory, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, reader = make_history(), make_history(hole_seconds=1234.0)
@@ -181,7 +181,7 @@ async def test_a_message_that_is_on_its_way_is_waited_for(
     sleep = asyncio.sleep
 
     async def until_written(seconds: float) -> None:
-        """Let the reader's wait be as long as the writer needs."""
+        """Wait until the writer is done, in place of the reader's pause."""
         if seconds != 1234.0:
             await sleep(seconds)
             return
@@ -197,7 +197,7 @@ async def test_a_message_that_is_on_its_way_is_waited_for(
     assert entry.number == 1
 
 
-async def test_what_comes_while_a_reader_reads_is_left_to_be_heard_live(
+async def test_messages_that_are_put_during_a_read_are_left_to_live_delivery(
     make_history: MakeHistory, proxy: Proxy
 ) -> None:
     reader, writer = make_history(), make_history()
@@ -214,7 +214,7 @@ async def test_what_comes_while_a_reader_reads_is_left_to_be_heard_live(
     assert heard(await reader.read(user_stream(ANNA), replay.cursor)) == [2]
 
 
-async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
+async def test_a_message_that_is_put_just_before_the_hole_is_replayed(
     history: DynamoHistory, proxy: Proxy, make_history: MakeHistory
 ) -> None:
     writer = make_history()
@@ -242,7 +242,7 @@ async def test_a_message_that_comes_between_the_last_look_and_the_mark_is_told(
 
 
 @amazons_own
-async def test_two_readers_judge_the_same_hole_alike(make_history: MakeHistory, proxy: Proxy) -> None:
+async def test_two_readers_of_the_same_hole_agree(make_history: MakeHistory, proxy: Proxy) -> None:
     readers = [make_history() for _ in range(4)]
     await readers[0].append(for_user(ANNA, said(1)))
     proxy.fault = lambda request: BROKEN if is_message(request) else NONE
@@ -256,7 +256,7 @@ async def test_two_readers_judge_the_same_hole_alike(make_history: MakeHistory, 
 
 
 @amazons_own
-async def test_what_a_reader_was_told_is_never_added_to(make_history: MakeHistory, proxy: Proxy) -> None:
+async def test_no_message_is_added_below_a_readers_cursor(make_history: MakeHistory, proxy: Proxy) -> None:
     writers, reader = [make_history() for _ in range(4)], make_history(hole_seconds=0.0)
     slow = itertools.count()
     is_looked_at = threading.Event()
@@ -291,7 +291,7 @@ async def test_what_a_reader_was_told_is_never_added_to(make_history: MakeHistor
 # --- answers that are lost, and a table that is busy ------------------------------------------------------------------
 
 
-async def test_a_message_whose_answer_was_lost_is_there_once(
+async def test_a_message_whose_response_was_lost_is_kept_once(
     history: DynamoHistory, proxy: Proxy, dynamodb: str
 ) -> None:
     proxy.fault = lost_answer(dynamodb, is_message)
@@ -301,7 +301,7 @@ async def test_a_message_whose_answer_was_lost_is_there_once(
     assert heard(await history.read(user_stream(ANNA), START)) == [1]
 
 
-async def test_an_offset_whose_answer_was_lost_is_a_hole(history: DynamoHistory, proxy: Proxy, dynamodb: str) -> None:
+async def test_an_offset_whose_response_was_lost_is_a_hole(history: DynamoHistory, proxy: Proxy, dynamodb: str) -> None:
     begin = (await history.read(user_stream(ANNA), None)).cursor
     proxy.fault = lost_answer(dynamodb, lambda request: request.action == "UpdateItem")
     entry = await history.append(for_user(ANNA, said(1)))
@@ -312,7 +312,7 @@ async def test_an_offset_whose_answer_was_lost_is_a_hole(history: DynamoHistory,
 
 
 @pytest.mark.parametrize("sort_key", ["id#", "log#"])
-async def test_an_id_whose_answer_was_lost_is_taken_once(
+async def test_an_id_whose_response_was_lost_is_kept_once(
     history: DynamoHistory, proxy: Proxy, dynamodb: str, sort_key: str
 ) -> None:
     proxy.fault = lost_answer(dynamodb, lambda request: sort_key_of(request).startswith(sort_key))
@@ -321,7 +321,9 @@ async def test_an_id_whose_answer_was_lost_is_taken_once(
     assert heard(await history.read(user_stream(ANNA), START)) == [1]
 
 
-async def test_a_state_whose_answer_was_lost_is_told(history: DynamoHistory, proxy: Proxy, dynamodb: str) -> None:
+async def test_a_state_whose_response_was_lost_is_delivered(
+    history: DynamoHistory, proxy: Proxy, dynamodb: str
+) -> None:
     await history.append(for_user(ANNA, progress(1)))
     proxy.fault = lost_answer(dynamodb, lambda request: request.action == "PutItem")
     entry = await history.append(for_user(ANNA, progress(2, second=1)))
@@ -360,7 +362,7 @@ async def test_a_table_that_stays_throttled_is_an_error_that_says_so(history: Dy
 
 
 @amazons_own
-async def test_the_same_id_in_parallel_is_taken_once(make_history: MakeHistory) -> None:
+async def test_the_same_id_in_parallel_is_kept_once(make_history: MakeHistory) -> None:
     histories = [make_history() for _ in range(6)]
     for round_number in range(3):
         entries = await asyncio.gather(
@@ -372,7 +374,7 @@ async def test_the_same_id_in_parallel_is_taken_once(make_history: MakeHistory) 
 
 
 @pytest.mark.parametrize("sort_key", ["id#", "log#"])
-async def test_who_publishes_again_after_a_crash_loses_nothing(
+async def test_a_publish_that_is_repeated_after_a_crash_loses_nothing(
     history: DynamoHistory, proxy: Proxy, sort_key: str
 ) -> None:
     proxy.fault = once(lambda request: sort_key_of(request).startswith(sort_key), BROKEN)
@@ -387,7 +389,7 @@ async def test_who_publishes_again_after_a_crash_loses_nothing(
         assert (replay.recovered, heard(replay)) == (True, [1])
 
 
-async def test_a_slow_writer_and_one_that_publishes_again_are_one(make_history: MakeHistory, proxy: Proxy) -> None:
+async def test_a_slow_writer_and_its_retry_keep_one_message(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again = make_history(), make_history()
     is_repeated = threading.Event()
     proxy.fault = once(is_message, Fault(until=is_repeated))
@@ -402,7 +404,7 @@ async def test_a_slow_writer_and_one_that_publishes_again_are_one(make_history: 
     assert (replay.recovered, heard(replay)) == (True, [1])
 
 
-async def test_who_publishes_again_judges_nobody_elses_message(make_history: MakeHistory, proxy: Proxy) -> None:
+async def test_a_repeated_publish_does_not_affect_other_messages(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again, reader = make_history(), make_history(), make_history()
     is_read = threading.Event()
     proxy.fault = once(is_message, Fault(until=is_read))
@@ -446,7 +448,7 @@ async def test_ids_and_uploads_may_have_long_names(history: DynamoHistory) -> No
 
 
 @amazons_own
-async def test_many_writers_of_a_state_leave_the_newest_and_versions_that_rise(make_history: MakeHistory) -> None:
+async def test_concurrent_writers_of_a_state_leave_the_newest_with_rising_versions(make_history: MakeHistory) -> None:
     histories = [make_history() for _ in range(5)]
     taken: list[tuple[float, Entry]] = []
 
@@ -468,7 +470,7 @@ async def test_many_writers_of_a_state_leave_the_newest_and_versions_that_rise(m
 
 
 @amazons_own
-async def test_a_last_word_is_never_overtaken(make_history: MakeHistory) -> None:
+async def test_a_final_state_is_never_replaced_by_a_running_one(make_history: MakeHistory) -> None:
     histories = [make_history() for _ in range(4)]
     await histories[0].append(for_user(ANNA, progress(1, lease=30)))
     await asyncio.gather(
@@ -480,7 +482,7 @@ async def test_a_last_word_is_never_overtaken(make_history: MakeHistory) -> None
     assert state.status == "cancelled"
 
 
-async def test_versions_rise_although_a_clock_is_behind_and_dynamodb_has_deleted_what_was_there(
+async def test_versions_rise_although_a_clock_is_behind_and_dynamodb_has_deleted_items(
     make_history: MakeHistory, clock: FakeClock, dynamodb: str, table_name: str
 ) -> None:
     behind = make_history(on=FakeClock(clock.now() - 60))
@@ -499,7 +501,7 @@ async def test_versions_rise_although_a_clock_is_behind_and_dynamodb_has_deleted
 
 
 @amazons_own
-async def test_two_verdicts_on_the_same_state_come_to_one(make_history: MakeHistory) -> None:
+async def test_two_lease_expiries_of_the_same_state_publish_once(make_history: MakeHistory) -> None:
     histories = [make_history() for _ in range(4)]
     entry = await histories[0].append(for_user(ANNA, progress(1, lease=30)))
     assert entry is not None
@@ -514,7 +516,7 @@ async def test_two_verdicts_on_the_same_state_come_to_one(make_history: MakeHist
 # --- what DynamoDB deletes --------------------------------------------------------------------------------------------
 
 
-async def test_what_was_deleted_is_no_hole_and_is_said_to_be_missing(
+async def test_a_deleted_message_is_no_hole_and_is_not_recovered(
     history: DynamoHistory, clock: FakeClock, dynamodb: str, table_name: str, proxy: Proxy
 ) -> None:
     begin = (await history.read(user_stream(ANNA), None)).cursor
@@ -535,7 +537,7 @@ async def test_what_was_deleted_is_no_hole_and_is_said_to_be_missing(
     assert proxy.seen("PutItem") == 1  # and no mark
 
 
-async def test_a_hole_above_what_was_deleted_is_judged(
+async def test_a_hole_above_deleted_messages_is_filled(
     history: DynamoHistory, clock: FakeClock, dynamodb: str, table_name: str, proxy: Proxy
 ) -> None:
     await history.append(for_user(ANNA, said(1)))
@@ -556,7 +558,7 @@ async def test_a_hole_above_what_was_deleted_is_judged(
 # --- sizes and costs --------------------------------------------------------------------------------------------------
 
 
-async def test_a_message_that_is_too_big_with_its_place_is_refused_before_anything_is_written(
+async def test_a_message_that_is_too_big_with_its_cursor_is_refused_before_any_write(
     history: DynamoHistory, proxy: Proxy
 ) -> None:
     def of_size(size: int) -> Publication:
@@ -575,7 +577,7 @@ async def test_a_message_that_is_too_big_with_its_place_is_refused_before_anythi
 
 
 class Metered(DynamoDb):
-    """Counts the write units of what it is asked."""
+    """A DynamoDB client that counts the consumed write units."""
 
     units = 0.0
 
@@ -588,7 +590,7 @@ class Metered(DynamoDb):
 
 
 @amazons_own  # moto counts otherwise
-async def test_what_it_costs(history: DynamoHistory) -> None:
+async def test_write_units_per_publication(history: DynamoHistory) -> None:
     meter = history._table._dynamodb = Metered(history._table._dynamodb._client)
 
     async def units(message: Publication) -> float:

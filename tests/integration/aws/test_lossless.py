@@ -19,7 +19,7 @@ SCENARIO = Scenario(
 FAST_RETRY = ClientOptions(backoff_first_seconds=0.05, backoff_max_seconds=0.5)
 
 
-async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
+async def test_faults_of_devices(keeping_stack: Stack) -> None:
     outcome = await run_scenario(
         SCENARIO,
         keeping_stack.api.url,
@@ -31,7 +31,7 @@ async def test_whatever_happens_to_devices(keeping_stack: Stack) -> None:
     assert (outcome.faults, outcome.not_recovered) == (Faults(), 0)
 
 
-async def test_workers_that_know_nothing_of_each_other(keeping_stack: Stack) -> None:
+async def test_concurrent_workers(keeping_stack: Stack) -> None:
     # Each has its own history object, as functions have.
     broadcasters = [Broadcaster(keeping_stack.keeping_carrier()) for _ in range(3)]
     scenario = replace(SCENARIO, users=1, devices_per_user=3, pause_seconds=0.03)

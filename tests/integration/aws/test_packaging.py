@@ -1,4 +1,4 @@
-"""Zips for Lambda, as `scripts/package_lambda.py` makes them: what is in them, what is not, and that it runs."""
+"""Zips for Lambda that `scripts/package_lambda.py` makes: their files, their sizes, and that they run."""
 
 import importlib.util
 import os
@@ -123,7 +123,7 @@ def test_there_is_nothing_in_it_that_a_function_does_not_need(layer: Path) -> No
         assert any(re.match(rf"python/{package}-[\d.]+\.dist-info/licenses/", name) for name in names), package
 
 
-def test_the_same_again_is_the_same_bytes(layer: Path, arch: str, folder: Path) -> None:
+def test_packaging_is_reproducible(layer: Path, arch: str, folder: Path) -> None:
     again = pack(folder / f"{arch}-again.zip", "--arch", arch, "--layer")
     assert again.read_bytes() == layer.read_bytes()
     with zipfile.ZipFile(layer) as archive:
@@ -155,7 +155,7 @@ def test_modules_are_compiled_for_where_they_run(opt: Path) -> None:
 
 
 def run(code: str, *paths: Path, **environment: str) -> str:
-    """Run Python with the standard library and these paths, and nothing else; return what it printed."""
+    """Run Python with the standard library and these paths only; return its output."""
     path = f"import sys; sys.path[:0] = {[str(path) for path in paths]!r}\n"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-W", "error", "-c", path + code],

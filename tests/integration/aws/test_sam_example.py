@@ -126,7 +126,7 @@ async def test_two_devices_see_pictures_become_thumbnails(stack: Any, tmp_path: 
     assert found["KeyCount"] == len(pictures)
 
 
-async def test_nobody_else_sees_it_and_who_leaves_is_forgotten(stack: Any, tmp_path: Path) -> None:
+async def test_only_the_user_gets_it_and_closed_connections_are_removed(stack: Any, tmp_path: Path) -> None:
     async with two_devices(stack, "somebody-else") as others:
         async with two_devices(stack, "joan") as devices:
             event = await put(stack, make_samples(tmp_path, rows=10).parts_list, "uploads/joan/moc-1/parts.csv")
@@ -160,7 +160,7 @@ async def test_the_guide_s_handler_works_twice_in_a_row_in_one_warm_process(stac
         await process.close()
 
 
-async def test_who_was_away_is_told_what_the_others_heard_once_and_in_order(stack: Any, tmp_path: Path) -> None:
+async def test_a_device_that_was_away_gets_the_others_messages_once_and_in_order(stack: Any, tmp_path: Path) -> None:
     async with two_devices(stack, "katherine") as devices:
         event = await put(stack, make_samples(tmp_path).parts_list, "uploads/katherine/moc-1/parts.csv")
         await stack.invoke(CSV_WORKER, event)
@@ -177,7 +177,7 @@ async def test_who_was_away_is_told_what_the_others_heard_once_and_in_order(stac
     assert welcome["state"] == [message for message in phone.messages if "key" in message][-1:]
 
 
-async def test_the_sweeper_says_that_a_silent_upload_has_stalled_and_then_failed(stack: Any) -> None:
+async def test_the_sweeper_publishes_that_a_silent_upload_has_stalled_and_failed(stack: Any) -> None:
     data = {"uploadId": "moc-1", "fileName": "parts.csv", "progress": 40, "message": "Reading…", "leaseSeconds": 2}
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     last_word = {"type": "upload_progress", "data": data, "timestamp": now, "id": "the last word of a worker"}

@@ -118,7 +118,7 @@ async def test_the_guides_handler_works_twice_in_one_warm_process_and_after_a_fr
                 assert (await read(device))["data"]["actionUrl"] == f"/mocs/{moc_id}"
 
 
-async def test_what_the_guides_handler_says_to_nobody_is_kept_and_told_once_to_who_comes_later(
+async def test_messages_for_a_user_without_connections_are_kept_and_replayed_once(
     keeping_stack: Stack, dynamodb_proxy: Proxy
 ) -> None:
     async with warm_function(GUIDES_HANDLER, keeping_stack.environ) as function:

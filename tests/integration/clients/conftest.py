@@ -16,7 +16,7 @@ from tests.tools import require, require_module
 HERE = Path(__file__).parent
 CLIENTS = Path(__file__).parents[3] / "clients"
 SECONDS = 45.0
-"""How long a client may take for one thing: far more than it needs, far less than a test may."""
+"""The timeout of one step of a client: far above its usual time, far below the timeout of a test."""
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def device_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Device:
-    """A client of its own process. What it says is read in its order."""
+    """A client in its own process. Its lines of output are read in their order."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -49,7 +49,7 @@ class Device:
         self._input.write(json.dumps(said).encode() + b"\n")
 
     async def says_anything(self) -> dict[str, Any]:
-        """Return the next thing it says: what is `asked`, a `state` or a `message`."""
+        """Return the next line of the wanted kind: `asked`, `state` or `message`."""
         async with asyncio.timeout(SECONDS):
             return dict(json.loads(await self._output.readline()))
 
@@ -78,7 +78,7 @@ class Device:
         return bool((await self.becomes("open"))["recovered"])
 
     async def ends(self) -> int:
-        """Close the client, and return what its process ends with."""
+        """Close the client, and return the exit code of its process."""
         self.tell(close=True)
         await self.becomes("closed")
         async with asyncio.timeout(SECONDS):

@@ -1,4 +1,4 @@
-"""The TypeScript client in Node loses its connection to a real gateway, and what it hears all the same."""
+"""Recovery of the TypeScript client in Node, which loses its connection to a real gateway."""
 
 import asyncio
 from pathlib import Path
@@ -35,7 +35,9 @@ async def hears(device: Device, count: int) -> list[Any]:
     return [(await device.says("message"))["data"] for _ in range(count)]
 
 
-async def test_what_was_said_meanwhile_is_heard_once_and_in_order(gateway: Gateway, start_device: StartDevice) -> None:
+async def test_messages_that_were_published_meanwhile_arrive_once_and_in_order(
+    gateway: Gateway, start_device: StartDevice
+) -> None:
     device = await start_device(url=gateway.url)
     await device.connects(gateway.token())
     await say(gateway, 1)
@@ -52,7 +54,7 @@ async def test_what_was_said_meanwhile_is_heard_once_and_in_order(gateway: Gatew
     assert await hears(device, 1) == [4]
 
 
-async def test_what_fills_many_pages_and_what_fits_into_none_come_in_their_places(
+async def test_many_pages_and_messages_above_a_pages_size_arrive_in_order(
     gateway: Gateway, start_device: StartDevice
 ) -> None:
     device = await start_device(url=gateway.url)
@@ -117,7 +119,7 @@ async def disturb(gateway: Gateway) -> None:
             await gateway.node.hub.disconnect(connection_id)
 
 
-async def test_a_page_that_is_loaded_anew_hears_what_it_missed(
+async def test_a_reloaded_page_gets_the_missed_messages(
     gateway: Gateway, start_device: StartDevice, tmp_path: Path
 ) -> None:
     options = {"url": gateway.url, "storedIn": str(tmp_path / "cursor")}
@@ -139,7 +141,7 @@ async def test_a_client_may_begin_with_all_that_is_kept(gateway: Gateway, start_
     assert await hears(device, 2) == [1, 2]
 
 
-async def test_what_was_seen_on_one_device_is_told_to_all(gateway: Gateway, start_device: StartDevice) -> None:
+async def test_the_seen_state_of_one_device_reaches_all(gateway: Gateway, start_device: StartDevice) -> None:
     one, other = await start_device(url=gateway.url), await start_device(url=gateway.url)
     for device in (one, other):
         await device.connects(gateway.token())

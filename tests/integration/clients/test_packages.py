@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.long]
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a program that must succeed. Returns what it said."""
+    """Run a program that must succeed, and return its output."""
     # What npm tells the programs that it runs is about another project.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("npm_")}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The SQLite file: what survives, what is refused, and that it is never half of the truth."""
+"""The SQLite file: durability, refused files, and atomic commits."""
 
 import asyncio
 import itertools
@@ -62,7 +62,7 @@ def numbers(replay: Replay) -> list[int]:
     return [json.loads(message)["data"] for message in replay.messages]
 
 
-async def test_what_was_said_and_where_clients_are_survives_a_restart(path: Path) -> None:
+async def test_messages_and_positions_survive_a_restart(path: Path) -> None:
     history = opened(path)
     begin = (await history.read(user_stream("anna"), None)).cursor
     for number in range(3):
@@ -76,7 +76,7 @@ async def test_what_was_said_and_where_clients_are_survives_a_restart(path: Path
     await history.close()
 
 
-async def test_kill_9_loses_nothing_that_was_acknowledged_and_gives_no_place_twice(path: Path) -> None:
+async def test_kill_9_loses_no_acknowledged_message_and_repeats_no_offset(path: Path) -> None:
     acknowledged: dict[str, list[int]] = {f"user-{user}": [] for user in range(8)}
     for round_number in range(3):
         process = await asyncio.create_subprocess_exec(
@@ -132,7 +132,7 @@ async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) ->
     await history.close()
 
 
-async def test_users_that_come_together_push_nobody_out_between_reading_and_writing(path: Path) -> None:
+async def test_concurrent_users_evict_no_stream_between_its_load_and_its_append(path: Path) -> None:
     history = opened(path, max_cached_streams=1)
     users = [f"user-{number}" for number in range(20)]
     async with asyncio.TaskGroup() as group:
@@ -145,7 +145,7 @@ async def test_users_that_come_together_push_nobody_out_between_reading_and_writ
     await history.close()
 
 
-async def test_a_stream_that_was_pushed_out_before_it_was_used_is_read_anew(path: Path) -> None:
+async def test_a_stream_that_was_evicted_before_its_use_is_loaded_again(path: Path) -> None:
     history = opened(path)
     appending = asyncio.create_task(history.append(for_user("anna", said(0))))
     while not history._streams:
@@ -157,7 +157,7 @@ async def test_a_stream_that_was_pushed_out_before_it_was_used_is_read_anew(path
     await history.close()
 
 
-async def test_a_publisher_that_gives_up_leaves_the_others_whole(path: Path) -> None:
+async def test_a_cancelled_publisher_does_not_affect_the_others(path: Path) -> None:
     history = opened(path)
     begin = (await history.read(user_stream("anna"), None)).cursor
     tasks = [asyncio.create_task(history.append(for_user("anna", said(number)))) for number in range(10)]
@@ -179,7 +179,7 @@ async def test_a_second_process_is_refused(path: Path, monkeypatch: pytest.Monke
     await history.close()
 
 
-def test_what_is_not_ours_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_not_changed(path: Path, tmp_path: Path) -> None:
     theirs = sqlite3.connect(path)
     theirs.execute("CREATE TABLE theirs (x)")
     theirs.close()
@@ -228,9 +228,7 @@ async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None
 
 
 def failing_for(user_id: str, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Let the first commit that holds something for a user fail. Gives what tells that it has begun, and what it waits
-    for then.
-    """
+    """Make the first commit with an entry of a user fail. Return two events: it has begun, and it may end."""
     commit = sqlite_module._commit
     begun, may_end = threading.Event(), threading.Event()
 
@@ -245,7 +243,7 @@ def failing_for(user_id: str, monkeypatch: pytest.MonkeyPatch) -> tuple[threadin
     return begun, may_end
 
 
-async def test_several_are_safe_only_when_each_of_their_commits_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_is_safe_only_after_all_its_commits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = opened(path)
     await history.read(user_stream("anna"), None)
     _, may_end = failing_for("ben", monkeypatch)
@@ -258,7 +256,7 @@ async def test_several_are_safe_only_when_each_of_their_commits_is(path: Path, m
     await history.close()
 
 
-async def test_what_came_while_a_commit_failed_is_taken_back_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_entries_that_arrive_during_a_failed_commit_fail_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = opened(path)
     await history.read(user_stream("anna"), None)
     begun, may_end = failing_for("anna", monkeypatch)

@@ -1,4 +1,4 @@
-"""Connecting to a real gateway: who gets in, who does not, and what they are told."""
+"""Handshakes with a real gateway: accepted and refused ones, and their answers."""
 
 import asyncio
 import json
@@ -96,7 +96,7 @@ async def test_bad_handshakes_get_their_status(gateway: Gateway) -> None:
     assert (await raw(gateway, plain)).startswith(b"HTTP/1.1 426 ")
 
 
-async def test_what_a_client_says_right_after_the_101_is_heard(gateway: Gateway) -> None:
+async def test_a_message_right_after_the_101_is_received(gateway: Gateway) -> None:
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(UPGRADE % (gateway.token().encode(), b"13", KEY))
@@ -117,7 +117,7 @@ async def test_only_listed_origins_may_connect(start_gateway: StartGateway) -> N
     assert (await refusal(uri, origin=Origin("https://evil.example")))[:2] == (403, "ORIGIN_NOT_ALLOWED")
 
 
-async def test_an_address_behind_a_trusted_proxy_may_not_knock_too_often(start_gateway: StartGateway) -> None:
+async def test_handshakes_of_an_address_behind_a_trusted_proxy_are_limited(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(
         FakeClock(),
         trusted_proxies=("127.0.0.1",),
@@ -155,9 +155,7 @@ async def test_a_crash_while_authenticating_is_a_500_without_details(
     assert "internal detail" in caplog.text
 
 
-async def test_a_socket_that_says_nothing_or_dawdles_is_let_go(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_or_slow_socket_is_closed(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     timeout = "tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS"
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)

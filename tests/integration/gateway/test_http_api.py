@@ -52,7 +52,7 @@ async def test_publish_reaches_the_user_and_answers_with_the_delivery(gateway: G
     )
 
 
-async def test_what_a_producer_chose_is_delivered_byte_for_byte(gateway: Gateway) -> None:
+async def test_a_message_is_delivered_byte_for_byte(gateway: Gateway) -> None:
     message = HELLO | {"timestamp": "2026-11-23T09:18:54.123Z", "id": "my-id"}
     async with gateway.device() as device:
         await publish(gateway, {"all": True}, message)
@@ -92,7 +92,7 @@ async def test_a_bad_publish_says_what_is_wrong(gateway: Gateway, body: bytes, w
     assert words in answer["message"]
 
 
-async def test_too_big_a_message_is_a_413_and_reaches_nobody(gateway: Gateway) -> None:
+async def test_a_message_that_is_too_big_is_a_413_and_is_not_delivered(gateway: Gateway) -> None:
     async with gateway.device() as device:
         status, answer = await publish(gateway, {"all": True}, {"type": "blob", "data": "x" * 140_000})
         assert (status, answer["code"]) == (413, "MESSAGE_TOO_BIG")
@@ -102,7 +102,7 @@ async def test_too_big_a_message_is_a_413_and_reaches_nobody(gateway: Gateway) -
     assert (status, answer["code"]) == (413, "BODY_TOO_BIG")
 
 
-async def test_a_batch_answers_per_line_and_one_bad_line_stops_nothing(gateway: Gateway) -> None:
+async def test_a_batch_has_an_answer_per_line_and_a_bad_line_stops_no_other(gateway: Gateway) -> None:
     lines = [
         json.dumps({"target": {"user": "user-1"}, "message": HELLO}),
         "nonsense",
@@ -126,7 +126,7 @@ async def test_a_batch_answers_per_line_and_one_bad_line_stops_nothing(gateway: 
     ]
 
 
-async def test_a_long_batch_keeps_its_order_and_gives_way_to_others(gateway: Gateway) -> None:
+async def test_a_long_batch_keeps_its_order_and_yields_to_other_requests(gateway: Gateway) -> None:
     body = b"\n".join(
         json.dumps({"target": {"user": "user-1"}, "message": {"type": "n", "data": n}}).encode() for n in range(3000)
     )
@@ -153,7 +153,7 @@ async def test_an_empty_batch_has_nothing_to_answer_and_a_huge_one_is_refused(ga
         ("GET", "/v1/stats"),
     ],
 )
-async def test_without_the_key_nothing_happens(gateway: Gateway, method: str, path: str, key: str | None) -> None:
+async def test_without_the_key_requests_are_refused(gateway: Gateway, method: str, path: str, key: str | None) -> None:
     encoded = None if key is None else key.encode().decode("latin-1")
     status, answer, headers = await call(gateway, method, path, HELLO if method == "POST" else None, key=encoded)
     assert (status, answer["code"]) == (401, "API_KEY_WRONG")
@@ -181,7 +181,7 @@ async def test_in_development_a_web_page_cannot_publish(start_gateway: StartGate
     assert (status, answer["code"]) == (403, "NOT_FROM_A_PAGE")
 
 
-async def test_a_fault_of_ours_costs_one_line_of_a_batch(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unexpected_error_fails_one_line_of_a_batch(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver = gateway.node.hub.deliver
 
     async def faulty(publication: Publication) -> Any:
@@ -255,7 +255,7 @@ def _routes(gateway: Gateway) -> list[Any]:
     ("method", "path", "status", "code"),
     [("GET", "/v1/publish", 405, "METHOD_NOT_ALLOWED"), ("GET", "/nowhere", 404, "NOT_FOUND")],
 )
-async def test_other_paths_and_methods_are_told_in_json(
+async def test_other_paths_and_methods_get_json_errors(
     gateway: Gateway, method: str, path: str, status: int, code: str
 ) -> None:
     assert (await call(gateway, method, path))[0] == status

@@ -56,7 +56,9 @@ print(broadcast_to_user("user-1", message).delivered, flush=True)
     ("program", "words"),
     [(FORKING, "this process was forked after a first publish"), (EXITING, "the interpreter is exiting")],
 )
-async def test_what_cannot_work_is_said_and_does_not_hang(gateway: Gateway, program: str, words: str) -> None:
+async def test_unsupported_calls_of_synchronous_code_raise_and_do_not_hang(
+    gateway: Gateway, program: str, words: str
+) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",

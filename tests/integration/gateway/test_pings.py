@@ -1,4 +1,4 @@
-"""The WebSocket pings of the gateway: when they are sent, and what becomes of a connection that answers or does not."""
+"""The WebSocket pings of the gateway: their times, and connections with and without pongs."""
 
 import asyncio
 import base64
@@ -72,7 +72,7 @@ async def test_a_silent_connection_gets_a_ping_after_25_seconds(start_gateway: S
         assert await device.read_frame() == (PING[0], b"")
 
 
-async def test_what_is_sent_or_received_puts_the_ping_off(start_gateway: StartGateway) -> None:
+async def test_traffic_postpones_the_ping(start_gateway: StartGateway) -> None:
     gateway, clock = await start_with_clock(start_gateway)
     async with plain_device(gateway) as device:
         await clock.advance(SERVER_PING_SECONDS - 2)

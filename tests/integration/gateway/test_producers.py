@@ -79,7 +79,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
     return waits
 
 
-async def test_nobody_there_is_tried_again_until_the_time_is_up(waits: Iterator[float]) -> None:
+async def test_an_unreachable_gateway_is_retried_until_the_timeout(waits: Iterator[float]) -> None:
     carrier = HttpCarrier("http://127.0.0.1:9", timeout_seconds=60)
     with pytest.raises(GatewayUnreachable, match="Connection refused"):
         await tellwire.Broadcaster(carrier).broadcast_to_user("u", HELLO)
@@ -125,7 +125,7 @@ async def answering(answer: bytes) -> AsyncIterator[tuple[str, list[int]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
 
 
-async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
+async def test_a_broadcast_that_may_have_been_received_is_not_retried() -> None:
     async with answering(b"") as (url, requests):
         carrier = HttpCarrier(url)
         with pytest.raises(GatewayUnreachable) as caught:
@@ -134,7 +134,7 @@ async def test_what_may_have_gone_out_is_not_sent_twice() -> None:
         assert requests == [1]
 
 
-async def test_what_may_have_gone_out_to_a_user_is_sent_again_and_delivered_once(gateway: Gateway) -> None:
+async def test_a_publish_for_a_user_that_may_have_been_received_is_retried_and_delivered_once(gateway: Gateway) -> None:
     dropped: list[bytes] = []
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -203,7 +203,7 @@ async def test_a_busy_gateway_is_asked_again(waits: Iterator[float]) -> None:
         assert list(waits) == []
 
 
-async def test_a_page_instead_of_a_delivery_is_no_gateways_answer_either() -> None:
+async def test_an_html_page_is_not_a_gateways_answer() -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
     async with answering(page) as (url, _):
         with pytest.raises(GatewayRefused, match="is this its address"):
@@ -216,7 +216,7 @@ def test_a_key_with_a_line_break_is_refused_without_printing_it() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-async def test_an_answer_that_is_no_gateways_is_said_to_be_so() -> None:
+async def test_an_answer_of_another_server_is_named_in_the_error() -> None:
     page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<html"
     async with answering(page) as (url, _):
         with pytest.raises(GatewayRefused, match="is this its address"):

@@ -1,4 +1,4 @@
-"""`hello` and `welcome`: what a client that comes back is told, and that nothing falls between the two."""
+"""`hello` and `welcome`: the replay for a client that comes back, without gaps."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ async def publish(gateway: Gateway, *messages: Message, user_id: str = "user-1")
 
 
 async def hello(device: ClientConnection, cursor: str | None = None) -> dict[str, Any]:
-    """Say hello, and return the whole welcome as if it had one page. What goes out by itself is among its messages."""
+    """Send a hello, and return all pages of the welcome as one, with the messages that were sent between pages."""
     await device.send(json.dumps({"type": "hello"} if cursor is None else {"type": "hello", "cursor": cursor}))
     messages, state = [], []
     while True:
@@ -45,7 +45,7 @@ def numbers(welcome: dict[str, Any]) -> list[int]:
     return [message["data"]["number"] for message in welcome["messages"]]
 
 
-async def test_a_first_welcome_says_who_one_is_and_how_things_stand(gateway: Gateway) -> None:
+async def test_a_first_welcome_has_the_user_and_the_newest_states(gateway: Gateway) -> None:
     await publish(gateway, said(0), create_upload_progress_message("u1", "f.csv", 40, "Row 40"))
     async with gateway.device() as device:
         welcome = await hello(device)
@@ -59,7 +59,7 @@ async def test_a_first_welcome_says_who_one_is_and_how_things_stand(gateway: Gat
     assert welcome["expiresAt"].endswith("Z")
 
 
-async def test_a_device_that_was_away_is_told_all_it_missed_once_and_in_order(gateway: Gateway) -> None:
+async def test_a_device_that_was_away_gets_all_missed_messages_once_and_in_order(gateway: Gateway) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
     await publish(gateway, *map(said, range(5)))
@@ -80,7 +80,7 @@ async def test_a_cursor_of_another_gateway_is_not_recovered(gateway: Gateway) ->
         assert (await read(device))["data"]["code"] == "INVALID_MESSAGE"
 
 
-async def test_what_is_said_while_a_welcome_is_on_its_way_is_heard(gateway: Gateway) -> None:
+async def test_messages_that_are_published_during_a_welcome_arrive(gateway: Gateway) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
     await publish(gateway, *(said(number, "x" * 3000) for number in range(300)))
@@ -97,7 +97,7 @@ async def test_what_is_said_while_a_welcome_is_on_its_way_is_heard(gateway: Gate
     assert len(seen) == 400
 
 
-async def test_a_welcome_far_over_what_may_wait_for_a_client_arrives_whole(gateway: Gateway) -> None:
+async def test_a_welcome_far_above_the_bounds_of_an_outbox_arrives_complete(gateway: Gateway) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
     await publish(gateway, *(said(number, "x" * 20_000) for number in range(200)))

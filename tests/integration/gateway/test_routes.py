@@ -33,19 +33,19 @@ async def embedded() -> AsyncIterator[Gateway]:
 
 
 @pytest.mark.parametrize("path", ["/", "/assets/app.js", "/v2/else"])
-async def test_what_is_not_the_apis_is_the_programs(embedded: Gateway, path: str) -> None:
+async def test_other_paths_are_answered_by_the_programs_routes(embedded: Gateway, path: str) -> None:
     status, body, _ = await call(embedded, "GET", path, key=None)
     assert (status, body) == (200, f"page {path}".encode())
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/stats", 401), ("/healthz", 200), ("/openapi.json", 200)])
-async def test_a_program_cannot_take_what_is_the_apis(embedded: Gateway, path: str, status: int) -> None:
+async def test_a_programs_route_cannot_replace_one_of_the_api(embedded: Gateway, path: str, status: int) -> None:
     found, body, _ = await call(embedded, "GET", path, key=None)
     assert found == status
     assert isinstance(body, dict)
 
 
-async def test_devices_connect_and_are_told_beside_the_page(embedded: Gateway) -> None:
+async def test_devices_connect_and_get_messages_beside_the_page(embedded: Gateway) -> None:
     async with embedded.device() as device:
         assert await publish(embedded, {"user": "user-1"}) == (
             200,

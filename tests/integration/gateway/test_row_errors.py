@@ -52,7 +52,7 @@ async def test_a_user_downloads_what_a_job_left_out(gateway: Gateway) -> None:
 
 
 @pytest.mark.usefixtures("producer")
-async def test_nobody_else_gets_it(gateway: Gateway) -> None:
+async def test_a_list_is_only_for_its_user(gateway: Gateway) -> None:
     async with track_upload("user-1", "u1", "f.csv") as upload:
         upload.row_error(1, "BAD", "It is bad")
     status, body, _ = await download(gateway, "u1/row-errors", user="user-2")
@@ -112,7 +112,7 @@ async def test_no_spreadsheet_takes_a_cell_for_a_formula(gateway: Gateway, begin
     assert (row["code"], row["message"]) == (f"'{begin}A", f'\'{begin}1,"2"')
 
 
-async def test_who_serves_and_publishes_at_once_has_lists_too(gateway: Gateway) -> None:
+async def test_a_program_that_serves_and_publishes_has_lists_too(gateway: Gateway) -> None:
     async with track_upload("user-1", "u1", "f.csv", broadcaster=gateway.node.broadcaster) as upload:
         upload.row_error(1, "BAD", "It is bad")
     store = gateway.node.engine.row_errors
@@ -147,12 +147,12 @@ CHUNK: dict[str, Any] = {
         ({"more": 1}, "more"),
     ],
 )
-async def test_a_wrong_part_is_refused_with_the_reason(gateway: Gateway, change: dict[str, Any], says: str) -> None:
+async def test_an_invalid_chunk_is_refused_with_the_reason(gateway: Gateway, change: dict[str, Any], says: str) -> None:
     status, answer, _ = await call(gateway, "POST", "/v1/uploads/row-errors", CHUNK | {"errors": []} | change)
     assert (status, answer["code"]) == (400, "INVALID_MESSAGE")
     assert says in answer["message"]
 
 
-async def test_only_who_has_the_key_hands_in(gateway: Gateway) -> None:
+async def test_row_errors_are_accepted_with_the_api_key_only(gateway: Gateway) -> None:
     status, _, _ = await call(gateway, "POST", "/v1/uploads/row-errors", CHUNK | {"errors": []}, key=None)
     assert status == 401

@@ -1,4 +1,4 @@
-"""Live sockets: what clients may send, how long they may stay, and what happens to those who cannot follow."""
+"""Live sockets: allowed messages, lifetimes, and slow consumers."""
 
 import asyncio
 import json
@@ -106,7 +106,7 @@ async def test_a_client_that_breaks_the_protocol_is_closed_with_1002(gateway: Ga
         assert (await closed_with(device))[0] == 1002
 
 
-async def test_a_closed_device_is_forgotten(gateway: Gateway) -> None:
+async def test_a_closed_connection_is_removed(gateway: Gateway) -> None:
     async with gateway.device():
         assert len(gateway.node.hub) == 1
     async with asyncio.timeout(45):
@@ -115,7 +115,9 @@ async def test_a_closed_device_is_forgotten(gateway: Gateway) -> None:
     assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery()
 
 
-async def test_the_application_hears_who_closed_and_why(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_application_gets_the_close_code_and_the_reason(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[tuple[int, str]] = []
     inner = gateway.node.sockets.application
 
@@ -222,7 +224,7 @@ async def test_auth_lets_a_connection_live_longer(start_gateway: StartGateway) -
         assert (await closed_with(device))[0] == 4401
 
 
-async def test_of_two_tokens_sent_in_a_row_the_newer_counts(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_newer_of_two_tokens_in_a_row_is_used(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     application: Any = gateway.node.sockets.application
     keys_arrived = asyncio.Event()
     far = 4_000_000_000.0
@@ -260,7 +262,7 @@ async def test_auth_with_another_users_token_is_closed_with_4403(gateway: Gatewa
 # --- slow clients ----------------------------------------------------------------------------------------------------
 
 
-async def test_much_at_once_is_not_too_slow(gateway: Gateway) -> None:
+async def test_a_burst_of_messages_is_no_slow_consumer(gateway: Gateway) -> None:
     async with gateway.device(max_queue=None) as device:
         for number in range(5000):
             delivery = await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("n", number))
@@ -354,7 +356,7 @@ async def test_fragments_without_content_cost_nothing(gateway: Gateway) -> None:
         assert (await read(device))["type"] == "pong"
 
 
-async def test_what_waited_beyond_the_expiry_is_not_heard(start_gateway: StartGateway) -> None:
+async def test_messages_that_waited_until_after_the_expiry_are_dropped(start_gateway: StartGateway) -> None:
     gateway, clock = await start_with_clock(start_gateway, ttl_seconds=60)
     async with gateway.device(max_queue=None) as device:
         device.transport.pause_reading()
@@ -408,7 +410,7 @@ async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: Start
         device.transport.abort()
 
 
-async def test_connections_leave_nothing_behind(gateway: Gateway) -> None:
+async def test_closed_connections_leave_no_objects(gateway: Gateway) -> None:
     import gc
 
     from tellwire.server.socket import Connection

@@ -1,4 +1,4 @@
-"""Uploads that cannot hang: a silent worker, a device that cancels, and what the user has seen, on every device."""
+"""Silent workers, cancelled uploads, and the `seen` state, on every device."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def begin(broadcaster: Broadcaster, upload_id: str = "u1", rows: int = 40)
         upload._ticker.cancel()
 
 
-async def test_a_worker_that_is_killed_is_seen_to_be(start_gateway: StartGateway) -> None:
+async def test_an_upload_of_a_killed_worker_stalls_and_fails(start_gateway: StartGateway) -> None:
     clock = FakeClock()
     gateway = await start_gateway(clock)
     async with gateway.device() as device:
@@ -60,7 +60,7 @@ async def test_a_worker_that_is_killed_is_seen_to_be(start_gateway: StartGateway
         assert "cursor" in error
 
 
-async def test_a_lease_outlives_the_gateway_and_begins_anew_with_it(tmp_path: Path) -> None:
+async def test_a_lease_survives_a_restart_of_the_gateway_and_is_renewed_by_it(tmp_path: Path) -> None:
     clock = FakeClock()
     settings = Settings(
         port=0, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, database=str(tmp_path / "live.sqlite3")
@@ -110,7 +110,7 @@ async def test_a_device_cancels_and_the_worker_stops_and_all_devices_see_it(gate
 
 
 @pytest.mark.usefixtures("producer")
-async def test_a_worker_that_asks_may_stop_of_itself(gateway: Gateway) -> None:
+async def test_a_worker_that_reads_cancelled_may_stop_by_itself(gateway: Gateway) -> None:
     async with gateway.device() as device:
         async with track_upload("user-1", "u1", "f.csv", 100, interval_seconds=0.01) as upload:
             await until(device, "running")
@@ -124,7 +124,7 @@ async def test_a_worker_that_asks_may_stop_of_itself(gateway: Gateway) -> None:
 
 
 @pytest.mark.usefixtures("producer")
-async def test_a_worker_that_did_not_ask_and_finished_is_complete(gateway: Gateway) -> None:
+async def test_a_worker_that_did_not_read_cancelled_and_finishes_is_complete(gateway: Gateway) -> None:
     async with gateway.device() as device:
         async with track_upload("user-1", "u1", "f.csv", 100):
             await until(device, "running")
@@ -149,7 +149,7 @@ async def test_synchronous_workers_are_cancelled_too(gateway: Gateway) -> None:
             await job
 
 
-async def test_what_cannot_be_cancelled_is_told_so(gateway: Gateway) -> None:
+async def test_a_cancel_of_an_unknown_or_ended_upload_gets_an_error(gateway: Gateway) -> None:
     async with gateway.device() as device, gateway.device("user-2") as other:
         async with track_upload("user-1", "u1", "f.csv", broadcaster=gateway.node.broadcaster):
             await other.send('{"type": "cancel", "uploadId": "u1"}')
@@ -159,7 +159,7 @@ async def test_what_cannot_be_cancelled_is_told_so(gateway: Gateway) -> None:
         assert (error["data"]["code"], "it is complete" in error["data"]["message"]) == ("UPLOAD_OVER", True)
 
 
-async def test_what_a_user_has_seen_all_devices_know(gateway: Gateway) -> None:
+async def test_the_seen_state_reaches_all_devices(gateway: Gateway) -> None:
     async with gateway.device() as device, gateway.device() as other, gateway.device("user-2") as stranger:
         for title in ("one", "two"):
             await gateway.node.broadcaster.broadcast_to_user("user-1", create_notification_message(title, "", "info"))

@@ -1,4 +1,4 @@
-"""What a Lambda function loads: every module of its cold start is waited for by somebody."""
+"""The modules that a Lambda function loads: each of them makes a cold start slower."""
 
 import json
 import subprocess
@@ -38,14 +38,14 @@ print(json.dumps(sorted(heavy | {{name for name in sys.modules if name.startswit
         "tellwire",
     ],
 )
-def test_a_function_loads_nothing_of_what_it_does_not_need(module: str) -> None:
+def test_a_function_loads_only_the_modules_it_needs(module: str) -> None:
     program = PROGRAM.format(module=module, heavy=HEAVY)
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert json.loads(ran.stdout) == []
 
 
-def test_who_connects_and_leaves_waits_for_nothing_of_the_history() -> None:
+def test_connect_and_disconnect_load_no_module_of_the_history() -> None:
     program = """
 import sys
 import tellwire.aws.handlers

@@ -1,4 +1,4 @@
-"""Services that answer by a script, and clients of theirs that do not wait long."""
+"""Scripted services, and clients with short backoff."""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,7 +49,7 @@ async def make_client() -> AsyncIterator[MakeClient]:
 
 @pytest.fixture
 def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Write AWS's configuration, of which there is nothing else than what the test writes."""
+    """Write AWS's configuration file, which is the only configuration in the test."""
     config = tmp_path / "config"
     config.touch()
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))

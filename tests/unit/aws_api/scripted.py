@@ -1,4 +1,4 @@
-"""A service on this machine that answers as a test says, and what it was asked."""
+"""A scripted HTTP service on this machine, which records its requests."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as it came: `target` is the path and query on the wire, header names are in lower case."""
+class ReceivedRequest:
+    """A received request: `target` is the path and query on the wire, header names are in lower case."""
 
     method: str
     target: str
@@ -25,8 +25,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Says:
-    """An answer. `promised_bytes`: how long it says that it is, if not as long as it is."""
+class Response:
+    """A response. `promised_bytes`: its `Content-Length`, if not the real one."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -41,39 +41,39 @@ class Says:
 
 
 class Drops:
-    """The connection ends instead of an answer."""
+    """The connection ends without a response."""
 
 
 class Hangs:
-    """The answer never comes."""
+    """The response never comes."""
 
 
-Step = Says | Drops | Hangs | Callable[[Asked], Awaitable["Step"]]
+Step = Response | Drops | Hangs | Callable[[ReceivedRequest], Awaitable["Step"]]
 
-OK = Says()
+OK = Response()
 DROPS = Drops()
 HANGS = Hangs()
 
 
-def refuses(status: int, error_type: str, message: str = "no", date: float | None = None) -> Says:
-    """An error as API Gateway has it: its name is in a header."""
+def api_gateway_error(status: int, error_type: str, message: str = "no", date: float | None = None) -> Response:
+    """Return an error in API Gateway's form: its name is in a header."""
     headers = {"x-amzn-ErrorType": error_type} | ({} if date is None else {"Date": formatdate(date, usegmt=True)})
-    return Says(status, json.dumps({"message": message}).encode(), headers)
+    return Response(status, json.dumps({"message": message}).encode(), headers)
 
 
-def throws(error_type: str, message: str = "no", date: float | None = None) -> Says:
-    """An error as DynamoDB has it: 400, its name is in the body."""
+def dynamodb_error(error_type: str, message: str = "no", date: float | None = None) -> Response:
+    """Return an error in DynamoDB's form: 400, its name is in the body."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{error_type}", "message": message}
-    return Says(400, json.dumps(body).encode(), {} if date is None else {"Date": formatdate(date, usegmt=True)})
+    return Response(400, json.dumps(body).encode(), {} if date is None else {"Date": formatdate(date, usegmt=True)})
 
 
 class Service:
-    """A service. `steps` are what becomes of its requests; the last of them is what becomes of all further ones."""
+    """A service. `steps` are its responses in order; the last one is also that of all further requests."""
 
     def __init__(self, *steps: Step) -> None:
         self.url = ""
         self.steps = list(steps) or [OK]
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.connections = 0
         self._stopped = asyncio.Event()
         self._handlers: list[asyncio.Task[None] | None] = []
@@ -95,29 +95,29 @@ class Service:
         self._handlers.append(asyncio.current_task())
         self.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-            while await self._goes_on(reader, writer):
+            while await self._respond(reader, writer):
                 pass
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
-    async def _goes_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        asked = await self._read_unless_stopped(reader)
-        if asked is None:
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        request = await self._read_unless_stopped(reader)
+        if request is None:
             return False
-        self.asked.append(asked)
+        self.requests.append(request)
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         while callable(step):
-            step = await step(asked)
+            step = await step(request)
         if isinstance(step, Hangs):
             await self._stopped.wait()
-        if not isinstance(step, Says):
+        if not isinstance(step, Response):
             return False
         writer.write(step.encode())
         await writer.drain()
         return step.promised_bytes is None
 
-    async def _read_unless_stopped(self, reader: asyncio.StreamReader) -> Asked | None:
+    async def _read_unless_stopped(self, reader: asyncio.StreamReader) -> ReceivedRequest | None:
         reading = asyncio.ensure_future(_read(reader))
         stopping = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,9 +128,9 @@ class Service:
         return await reading
 
 
-async def _read(reader: asyncio.StreamReader) -> Asked:
+async def _read(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.rstrip("\r\n").split("\r\n")
     method, target, _ = first.split(" ")
     headers = {name.lower(): value.strip(" ") for name, _, value in (line.partition(":") for line in lines)}
-    return Asked(method, target, headers, await reader.readexactly(int(headers.get("content-length", 0))))
+    return ReceivedRequest(method, target, headers, await reader.readexactly(int(headers.get("content-length", 0))))

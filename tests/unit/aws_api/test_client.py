@@ -1,4 +1,4 @@
-"""The client against a service on this machine: what it tries again, what it does not, and when it stops."""
+"""The client against a scripted service: signatures, retries, deadlines, and a wrong clock."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,17 @@ from tellwire.http_client import HttpResponse
 from tellwire.limits import DEADLINE_MARGIN_SECONDS
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.conftest import CREDENTIALS, QUICK, MakeClient, StartService
-from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Asked, Says, Service, Step, refuses, throws
+from tests.unit.aws_api.scripted import (
+    DROPS,
+    HANGS,
+    OK,
+    ReceivedRequest,
+    Response,
+    Service,
+    Step,
+    api_gateway_error,
+    dynamodb_error,
+)
 
 NOW = 1_700_000_000.0
 
@@ -26,16 +36,16 @@ GET = AwsRequest("GET @connections", "GET", "/@connections/a%3D", Payload.of(Non
 EACH = pytest.mark.parametrize("request_", [POST, GET], ids=["POST", "GET"])
 
 BUSY = [
-    Says(429),
-    Says(500),
-    Says(502),
-    Says(503),
-    Says(504),
-    refuses(429, "LimitExceededException"),
-    throws("ProvisionedThroughputExceededException"),
-    throws("ThrottlingException"),
-    throws("RequestLimitExceeded"),
-    refuses(400, "TooManyRequestsException"),
+    Response(429),
+    Response(500),
+    Response(502),
+    Response(503),
+    Response(504),
+    api_gateway_error(429, "LimitExceededException"),
+    dynamodb_error("ProvisionedThroughputExceededException"),
+    dynamodb_error("ThrottlingException"),
+    dynamodb_error("RequestLimitExceeded"),
+    api_gateway_error(400, "TooManyRequestsException"),
 ]
 
 
@@ -44,47 +54,47 @@ class Counted(FixedCredentials):
 
     def __init__(self) -> None:
         super().__init__(CREDENTIALS)
-        self.asked = 0
+        self.requests = 0
 
     async def current(self) -> Credentials:
-        self.asked += 1
+        self.requests += 1
         return await super().current()
 
 
-def check(asked: Asked, now: float = NOW, credentials: Credentials = CREDENTIALS) -> None:
+def check(request: ReceivedRequest, now: float = NOW, credentials: Credentials = CREDENTIALS) -> None:
     """Check a signature as API Gateway does."""
-    url = urlsplit(asked.target)
-    verify(SignedRequest(asked.method, url.path, url.query, asked.headers, asked.body), credentials, now)
+    url = urlsplit(request.target)
+    verify(SignedRequest(request.method, url.path, url.query, request.headers, request.body), credentials, now)
 
 
 # What is sent
 
 
 async def test_a_request_is_signed_as_it_is_on_the_wire(start_service: StartService, make_client: MakeClient) -> None:
-    service = await start_service(Says(200, b"{}", {"X-Amzn-RequestId": "r-1"}))
+    service = await start_service(Response(200, b"{}", {"X-Amzn-RequestId": "r-1"}))
     client = make_client(f"{service.url}/prod", now=lambda: NOW)
     answer = await client.call(POST)
     assert (answer.status, answer.body, answer.headers["x-amzn-requestid"]) == (200, b"{}", "r-1")
-    [asked] = service.asked
-    assert (asked.method, asked.target, asked.body) == ("POST", "/prod/@connections/a%3D", b"hello")
-    check(asked)
+    [request] = service.requests
+    assert (request.method, request.target, request.body) == ("POST", "/prod/@connections/a%3D", b"hello")
+    check(request)
 
 
 async def test_the_sessions_token_is_sent_and_signed(start_service: StartService, make_client: MakeClient) -> None:
     service = await start_service()
     await make_client(service, now=lambda: NOW).call(GET)
-    [asked] = service.asked
-    assert asked.headers["x-amz-security-token"] == CREDENTIALS.session_token
-    assert "x-amz-security-token" in asked.headers["authorization"].partition("SignedHeaders=")[2]
+    [request] = service.requests
+    assert request.headers["x-amz-security-token"] == CREDENTIALS.session_token
+    assert "x-amz-security-token" in request.headers["authorization"].partition("SignedHeaders=")[2]
 
 
 async def test_no_token_is_sent_without_a_session(start_service: StartService, make_client: MakeClient) -> None:
     service = await start_service()
     lasting = Credentials("AKID", "s3cret")
     await make_client(service, credentials=FixedCredentials(lasting), now=lambda: NOW).call(GET)
-    [asked] = service.asked
-    check(asked, credentials=lasting)
-    assert "x-amz-security-token" not in asked.headers
+    [request] = service.requests
+    check(request, credentials=lasting)
+    assert "x-amz-security-token" not in request.headers
 
 
 @pytest.mark.parametrize("host", ["LocalHost", "Api.Example.COM:80", "api.example.com:8080"])
@@ -96,70 +106,70 @@ async def test_the_host_is_signed_as_the_http_client_says_it(
         monkeypatch.setenv(name, service.url)
     url = f"http://{host}"
     await make_client(f"{url}:{urlsplit(service.url).port}" if host == "LocalHost" else url, now=lambda: NOW).call(GET)
-    [asked] = service.asked
-    check(asked)
+    [request] = service.requests
+    check(request)
 
 
 # What is tried again
 
 
 @EACH
-@pytest.mark.parametrize("busy", BUSY, ids=lambda says: f"{says.status} {says.body[:20]!r}")
+@pytest.mark.parametrize("busy", BUSY, ids=lambda response: f"{response.status} {response.body[:20]!r}")
 async def test_a_busy_service_is_asked_again(
-    request_: AwsRequest, busy: Says, start_service: StartService, make_client: MakeClient
+    request_: AwsRequest, busy: Response, start_service: StartService, make_client: MakeClient
 ) -> None:
     service = await start_service(busy, busy, OK)
     assert (await make_client(service).call(request_)).status == 200
-    assert len(service.asked) == 3
+    assert len(service.requests) == 3
 
 
 @EACH
-async def test_a_service_that_stays_busy_is_asked_so_often_and_no_more(
+async def test_a_service_that_stays_busy_gets_a_bounded_number_of_attempts(
     request_: AwsRequest, start_service: StartService, make_client: MakeClient
 ) -> None:
-    service = await start_service(refuses(503, "ServiceUnavailable"))
+    service = await start_service(api_gateway_error(503, "ServiceUnavailable"))
     with pytest.raises(AwsUnreachable, match=r"it was busy \(503 ServiceUnavailable\)") as caught:
         await make_client(service).call(request_)
     assert caught.value.action == request_.action
     assert caught.value.retryable
-    assert len(service.asked) == QUICK.attempts
+    assert len(service.requests) == QUICK.attempts
 
 
-async def test_one_attempt_may_be_all(start_service: StartService, make_client: MakeClient) -> None:
-    service = await start_service(Says(503))
+async def test_a_single_attempt_is_not_retried(start_service: StartService, make_client: MakeClient) -> None:
+    service = await start_service(Response(503))
     with pytest.raises(AwsUnreachable):
         await make_client(service, retries=Retries(attempts=1)).call(GET)
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 @EACH
 @pytest.mark.parametrize(
     "answer",
     [
-        refuses(400, "BadRequestException"),
-        throws("ValidationException"),
-        throws("ConditionalCheckFailedException"),
-        refuses(403, "ForbiddenException"),
-        refuses(403, "AccessDeniedException"),
-        refuses(410, "GoneException"),
-        refuses(403, "ThrottlingException"),
-        Says(301, b"", {"Location": "/elsewhere"}),
-        Says(404, b"<html>"),
-        Says(400, b"\xff"),
+        api_gateway_error(400, "BadRequestException"),
+        dynamodb_error("ValidationException"),
+        dynamodb_error("ConditionalCheckFailedException"),
+        api_gateway_error(403, "ForbiddenException"),
+        api_gateway_error(403, "AccessDeniedException"),
+        api_gateway_error(410, "GoneException"),
+        api_gateway_error(403, "ThrottlingException"),
+        Response(301, b"", {"Location": "/elsewhere"}),
+        Response(404, b"<html>"),
+        Response(400, b"\xff"),
     ],
-    ids=lambda says: f"{says.status} {says.body[:60]!r}",
+    ids=lambda response: f"{response.status} {response.body[:60]!r}",
 )
-async def test_any_other_answer_is_the_callers(
-    request_: AwsRequest, answer: Says, start_service: StartService, make_client: MakeClient
+async def test_any_other_response_is_returned(
+    request_: AwsRequest, answer: Response, start_service: StartService, make_client: MakeClient
 ) -> None:
     service = await start_service(answer)
     got = await make_client(service).call(request_)
     assert (got.status, got.body) == (answer.status, answer.body)
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 LOST = pytest.mark.parametrize(
-    "lost", [DROPS, HANGS, Says(200, b"half", promised_bytes=99)], ids=["dropped", "timed out", "cut"]
+    "lost", [DROPS, HANGS, Response(200, b"half", promised_bytes=99)], ids=["dropped", "timed out", "cut"]
 )
 
 
@@ -170,33 +180,33 @@ def short_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @LOST
 @pytest.mark.usefixtures("short_attempts")
-async def test_what_may_have_been_done_is_not_done_twice(
+async def test_a_post_that_may_have_been_received_is_not_retried(
     lost: Step, start_service: StartService, make_client: MakeClient
 ) -> None:
     service = await start_service(lost)
     with pytest.raises(AwsUnreachable, match="POST @connections: no answer"):
         await make_client(service).call(POST)
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 @LOST
 @pytest.mark.usefixtures("short_attempts")
-async def test_what_does_no_harm_twice_is_tried_again(
+async def test_an_idempotent_request_is_retried(
     lost: Step, start_service: StartService, make_client: MakeClient
 ) -> None:
     service = await start_service(lost, OK)
     assert (await make_client(service).call(GET)).status == 200
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 @EACH
-async def test_where_nobody_listens_everything_is_tried_again(request_: AwsRequest, make_client: MakeClient) -> None:
+async def test_an_unreachable_service_is_retried(request_: AwsRequest, make_client: MakeClient) -> None:
     async with Service().running() as stopped:
         pass
     credentials = Counted()
     with pytest.raises(AwsUnreachable, match="Connection refused"):
         await make_client(stopped, credentials=credentials).call(request_)
-    assert credentials.asked == QUICK.attempts
+    assert credentials.requests == QUICK.attempts
 
 
 @pytest.mark.parametrize("pause_seconds", [0.0, 60.0])
@@ -222,7 +232,7 @@ async def test_no_attempt_begins_after_the_deadline(start_service: StartService,
     service = await start_service()
     with deadline(0), pytest.raises(AwsUnreachable, match="no time left"):
         await make_client(service).call(GET)
-    assert not service.asked
+    assert not service.requests
 
 
 async def test_no_attempt_begins_when_credentials_took_all_the_time(
@@ -239,7 +249,7 @@ async def test_no_attempt_begins_when_credentials_took_all_the_time(
     service = await start_service()
     with pytest.raises(AwsUnreachable, match="no time left"):
         await make_client(service, credentials=Slow(CREDENTIALS)).call(GET)
-    assert not service.asked
+    assert not service.requests
 
 
 @EACH
@@ -250,26 +260,26 @@ async def test_an_attempt_is_cut_at_the_deadline(
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr("tellwire.aws_api.deadline.time", clock)
 
-    async def takes_all_the_time(_: Asked) -> Step:
+    async def takes_all_the_time(_: ReceivedRequest) -> Step:
         clock.now += 1
         return HANGS
 
     service = await start_service(takes_all_the_time)
     with deadline(DEADLINE_MARGIN_SECONDS + 1), pytest.raises(AwsUnreachable, match="timed out"):
         await make_client(service).call(request_)
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 async def test_a_wait_that_would_go_past_the_deadline_is_not_begun(
     start_service: StartService, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tellwire.http_client.random.uniform", lambda _, longest: longest)
-    service = await start_service(Says(503))
+    service = await start_service(Response(503))
     client = make_client(service, retries=Retries(first_wait_seconds=30, longest_wait_seconds=30))
     with deadline(20), pytest.raises(AwsUnreachable, match="busy"):
         async with asyncio.timeout(45):
             await client.call(GET)
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 async def test_without_a_deadline_an_attempt_has_its_own_time(
@@ -287,14 +297,14 @@ async def test_without_a_deadline_an_attempt_has_its_own_time(
 def clockwork(ahead_seconds: float, answer: Step = OK, *, dynamodb: bool = False, says_when: bool = True) -> Step:
     """A service that checks signatures by its own clock, which is that far ahead of ours."""
 
-    async def step(asked: Asked) -> Step:
+    async def step(request: ReceivedRequest) -> Step:
         try:
-            check(asked, NOW + ahead_seconds)
+            check(request, NOW + ahead_seconds)
         except BadSignature as error:
             date = NOW + ahead_seconds if says_when else None
             if dynamodb:
-                return throws(error.error_type, str(error), date)
-            return refuses(403, error.error_type, str(error), date)
+                return dynamodb_error(error.error_type, str(error), date)
+            return api_gateway_error(403, error.error_type, str(error), date)
         return answer
 
     return step
@@ -310,14 +320,14 @@ async def test_a_wrong_clock_is_set_by_the_one_of_aws_and_stays_right(
     client = make_client(service, now=lambda: NOW)
     for _ in range(3):
         assert (await client.call(request_)).status == 200
-    assert len(service.asked) == 1 + 3
+    assert len(service.requests) == 1 + 3
 
 
 @pytest.mark.parametrize("error_type", ["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"])
 async def test_a_wrong_clock_has_several_names(
     error_type: str, start_service: StartService, make_client: MakeClient
 ) -> None:
-    service = await start_service(refuses(403, error_type, date=NOW + 3600), clockwork(3600))
+    service = await start_service(api_gateway_error(403, error_type, date=NOW + 3600), clockwork(3600))
     assert (await make_client(service, now=lambda: NOW).call(GET)).status == 200
 
 
@@ -328,10 +338,10 @@ async def test_all_that_were_signed_by_the_wrong_clock_are_signed_again(
     by_the_clock = clockwork(3600)
     assert callable(by_the_clock)
 
-    async def step(asked: Asked) -> Step:
-        if not asked.headers["x-amz-date"].endswith("T231320Z"):
+    async def step(request: ReceivedRequest) -> Step:
+        if not request.headers["x-amz-date"].endswith("T231320Z"):
             await all_there.wait()
-        return await by_the_clock(asked)
+        return await by_the_clock(request)
 
     service = await start_service(step)
     client = make_client(service, now=lambda: NOW)
@@ -341,7 +351,7 @@ async def test_all_that_were_signed_by_the_wrong_clock_are_signed_again(
 
     # The first time all come by our clock, 22:13:20, and only then are they told.
     assert await asyncio.gather(*map(call, range(8))) == [200] * 8
-    assert len(service.asked) == 16
+    assert len(service.requests) == 16
 
 
 async def test_a_clock_that_was_set_is_set_again_when_it_is_wrong_again(
@@ -353,7 +363,7 @@ async def test_a_clock_that_was_set_is_set_again_when_it_is_wrong_again(
     await client.call(GET)
     now[0] += 3600  # somebody set it right
     assert (await client.call(GET)).status == 200
-    assert len(service.asked) == 4
+    assert len(service.requests) == 4
 
 
 async def test_a_wrong_signature_is_not_the_clocks_fault(start_service: StartService, make_client: MakeClient) -> None:
@@ -361,15 +371,16 @@ async def test_a_wrong_signature_is_not_the_clocks_fault(start_service: StartSer
     another = FixedCredentials(Credentials("AKID", "another"))
     answer = await make_client(service, credentials=another, now=lambda: NOW).call(GET)
     assert (answer.status, error_type_of(answer)) == (403, "InvalidSignatureException")
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 async def test_the_clock_is_set_once_for_a_request(start_service: StartService, make_client: MakeClient) -> None:
     service = await start_service(
-        refuses(403, "RequestTimeTooSkewed", date=NOW + 3600), refuses(403, "RequestTimeTooSkewed", date=NOW - 3600)
+        api_gateway_error(403, "RequestTimeTooSkewed", date=NOW + 3600),
+        api_gateway_error(403, "RequestTimeTooSkewed", date=NOW - 3600),
     )
     assert (await make_client(service, now=lambda: NOW).call(GET)).status == 403
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Tue, 99 Nov 2023 22:13:20 GMT"])
@@ -377,17 +388,17 @@ async def test_a_service_that_does_not_say_when_it_is_cannot_set_the_clock(
     date: str | None, start_service: StartService, make_client: MakeClient
 ) -> None:
     headers = {"x-amzn-ErrorType": "RequestTimeTooSkewed"} | ({} if date is None else {"Date": date})
-    service = await start_service(Says(403, b"{}", headers))
+    service = await start_service(Response(403, b"{}", headers))
     assert (await make_client(service, now=lambda: NOW).call(GET)).status == 403
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 async def test_a_service_that_is_busy_once_the_clock_is_right_is_asked_again(
     start_service: StartService, make_client: MakeClient
 ) -> None:
-    service = await start_service(clockwork(3600), Says(503), clockwork(3600))
+    service = await start_service(clockwork(3600), Response(503), clockwork(3600))
     assert (await make_client(service, now=lambda: NOW).call(POST)).status == 200
-    assert len(service.asked) == 3
+    assert len(service.requests) == 3
 
 
 # Errors
@@ -410,7 +421,7 @@ def answer(status: int = 400, body: bytes = b"", **headers: str) -> HttpResponse
         *((answer(body=body), "Unknown") for body in (b'{"a":"\xff"}', b"[" * 100_000)),
     ],
 )
-def test_errors_are_called_what_aws_calls_them(given: HttpResponse, error_type: str) -> None:
+def test_errors_have_the_names_of_aws(given: HttpResponse, error_type: str) -> None:
     assert error_type_of(given) == error_type
 
 
@@ -419,13 +430,13 @@ def test_an_answer_that_says_yes_is_not_busy() -> None:
 
 
 @pytest.mark.parametrize("name", ["message", "Message"])
-def test_a_refusal_says_who_refused_what_and_why(name: str) -> None:
+def test_a_refusal_names_the_action_the_status_and_the_reason(name: str) -> None:
     error = refused("DynamoDB Query", answer(400, b'{"__type":"x#ValidationException","%s":"No key"}' % name.encode()))
     assert str(error) == "DynamoDB Query: refused (400 ValidationException): No key"
     assert (error.action, error.status, error.error_type) == ("DynamoDB Query", 400, "ValidationException")
 
 
-def test_a_refusal_without_words_says_so() -> None:
+def test_a_refusal_without_a_message_says_so() -> None:
     assert "refused (403 Unknown): no reason given" in str(refused("GET @connections", answer(403, b"<html>")))
 
 
@@ -441,11 +452,11 @@ WRONG_SIGNATURE = (
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-async def test_what_was_signed_is_in_no_error(
+async def test_no_error_shows_signed_headers(
     line_end: str, start_service: StartService, make_client: MakeClient
 ) -> None:
     message = WRONG_SIGNATURE.replace("\n", line_end)
-    service = await start_service(refuses(403, "InvalidSignatureException", message))
+    service = await start_service(api_gateway_error(403, "InvalidSignatureException", message))
     error = refused("POST @connections", await make_client(service).call(POST))
     assert "Check your AWS Secret Access Key" in str(error)
     for shown in (str(error), repr(error), str(vars(error))):
@@ -469,15 +480,15 @@ async def test_the_certificates_of_a_bundle_are_trusted(
     service, bundle = tls_service
     client = make_client(service, ca_bundle=bundle, now=lambda: NOW)
     assert (await client.call(POST)).status == 200
-    [asked] = service.asked
-    check(asked)
+    [request] = service.requests
+    check(request)
 
 
-async def test_others_are_not_trusted(tls_service: tuple[Service, str], make_client: MakeClient) -> None:
+async def test_other_certificates_are_not_trusted(tls_service: tuple[Service, str], make_client: MakeClient) -> None:
     service, _ = tls_service
     with pytest.raises(AwsUnreachable, match="certificate"):
         await make_client(service).call(POST)
-    assert not service.asked
+    assert not service.requests
 
 
 @pytest.mark.parametrize(
@@ -490,7 +501,7 @@ async def test_others_are_not_trusted(tls_service: tuple[Service, str], make_cli
         b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
     ],
 )
-def test_a_bundle_that_is_none_is_said_to_be_none(content: bytes | None, tmp_path: Path) -> None:
+def test_an_invalid_bundle_is_refused(content: bytes | None, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.pem"
     if content is not None:
         bundle.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Where credentials come from: the environment, or botocore's own chain of places, with real files and programs."""
+"""Sources of credentials: the environment, or botocore's chain, with real files and programs."""
 
 import asyncio
 import json
@@ -16,14 +16,14 @@ from tellwire.aws_api.credentials import CredentialsSource, find_credentials
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import ConfigError
 from tests.unit.aws_api.conftest import Configure, StartService
-from tests.unit.aws_api.scripted import Says
+from tests.unit.aws_api.scripted import Response
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "s3cret"}
 
 
 @pytest.fixture
 def make_program(tmp_path: Path, configure: Configure) -> Callable[..., Path]:
-    """Let a program give the credentials, new ones each time; return the file with a line for each time it ran."""
+    """Configure a program that prints new credentials each time; return a file with a line for each run."""
 
     def make(expires_in_seconds: float, body: str = "") -> Path:
         expires_at = (datetime.now(UTC) + timedelta(seconds=expires_in_seconds)).isoformat()
@@ -58,19 +58,19 @@ async def test_a_session_has_a_token() -> None:
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
 @pytest.mark.parametrize("value", ["w1th-line-end\n", "w1th space", "w1th\x01", "w1thé"])
-def test_what_no_header_carries_is_refused_without_quoting_it(name: str, value: str) -> None:
+def test_credentials_that_no_header_can_carry_are_refused_without_quoting_them(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match="printable ASCII") as caught:
         find_credentials({**KEYS, name: value})
     assert "w1th" not in str(caught.value)
 
 
-async def test_a_secret_without_its_key_is_looked_past(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_secret_without_its_key_is_ignored(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     configure("[default]\naws_access_key_id = OTHER\naws_secret_access_key = other\n")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     assert await source().current() == Credentials("OTHER", "other")
 
 
-async def test_a_key_without_its_secret_is_a_mistake(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_without_its_secret_is_an_error(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     configure("[default]\naws_access_key_id = OTHER\naws_secret_access_key = other\n")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     with pytest.raises(ConfigError, match="Partial credentials"):
@@ -99,7 +99,7 @@ async def test_a_line_end_in_a_file_is_none_of_a_token(configure: Configure) -> 
     assert "w1th" not in str(caught.value)
 
 
-async def test_no_credentials_at_all_is_said_with_what_to_do(configure: Configure) -> None:
+async def test_missing_credentials_are_an_error_that_names_the_settings(configure: Configure) -> None:
     with pytest.raises(ConfigError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or"):
         await source().current()
 
@@ -111,7 +111,7 @@ async def test_a_profile_that_is_not_there_is_named(configure: Configure, monkey
 
 
 @pytest.mark.parametrize("module", ["botocore.session", "botocore.exceptions"])
-async def test_without_botocore_only_the_environment_is_looked_at(
+async def test_without_botocore_only_the_environment_is_used(
     module: str, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -182,7 +182,7 @@ async def test_a_role_that_may_not_be_taken_is_a_matter_of_configuration(
     configure: Configure, start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you</Message></Error></ErrorResponse>"
-    sts = await start_service(Says(403, refusal, {"Content-Type": "text/xml"}))
+    sts = await start_service(Response(403, refusal, {"Content-Type": "text/xml"}))
     configure(
         "[profile work]\nrole_arn = arn:aws:iam::123456789012:role/worker\nsource_profile = me\nregion = eu-west-1\n"
         "[profile me]\naws_access_key_id = AKID\naws_secret_access_key = s3cret\n"
@@ -191,7 +191,7 @@ async def test_a_role_that_may_not_be_taken_is_a_matter_of_configuration(
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
     with pytest.raises(ConfigError, match=r"AWS credentials: .*AccessDenied.*Not you"):
         await source().current()
-    assert sts.asked
+    assert sts.requests
 
 
 def test_botocore_is_not_imported_when_the_environment_has_keys() -> None:

@@ -1,4 +1,4 @@
-"""How much time is left, in whichever block, thread or task one is."""
+"""The deadline in nested blocks, threads and tasks."""
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 class Context:
-    """What Lambda gives a function, as far as it is needed."""
+    """The part of a Lambda function's context that is used."""
 
     def __init__(self, milliseconds: int) -> None:
         self.milliseconds = milliseconds
@@ -85,13 +85,13 @@ async def left() -> float:
     return remaining_seconds()
 
 
-def test_it_holds_for_what_synchronous_code_has_done_elsewhere() -> None:
+def test_a_deadline_applies_on_the_background_loop() -> None:
     with deadline(3):
         assert run(left()) == 2.5
     assert run(left()) == math.inf
 
 
-async def test_it_holds_in_the_tasks_of_the_block_and_nowhere_else() -> None:
+async def test_a_deadline_applies_to_the_tasks_of_its_block_only() -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def other() -> float:
@@ -118,5 +118,5 @@ def test_another_thread_has_its_own_time() -> None:
     assert found == [math.inf]
 
 
-def test_it_is_there_by_its_public_name() -> None:
+def test_deadline_has_a_public_name() -> None:
     assert tellwire.aws.deadline is deadline

@@ -1,4 +1,4 @@
-"""What a signer remembers from one request to the next changes no signature."""
+"""The cache of a signer changes no signature."""
 
 from itertools import product
 
@@ -31,7 +31,7 @@ def test_one_signer_signs_every_request_as_a_new_one_would(
         assert signed[0] == signed[1]
 
 
-def test_what_a_caller_does_to_its_headers_afterwards_changes_nothing() -> None:
+def test_changed_headers_of_a_caller_do_not_change_the_cache() -> None:
     signer = Signer("execute-api", "eu-central-1")
 
     def sign(headers: dict[str, str]) -> dict[str, str]:

@@ -58,7 +58,7 @@ keys = st.text(f"{_WORDS}/+=", min_size=1, max_size=8)
 signed_by = st.builds(
     Credentials, st.text(_WORDS, min_size=1, max_size=8), keys, st.one_of(st.none(), st.just(""), keys)
 )
-requests = st.fixed_dictionaries(
+request = st.fixed_dictionaries(
     {
         "method": st.sampled_from(["GET", "POST", "DELETE", "PUT"]),
         "path": paths,
@@ -97,7 +97,7 @@ def signed_by_botocore(
 @settings(max_examples=300)
 @given(
     signed_by,
-    requests,
+    request,
     st.sampled_from(["execute-api", "dynamodb"]),
     st.sampled_from(["eu-central-1", "us-gov-west-1"]),
     moments,
@@ -111,7 +111,7 @@ def test_a_signature_is_the_one_that_botocore_makes(
     assert [name for name in names if ours.get(name) != theirs.get(name)] == []
 
 
-@given(signed_by, requests, moments)
+@given(signed_by, request, moments)
 def test_the_local_api_gateway_takes_what_is_signed_here(
     credentials: Credentials, request: dict[str, Any], now: int
 ) -> None:
@@ -133,7 +133,7 @@ def test_the_token_of_a_session_is_sent_and_signed() -> None:
         verify(SignedRequest("POST", REQUEST["path"], "", changed, b"hello"), CREDENTIALS, MIDNIGHT)  # type: ignore[arg-type]
 
 
-def test_what_is_given_is_returned_as_it_was() -> None:
+def test_given_headers_are_returned_unchanged() -> None:
     request = {**REQUEST, "headers": {"content-type": " text/plain;  charset=utf-8 "}}
     headers = sign(Signer("execute-api", "eu-central-1"), CREDENTIALS, request, MIDNIGHT)
     assert headers["content-type"] == " text/plain;  charset=utf-8 "
@@ -161,7 +161,7 @@ def test_a_days_key_is_made_once(keys_made: list[str]) -> None:
     assert keys_made == ["20260101/eu-central-1/execute-api/aws4_request"]
 
 
-def test_the_key_is_made_anew_at_midnight(keys_made: list[str]) -> None:
+def test_a_new_key_is_made_at_midnight(keys_made: list[str]) -> None:
     signer = Signer("execute-api", "eu-central-1")
     for now in (MIDNIGHT - 1, MIDNIGHT):
         ours = sign(signer, CREDENTIALS, REQUEST, now)

@@ -48,7 +48,7 @@ def hub(framed: list[bytes]) -> Hub:
     return Hub(FakeClock(), frame)
 
 
-async def test_the_gone_and_the_failing_are_counted_and_stop_nobody(hub: Hub) -> None:
+async def test_gone_and_failed_connections_are_counted_and_stop_no_other(hub: Hub) -> None:
     answers = [Sent.DELIVERED, Sent.GONE, Sent.DELIVERED, Sent.FAILED, Sent.DELIVERED]
     devices = [Device(str(number), "u", answer) for number, answer in enumerate(answers)]
     for device in devices:
@@ -65,12 +65,12 @@ async def test_a_message_is_framed_once_however_many_receive_it(hub: Hub, framed
     assert framed == [b"x"]
 
 
-async def test_nothing_is_framed_for_nobody(hub: Hub, framed: list[bytes]) -> None:
+async def test_without_receivers_no_frame_is_made(hub: Hub, framed: list[bytes]) -> None:
     assert await hub.deliver(publication(Target(user="nobody"))) == Delivery()
     assert framed == []
 
 
-async def test_a_detached_connection_is_forgotten_and_may_be_detached_again(hub: Hub) -> None:
+async def test_a_detached_connection_is_removed_and_may_be_detached_again(hub: Hub) -> None:
     device = Device("1", "u")
     hub.attach(device)
     assert len(hub) == 1

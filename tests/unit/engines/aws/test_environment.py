@@ -1,4 +1,4 @@
-"""What the environment says: where DynamoDB and the management API are, in which region.
+"""The settings of AWS in the environment: URLs of DynamoDB and the management API, and the region.
 
 HTTPS to places that are not on this machine goes to a proxy here, which is told where to and goes nowhere.
 """
@@ -16,25 +16,25 @@ from tellwire.errors import AwsUnreachable, ConfigError, HistoryUnavailable
 from tellwire.publication import user_stream
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.conftest import Configure, StartService
-from tests.unit.aws_api.scripted import Says, Service
+from tests.unit.aws_api.scripted import Response, Service
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "s3cret"}
 TABLE = {**KEYS, "CONNECTIONS_TABLE_NAME": "connections"}
 API = "https://abc.execute-api.eu-central-1.amazonaws.com/prod"
 ONCE = Retries(attempts=1)
 
-FOUND = Says(body=b'{"Items":[],"connectedAt":"2026-01-02T03:04:05Z","lastActiveAt":"2026-01-02T03:05:05Z"}')
+FOUND = Response(body=b'{"Items":[],"connectedAt":"2026-01-02T03:04:05Z","lastActiveAt":"2026-01-02T03:05:05Z"}')
 
 
 @pytest.fixture(autouse=True)
 def no_configuration(configure: Configure) -> None:
-    """There is no other configuration than what a test writes."""
+    """Remove all configuration but a test's own."""
 
 
 @pytest.fixture
 async def proxy(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """Where HTTPS goes to."""
-    proxy = await start_service(Says(403))
+    """The service that HTTPS requests reach."""
+    proxy = await start_service(Response(403))
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, proxy.url)
     for name in ("no_proxy", "NO_PROXY"):
@@ -59,7 +59,7 @@ async def ask_management(environ: Mapping[str, str], endpoint: str | None = None
 
 
 def region_in(service: Service) -> str:
-    return service.asked[-1].headers["authorization"].split("/")[2]
+    return service.requests[-1].headers["authorization"].split("/")[2]
 
 
 # The table of what was said
@@ -71,7 +71,7 @@ async def test_the_history_is_in_the_same_region_as_the_connections(proxy: Servi
     with pytest.raises(HistoryUnavailable, match="DynamoDB GetItem"):
         await table.head(user_stream("user-1"))
     await table.close()
-    assert [asked.target for asked in proxy.asked] == ["dynamodb.eu-central-1.amazonaws.com:443"]
+    assert [request.target for request in proxy.requests] == ["dynamodb.eu-central-1.amazonaws.com:443"]
 
 
 def test_without_its_table_there_is_no_history() -> None:
@@ -96,15 +96,15 @@ def test_without_its_table_there_is_no_history() -> None:
 async def test_the_table_is_in_its_region(region: str, host: str, proxy: Service) -> None:
     with pytest.raises(AwsUnreachable):
         await ask_table({**TABLE, "AWS_REGION": region})
-    assert [(asked.method, asked.target) for asked in proxy.asked] == [("CONNECT", f"{host}:443")]
+    assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", f"{host}:443")]
 
 
 async def test_the_table_is_the_one_that_is_named(start_service: StartService) -> None:
     service = await start_service(FOUND)
     environ = {**TABLE, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_DYNAMODB": service.url}
     await ask_table({**environ, "CONNECTIONS_TABLE_NAME": " connections\n"})
-    assert service.asked[0].json["TableName"] == "connections"
-    assert "/eu-west-1/dynamodb/" in service.asked[0].headers["authorization"]
+    assert service.requests[0].json["TableName"] == "connections"
+    assert "/eu-west-1/dynamodb/" in service.requests[0].headers["authorization"]
 
 
 @pytest.mark.parametrize("environ", [{}, {"CONNECTIONS_TABLE_NAME": " "}])
@@ -122,21 +122,21 @@ def test_a_table_without_a_name_is_no_table(environ: dict[str, str]) -> None:
 async def test_the_management_api_is_where_its_stage_is(given: str, start_service: StartService) -> None:
     service = await start_service(FOUND)
     await ask_management({**KEYS, "AWS_REGION": "eu-west-1", "WEBSOCKET_API_ENDPOINT": f"{service.url}/prod{given}"})
-    assert service.asked[0].target == "/prod/@connections/c"
-    assert "/eu-west-1/execute-api/" in service.asked[0].headers["authorization"]
+    assert service.requests[0].target == "/prod/@connections/c"
+    assert "/eu-west-1/execute-api/" in service.requests[0].headers["authorization"]
 
 
 async def test_an_api_with_a_domain_of_its_own_may_have_no_stage(start_service: StartService) -> None:
     service = await start_service(FOUND)
     await ask_management({**KEYS, "AWS_REGION": "eu-west-1"}, service.url)
-    assert service.asked[0].target == "/@connections/c"
+    assert service.requests[0].target == "/@connections/c"
 
 
 @pytest.mark.parametrize("url", [API, API.replace("https", "wss"), f" {API}/ ", f"{API}/@connections"])
 async def test_the_websockets_address_will_do(url: str, proxy: Service) -> None:
     with pytest.raises(AwsUnreachable):
         await ask_management({**KEYS, "WEBSOCKET_API_ENDPOINT": url})
-    assert [asked.target for asked in proxy.asked] == ["abc.execute-api.eu-central-1.amazonaws.com:443"]
+    assert [request.target for request in proxy.requests] == ["abc.execute-api.eu-central-1.amazonaws.com:443"]
 
 
 async def test_the_environment_goes_before_what_the_event_says(start_service: StartService) -> None:
@@ -145,7 +145,7 @@ async def test_the_environment_goes_before_what_the_event_says(start_service: St
     await ask_management(environ, f"{service.url}/event")
     del environ["WEBSOCKET_API_ENDPOINT"]
     await ask_management(environ, f"{service.url}/event")
-    assert [asked.target for asked in service.asked] == ["/env/@connections/c", "/event/@connections/c"]
+    assert [request.target for request in service.requests] == ["/env/@connections/c", "/event/@connections/c"]
 
 
 @pytest.mark.parametrize("environ", [{}, {"WEBSOCKET_API_ENDPOINT": ""}])
@@ -157,7 +157,7 @@ def test_an_api_without_an_address_is_none(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "url", ["abc.execute-api.eu-west-1.amazonaws.com/prod", "ftp://h/prod", "https://", "https://["]
 )
-def test_what_is_no_address_is_refused_by_its_name(url: str) -> None:
+def test_an_invalid_url_is_refused_with_the_setting(url: str) -> None:
     with pytest.raises(ConfigError, match=r"WEBSOCKET_API_ENDPOINT: got .*; allowed: http://host"):
         open_management({**KEYS, "AWS_REGION": "eu-west-1", "WEBSOCKET_API_ENDPOINT": url})
 
@@ -185,13 +185,13 @@ async def test_a_services_own_setting_goes_before_everything(start_service: Star
     }
     await ask_table(environ)
     await ask_management(environ)
-    assert [asked.target for asked in service.asked] == ["/", "/local/@connections/c"]
+    assert [request.target for request in service.requests] == ["/", "/local/@connections/c"]
 
 
 async def test_the_setting_for_all_services_is_for_the_table(start_service: StartService) -> None:
     service = await start_service(FOUND)
     await ask_table({**TABLE, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": service.url})
-    assert [asked.target for asked in service.asked] == ["/"]
+    assert [request.target for request in service.requests] == ["/"]
 
 
 async def test_the_setting_for_all_services_has_no_stage_and_leads_to_no_api(start_service: StartService) -> None:
@@ -199,7 +199,7 @@ async def test_the_setting_for_all_services_has_no_stage_and_leads_to_no_api(sta
     environ = {**KEYS, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     await ask_management({**environ, "WEBSOCKET_API_ENDPOINT": f"{service.url}/prod"})
     await ask_management(environ, f"{service.url}/event")
-    assert [asked.target for asked in service.asked] == ["/prod/@connections/c", "/event/@connections/c"]
+    assert [request.target for request in service.requests] == ["/prod/@connections/c", "/event/@connections/c"]
     with pytest.raises(ConfigError, match="WEBSOCKET_API_ENDPOINT: not set"):
         await ask_management(environ)
 
@@ -218,7 +218,7 @@ async def test_such_settings_can_be_ignored(
                 await asking
         else:
             await asking
-    assert (len(proxy.asked), len(here.asked)) == ((2, 0) if is_ignored else (0, 2))
+    assert (len(proxy.requests), len(here.requests)) == ((2, 0) if is_ignored else (0, 2))
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"])
@@ -325,7 +325,7 @@ async def test_a_bundle_of_certificates_is_trusted_by_both(start_service: StartS
         await ask({**environ, "AWS_CA_BUNDLE": str(bundle)})
         with pytest.raises(AwsUnreachable, match="certificate"):
             await ask({**environ, "AWS_CA_BUNDLE": ""})
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 @pytest.mark.parametrize("opening", [open_table, lambda environ: open_management(environ, API)])

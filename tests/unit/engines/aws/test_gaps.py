@@ -40,12 +40,12 @@ def test_above_a_message_that_is_kept_every_empty_offset_is_a_hole() -> None:
     assert gaps([message(1), message(100)], 0, 100) == Gaps(list(range(2, 100)), evicts=False)
 
 
-def test_what_was_issued_before_anything_that_is_kept_is_evicted() -> None:
+def test_offsets_issued_before_the_retention_are_evicted() -> None:
     assert gaps([message(4, before=OLD)], 1, 4) == Gaps([], evicts=True)
     assert gaps([], 3, 9, OLD) == Gaps([], evicts=True)
 
 
-def test_what_is_there_and_too_old_is_evicted() -> None:
+def test_a_message_that_is_too_old_is_evicted() -> None:
     assert gaps([message(3, OLD), message(4)], 2, 4) == Gaps([], evicts=True)
     assert gaps([message(2, OLD), message(3)], 2, 3) == Gaps([], evicts=False)
 
@@ -54,7 +54,7 @@ def test_a_hole_is_never_evicted() -> None:
     assert gaps([hole(3, OLD), message(4)], 2, 4) == Gaps([], evicts=False)
 
 
-def test_below_what_was_issued_lately_as_many_are_holes_as_may_be_on_their_way() -> None:
+def test_below_a_recent_offset_as_many_are_holes_as_can_be_in_flight() -> None:
     assert gaps([], 0, 2) == Gaps([1, 2], evicts=False)
     assert gaps([message(5)], 2, 5) == Gaps([3, 4], evicts=False)
     last = HISTORY_IN_FLIGHT + 5

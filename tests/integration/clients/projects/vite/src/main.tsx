@@ -1,4 +1,4 @@
-// App.tsx is what the README says. Panel.tsx is a component of the usage guide.
+// The entry of the page. App.tsx is the README's example, Panel.tsx a component of the usage guide.
 
 import { useWebSocket } from "@tellwire/react";
 import { StrictMode } from "react";
