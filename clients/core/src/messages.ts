@@ -1,6 +1,6 @@
 // Every message on the wire. Generated from spec/wire.schema.json by scripts/generate-types.mjs; do not edit.
 
-/** The user has seen everything up to a cursor: let all devices know. */
+/** Record that the user has seen everything up to a cursor, for all devices. */
 export interface AckRequest {
   readonly cursor: string;
   readonly id?: string;
@@ -18,7 +18,7 @@ export interface AuthOkMessage {
   readonly type: "auth_ok";
 }
 
-/** Live by another token from now on. */
+/** Replace the connection's token; the connection lives until the new one expires. */
 export interface AuthRequest {
   readonly id?: string;
   readonly token: string;
@@ -43,21 +43,21 @@ export interface CustomMessage extends Positioned {
   readonly type: string;
 }
 
-/** A message of a type of your own, for a server that handles it. `data` is any JSON. */
+/** A message of a custom type, for a server with a handler of it. `data` is any JSON. */
 export interface CustomRequest {
   readonly data?: unknown;
   readonly id?: string;
   readonly type: string;
 }
 
-/** The user wants to see a message (`id`) or a state (`key`) no more. Only one of the two may be there. Reserved. */
+/** Remove a message (`id`) or a state (`key`) for the user. Only one of the two is allowed. Reserved. */
 export interface DismissRequest {
   readonly id?: string;
   readonly key?: string;
   readonly type: "dismiss";
 }
 
-/** Something went wrong. `code` is for programs, `message` for people, `details` any JSON. */
+/** An error for the user. `code` is for programs, `message` for people, `details` any JSON. */
 export interface ErrorData {
   readonly code: string;
   readonly details?: unknown;
@@ -72,10 +72,10 @@ export interface ErrorMessage extends Positioned {
 }
 
 /**
- * Ask for what was missed since a cursor, and for the newest states.
+ * Ask for the messages after a cursor, and for the newest states.
  *
  * `cursor` is that of the user's own stream; `cursors` are those of several streams by name: `user`, or `topic:` and
- * the topic's name. Only one of the two may be there. Without either the client has nothing yet, and missed nothing.
+ * the topic's name. Only one of the two is allowed. A client that sends neither has nothing yet, and missed nothing.
  */
 export interface HelloRequest {
   readonly cursor?: string | null;
@@ -100,7 +100,7 @@ export interface LimitsData {
   readonly maxRequestsPerSecond?: number;
 }
 
-/** Something the user should read. `actionUrl` is http(s) or a path on the page's own site. */
+/** A notification for the user. `actionUrl` is http(s) or a path on the page's own site. */
 export interface NotificationData {
   readonly actionLabel?: string | null;
   readonly actionUrl?: string | null;
@@ -158,7 +158,7 @@ export interface Positioned {
 /** A message that somebody published. */
 export type PublishedMessage = UploadProgressMessage | NotificationMessage | ErrorMessage | CustomMessage;
 
-/** The user has read one message. `id` is that of the message. Reserved. */
+/** Record that the user has read one message. `id` is that of the message. Reserved. */
 export interface ReadRequest {
   readonly id: string;
   readonly type: "read";
@@ -231,7 +231,7 @@ export type ServerMessage =
   | AuthOkMessage
   | PongMessage;
 
-/** Ask for the messages of a topic, and for those missed since a cursor. Reserved. */
+/** Ask for the messages of a topic, and for those after a cursor. Reserved. */
 export interface SubscribeRequest {
   readonly cursor?: string;
   readonly id?: string;
@@ -271,11 +271,11 @@ export interface UnsubscribedMessage {
 }
 
 /**
- * How far an upload is. `progress` is 0–100; rows are counted from 1.
+ * The progress of an upload. `progress` is 0–100; rows are counted from 1.
  *
- * What `track_upload` adds: `status`, of which complete, failed and cancelled are the last word on this upload;
- * `startedAt` (RFC 3339), which tells one run of it from another; and `leaseSeconds`, how long it may be silent
- * before it counts as stalled. `rowErrors` are the rows that were left out, by cause.
+ * `track_upload` adds more fields. `status`: complete, failed and cancelled end a run of the upload. `startedAt`
+ * (RFC 3339) tells one run from another. `leaseSeconds` is the silence after which the upload counts as stalled.
+ * `rowErrors` are the rows that were left out, by cause.
  */
 export interface UploadProgressData {
   readonly currentRow?: number | null;
