@@ -154,7 +154,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
         return {"virtual": VirtualTimeLoop}
     factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
     # A history and a list of row errors have no sockets.
-    without_sockets = ("test_conversation.py", "test_history.py", "test_row_errors.py")
+    without_sockets = ("test_broker.py", "test_conversation.py", "test_history.py", "test_row_errors.py")
     has_sockets = "contract" in item.path.parts and item.path.name not in without_sockets
     if has_sockets or "gateway" in item.path.parts:
         factories["uvloop"] = uvloop.new_event_loop
