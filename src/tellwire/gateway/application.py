@@ -51,6 +51,8 @@ class GatewayApplication:
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         self._hub.detach(connection.connection_id)
         connection.state.closed()
+        # The two hold each other, and would wait for the garbage collector.
+        connection.state = None
 
     def _admit(self, connection: Connection, request: UpgradeRequest) -> None:
         forwarded_for = request.headers.get("x-forwarded-for", "")
