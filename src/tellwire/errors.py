@@ -288,7 +288,7 @@ class UploadUnknown(TellwireError):
     http_status = 404
 
     def __init__(self, upload_id: str) -> None:
-        super().__init__(f"upload: got {shown(upload_id)}; allowed: one that was heard of in the last 24 hours")
+        super().__init__(f"upload: got {shown(upload_id)}; allowed: an upload of the last 24 hours")
 
 
 class RowErrorsUnknown(TellwireError):

@@ -26,7 +26,7 @@ ALL = Target(all=True)
 
 
 class Recording(MemoryCarrier):
-    """A carrier that records publications, and what the history held when each was delivered."""
+    """A carrier that records publications, and the history at the time of each delivery."""
 
     def __init__(self, history: History) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ async def carrier(request: pytest.FixtureRequest, gateway: Devices) -> AsyncIter
     await over_http.close()
 
 
-async def heard(device: ClientConnection) -> bytes:
+async def received_payload(device: ClientConnection) -> bytes:
     """Receive the bytes of a message, without its place in the user's stream, which a gateway adds."""
     return re.sub(rb',"cursor":"[^"]*"}$', b"}", await device.recv(decode=False))
 
@@ -77,7 +77,7 @@ async def ids(carrier: Carrier, user_id: str) -> list[str]:
 async def test_only_the_devices_of_the_user_get_the_bytes(carrier: Carrier, gateway: Devices) -> None:
     async with gateway.devices(3) as mine, gateway.device("user-2") as other:
         assert await carrier.deliver(publication(Target(user="user-1"), HELLO)) == Delivery(delivered=3)
-        assert [await heard(device) for device in mine] == [HELLO] * 3
+        assert [await received_payload(device) for device in mine] == [HELLO] * 3
         await carrier.deliver(publication(Target(user="user-2"), encode_message(create_message("mine", 1))))
         assert (await read(other))["type"] == "mine"
 
@@ -90,7 +90,7 @@ async def test_one_connection_is_one_device(carrier: Carrier, gateway: Devices) 
     async with gateway.devices(2) as (first, second):
         first_id, second_id = await ids(carrier, "user-1")
         assert await carrier.deliver(publication(Target(connection=first_id), HELLO)) == Delivery(delivered=1)
-        assert await heard(first) == HELLO
+        assert await received_payload(first) == HELLO
         await carrier.deliver(publication(Target(connection=second_id), encode_message(create_message("second", 2))))
         assert (await read(second))["type"] == "second"
 
@@ -103,7 +103,7 @@ async def test_a_list_reaches_each_once_and_counts_the_gone(carrier: Carrier, ga
         marker = encode_message(create_message("marker", 0))
         await carrier.deliver(publication(Target(user="user-1"), marker))
         for device in devices:
-            assert [await heard(device) for _ in range(2)] == [HELLO, marker]
+            assert [await received_payload(device) for _ in range(2)] == [HELLO, marker]
 
 
 async def test_an_unknown_connection_is_gone(carrier: Carrier) -> None:
@@ -115,7 +115,7 @@ async def test_a_broadcast_to_all_reaches_every_connection(carrier: Carrier, gat
     assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery()
     async with gateway.device("user-1") as one, gateway.device("user-2") as two:
         assert await carrier.deliver(publication(Target(all=True), HELLO)) == Delivery(delivered=2)
-        assert await heard(one) == await heard(two) == HELLO
+        assert await received_payload(one) == await received_payload(two) == HELLO
 
 
 async def test_messages_arrive_in_the_order_they_were_sent(carrier: Carrier, gateway: Devices) -> None:
@@ -130,7 +130,7 @@ async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gatewa
         dead.transport.abort()
         delivery = await carrier.deliver(publication(Target(user="user-1"), HELLO))
         assert delivery.delivered >= 2
-        assert await heard(first) == await heard(last) == HELLO
+        assert await received_payload(first) == await received_payload(last) == HELLO
         async with asyncio.timeout(45):
             while len(await ids(carrier, "user-1")) != 2:
                 await asyncio.sleep(0.01)
@@ -143,7 +143,7 @@ async def test_a_long_message_arrives_whole(carrier: Carrier, gateway: Devices) 
     payload = encode_message(create_message("blob", "ü" * 60_000))
     async with gateway.device(max_size=None) as device:
         assert await carrier.deliver(publication(Target(user="user-1"), payload)) == Delivery(delivered=1)
-        assert await heard(device) == payload
+        assert await received_payload(device) == payload
 
 
 async def test_connections_are_listed_oldest_first_with_their_times(carrier: Carrier, gateway: Devices) -> None:
@@ -160,7 +160,7 @@ async def test_user_ids_may_hold_anything(carrier: Carrier, gateway: Devices) ->
         async with gateway.device(user_id) as device:
             assert [info.user_id for info in await carrier.connections(user_id)] == [user_id]
             assert await carrier.deliver(publication(Target(user=user_id), HELLO)) == Delivery(delivered=1)
-            assert await heard(device) == HELLO
+            assert await received_payload(device) == HELLO
 
 
 async def test_disconnect_closes_with_1000_as_api_gateway_does(carrier: Carrier, gateway: Devices) -> None:

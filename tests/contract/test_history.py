@@ -52,13 +52,13 @@ def in_dynamodb(url: str, clock: FakeClock) -> DynamoHistory:
     return DynamoHistory(open_history_table(local_environment(url) | {"HISTORY_TABLE_NAME": table_name}), clock)
 
 
-def said(number: int) -> Publication:
-    return for_user("anna", create_message("said", number))
+def note(number: int) -> Publication:
+    return for_user("anna", create_message("note", number))
 
 
 def repeatable(number: int) -> Publication:
     """A message whose producer chose its id."""
-    return for_user("anna", msgspec.structs.replace(create_message("said", number), id=f"said-{number}"))
+    return for_user("anna", msgspec.structs.replace(create_message("note", number), id=f"note-{number}"))
 
 
 def progress(value: float, status: str | None = None, second: int = 0, upload_id: str = "u1") -> Publication:
@@ -95,7 +95,7 @@ async def cursor_of(history: History, user_id: str = ANNA) -> str:
 
 async def test_each_message_has_the_next_offset_in_its_cursor(history: History) -> None:
     begin = await cursor_of(history)
-    entries = [await history.append(for_user(ANNA, said(number))) for number in range(3)]
+    entries = [await history.append(for_user(ANNA, note(number))) for number in range(3)]
     epoch, _, offset = begin.rpartition(":")
     assert offset == "0"
     assert [json.loads(entry.payload)["cursor"] for entry in entries if entry] == [f"{epoch}:{n}" for n in (1, 2, 3)]
@@ -104,7 +104,7 @@ async def test_each_message_has_the_next_offset_in_its_cursor(history: History) 
 async def test_a_client_gets_the_missed_messages_and_no_others(history: History) -> None:
     cursors = [await cursor_of(history)]
     for number in range(4):
-        await history.append(for_user(ANNA, said(number)))
+        await history.append(for_user(ANNA, note(number)))
         cursors.append(await cursor_of(history))
     for seen, cursor in enumerate(cursors):
         replay = await history.read(user_stream(ANNA), cursor)
@@ -114,7 +114,7 @@ async def test_a_client_gets_the_missed_messages_and_no_others(history: History)
 
 
 async def test_a_client_that_has_nothing_missed_nothing(history: History) -> None:
-    await history.append(for_user(ANNA, said(1)))
+    await history.append(for_user(ANNA, note(1)))
     replay = await history.read(user_stream(ANNA), None)
     assert (replay.recovered, replay.messages) == (True, [])
 
@@ -123,7 +123,7 @@ async def test_a_client_that_has_nothing_missed_nothing(history: History) -> Non
 async def test_a_foreign_cursor_is_not_recovered_and_gets_the_whole_log(history: History, cursor: str) -> None:
     epoch = (await cursor_of(history)).rpartition(":")[0]
     for number in range(2):
-        await history.append(for_user(ANNA, said(number)))
+        await history.append(for_user(ANNA, note(number)))
     replay = await history.read(user_stream(ANNA), cursor.format(epoch=epoch) if "{" in cursor else cursor)
     assert not replay.recovered
     assert numbers(replay) == [0, 1]
@@ -131,7 +131,7 @@ async def test_a_foreign_cursor_is_not_recovered_and_gets_the_whole_log(history:
 
 async def test_the_start_cursor_gets_the_whole_log(history: History) -> None:
     for number in range(3):
-        await history.append(for_user(ANNA, said(number)))
+        await history.append(for_user(ANNA, note(number)))
     replay = await history.read(user_stream(ANNA), START)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1, 2])
 
@@ -146,7 +146,7 @@ async def test_the_same_message_again_is_kept_once(history: History) -> None:
 
 async def test_users_have_streams_of_their_own(history: History) -> None:
     anna, ben = await cursor_of(history, ANNA), await cursor_of(history, BEN)
-    await history.append(for_user(ANNA, said(1)))
+    await history.append(for_user(ANNA, note(1)))
     assert numbers(await history.read(user_stream(ANNA), anna)) == [1]
     assert numbers(await history.read(user_stream(BEN), ben)) == []
 
@@ -156,11 +156,11 @@ async def test_several_are_kept_as_if_one_after_the_other(history: History) -> N
     twice = repeatable(7)
     entries = await history.append_all(
         [
-            for_user(ANNA, said(1)),
-            for_user(BEN, said(2)),
+            for_user(ANNA, note(1)),
+            for_user(BEN, note(2)),
             for_user(ANNA, twice),
             for_user(ANNA, twice),
-            for_user(ANNA, said(3)),
+            for_user(ANNA, note(3)),
         ]
     )
     assert [entry and entry.number for entry in entries] == [1, 1, 2, None, 3]
@@ -173,7 +173,7 @@ async def test_appends_begun_together_keep_their_order(history: History) -> None
     returned: list[int] = []
 
     async def append(number: int) -> None:
-        await history.append(for_user(ANNA, said(number)))
+        await history.append(for_user(ANNA, note(number)))
         returned.append(number)
 
     async with asyncio.TaskGroup() as group:
@@ -185,11 +185,11 @@ async def test_appends_begun_together_keep_their_order(history: History) -> None
 
 async def test_old_messages_are_evicted_and_their_cursors_are_not_recovered(history: History, clock: FakeClock) -> None:
     begin = await cursor_of(history)
-    await history.append(for_user(ANNA, said(1)))
+    await history.append(for_user(ANNA, note(1)))
     await history.append(for_user(ANNA, progress(10)))
     middle = await cursor_of(history)
     await clock.advance(HISTORY_MAX_AGE_SECONDS - 10)
-    await history.append(for_user(ANNA, said(2)))
+    await history.append(for_user(ANNA, note(2)))
     await clock.advance(11)
     late = await history.read(user_stream(ANNA), begin)
     assert (late.recovered, numbers(late), late.snapshot) == (False, [2], [])
@@ -199,11 +199,11 @@ async def test_old_messages_are_evicted_and_their_cursors_are_not_recovered(hist
 
 async def test_only_so_many_are_kept(history: History) -> None:
     begin = await cursor_of(history)
-    await history.append(for_user(ANNA, said(0)))
+    await history.append(for_user(ANNA, note(0)))
     first = await cursor_of(history)
     async with asyncio.TaskGroup() as group:
         for number in range(1, HISTORY_MAX_MESSAGES + 1):
-            group.create_task(history.append(for_user(ANNA, said(number))))
+            group.create_task(history.append(for_user(ANNA, note(number))))
     assert not (await history.read(user_stream(ANNA), begin)).recovered
     replay = await history.read(user_stream(ANNA), first)
     assert replay.recovered
@@ -211,11 +211,11 @@ async def test_only_so_many_are_kept(history: History) -> None:
 
 
 async def test_numbers_rise_although_everything_was_evicted(history: History, clock: FakeClock) -> None:
-    await history.append(for_user(ANNA, said(1)))
+    await history.append(for_user(ANNA, note(1)))
     first = await history.append(for_user(ANNA, progress(10)))
     before = await cursor_of(history)
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append(for_user(ANNA, said(2)))
+    await history.append(for_user(ANNA, note(2)))
     second = await history.append(for_user(ANNA, progress(10, second=1)))
     replay = await history.read(user_stream(ANNA), before)
     assert (replay.recovered, numbers(replay), shown(replay)) == (True, [2], {"upload:u1": 10})
@@ -318,7 +318,7 @@ async def seen(history: History) -> list[str]:
 async def test_the_seen_position_only_rises(history: History) -> None:
     cursors = []
     for number in range(3):
-        await history.append(for_user(ANNA, said(number)))
+        await history.append(for_user(ANNA, note(number)))
         cursors.append(await cursor_of(history))
     taken = await acknowledge(history, ANNA, cursors[1])
     assert taken is not None
@@ -334,13 +334,13 @@ async def test_the_seen_position_only_rises(history: History) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "x:1", "0", "{epoch}:2", "{epoch}:-1", "{epoch}:", "9" * 5000])
 async def test_a_foreign_cursor_does_not_change_the_seen_state(history: History, cursor: str) -> None:
     epoch = (await cursor_of(history)).rpartition(":")[0]
-    await history.append(for_user(ANNA, said(0)))
+    await history.append(for_user(ANNA, note(0)))
     assert await acknowledge(history, ANNA, cursor.replace("{epoch}", epoch)) is None
     assert await seen(history) == []
 
 
 async def test_the_seen_state_is_kept_beside_any_number_of_uploads(history: History) -> None:
-    await history.append(for_user(ANNA, said(0)))
+    await history.append(for_user(ANNA, note(0)))
     cursor = await cursor_of(history)
     await acknowledge(history, ANNA, cursor)
     async with asyncio.TaskGroup() as group:

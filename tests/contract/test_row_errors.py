@@ -96,7 +96,7 @@ async def test_in_a_file_they_survive_and_are_removed_when_they_are_old(clock: F
     history = SqliteHistory(tmp_path / "h.sqlite3", clock)
     assert await rows(history.row_errors) == [10]
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append(for_user("anna", create_message("said", 1)))
+    await history.append(for_user("anna", create_message("note", 1)))
     await history.close()
     history = SqliteHistory(tmp_path / "h.sqlite3", clock)
     assert await rows(history.row_errors) == []

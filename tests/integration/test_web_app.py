@@ -49,7 +49,7 @@ async def ask(
     return status, answer
 
 
-async def told(device: ClientConnection, notifications: int = 1) -> list[dict[str, Any]]:
+async def received_messages(device: ClientConnection, notifications: int = 1) -> list[dict[str, Any]]:
     """Receive until as many notifications have come."""
     messages: list[dict[str, Any]] = []
     async with asyncio.timeout(45):
@@ -74,7 +74,7 @@ async def test_a_parts_list_is_put_and_begun_and_its_user_told(app: Gateway) -> 
     async with app.device("ada") as device:
         assert (await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=my%20parts.csv", PARTS))[0] == 201
         assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "parts"}))[0] == 202
-        messages = await told(device)
+        messages = await received_messages(device)
     assert messages[0]["data"]["progress"] == 0
     state = last_states(messages)["my parts.csv"]
     assert (state["uploadId"], state["progress"], state["status"]) == ("u-1", 100, "complete")
@@ -88,7 +88,7 @@ async def test_images_become_thumbnails_that_their_user_alone_can_see(app: Gatew
             path = f"/demo/uploads/u-2/files/{number}?name={image.name}"
             assert (await ask(app, "PUT", path, image.read_bytes()))[0] == 201
         await ask(app, "POST", "/demo/uploads/u-2", {"kind": "images"})
-        messages = await told(device)
+        messages = await received_messages(device)
     assert last_states(messages)["2 images"]["status"] == "complete"
     assert await ask(app, "GET", "/demo/uploads/u-2/thumbnails") == (200, {"thumbnails": ["1", "2"]})
     status, jpeg = await ask(app, "GET", "/demo/uploads/u-2/thumbnails/1")
@@ -100,7 +100,7 @@ async def test_images_become_thumbnails_that_their_user_alone_can_see(app: Gatew
 async def test_the_samples_are_two_uploads(app: Gateway) -> None:
     async with app.device("ada") as device:
         assert (await ask(app, "POST", "/demo/samples", {"paced": False}))[0] == 202
-        states = last_states(await told(device, notifications=2))
+        states = last_states(await received_messages(device, notifications=2))
     assert {name: state["status"] for name, state in states.items()} == {
         "parts-list.csv": "complete",
         "6 images": "complete",

@@ -50,7 +50,7 @@ class Streams(RuleBasedStateMachine):
     def publish(self) -> None:
         number = len(self.said)
         self.said.append(number)
-        self._deliver(encode_message(create_message("said", number)))
+        self._deliver(encode_message(create_message("note", number)))
 
     @rule(upload=st.integers(0, 2), value=st.integers(0, 99))
     def progress(self, upload: int, value: int) -> None:

@@ -133,7 +133,7 @@ class HttpApi:
 
     async def disconnect(self, request: Request) -> Response:
         if not await self._carrier.disconnect(request.path_params["connection_id"]):
-            return problem(410, "GONE", "Nobody has this connection id (any more)")
+            return problem(410, "GONE", "There is no connection with this id (any more)")
         return Response(status_code=204)
 
     async def stats(self, request: Request) -> Response:

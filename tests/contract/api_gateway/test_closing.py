@@ -19,7 +19,7 @@ def closed_with(client: ClientConnection) -> int:
     return caught.value.rcvd.code
 
 
-def told(contract: Contract) -> tuple[int, str]:
+def disconnect_reason(contract: Contract) -> tuple[int, str]:
     (event,) = contract.events("DISCONNECT", 1)
     context = event["requestContext"]
     return context["disconnectStatusCode"], context["disconnectReason"]
@@ -37,7 +37,7 @@ def test_ten_minutes_of_silence_end_a_connection(contract: Contract) -> None:
         contract.boto3().get_connection(ConnectionId=contract.connection_id)
         contract.advance(11)
         assert closed_with(client) == 1001
-    assert told(contract) == (1001, "Going away")
+    assert disconnect_reason(contract) == (1001, "Going away")
 
 
 def test_two_hours_end_a_connection_however_busy(contract: Contract) -> None:
@@ -48,14 +48,14 @@ def test_two_hours_end_a_connection_however_busy(contract: Contract) -> None:
             contract.events("MESSAGE", count)
         contract.advance(13)
         assert closed_with(client) == 1001
-    assert told(contract) == (1001, "Going away")
+    assert disconnect_reason(contract) == (1001, "Going away")
 
 
 def test_a_binary_message_ends_a_connection(contract: Contract) -> None:
     with contract.connect() as client:
         client.send(b"binary")
         assert closed_with(client) == 1003
-    assert told(contract)[0] == 1003
+    assert disconnect_reason(contract)[0] == 1003
     assert contract.events("MESSAGE") == []
 
 
@@ -65,7 +65,7 @@ def test_a_frame_over_32_kib_ends_a_connection(contract: Contract) -> None:
         contract.events("MESSAGE", 1)
         client.send("x" * 32_769)
         assert closed_with(client) == 1009
-    assert told(contract)[0] == 1009
+    assert disconnect_reason(contract)[0] == 1009
     assert len(contract.events("MESSAGE")) == 1
 
 
@@ -76,7 +76,7 @@ def test_a_message_over_128_kib_ends_a_connection(contract: Contract) -> None:
         with contextlib.suppress(ConnectionClosed):  # which may come before the last frame, an empty one
             client.send(["x" * 32_768] * 4 + ["x"])
         assert closed_with(client) == 1009
-    assert told(contract)[0] == 1009
+    assert disconnect_reason(contract)[0] == 1009
     assert len(contract.events("MESSAGE")) == 1
 
 
@@ -84,13 +84,13 @@ def test_a_client_that_says_no_code(contract: Contract) -> None:
     with contract.connect() as client:
         # An empty close frame, masked with nothing.
         client.socket.sendall(b"\x88\x80\x00\x00\x00\x00")
-        assert told(contract) == (1005, "Client-side close frame status not set")
+        assert disconnect_reason(contract) == (1005, "Client-side close frame status not set")
 
 
 def test_a_client_that_says_why(contract: Contract) -> None:
     with contract.connect() as client:
         client.close(4000, "I have had enough")
-    assert told(contract) == (4000, "I have had enough")
+    assert disconnect_reason(contract) == (4000, "I have had enough")
 
 
 def test_a_client_that_vanishes(contract: Contract) -> None:
@@ -98,7 +98,7 @@ def test_a_client_that_vanishes(contract: Contract) -> None:
         client.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
         client.socket.shutdown(sockets.SHUT_RDWR)
         client.socket.close()
-        assert told(contract)[0] == 1006
+        assert disconnect_reason(contract)[0] == 1006
 
 
 def test_a_disconnect_that_fails_changes_nothing(start: StartContract) -> None:

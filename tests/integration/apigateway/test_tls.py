@@ -44,7 +44,7 @@ def address(local: LocalApi) -> tuple[str, int]:
     return host, int(port)
 
 
-async def heard(local: LocalApi, url: str, **options: Any) -> str:
+async def reply_over(local: LocalApi, url: str, **options: Any) -> str:
     async with connect(url, proxy=None, **options) as client:
         await client.send("x" * 20_000)
         return str(await client.recv())
@@ -53,21 +53,23 @@ async def heard(local: LocalApi, url: str, **options: Any) -> str:
 async def test_both_are_served_by_their_first_byte(local: LocalApi) -> None:
     plain, secure = local.websocket_url, local.websocket_url.replace("ws://", "wss://")
     for _ in range(3):
-        assert await heard(local, plain) == "x" * 20_000
-        assert await heard(local, secure, ssl=trusting(local)) == "x" * 20_000
+        assert await reply_over(local, plain) == "x" * 20_000
+        assert await reply_over(local, secure, ssl=trusting(local)) == "x" * 20_000
 
 
 async def test_the_certificate_is_for_the_names_of_this_machine(local: LocalApi) -> None:
     _, port = address(local)
-    assert await heard(local, f"wss://localhost:{port}/prod", ssl=trusting(local), host="127.0.0.1") == "x" * 20_000
+    assert (
+        await reply_over(local, f"wss://localhost:{port}/prod", ssl=trusting(local), host="127.0.0.1") == "x" * 20_000
+    )
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
-        await heard(local, f"wss://example.com:{port}/prod", ssl=trusting(local), host="127.0.0.1")
+        await reply_over(local, f"wss://example.com:{port}/prod", ssl=trusting(local), host="127.0.0.1")
 
 
 async def test_who_does_not_trust_it_does_not_connect(local: LocalApi) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        await heard(local, local.websocket_url.replace("ws://", "wss://"), ssl=ssl.create_default_context())
-    assert await heard(local, local.websocket_url) == "x" * 20_000
+        await reply_over(local, local.websocket_url.replace("ws://", "wss://"), ssl=ssl.create_default_context())
+    assert await reply_over(local, local.websocket_url) == "x" * 20_000
 
 
 async def test_events_tell_which_it_was() -> None:
@@ -90,7 +92,7 @@ async def test_who_begins_and_does_not_go_on_is_let_go(
     async with asyncio.timeout(45):
         await reader.read()
     writer.close()
-    assert await heard(local, local.websocket_url) == "x" * 20_000
+    assert await reply_over(local, local.websocket_url) == "x" * 20_000
 
 
 async def test_who_connects_and_leaves_at_once_leaves_nothing(local: LocalApi) -> None:

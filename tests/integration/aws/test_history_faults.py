@@ -73,8 +73,8 @@ def history(make_history: MakeHistory) -> DynamoHistory:
     return make_history()
 
 
-def said(data: Any, message_id: str | None = None) -> Publication:
-    message = create_message("said", data)
+def note(data: Any, message_id: str | None = None) -> Publication:
+    message = create_message("note", data)
     return for_user("anna", msgspec.structs.replace(message, id=message_id) if message_id else message)
 
 
@@ -86,7 +86,7 @@ def progress(value: float, second: int = 0, status: str = "running", lease: floa
     return for_user("anna", json.dumps(message).encode())
 
 
-def heard(replay: Replay) -> list[Any]:
+def replayed(replay: Replay) -> list[Any]:
     return [json.loads(message)["data"] for message in replay.messages]
 
 
@@ -136,16 +136,16 @@ BROKEN = Fault(status=400, body=b'{"__type": "x#AccessDeniedException", "message
 async def test_a_writer_that_dies_before_its_message_leaves_a_hole_that_is_waited_for_once(
     history: DynamoHistory, proxy: Proxy
 ) -> None:
-    await history.append(for_user(ANNA, said(1)))
+    await history.append(for_user(ANNA, note(1)))
     cursor = (await history.read(user_stream(ANNA), None)).cursor
     proxy.fault = once(is_message, BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await history.append(for_user(ANNA, said("never")))
-    await history.append(for_user(ANNA, said(3)))
+        await history.append(for_user(ANNA, note("never")))
+    await history.append(for_user(ANNA, note(3)))
     for _ in range(2):
         for asked, expected in ((cursor, [3]), (START, [1, 3])):
             replay = await history.read(user_stream(ANNA), asked)
-            assert (replay.recovered, heard(replay), offset(replay)) == (True, expected, 3)
+            assert (replay.recovered, replayed(replay), offset(replay)) == (True, expected, 3)
     assert len([request for request in proxy.requests if sort_key_of(request) == "log#000000000000002"]) == 2
 
 
@@ -156,17 +156,17 @@ async def test_a_late_writer_is_issued_another_offset(
     writer, reader = make_history(), make_history()
     is_read = threading.Event()
     proxy.fault = once(is_message, Fault(until=is_read))
-    writing = asyncio.create_task(writer.append(for_user(ANNA, said("late"))))
+    writing = asyncio.create_task(writer.append(for_user(ANNA, note("late"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     before = await reader.read(user_stream(ANNA), cursor)
     is_read.set()
-    assert (before.recovered, heard(before), offset(before)) == (True, [], 1)
+    assert (before.recovered, replayed(before), offset(before)) == (True, [], 1)
     entry = await writing
     assert entry is not None
     assert entry.number == 2
     after = await reader.read(user_stream(ANNA), before.cursor)
-    assert (after.recovered, heard(after)) == (True, ["late"])
+    assert (after.recovered, replayed(after)) == (True, ["late"])
 
 
 async def test_a_reader_waits_for_a_message_in_flight(
@@ -175,7 +175,7 @@ async def test_a_reader_waits_for_a_message_in_flight(
     writer, reader = make_history(), make_history(hole_seconds=1234.0)
     is_waited_for = threading.Event()
     proxy.fault = once(is_message, Fault(until=is_waited_for))
-    writing = asyncio.create_task(writer.append(for_user(ANNA, said("slow"))))
+    writing = asyncio.create_task(writer.append(for_user(ANNA, note("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     sleep = asyncio.sleep
@@ -191,7 +191,7 @@ async def test_a_reader_waits_for_a_message_in_flight(
     monkeypatch.setattr(asyncio, "sleep", until_written)
     replay = await reader.read(user_stream(ANNA), START)
     assert is_waited_for.is_set()
-    assert (replay.recovered, heard(replay), offset(replay)) == (True, ["slow"], 1)
+    assert (replay.recovered, replayed(replay), offset(replay)) == (True, ["slow"], 1)
     entry = await writing
     assert entry is not None
     assert entry.number == 1
@@ -201,17 +201,17 @@ async def test_messages_that_are_put_during_a_read_are_left_to_live_delivery(
     make_history: MakeHistory, proxy: Proxy
 ) -> None:
     reader, writer = make_history(), make_history()
-    await writer.append(for_user(ANNA, said(1)))
+    await writer.append(for_user(ANNA, note(1)))
     is_written = threading.Event()
     proxy.fault = once(lambda request: request.action == "Query", Fault(until=is_written))
     reading = asyncio.create_task(reader.read(user_stream(ANNA), START))
     while not proxy.seen("Query"):
         await asyncio.sleep(0.005)
-    await writer.append(for_user(ANNA, said(2)))
+    await writer.append(for_user(ANNA, note(2)))
     is_written.set()
     replay = await reading
-    assert (replay.recovered, heard(replay), offset(replay)) == (True, [1], 1)
-    assert heard(await reader.read(user_stream(ANNA), replay.cursor)) == [2]
+    assert (replay.recovered, replayed(replay), offset(replay)) == (True, [1], 1)
+    assert replayed(await reader.read(user_stream(ANNA), replay.cursor)) == [2]
 
 
 async def test_a_message_that_is_put_just_before_the_hole_is_replayed(
@@ -229,13 +229,13 @@ async def test_a_message_that_is_put_just_before_the_hole_is_replayed(
         return NONE
 
     proxy.fault = let_the_mark_be_late
-    writing = asyncio.create_task(writer.append(for_user(ANNA, said("just in time"))))
+    writing = asyncio.create_task(writer.append(for_user(ANNA, note("just in time"))))
     writing.add_done_callback(lambda _: is_written.set())
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     replay = await history.read(user_stream(ANNA), START)
     assert is_marked.is_set()
-    assert (replay.recovered, heard(replay), offset(replay)) == (True, ["just in time"], 1)
+    assert (replay.recovered, replayed(replay), offset(replay)) == (True, ["just in time"], 1)
     entry = await writing
     assert entry is not None
     assert entry.number == 1
@@ -244,15 +244,15 @@ async def test_a_message_that_is_put_just_before_the_hole_is_replayed(
 @amazons_own
 async def test_two_readers_of_the_same_hole_agree(make_history: MakeHistory, proxy: Proxy) -> None:
     readers = [make_history() for _ in range(4)]
-    await readers[0].append(for_user(ANNA, said(1)))
+    await readers[0].append(for_user(ANNA, note(1)))
     proxy.fault = lambda request: BROKEN if is_message(request) else NONE
     for _ in range(3):
         with pytest.raises(HistoryUnavailable):
-            await readers[0].append(for_user(ANNA, said("never")))
+            await readers[0].append(for_user(ANNA, note("never")))
     proxy.fault = lambda _: NONE
-    await readers[0].append(for_user(ANNA, said(5)))
+    await readers[0].append(for_user(ANNA, note(5)))
     replays = await asyncio.gather(*[reader.read(user_stream(ANNA), START) for reader in readers])
-    assert {(replay.recovered, tuple(heard(replay)), offset(replay)) for replay in replays} == {(True, (1, 5), 5)}
+    assert {(replay.recovered, tuple(replayed(replay)), offset(replay)) for replay in replays} == {(True, (1, 5), 5)}
 
 
 @amazons_own
@@ -267,13 +267,13 @@ async def test_no_message_is_added_below_a_readers_cursor(make_history: MakeHist
 
     async def write(writer: DynamoHistory, first: int) -> None:
         for number in range(first, first + 10):
-            assert await writer.append(for_user(ANNA, said(number))) is not None
+            assert await writer.append(for_user(ANNA, note(number))) is not None
 
     async def catch_up() -> None:
         nonlocal cursor
         replay = await reader.read(user_stream(ANNA), cursor)
         assert replay.recovered
-        told.extend(heard(replay))
+        told.extend(replayed(replay))
         cursor = replay.cursor
         is_looked_at.set()
         is_looked_at.clear()
@@ -295,20 +295,20 @@ async def test_a_message_whose_response_was_lost_is_kept_once(
     history: DynamoHistory, proxy: Proxy, dynamodb: str
 ) -> None:
     proxy.fault = lost_answer(dynamodb, is_message)
-    entry = await history.append(for_user(ANNA, said(1)))
+    entry = await history.append(for_user(ANNA, note(1)))
     assert entry is not None
     assert entry.number == 1
-    assert heard(await history.read(user_stream(ANNA), START)) == [1]
+    assert replayed(await history.read(user_stream(ANNA), START)) == [1]
 
 
 async def test_an_offset_whose_response_was_lost_is_a_hole(history: DynamoHistory, proxy: Proxy, dynamodb: str) -> None:
     begin = (await history.read(user_stream(ANNA), None)).cursor
     proxy.fault = lost_answer(dynamodb, lambda request: request.action == "UpdateItem")
-    entry = await history.append(for_user(ANNA, said(1)))
+    entry = await history.append(for_user(ANNA, note(1)))
     assert entry is not None
     assert entry.number == 2
     replay = await history.read(user_stream(ANNA), begin)
-    assert (replay.recovered, heard(replay), offset(replay)) == (True, [1], 2)
+    assert (replay.recovered, replayed(replay), offset(replay)) == (True, [1], 2)
 
 
 @pytest.mark.parametrize("sort_key", ["id#", "log#"])
@@ -316,9 +316,9 @@ async def test_an_id_whose_response_was_lost_is_kept_once(
     history: DynamoHistory, proxy: Proxy, dynamodb: str, sort_key: str
 ) -> None:
     proxy.fault = lost_answer(dynamodb, lambda request: sort_key_of(request).startswith(sort_key))
-    assert await history.append(for_user(ANNA, said(1, "order-17"))) is not None
-    assert await history.append(for_user(ANNA, said(1, "order-17"))) is None
-    assert heard(await history.read(user_stream(ANNA), START)) == [1]
+    assert await history.append(for_user(ANNA, note(1, "order-17"))) is not None
+    assert await history.append(for_user(ANNA, note(1, "order-17"))) is None
+    assert replayed(await history.read(user_stream(ANNA), START)) == [1]
 
 
 async def test_a_state_whose_response_was_lost_is_delivered(
@@ -338,16 +338,16 @@ async def test_a_table_that_is_throttled_for_a_moment_loses_and_doubles_nothing(
     busy = [throttled(), NONE, Fault(status=500), throttled(), NONE] * 6
     proxy.fault = lambda _: busy.pop() if busy else NONE
     for number in range(5):
-        assert await history.append(for_user(ANNA, said(number, f"order-{number}"))) is not None
+        assert await history.append(for_user(ANNA, note(number, f"order-{number}"))) is not None
         assert await history.append(for_user(ANNA, progress(number, second=number))) is not None
     replay = await history.read(user_stream(ANNA), START)
-    assert (heard(replay), len(replay.snapshot)) == ([0, 1, 2, 3, 4], 1)
+    assert (replayed(replay), len(replay.snapshot)) == ([0, 1, 2, 3, 4], 1)
 
 
 async def test_a_table_that_stays_throttled_is_an_error_that_says_so(history: DynamoHistory, proxy: Proxy) -> None:
     proxy.fault = lambda _: throttled()
     for asked in (
-        history.append(for_user(ANNA, said(1))),
+        history.append(for_user(ANNA, note(1))),
         history.append(for_user(ANNA, progress(1))),
         history.read(user_stream(ANNA), START),
         history.state(user_stream(ANNA), "upload:u1"),
@@ -366,11 +366,11 @@ async def test_the_same_id_in_parallel_is_kept_once(make_history: MakeHistory) -
     histories = [make_history() for _ in range(6)]
     for round_number in range(3):
         entries = await asyncio.gather(
-            *[each.append(for_user(ANNA, said(round_number, f"order-{round_number}"))) for each in histories]
+            *[each.append(for_user(ANNA, note(round_number, f"order-{round_number}"))) for each in histories]
         )
         assert len(list(filter(None, entries))) == 1
     replay = await histories[0].read(user_stream(ANNA), START)
-    assert (replay.recovered, heard(replay)) == (True, [0, 1, 2])
+    assert (replay.recovered, replayed(replay)) == (True, [0, 1, 2])
 
 
 @pytest.mark.parametrize("sort_key", ["id#", "log#"])
@@ -379,65 +379,65 @@ async def test_a_publish_that_is_repeated_after_a_crash_loses_nothing(
 ) -> None:
     proxy.fault = once(lambda request: sort_key_of(request).startswith(sort_key), BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await history.append(for_user(ANNA, said(1, "order-17")))
+        await history.append(for_user(ANNA, note(1, "order-17")))
     # Somebody who is here by now must hear it, too.
     cursor = (await history.read(user_stream(ANNA), None)).cursor
-    assert await history.append(for_user(ANNA, said(1, "order-17"))) is not None
-    assert await history.append(for_user(ANNA, said(1, "order-17"))) is None
+    assert await history.append(for_user(ANNA, note(1, "order-17"))) is not None
+    assert await history.append(for_user(ANNA, note(1, "order-17"))) is None
     for asked in (cursor, START):
         replay = await history.read(user_stream(ANNA), asked)
-        assert (replay.recovered, heard(replay)) == (True, [1])
+        assert (replay.recovered, replayed(replay)) == (True, [1])
 
 
 async def test_a_slow_writer_and_its_retry_keep_one_message(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again = make_history(), make_history()
     is_repeated = threading.Event()
     proxy.fault = once(is_message, Fault(until=is_repeated))
-    writing = asyncio.create_task(slow.append(for_user(ANNA, said(1, "order-17"))))
+    writing = asyncio.create_task(slow.append(for_user(ANNA, note(1, "order-17"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    entry = await again.append(for_user(ANNA, said(1, "order-17")))
+    entry = await again.append(for_user(ANNA, note(1, "order-17")))
     is_repeated.set()
     entries = [entry, await writing]
     assert len(list(filter(None, entries))) == 1
     replay = await again.read(user_stream(ANNA), START)
-    assert (replay.recovered, heard(replay)) == (True, [1])
+    assert (replay.recovered, replayed(replay)) == (True, [1])
 
 
 async def test_a_repeated_publish_does_not_affect_other_messages(make_history: MakeHistory, proxy: Proxy) -> None:
     slow, again, reader = make_history(), make_history(), make_history()
     is_read = threading.Event()
     proxy.fault = once(is_message, Fault(until=is_read))
-    writing = asyncio.create_task(slow.append(for_user(ANNA, said("slow"))))
+    writing = asyncio.create_task(slow.append(for_user(ANNA, note("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
     proxy.fault = once(is_message, BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await again.append(for_user(ANNA, said(1, "order-17")))
+        await again.append(for_user(ANNA, note(1, "order-17")))
     proxy.fault = once(lambda request: request.action == "UpdateItem", BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await again.append(for_user(ANNA, said(1, "order-17")))
+        await again.append(for_user(ANNA, note(1, "order-17")))
     before = await reader.read(user_stream(ANNA), START)
     is_read.set()
     await writing
     after = await reader.read(user_stream(ANNA), before.cursor)
-    assert (after.recovered, heard(before) + heard(after)) == (True, ["slow"])
+    assert (after.recovered, replayed(before) + replayed(after)) == (True, ["slow"])
 
 
 async def test_an_id_may_be_used_again_after_a_day(history: DynamoHistory, clock: FakeClock) -> None:
-    await history.append(for_user(ANNA, said(1, "order-17")))
+    await history.append(for_user(ANNA, note(1, "order-17")))
     await clock.advance(HISTORY_MAX_AGE_SECONDS - 1)
-    assert await history.append(for_user(ANNA, said(2, "order-17"))) is None
+    assert await history.append(for_user(ANNA, note(2, "order-17"))) is None
     await clock.advance(2)
-    assert await history.append(for_user(ANNA, said(3, "order-17"))) is not None
-    assert heard(await history.read(user_stream(ANNA), START)) == [3]
+    assert await history.append(for_user(ANNA, note(3, "order-17"))) is not None
+    assert replayed(await history.read(user_stream(ANNA), START)) == [3]
 
 
 async def test_ids_and_uploads_may_have_long_names(history: DynamoHistory) -> None:
     long = "ü" * 3000
-    assert await history.append(for_user(ANNA, said(1, long))) is not None
-    assert await history.append(for_user(ANNA, said(1, long))) is None
-    assert await history.append(for_user(ANNA, said(2, long + "x"))) is not None
+    assert await history.append(for_user(ANNA, note(1, long))) is not None
+    assert await history.append(for_user(ANNA, note(1, long))) is None
+    assert await history.append(for_user(ANNA, note(2, long + "x"))) is not None
     upload = msgspec.structs.replace(progress(1), key=f"upload:{long}")
     entry = await history.append(for_user(ANNA, upload))
     assert await history.state(user_stream(ANNA), f"upload:{long}") == entry
@@ -521,7 +521,7 @@ async def test_a_deleted_message_is_no_hole_and_is_not_recovered(
 ) -> None:
     begin = (await history.read(user_stream(ANNA), None)).cursor
     for number in range(1, 31):
-        await history.append(for_user(ANNA, said(number)))
+        await history.append(for_user(ANNA, note(number)))
     middle = (await history.read(user_stream(ANNA), None)).cursor
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
     client = dynamodb_client(dynamodb)
@@ -530,25 +530,25 @@ async def test_a_deleted_message_is_no_hole_and_is_not_recovered(
         client.delete_item(TableName=table_name, Key=key)
     proxy.requests.clear()
     assert (await history.read(user_stream(ANNA), middle)).recovered
-    await history.append(for_user(ANNA, said(31)))
+    await history.append(for_user(ANNA, note(31)))
     for cursor, is_recovered in ((begin, False), (f"{begin[:-2]}:29", False), (middle, True), (START, True)):
         replay = await history.read(user_stream(ANNA), cursor)
-        assert (replay.recovered, heard(replay), offset(replay)) == (is_recovered, [31], 31)
+        assert (replay.recovered, replayed(replay), offset(replay)) == (is_recovered, [31], 31)
     assert proxy.seen("PutItem") == 1  # and no mark
 
 
 async def test_a_hole_above_deleted_messages_is_filled(
     history: DynamoHistory, clock: FakeClock, dynamodb: str, table_name: str, proxy: Proxy
 ) -> None:
-    await history.append(for_user(ANNA, said(1)))
+    await history.append(for_user(ANNA, note(1)))
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
     key = {"streamKey": {"S": f"user:{ANNA}"}, "sk": {"S": f"log#{1:015}"}}
     dynamodb_client(dynamodb).delete_item(TableName=table_name, Key=key)
     proxy.fault = once(is_message, BROKEN)
     with pytest.raises(HistoryUnavailable):
-        await history.append(for_user(ANNA, said("never")))
+        await history.append(for_user(ANNA, note("never")))
     replay = await history.read(user_stream(ANNA), START)
-    assert (replay.recovered, heard(replay), offset(replay)) == (True, [], 2)
+    assert (replay.recovered, replayed(replay), offset(replay)) == (True, [], 2)
     marks = [
         sort_key_of(request) for request in proxy.requests if request.action == "PutItem" and not is_message(request)
     ]
@@ -562,7 +562,7 @@ async def test_a_message_that_is_too_big_with_its_cursor_is_refused_before_any_w
     history: DynamoHistory, proxy: Proxy
 ) -> None:
     def of_size(size: int) -> Publication:
-        return said("x" * (size - len(said("").payload)))
+        return note("x" * (size - len(note("").payload)))
 
     with pytest.raises(MessageTooBig) as caught:
         await history.append(for_user(ANNA, of_size(MAX_MESSAGE_BYTES - 10)))
@@ -598,8 +598,8 @@ async def test_write_units_per_publication(history: DynamoHistory) -> None:
         assert await history.append(for_user(ANNA, message)) is not None
         return meter.units
 
-    assert await units(said(1)) == 2
-    assert await units(said(1, "order-17")) == 3
+    assert await units(note(1)) == 2
+    assert await units(note(1, "order-17")) == 3
     assert [await units(progress(n, second=n)) for n in (1, 2, 100)] == [1, 1, 1]
     running = [progress(n, second=200 + n, lease=30) for n in (0, 1, 2)]
     assert [await units(each) for each in running] == [2, 1, 1]

@@ -53,7 +53,7 @@ async def test_messages_that_are_published_while_a_device_connects(keeping_stack
 
     async def talk() -> None:
         for number in range(20):
-            await broadcaster.broadcast_to_user("user-1", create_message("said", number))
+            await broadcaster.broadcast_to_user("user-1", create_message("note", number))
 
     async with (
         asyncio.timeout(45),

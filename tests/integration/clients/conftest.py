@@ -45,31 +45,31 @@ class Device:
         assert process.stdout is not None
         self._input, self._output = process.stdin, process.stdout
 
-    def tell(self, **said: Any) -> None:
-        self._input.write(json.dumps(said).encode() + b"\n")
+    def send_command(self, **line: Any) -> None:
+        self._input.write(json.dumps(line).encode() + b"\n")
 
-    async def says_anything(self) -> dict[str, Any]:
-        """Return the next line of the wanted kind: `asked`, `state` or `message`."""
+    async def next_line(self) -> dict[str, Any]:
+        """Return the next line: an `asked`, a `state` or a `message`."""
         async with asyncio.timeout(SECONDS):
             return dict(json.loads(await self._output.readline()))
 
-    async def says(self, kind: str) -> Any:
-        """Return the next thing it says, which has to be of this kind."""
-        said = await self.says_anything()
-        assert list(said) == [kind], f"got {said}; expected {kind}"
-        return said[kind]
+    async def next_line_of(self, kind: str) -> Any:
+        """Return the next line, which must be of this kind."""
+        line = await self.next_line()
+        assert list(line) == [kind], f"got {line}; expected {kind}"
+        return line[kind]
 
     async def becomes(self, status: str) -> dict[str, Any]:
-        """Return its next state, which has to be this one."""
-        state: dict[str, Any] = await self.says("state")
+        """Wait for the next state, which must be this one."""
+        state: dict[str, Any] = await self.next_line_of("state")
         assert state["status"] == status, state
         return state
 
     async def connects(self, token: str) -> None:
         """Begin, as far as the end of the welcome."""
         await self.becomes("connecting")
-        assert await self.says("asked") == "connect"
-        self.tell(token=token)
+        assert await self.next_line_of("asked") == "connect"
+        self.send_command(token=token)
         await self.recovers()
 
     async def recovers(self) -> bool:
@@ -79,7 +79,7 @@ class Device:
 
     async def ends(self) -> int:
         """Close the client, and return the exit code of its process."""
-        self.tell(close=True)
+        self.send_command(close=True)
         await self.becomes("closed")
         async with asyncio.timeout(SECONDS):
             return await self._process.wait()

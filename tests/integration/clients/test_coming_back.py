@@ -27,12 +27,12 @@ async def loses_its_connection(gateway: Gateway, device: Device) -> None:
     await gateway.node.hub.disconnect(connection_id)
     await device.becomes("waiting")
     await device.becomes("connecting")
-    assert await device.says("asked") == "connect"
+    assert await device.next_line_of("asked") == "connect"
 
 
-async def hears(device: Device, count: int) -> list[Any]:
+async def next_data(device: Device, count: int) -> list[Any]:
     """Return the data of the next messages."""
-    return [(await device.says("message"))["data"] for _ in range(count)]
+    return [(await device.next_line_of("message"))["data"] for _ in range(count)]
 
 
 async def test_messages_that_were_published_meanwhile_arrive_once_and_in_order(
@@ -41,17 +41,17 @@ async def test_messages_that_were_published_meanwhile_arrive_once_and_in_order(
     device = await start_device(url=gateway.url)
     await device.connects(gateway.token())
     await say(gateway, 1)
-    assert await hears(device, 1) == [1]
+    assert await next_data(device, 1) == [1]
     await loses_its_connection(gateway, device)
     await say(gateway, 2, 3)
     await update(gateway, 10)
     await update(gateway, 20)
-    device.tell(token=gateway.token())
+    device.send_command(token=gateway.token())
     assert await device.recovers()
-    *numbers, upload = await hears(device, 3)
+    *numbers, upload = await next_data(device, 3)
     assert (numbers, upload["progress"]) == ([2, 3], 20)
     await say(gateway, 4)
-    assert await hears(device, 1) == [4]
+    assert await next_data(device, 1) == [4]
 
 
 async def test_many_pages_and_messages_above_a_pages_size_arrive_in_order(
@@ -60,16 +60,16 @@ async def test_many_pages_and_messages_above_a_pages_size_arrive_in_order(
     device = await start_device(url=gateway.url)
     await device.connects(gateway.token())
     await say(gateway, 0)
-    assert await hears(device, 1) == [0]
+    assert await next_data(device, 1) == [0]
     await loses_its_connection(gateway, device)
     texts = [f"{number:03}" * (35_000 if number in (100, 101, 250) else 500) for number in range(1, 300)]
     for text in texts:
         await gateway.node.broadcaster.broadcast_to_user(USER, create_message("text", text))
-    device.tell(token=gateway.token())
+    device.send_command(token=gateway.token())
     await device.becomes("open")
     heard: list[str] = []
     while len(heard) < len(texts):
-        said = await device.says_anything()
+        said = await device.next_line()
         if "message" in said:
             heard.append(said["message"]["data"])
         else:
@@ -87,10 +87,10 @@ async def test_a_client_that_loses_its_connection_again_and_again_loses_nothing(
     enough = asyncio.Event()
     speaking, disturbing = asyncio.create_task(speak(gateway, enough)), asyncio.create_task(disturb(gateway))
     while not speaking.done() or len(heard) < speaking.result():
-        said = await device.says_anything()
+        said = await device.next_line()
         if "asked" in said:
             attempts += 1
-            device.tell(token=gateway.token())
+            device.send_command(token=gateway.token())
             if attempts == 5:
                 enough.set()
         elif "message" in said:
@@ -126,19 +126,19 @@ async def test_a_reloaded_page_gets_the_missed_messages(
     device = await start_device(**options)
     await device.connects(gateway.token())
     await say(gateway, 1)
-    assert await hears(device, 1) == [1]
+    assert await next_data(device, 1) == [1]
     assert await device.ends() == 0
     await say(gateway, 2, 3)
     anew = await start_device(**options)
     await anew.connects(gateway.token())
-    assert await hears(anew, 2) == [2, 3]
+    assert await next_data(anew, 2) == [2, 3]
 
 
 async def test_a_client_may_begin_with_all_that_is_kept(gateway: Gateway, start_device: StartDevice) -> None:
     await say(gateway, 1, 2)
     device = await start_device(url=gateway.url, startFrom="oldest")
     await device.connects(gateway.token())
-    assert await hears(device, 2) == [1, 2]
+    assert await next_data(device, 2) == [1, 2]
 
 
 async def test_the_seen_state_of_one_device_reaches_all(gateway: Gateway, start_device: StartDevice) -> None:
@@ -146,19 +146,19 @@ async def test_the_seen_state_of_one_device_reaches_all(gateway: Gateway, start_
     for device in (one, other):
         await device.connects(gateway.token())
     await say(gateway, 1)
-    cursor = (await one.says("message"))["cursor"]
-    assert await hears(other, 1) == [1]
-    one.tell(ack=cursor)
+    cursor = (await one.next_line_of("message"))["cursor"]
+    assert await next_data(other, 1) == [1]
+    one.send_command(ack=cursor)
     for device in (one, other):
-        assert (await device.says("message"))["data"] == {"cursor": cursor}
+        assert (await device.next_line_of("message"))["data"] == {"cursor": cursor}
 
 
 async def test_an_upload_is_cancelled_by_a_device(gateway: Gateway, start_device: StartDevice) -> None:
     device = await start_device(url=gateway.url)
     await device.connects(gateway.token())
     await update(gateway, 10)
-    assert (await hears(device, 1))[0]["progress"] == 10
-    device.tell(cancel="moc-1")
-    assert (await hears(device, 1))[0]["status"] == "cancelled"
-    device.tell(cancel="moc-2")
-    assert (await hears(device, 1))[0]["code"] == "UPLOAD_UNKNOWN"
+    assert (await next_data(device, 1))[0]["progress"] == 10
+    device.send_command(cancel="moc-1")
+    assert (await next_data(device, 1))[0]["status"] == "cancelled"
+    device.send_command(cancel="moc-2")
+    assert (await next_data(device, 1))[0]["code"] == "UPLOAD_UNKNOWN"

@@ -24,7 +24,7 @@ async def test_messages_arrive_and_the_process_ends_when_the_client_closes(
     device = await start_device(url=gateway.url)
     await device.connects(gateway.token())
     assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
-    message = await device.says("message")
+    message = await device.next_line_of("message")
     assert (message["type"], message["data"]["message"]) == ("notification", "Wörld 🧱")
     assert await device.ends() == 0
 
@@ -33,7 +33,7 @@ async def test_a_browsers_token_may_be_in_the_query(gateway: Gateway, start_devi
     device = await start_device(url=gateway.ws_url, tokenIn="query")
     await device.connects(gateway.token())
     await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
-    assert (await device.says("message"))["data"]["title"] == "Hello"
+    assert (await device.next_line_of("message"))["data"]["title"] == "Hello"
 
 
 @asynccontextmanager
@@ -52,13 +52,13 @@ async def test_it_comes_back_when_the_gateway_restarts(start_device: StartDevice
     assert waiting["reason"] == {"code": 1012, "message": "the server restarts", "kind": "server"}
     async with gateway_on(port) as second:
         # Attempts may have failed before this gateway was there.
-        while "recovered" not in (state := (said := await device.says_anything()).get("state", {})):
+        while "recovered" not in (state := (said := await device.next_line()).get("state", {})):
             if "asked" in said:
-                device.tell(token=second.token())
+                device.send_command(token=second.token())
         # It keeps what it says in memory, so what was said before is lost.
         assert (state["status"], state["recovered"]) == ("open", False)
         assert await second.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
-        assert (await device.says("message"))["data"]["title"] == "Hello"
+        assert (await device.next_line_of("message"))["data"]["title"] == "Hello"
 
 
 async def test_a_token_that_expires_is_followed_by_a_new_one(
@@ -72,11 +72,11 @@ async def test_a_token_that_expires_is_followed_by_a_new_one(
     await clock.advance(301)
     connecting = await device.becomes("connecting")
     assert (connecting["reason"]["code"], connecting["reason"]["kind"]) == (4401, "token")
-    assert await device.says("asked") == "refused"
-    device.tell(token=gateway.token())
+    assert await device.next_line_of("asked") == "refused"
+    device.send_command(token=gateway.token())
     assert await device.recovers()
     await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
-    assert (await device.says("message"))["data"]["title"] == "Hello"
+    assert (await device.next_line_of("message"))["data"]["title"] == "Hello"
 
 
 async def test_a_handshake_with_an_expired_token_is_followed_by_one_with_a_new_one(
@@ -84,12 +84,12 @@ async def test_a_handshake_with_an_expired_token_is_followed_by_one_with_a_new_o
 ) -> None:
     device = await start_device(url=gateway.url)
     await device.becomes("connecting")
-    assert await device.says("asked") == "connect"
-    device.tell(token=gateway.token(ttl_seconds=-10))
+    assert await device.next_line_of("asked") == "connect"
+    device.send_command(token=gateway.token(ttl_seconds=-10))
     assert (await device.becomes("waiting"))["reason"]["kind"] == "lost"
     await device.becomes("connecting")
-    assert await device.says("asked") == "refused"
-    device.tell(token=gateway.token())
+    assert await device.next_line_of("asked") == "refused"
+    device.send_command(token=gateway.token())
     await device.becomes("open")
 
 
@@ -100,13 +100,13 @@ async def test_a_token_is_renewed_on_the_open_connection(
     gateway = await start_gateway(clock)
     device = await start_device(url=gateway.url)
     await device.connects(mint_token(SECRET, "user-1", 10))
-    assert await device.says("asked") == "renew"
-    device.tell(token=gateway.token(ttl_seconds=3600))
+    assert await device.next_line_of("asked") == "renew"
+    device.send_command(token=gateway.token(ttl_seconds=3600))
     await renewed(gateway, clock.now() + 60)
     await clock.advance(60)
     assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(delivered=1)
-    # The next thing it says is the message: nothing happened to the connection.
-    assert (await device.says("message"))["data"]["title"] == "Hello"
+    # The next line is the message, so the connection has not changed.
+    assert (await device.next_line_of("message"))["data"]["title"] == "Hello"
 
 
 async def renewed(gateway: Gateway, until: float) -> None:
@@ -121,9 +121,9 @@ async def renewed(gateway: Gateway, until: float) -> None:
 async def test_another_users_token_ends_it(gateway: Gateway, start_device: StartDevice) -> None:
     device = await start_device(url=gateway.url)
     await device.connects(mint_token(SECRET, "user-1", 10))
-    assert await device.says("asked") == "renew"
-    device.tell(token=gateway.token("user-2"))
-    assert (await device.says("message"))["data"]["code"] == "TOKEN_OF_ANOTHER_USER"
+    assert await device.next_line_of("asked") == "renew"
+    device.send_command(token=gateway.token("user-2"))
+    assert (await device.next_line_of("message"))["data"]["code"] == "TOKEN_OF_ANOTHER_USER"
     assert (await device.becomes("closed"))["reason"]["code"] == 4403
 
 
@@ -133,7 +133,7 @@ async def test_a_gateway_that_answers_pings_is_alive(gateway: Gateway, start_dev
     await device.connects(gateway.token())
     await asyncio.sleep(4.5)
     await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)
-    assert (await device.says("message"))["data"]["title"] == "Hello"
+    assert (await device.next_line_of("message"))["data"]["title"] == "Hello"
 
 
 async def test_no_message_is_lost_or_comes_twice_while_connections_are_replaced(
@@ -146,10 +146,10 @@ async def test_no_message_is_lost_or_comes_twice_while_connections_are_replaced(
     enough = asyncio.Event()
     sending = asyncio.create_task(send_numbers(gateway, enough))
     while not sending.done() or len(received) < sending.result():
-        said = await device.says_anything()
+        said = await device.next_line()
         if "asked" in said:
             replaced += 1
-            device.tell(token=gateway.token())
+            device.send_command(token=gateway.token())
             if replaced == 5:
                 enough.set()
         else:

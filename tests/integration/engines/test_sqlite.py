@@ -33,7 +33,7 @@ from tellwire.publication import Publication
 
 async def publish(history, user_id, first):
     for number in range(first, 1_000_000):
-        await history.append(Publication.of(Target(user=user_id), create_message("said", number)))
+        await history.append(Publication.of(Target(user=user_id), create_message("note", number)))
         print(user_id, number, flush=True)
 
 async def main():
@@ -54,8 +54,8 @@ def opened(path: Path, max_cached_streams: int = 10) -> SqliteHistory:
     return SqliteHistory(path, max_cached_streams=max_cached_streams)
 
 
-def said(number: int) -> Publication:
-    return for_user("anna", create_message("said", number))
+def note(number: int) -> Publication:
+    return for_user("anna", create_message("note", number))
 
 
 def numbers(replay: Replay) -> list[int]:
@@ -66,10 +66,10 @@ async def test_messages_and_positions_survive_a_restart(path: Path) -> None:
     history = opened(path)
     begin = (await history.read(user_stream("anna"), None)).cursor
     for number in range(3):
-        await history.append(for_user("anna", said(number)))
+        await history.append(for_user("anna", note(number)))
     await history.close()
     history = opened(path)
-    await history.append(for_user("anna", said(3)))
+    await history.append(for_user("anna", note(3)))
     replay = await history.read(user_stream("anna"), begin)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1, 2, 3])
     assert replay.cursor.endswith(":4")
@@ -96,17 +96,17 @@ async def test_kill_9_loses_no_acknowledged_message_and_repeats_no_offset(path: 
         epoch = (await history.read(user_stream(user_id), None)).cursor.rpartition(":")[0]
         kept = await history.read(user_stream(user_id), f"{epoch}:0")
         assert kept.recovered
-        # The last of each round may be in the file without anybody having heard.
+        # The last of each round may be in the file without an acknowledgement.
         assert set(expected) <= set(numbers(kept))
         cursors = [json.loads(message)["cursor"] for message in kept.messages]
-        assert cursors == [f"{epoch}:{place}" for place in range(1, len(cursors) + 1)]
+        assert cursors == [f"{epoch}:{offset}" for offset in range(1, len(cursors) + 1)]
     await history.close()
 
 
 async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> None:
     history = opened(path)
     begin = (await history.read(user_stream("anna"), None)).cursor
-    await history.append(for_user("anna", said(0)))
+    await history.append(for_user("anna", note(0)))
     history._database.execute("PRAGMA max_page_count=1")
     outcomes = await asyncio.gather(
         *(history.append(for_user("anna", for_user("anna", create_message("big", "x" * 100_000)))) for _ in range(3)),
@@ -114,7 +114,7 @@ async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> Non
     )
     assert [type(outcome) for outcome in outcomes] == [HistoryUnavailable] * 3
     history._database.execute("PRAGMA max_page_count=1000000")
-    await history.append(for_user("anna", said(1)))
+    await history.append(for_user("anna", note(1)))
     replay = await history.read(user_stream("anna"), begin)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1])
     assert replay.cursor.endswith(":2")
@@ -125,7 +125,7 @@ async def test_users_quiet_for_long_leave_memory_and_lose_nothing(path: Path) ->
     history = opened(path, max_cached_streams=2)
     begins = [(await history.read(user_stream(f"user-{user}"), None)).cursor for user in range(5)]
     for number, user in itertools.product(range(3), range(5)):
-        await history.append(for_user(f"user-{user}", said(number)))
+        await history.append(for_user(f"user-{user}", note(number)))
     assert len(history._streams) == 2
     for user, begin in enumerate(begins):
         assert numbers(await history.read(user_stream(f"user-{user}"), begin)) == [0, 1, 2]
@@ -137,7 +137,7 @@ async def test_concurrent_users_evict_no_stream_between_its_load_and_its_append(
     users = [f"user-{number}" for number in range(20)]
     async with asyncio.TaskGroup() as group:
         for number, user_id in itertools.product(range(5), users):
-            group.create_task(history.append(for_user(user_id, said(number))))
+            group.create_task(history.append(for_user(user_id, note(number))))
     for user_id in users:
         epoch = (await history.read(user_stream(user_id), None)).cursor.rpartition(":")[0]
         kept = await history.read(user_stream(user_id), f"{epoch}:0")
@@ -147,7 +147,7 @@ async def test_concurrent_users_evict_no_stream_between_its_load_and_its_append(
 
 async def test_a_stream_that_was_evicted_before_its_use_is_loaded_again(path: Path) -> None:
     history = opened(path)
-    appending = asyncio.create_task(history.append(for_user("anna", said(0))))
+    appending = asyncio.create_task(history.append(for_user("anna", note(0))))
     while not history._streams:
         await asyncio.sleep(0)
     del history._streams[user_stream("anna")]  # as another user's stream does that is read in the same moment
@@ -160,7 +160,7 @@ async def test_a_stream_that_was_evicted_before_its_use_is_loaded_again(path: Pa
 async def test_a_cancelled_publisher_does_not_affect_the_others(path: Path) -> None:
     history = opened(path)
     begin = (await history.read(user_stream("anna"), None)).cursor
-    tasks = [asyncio.create_task(history.append(for_user("anna", said(number)))) for number in range(10)]
+    tasks = [asyncio.create_task(history.append(for_user("anna", note(number)))) for number in range(10)]
     await asyncio.sleep(0)
     tasks[3].cancel()
     await asyncio.wait(tasks)
@@ -173,7 +173,7 @@ async def test_a_cancelled_publisher_does_not_affect_the_others(path: Path) -> N
 async def test_a_second_process_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tellwire.engines.sqlite.history._BUSY_SECONDS", 0.05)
     history = opened(path)
-    await history.append(for_user("anna", said(1)))
+    await history.append(for_user("anna", note(1)))
     with pytest.raises(ConfigError, match="is another gateway using it"):
         opened(path)
     await history.close()
@@ -197,19 +197,19 @@ async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None
     clock = FakeClock()
     history = SqliteHistory(path, clock)
     for number in range(HISTORY_MAX_MESSAGES + 500):
-        await history.append(for_user("anna", said(number)))
+        await history.append(for_user("anna", note(number)))
     for number in range(HISTORY_MAX_STATES + 50):
         await history.append(for_user("anna", progress(1, f"u{number}")))
     await acknowledge(history, "anna", (await history.read(user_stream("anna"), None)).cursor)
     await clock.advance(3600)
-    await history.append(for_user("anna", said(0)))
+    await history.append(for_user("anna", note(0)))
     await history.close()
     assert rows(path, "log") == HISTORY_MAX_MESSAGES
     assert HISTORY_MAX_STATES <= rows(path, "states") <= HISTORY_MAX_STATES + 1
 
     history = SqliteHistory(path, clock)
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append(for_user("ben", said(0)))
+    await history.append(for_user("ben", note(0)))
     await history.close()
     assert (rows(path, "log"), rows(path, "states")) == (1, 0)
 
@@ -218,9 +218,9 @@ async def test_the_file_keeps_only_so_many_and_numbers_go_on(path: Path) -> None
     state = await history.append(for_user("anna", progress(1)))
     assert state is not None
     assert state.number == HISTORY_MAX_STATES + 52
-    await history.append(for_user("anna", said(1)))
+    await history.append(for_user("anna", note(1)))
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 1)
-    await history.append(for_user("ben", said(1)))
+    await history.append(for_user("ben", note(1)))
     await history.close()
     history = SqliteHistory(path, clock)
     assert (await history.read(user_stream("anna"), None)).cursor.endswith(f":{HISTORY_MAX_MESSAGES + 502}")
@@ -250,7 +250,7 @@ async def test_a_batch_is_safe_only_after_all_its_commits(path: Path, monkeypatc
     may_end.set()
     # Ben's stream is read from the file first; meanwhile Anna's message is on its way with a commit of its own.
     with pytest.raises(HistoryUnavailable):
-        await history.append_all([for_user("anna", said(1)), for_user("ben", said(2))])
+        await history.append_all([for_user("anna", note(1)), for_user("ben", note(2))])
     assert numbers(await history.read(user_stream("anna"), START)) == [1]
     assert numbers(await history.read(user_stream("ben"), START)) == []
     await history.close()
@@ -260,15 +260,15 @@ async def test_entries_that_arrive_during_a_failed_commit_fail_too(path: Path, m
     history = opened(path)
     await history.read(user_stream("anna"), None)
     begun, may_end = failing_for("anna", monkeypatch)
-    first = asyncio.create_task(history.append(for_user("anna", said(1))))
+    first = asyncio.create_task(history.append(for_user("anna", note(1))))
     assert await asyncio.to_thread(begun.wait, 45)
-    second = asyncio.create_task(history.append(for_user("anna", said(2))))
+    second = asyncio.create_task(history.append(for_user("anna", note(2))))
     await asyncio.sleep(0)
     may_end.set()
     for append in (first, second):
         with pytest.raises(HistoryUnavailable):
             await append
-    entry = await history.append(for_user("anna", said(3)))
+    entry = await history.append(for_user("anna", note(3)))
     assert entry is not None
     assert entry.number == 1
     await history.close()

@@ -209,7 +209,7 @@ async def test_a_users_connections_are_listed_and_can_be_closed(gateway: Gateway
         assert device.close_code == 1000
     assert (await call(gateway, "DELETE", path))[:2] == (
         410,
-        {"code": "GONE", "message": "Nobody has this connection id (any more)"},
+        {"code": "GONE", "message": "There is no connection with this id (any more)"},
     )
 
 

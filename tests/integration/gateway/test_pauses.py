@@ -14,7 +14,7 @@ import sys
 from tellwire.sync import broadcast_to_user, create_message
 
 for line in sys.stdin:
-    delivery = broadcast_to_user("user-1", create_message("said", line.strip()))
+    delivery = broadcast_to_user("user-1", create_message("note", line.strip()))
     print(delivery.delivered, flush=True)
 """
 
@@ -24,7 +24,7 @@ import os
 from tellwire import ConfigError
 from tellwire.sync import broadcast_to_user, create_message
 
-message = create_message("said", 1)
+message = create_message("note", 1)
 print(broadcast_to_user("user-1", message).delivered, flush=True)
 if os.fork() == 0:
     try:
@@ -39,7 +39,7 @@ EXITING = """
 import atexit
 from tellwire.sync import broadcast_to_user, create_message
 
-message = create_message("said", 1)
+message = create_message("note", 1)
 
 def too_late():
     try:

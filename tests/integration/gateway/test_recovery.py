@@ -37,8 +37,8 @@ async def hello(device: ClientConnection, cursor: str | None = None) -> dict[str
             return {**page, "messages": messages, "state": state}
 
 
-def said(number: int, filling: str = "") -> Message:
-    return create_message("said", {"number": number, "filling": filling})
+def note(number: int, filling: str = "") -> Message:
+    return create_message("note", {"number": number, "filling": filling})
 
 
 def numbers(welcome: dict[str, Any]) -> list[int]:
@@ -46,7 +46,7 @@ def numbers(welcome: dict[str, Any]) -> list[int]:
 
 
 async def test_a_first_welcome_has_the_user_and_the_newest_states(gateway: Gateway) -> None:
-    await publish(gateway, said(0), create_upload_progress_message("u1", "f.csv", 40, "Row 40"))
+    await publish(gateway, note(0), create_upload_progress_message("u1", "f.csv", 40, "Row 40"))
     async with gateway.device() as device:
         welcome = await hello(device)
     (info,) = [welcome["connectionId"]]
@@ -62,17 +62,17 @@ async def test_a_first_welcome_has_the_user_and_the_newest_states(gateway: Gatew
 async def test_a_device_that_was_away_gets_all_missed_messages_once_and_in_order(gateway: Gateway) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
-    await publish(gateway, *map(said, range(5)))
+    await publish(gateway, *map(note, range(5)))
     async with gateway.device() as device:
         welcome = await hello(device, cursor)
         assert (welcome["recovered"], numbers(welcome)) == (True, list(range(5)))
-        await publish(gateway, said(5))
+        await publish(gateway, note(5))
         live = await read(device)
         assert live["cursor"] == welcome["cursor"].replace(":5", ":6")
 
 
 async def test_a_cursor_of_another_gateway_is_not_recovered(gateway: Gateway) -> None:
-    await publish(gateway, said(0))
+    await publish(gateway, note(0))
     async with gateway.device() as device:
         welcome = await hello(device, "elsewhere:7")
         assert (welcome["recovered"], numbers(welcome)) == (False, [0])
@@ -83,9 +83,9 @@ async def test_a_cursor_of_another_gateway_is_not_recovered(gateway: Gateway) ->
 async def test_messages_that_are_published_during_a_welcome_arrive(gateway: Gateway) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
-    await publish(gateway, *(said(number, "x" * 3000) for number in range(300)))
+    await publish(gateway, *(note(number, "x" * 3000) for number in range(300)))
     async with gateway.device(max_size=None) as device:
-        talking = asyncio.create_task(publish(gateway, *map(said, range(300, 400))))
+        talking = asyncio.create_task(publish(gateway, *map(note, range(300, 400))))
         await device.send(json.dumps({"type": "hello", "cursor": cursor}))
         seen: set[str] = set()
         async with asyncio.timeout(45):
@@ -100,7 +100,7 @@ async def test_messages_that_are_published_during_a_welcome_arrive(gateway: Gate
 async def test_a_welcome_far_above_the_bounds_of_an_outbox_arrives_complete(gateway: Gateway) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
-    await publish(gateway, *(said(number, "x" * 20_000) for number in range(200)))
+    await publish(gateway, *(note(number, "x" * 20_000) for number in range(200)))
     async with gateway.device(max_size=None) as device:
         assert numbers(await hello(device, cursor)) == list(range(200))
 
@@ -109,21 +109,21 @@ async def test_a_welcome_far_above_the_bounds_of_an_outbox_arrives_complete(gate
 async def test_a_message_as_big_as_a_page_arrives_in_its_place(gateway: Gateway, size: int) -> None:
     async with gateway.device() as device:
         cursor = (await hello(device))["cursor"]
-    await publish(gateway, said(0), said(1, "x" * size), said(2))
+    await publish(gateway, note(0), note(1, "x" * size), note(2))
     async with gateway.device(max_size=None) as device:
         welcome = await hello(device, cursor)
         assert sorted(numbers(welcome)) == [0, 1, 2]
 
 
 async def test_a_second_hello_takes_the_place_of_the_first(gateway: Gateway) -> None:
-    await publish(gateway, *map(said, range(3)))
+    await publish(gateway, *map(note, range(3)))
     async with gateway.device() as device:
         await device.send('{"type": "hello"}')
         assert numbers(await hello(device, "elsewhere:1"))[-3:] == [0, 1, 2]
 
 
 async def test_a_message_published_twice_is_delivered_once(gateway: Gateway) -> None:
-    message = said(0)
+    message = note(0)
     once = msgspec.structs.replace(message, id="import-17")
     async with gateway.device() as device:
         await publish(gateway, once, once, message, message)
@@ -137,7 +137,7 @@ async def test_a_client_that_does_not_read_finds_only_the_newest_of_an_upload(st
         (connection,) = gateway.node.hub._by_id.values()
         assert isinstance(connection, Connection)
         while not connection._paused:
-            await publish(gateway, said(0, "x" * 60_000))
+            await publish(gateway, note(0, "x" * 60_000))
             await asyncio.sleep(0)
         before = len(connection._outbox)
         for value in range(100):
@@ -160,11 +160,11 @@ async def test_everything_survives_a_restart_with_a_file(tmp_path: Path) -> None
         gateway = Gateway(node, url)
         async with gateway.device() as device:
             cursor = (await hello(device))["cursor"]
-        await publish(gateway, said(0), create_upload_progress_message("u1", "f.csv", 40, ""))
+        await publish(gateway, note(0), create_upload_progress_message("u1", "f.csv", 40, ""))
     node = Node(settings)
     async with node.running() as url:
         gateway = Gateway(node, url)
-        await publish(gateway, said(1))
+        await publish(gateway, note(1))
         async with gateway.device() as device:
             welcome = await hello(device, cursor)
     assert (welcome["recovered"], numbers(welcome)) == (True, [0, 1])

@@ -102,12 +102,14 @@ async def test_a_write_whose_condition_holds_has_no_conflict(start_dynamodb: Any
     assert service.requests[0].json == {"Item": KEY, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
 
-@pytest.mark.parametrize(("there", "said"), [(b',"Item":{"userId":{"S":"u1"}}', KEY), (b"", {}), (b',"Item":null', {})])
+@pytest.mark.parametrize(
+    ("there", "present"), [(b',"Item":{"userId":{"S":"u1"}}', KEY), (b"", {}), (b',"Item":null', {})]
+)
 async def test_a_write_whose_condition_fails_returns_the_present_item(
-    there: bytes, said: Any, start_dynamodb: Any
+    there: bytes, present: Any, start_dynamodb: Any
 ) -> None:
     _, dynamodb = await start_dynamodb(Response(400, b'{"__type":"x#ConditionalCheckFailedException"%b}' % there))
-    assert await dynamodb.conflict("PutItem", Item=KEY) == said
+    assert await dynamodb.conflict("PutItem", Item=KEY) == present
 
 
 async def test_any_other_refusal_of_a_write_is_one(start_dynamodb: Any) -> None:

@@ -274,7 +274,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> str:
         raise ConfigError(f"history {str(path)!r}: got another program's database; allowed: tellwire's, or a new file")
     elif version != SCHEMA_VERSION:
         raise ConfigError(
-            f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION}. Move the file away to begin anew"
+            f"history {str(path)!r}: got schema {version}; allowed: {SCHEMA_VERSION}. Move the file away to begin again"
         )
     database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     database.execute("COMMIT")
