@@ -1,7 +1,7 @@
 """Check the words of docstrings and comments: summary lines name the thing, and old words of this project stay away.
 
-    python -m scripts.check_words                 every folder that is not in `NOT_YET`
-    python -m scripts.check_words src/tellwire    these files and folders, also if they are in `NOT_YET`
+    python -m scripts.check_words                 the whole project
+    python -m scripts.check_words src/tellwire    these files and folders
 
 A summary line is the first line of a docstring (of a module, a class, a function or a constant), the first comment line
 of a TypeScript file, or the first line of a JSDoc block. It begins with a noun or an imperative, so that the thing can
@@ -19,12 +19,6 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDERS: Final = ("src", "bench", "scripts", "examples", "tests", "clients")
-
-NOT_YET: Final[tuple[str, ...]] = (
-    "clients",
-    "examples/parts_upload/web",
-)
-"""Files and folders that are still to be mended; the check of the whole project leaves them out."""
 
 _IGNORED_PARTS: Final = frozenset({"node_modules", "dist", "build", ".build", "data"})
 
@@ -117,18 +111,11 @@ def _is_checked(file: Path) -> bool:
     return file.suffix == ".py"
 
 
-def _is_not_yet(file: Path) -> bool:
-    return any(file.is_relative_to(ROOT / place) for place in NOT_YET)
-
-
 def main(arguments: list[str]) -> int:
     """Print the findings, and return 1 if there is one."""
-    if arguments:
-        files = list(_files(Path(argument).resolve() for argument in arguments))
-    else:
-        files = [file for file in _files(ROOT / folder for folder in FOLDERS) if not _is_not_yet(file)]
+    places = [Path(argument).resolve() for argument in arguments] or [ROOT / folder for folder in FOLDERS]
     count = 0
-    for file in files:
+    for file in _files(places):
         check = check_python if file.suffix == ".py" else check_typescript
         for found in sorted(set(check(file.read_text(encoding="utf-8")))):
             count += 1

@@ -25,7 +25,10 @@ import type {
 
 /** The longest time that the timer is set for, so that a sleep of the device is noticed soon. */
 const MAX_TIMER_MS = 10_000;
-/** How late a timer has to be to mean that the device slept. Browsers delay those of hidden pages by up to a minute. */
+/**
+ * Delay of a timer that means that the device slept, in milliseconds. Browsers delay timers of hidden pages by up to a
+ * minute.
+ */
 const ASLEEP_MS = 90_000;
 
 /**

@@ -1,4 +1,4 @@
-// The close codes and error codes of spec/protocol.md, and what each means for a client.
+// The close codes and error codes of spec/protocol.md, with the meaning of each for a client.
 
 import { CLOSE_CODE_OF_ERROR } from "./errorCodes.js";
 import type { CloseKind, CloseReason } from "./types.js";

@@ -51,9 +51,12 @@ export interface ElectionObserver {
 
 type Present = { [K in "locks" | "BroadcastChannel"]-?: NonNullable<SharedEnvironment[K]> };
 
-/** How long a leader may be silent before it is asked. */
+/** Silence of a leader after which it is asked, in milliseconds. */
 const SILENCE_MS = 60_000;
-/** How long its answer may take. A random part is added, up to as much again, so that only one tab steals the lock. */
+/**
+ * Time limit of the leader's answer, in milliseconds. A random part is added, up to as much again, so that only one tab
+ * steals the lock.
+ */
 const ANSWER_MS = 2_000;
 
 /** The membership of a tab, from `join` to `leave`. */

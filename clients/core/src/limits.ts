@@ -1,8 +1,8 @@
 // Bounds of the memory of a client.
 
-/** How many messages wait for a welcome. What is left out is asked for again. */
+/** Largest number of messages that wait for a welcome. Those that are left out are asked for again. */
 export const MAX_BUFFERED = 1_000;
-/** For how many keys the newest version is remembered: more than a server keeps states of. */
+/** Largest number of keys whose newest version is remembered: more than a server keeps states of. */
 export const MAX_KEYS = 1_000;
-/** How many ids are remembered: more than can arrive while two connections overlap. */
+/** Largest number of ids that are remembered: more than can arrive while two connections overlap. */
 export const MAX_IDS = 1_000;

@@ -42,15 +42,15 @@ import type { AnyMessage, CloseReason, ConnectionState, Cursors } from "./types.
 /** The stream of the user. */
 export const USER = "user";
 
-/** How early a timer has to be to mean that the clock was set back. */
+/** Earliness of a timer beyond which the clock was set back, in milliseconds. */
 const CLOCK_MS = 1_000;
-/** How often to try while the device says that it is offline. It may be wrong. */
+/** Wait between attempts while the device says that it is offline, in milliseconds. It may be wrong. */
 const OFFLINE_MS = 60_000;
-/** How soon after an `error` a close with 1000 has to come to be explained by it. */
+/** Longest time from an `error` to a close with 1000 that it explains, in milliseconds. */
 const ANNOUNCED_MS = 10_000;
-/** A token is renewed no more often than this. */
+/** Shortest time to the next renewal of a token, in milliseconds. */
 const RENEW_AGAIN_MS = 1_000;
-/** On one connection, hello is said no more often than this. */
+/** Shortest time between two hellos on one connection, in milliseconds. */
 const HELLO_AGAIN_MS = 1_000;
 /** Browsers do not say why a handshake failed. So after so many in a row, the token is taken to be the reason. */
 const REFUSALS_TO_A_NEW_TOKEN = 4;
@@ -95,7 +95,7 @@ export function cursorsOf({ streams }: Pick<Model, "streams">, cursorOf = safeCu
   return cursors;
 }
 
-/** Return when the next timer is due. */
+/** Return the time at which the next timer is due, in milliseconds since 1970; Infinity without a timer. */
 export function nextDue({ due }: Model): number {
   return Math.min(...Object.values(due));
 }
@@ -283,7 +283,7 @@ function milliseconds(seconds: unknown): number | undefined {
 
 // --- streams ---------------------------------------------------------------------------------------------------------
 
-/** Ask for what was missed. */
+/** Say hello on the current connection, to recover missed messages. */
 function sayHello(step: Step, isSeamless?: boolean): void {
   const { now, due } = step;
   step.streams = new Map(

@@ -36,7 +36,7 @@ export interface Context {
 
 export type Timer = "retire" | "answer" | "heartbeat" | "renew" | "rotate" | "hello" | "welcome" | "connect" | "retry";
 
-/** When each timer is due, in milliseconds since 1970. */
+/** Time at which each timer is due, in milliseconds since 1970. */
 export type Due = { [timer in Timer]?: number };
 
 export interface Model {
@@ -55,10 +55,10 @@ export interface Model {
   /** The token that the server has, and one that it was offered since. */
   readonly token: string;
   readonly offeredToken: string;
-  /** When the token of `current` expires, if that is known. */
+  /** Expiry of the token of `current`, in milliseconds since 1970, if it is known. */
   readonly expiresAt?: number | undefined;
   readonly openedAt: number;
-  /** When the last hello was said. */
+  /** Time of the last hello, in milliseconds since 1970. */
   readonly helloAt: number;
   /** Failures since a connection was stable. */
   readonly failures: number;

@@ -2,7 +2,7 @@
 
 import type { ClientOptions } from "./types.js";
 
-/** In seconds. Without a value: what the welcome says; only these may be 0, which is never. */
+/** Default values, in seconds. An undefined one comes from the welcome; only these options may be 0, which is never. */
 const DEFAULTS = {
   backoffFirst: 0.5,
   backoffMax: 30,
@@ -25,7 +25,7 @@ type Name = keyof Defaults;
 
 /** The options that the state machine needs. Times are in milliseconds. */
 export type Options = { readonly [N in Name]: Defaults[N] extends number ? number : number | undefined } & {
-  /** Say hello, and so recover what was missed. */
+  /** Say hello, and so recover missed messages. */
   readonly recover: boolean;
 };
 

@@ -63,7 +63,7 @@ export interface Resequenced {
 
 type Draft = { -readonly [K in keyof Resequencer]: Resequencer[K] };
 
-/** Return a resequencer that begins at a cursor; without one, with what is published from now on. */
+/** Return a resequencer that begins at a cursor; without one, with the messages that are published from now on. */
 export function newResequencer(start?: string): Resequencer {
   return { mode: "PASS_THROUGH", position: parseCursor(start), start, versions: new Map(), buffer: [] };
 }
@@ -124,7 +124,10 @@ export function startBuffering(before: Resequencer, isSeamless?: boolean): Reseq
   };
 }
 
-/** Wait for the welcome no longer: pass what waits, and everything from now on. A welcome that is late still counts. */
+/**
+ * Stop waiting for the welcome: pass the messages that wait, and everything from now on. A welcome that is late still
+ * counts.
+ */
 export function startPassingThrough(before: Resequencer): Resequenced {
   const after: Draft = { ...before };
   const pass = release(after, "PASS_THROUGH", (message) => !isOld(after, message));
@@ -202,8 +205,8 @@ function release(after: Draft, mode: Draft["mode"], isWanted = (_: AnyMessage): 
 // --- a message -------------------------------------------------------------------------------------------------------
 
 /**
- * Return true for a message that passes. `isPaged`: it is of a page, which may leave out what the server has judged to
- * be of no use, but may not go beyond a message that was left out of the buffer.
+ * Return true for a message that passes. `isPaged`: it is of a page, which may leave out messages that the server has
+ * judged to be of no use, but may not go beyond a message that was left out of the buffer.
  */
 function accepts(after: Draft, message: AnyMessage, isPaged?: boolean): boolean {
   const { mode, leftOut } = after;

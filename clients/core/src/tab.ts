@@ -1,4 +1,4 @@
-// A tab of a shared client. The leader has the connection, and forwards what it receives; the followers send by it.
+// A tab of a shared client. The leader has the connection, and forwards received messages; the followers send by it.
 //
 // Every tab has a client of its own, with its own position in each stream. Its socket is a relay while the tab leads, and
 // a follower's socket while it follows (relay.ts). When the leader or its connection changes, the clients of all tabs

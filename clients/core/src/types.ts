@@ -58,7 +58,7 @@ export interface ConnectionState {
 }
 
 /**
- * The data of your own types. Declare what you have, and listeners get it typed:
+ * The data of your own types. Declare them, and listeners get typed data:
  *
  *     declare module "@tellwire/client" {
  *       interface CustomTypes {
@@ -138,17 +138,20 @@ export interface ClientOptions {
   url: string;
   /** Return a JWT. Called for every attempt to connect; if it throws or takes too long, the attempt has failed. */
   getToken: (why: TokenReason) => string | Promise<string>;
-  /** Where the token goes. `query` is for servers that know only `?token=`. Default: `subprotocol`. */
+  /** The place of the token. `query` is for servers that know only `?token=`. Default: `subprotocol`. */
   tokenIn?: "subprotocol" | "query";
-  /** Recover what was missed while there was no connection. False for a server that fails at a `hello`. Default: true. */
+  /**
+   * Recover messages that were missed while there was no connection. False for a server that fails at a `hello`.
+   * Default: true.
+   */
   recover?: boolean;
   /** The `cursors` of an earlier client, to go on from. Default: none. */
   cursors?: Cursors;
-  /** Where a client without a cursor begins: `oldest` is with all that the server keeps. Default: `now`. */
+  /** The start of a client without a cursor: `oldest` is with all that the server keeps. Default: `now`. */
   startFrom?: "now" | "oldest";
   /**
-   * Where to keep the cursors, such as `sessionStorage`: a page that is loaded anew goes on from them. They count more
-   * than `cursors`.
+   * The storage of the cursors, such as `sessionStorage`: a page that is loaded anew goes on from them. They count more
+   * than `cursors`. Default: none.
    */
   cursorStorage?: Pick<Storage, "getItem" | "setItem"> | undefined;
   /** Keeps apart cursors of one url in that storage, such as those of several users. Default: none. */
@@ -157,26 +160,26 @@ export interface ClientOptions {
   backoffFirstSeconds?: number;
   /** The largest bound. Default: 30. */
   backoffMaxSeconds?: number;
-  /** How long a connection has to be open before the backoff starts anew. Default: 10. */
+  /** The time that a connection has to be open before the backoff starts anew. Default: 10. */
   stableAfterSeconds?: number;
-  /** How long `getToken` may take, and then the handshake. Default: 15. */
+  /** The time limit of `getToken`, and then of the handshake. Default: 15. */
   connectTimeoutSeconds?: number;
-  /** How long the answer to a ping may take, and each page of a welcome. Default: 5. */
+  /** The time limit of the answer to a ping, and of each page of a welcome. Default: 5. */
   answerTimeoutSeconds?: number;
-  /** How long the answer to a ping may take after the device woke up or changed networks. Default: 2. */
+  /** The time limit of the answer to a ping after the device woke up or changed networks. Default: 2. */
   wakeTimeoutSeconds?: number;
-  /** How long before a token expires it is renewed; a random part is added, up to as much again. Default: 60. */
+  /** The time from the renewal of a token to its expiry; a random part is added, up to as much again. Default: 60. */
   renewBeforeSeconds?: number;
-  /** How long an old connection is listened to beside the new one. Default: 5. */
+  /** The time that an old connection is listened to beside the new one. Default: 5. */
   overlapSeconds?: number;
   /**
-   * After how many seconds without a received message to send a ping; 0: never, for a server that does not answer any.
-   * Default: what the server's welcome says, and 240 before there is one.
+   * The time without a received message after which a ping is sent; 0: never, for a server that does not answer any.
+   * Default: the value of the server's welcome, and 240 before there is one.
    */
   heartbeatSeconds?: number;
   /**
-   * The age at which a connection is replaced, give or take 4 %; 0: never. Default: what the server's welcome says, and
-   * 6,600 before there is one.
+   * The age at which a connection is replaced, give or take 4 %; 0: never. Default: the value of the server's welcome,
+   * and 6,600 before there is one.
    */
   rotateAfterSeconds?: number;
   /** The surroundings of the client. Default: those of the browser or Node. */

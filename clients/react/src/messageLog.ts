@@ -3,7 +3,7 @@
 import type { AnyMessage } from "@tellwire/client";
 import { Changes, type Source } from "./source.js";
 
-/** How many messages are kept. The oldest is removed first. */
+/** Largest number of messages that are kept. The oldest is removed first. */
 export const MAX_MESSAGES = 10_000;
 
 const NONE: readonly AnyMessage[] = [];

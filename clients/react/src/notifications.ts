@@ -5,17 +5,17 @@ import type { NotificationData, NotificationMessage } from "@tellwire/client";
 import { covers } from "./cursor.js";
 import { Changes, type Source } from "./source.js";
 
-/** How many notifications are kept. The oldest is removed first. */
+/** Largest number of notifications that are kept. The oldest is removed first. */
 export const MAX_NOTIFICATIONS = 200;
 
-/** How many ids are remembered for deduplication, also of dismissed notifications. */
+/** Largest number of ids that are remembered for deduplication, also of dismissed notifications. */
 const MAX_IDS = 1000;
 
 /** A received notification. */
 export interface ReceivedNotification extends NotificationData {
   /** The server's id, or one made here if it gave none. */
   readonly id: string;
-  /** When it was published: RFC 3339, UTC. */
+  /** Time of publication: RFC 3339, UTC. */
   readonly timestamp: string;
   readonly isRead: boolean;
   /** Its position in the user's stream, if the server keeps a history. */

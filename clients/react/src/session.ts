@@ -24,7 +24,7 @@ export class Session {
   }
 
   /**
-   * Listen, and connect unless the client already is; return what ends both.
+   * Listen, and connect a client that is idle or closed; return a function that ends both.
    *
    * A component that is mounted, unmounted and mounted in one go, as in React's StrictMode, connects once.
    */

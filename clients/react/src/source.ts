@@ -2,7 +2,7 @@
 
 /** An observable state, in the shape of `useSyncExternalStore`. */
 export interface Source<S> {
-  /** Call after every change. Returns what ends the subscription. */
+  /** Call after every change. Returns a function that ends the subscription. */
   readonly subscribe: (listener: () => void) => () => void;
   /** The state: the same object until something in it changes. */
   readonly get: () => S;

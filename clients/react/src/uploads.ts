@@ -7,7 +7,7 @@
 import type { UploadProgressData, UploadProgressMessage } from "@tellwire/client";
 import { Changes, type Source } from "./source.js";
 
-/** How many uploads are kept. The oldest that has ended is removed first, or else the oldest. */
+/** Largest number of uploads that are kept. The oldest that has ended is removed first, or else the oldest. */
 export const MAX_UPLOADS = 200;
 
 /** After `complete`, `failed` and `cancelled` nothing follows until the upload begins anew. */
@@ -15,9 +15,12 @@ export type UploadStatus = NonNullable<UploadProgressData["status"]>;
 
 /** The newest state of an upload. */
 export interface Upload extends Omit<UploadProgressData, "status"> {
-  /** Where a server gives no status, as the guide's does: `complete` at a progress of 100, `running` before. */
+  /**
+   * The status that the server gives. If it gives none, as the guide's server: `complete` at a progress of 100,
+   * `running` before.
+   */
   readonly status: UploadStatus;
-  /** When it was published: RFC 3339, UTC. */
+  /** Time of publication: RFC 3339, UTC. */
   readonly timestamp: string;
 }
 

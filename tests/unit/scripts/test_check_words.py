@@ -95,7 +95,6 @@ def test_findings_are_printed_with_file_line_sentence_and_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(check_words, "ROOT", tmp_path)
-    monkeypatch.setattr(check_words, "NOT_YET", ())
     file = tmp_path / "bench" / "fast.py"
     file.parent.mkdir()
     file.write_text('"""What is fast."""\n')
@@ -104,16 +103,15 @@ def test_findings_are_printed_with_file_line_sentence_and_reason(
     assert out.startswith("bench/fast.py:1: What is fast.\n    begins with a question word")
 
 
-def test_a_folder_that_is_still_to_be_mended_is_left_out_unless_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_places_that_are_asked_for_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_words, "ROOT", tmp_path)
-    monkeypatch.setattr(check_words, "NOT_YET", ("bench",))
     file = tmp_path / "bench" / "fast.py"
     file.parent.mkdir()
     file.write_text('"""What is fast."""\n')
-    assert main([]) == 0
+    (tmp_path / "src").mkdir()
+    assert main([str(tmp_path / "src")]) == 0
     assert main([str(file.parent)]) == 1
+    assert main([str(file)]) == 1
 
 
 def test_the_project_passes() -> None:

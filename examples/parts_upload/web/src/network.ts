@@ -6,7 +6,7 @@
 import type { Environment, Socket } from "@tellwire/client";
 import { useSyncExternalStore } from "react";
 
-/** How long an attempt to connect takes to fail. */
+/** Time after which an attempt to connect fails while the network is cut, in milliseconds. */
 const NO_ANSWER_MS = 300;
 
 export class Network {
@@ -29,7 +29,7 @@ export class Network {
     this.#channel.onmessage = ({ data }: MessageEvent<number | undefined>) => this.#become(data);
   }
 
-  /** When the network comes back, in milliseconds since 1970; undefined while it is not cut. */
+  /** Time at which the network comes back, in milliseconds since 1970; undefined while it is not cut. */
   readonly cutUntil = (): number | undefined => this.#cutUntil;
 
   get isCut(): boolean {
@@ -128,7 +128,7 @@ class SwitchedSocket implements Socket {
 /** The network of this page. */
 export const network = new Network();
 
-/** Return when the network comes back; undefined while it is not cut. */
+/** Return the time at which the network comes back, in milliseconds since 1970; undefined while it is not cut. */
 export function useCutUntil(): number | undefined {
   return useSyncExternalStore(network.subscribe, network.cutUntil);
 }
