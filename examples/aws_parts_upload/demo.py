@@ -157,7 +157,7 @@ async def show_connection(stack: LocalStack) -> None:
     aws = shutil.which("aws", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     command = (
         *(aws or "aws", "apigatewaymanagementapi", "get-connection"),
-        *("--endpoint-url", stack.api.management_url, "--connection-id", connections[0].connection_id),
+        *("--endpoint-url", stack.api.management_url, f"--connection-id={connections[0].connection_id}"),
     )
     settings = {**CREDENTIALS, "AWS_DEFAULT_REGION": stack.api.api.region}
     print("\n" + " ".join(f"{name}={value}" for name, value in settings.items()), "\\\n " + shlex.join(command))

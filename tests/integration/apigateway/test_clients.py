@@ -79,7 +79,7 @@ AWS_CLI_FAILED = 255
 
 def test_the_aws_cli_posts_gets_and_deletes(api: Api, aws: Aws) -> None:
     with api.gateway.connect(user_agent_header="agent/1") as client:
-        connection = ("--endpoint-url", api.endpoint, "--connection-id", api.connected())
+        connection = ("--endpoint-url", api.endpoint, f"--connection-id={api.connected()}")
         posted = aws("post-to-connection", *connection, "--data", "hello, äöü")
         assert (posted.returncode, posted.stdout, posted.stderr) == (0, "", "")
         assert client.recv(SECONDS) == "hello, äöü"
@@ -97,7 +97,7 @@ def test_the_aws_cli_posts_gets_and_deletes(api: Api, aws: Aws) -> None:
 @pytest.mark.parametrize("command", ["post-to-connection", "get-connection", "delete-connection"])
 def test_the_aws_cli_says_who_is_gone(api: Api, aws: Aws, command: str) -> None:
     data = ("--data", "x") if command == "post-to-connection" else ()
-    done = aws(command, "--endpoint-url", api.endpoint, "--connection-id", UNKNOWN, *data)
+    done = aws(command, "--endpoint-url", api.endpoint, f"--connection-id={UNKNOWN}", *data)
     assert done.returncode == AWS_CLI_FAILED
     assert "(GoneException)" in done.stderr
 
@@ -106,7 +106,7 @@ def test_the_aws_cli_says_what_is_wrong_with_a_post(
     api: Api, aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def post(connection_id: str, data: str) -> str:
-        where = ("--endpoint-url", api.endpoint, "--connection-id", connection_id)
+        where = ("--endpoint-url", api.endpoint, f"--connection-id={connection_id}")
         done = aws("post-to-connection", *where, "--data", data)
         assert done.returncode == AWS_CLI_FAILED
         return str(done.stderr)
