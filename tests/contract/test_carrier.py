@@ -134,9 +134,9 @@ async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gatewa
         async with asyncio.timeout(45):
             while len(await ids(carrier, "user-1")) != 2:
                 await asyncio.sleep(0.01)
-        assert await carrier.deliver(
-            publication(Target(user="user-1"), encode_message(create_message("again", 1)))
-        ) == Delivery(delivered=2)
+        again = await carrier.deliver(publication(Target(user="user-1"), encode_message(create_message("again", 1))))
+        # On AWS the dead one is still in the table until `$disconnect` has run, and counts as gone.
+        assert (again.delivered, again.failed, again.unsent) == (2, 0, 0)
 
 
 async def test_a_long_message_arrives_whole(carrier: Carrier, gateway: Devices) -> None:
