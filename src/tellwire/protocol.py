@@ -190,8 +190,7 @@ def welcome(head: wire.Welcome, replay: Replay) -> Iterator[bytes]:
 
 
 def _page(head: wire.Welcome, messages: list[bytes], states: Sequence[bytes] = (), *, is_last: bool = False) -> bytes:
-    data = msgspec.structs.replace(head, messages=wire.array_of(messages), state=wire.array_of(states), last=is_last)
-    return wire.encode(wire.WelcomeMessage(data, timestamp()))
+    return wire.welcome_page(head, messages, states, is_last=is_last)
 
 
 def refusal(error: TellwireError) -> bytes:

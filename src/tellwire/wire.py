@@ -315,9 +315,12 @@ def decode_request(text: str) -> Request:
     return _requests.decode(text)
 
 
-def array_of(payloads: Sequence[bytes]) -> Raw:
-    """Return encoded messages as a JSON array, without decoding them."""
-    return Raw(b"[%b]" % b",".join(payloads))
+def welcome_page(head: Welcome, messages: Sequence[bytes], states: Sequence[bytes], *, is_last: bool) -> bytes:
+    """Return one page of a welcome. Encoded messages are inserted: as `Raw` fields they would be copied twice more."""
+    frame = encode(WelcomeMessage(msgspec.structs.replace(head, last=is_last), timestamp()))
+    # A quote inside a text is escaped, so the empty arrays are found where the struct has them.
+    before, _, after = frame.rpartition(b'"messages":[],"state":[]')
+    return b'%b"messages":[%b],"state":[%b]%b' % (before, b",".join(messages), b",".join(states), after)
 
 
 # Formatting is twice as fast as encoding a struct, and every published message passes here. The names are the struct's.
