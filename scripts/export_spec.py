@@ -8,7 +8,7 @@ The golden files are read by the tests of every language: each is one message, b
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,12 @@ def _golden_messages() -> Iterator[tuple[str, bytes]]:
     yield "pong", wire.encode(wire.PongMessage(timestamp=_AT))
 
 
+def _array_of(payloads: Sequence[bytes]) -> msgspec.Raw:
+    return msgspec.Raw(b"[%b]" % b",".join(payloads))
+
+
 def _page(head: wire.Welcome, messages: list[bytes], states: list[bytes], *, last: bool = True) -> wire.Welcome:
-    return msgspec.structs.replace(head, messages=wire.array_of(messages), state=wire.array_of(states), last=last)
+    return msgspec.structs.replace(head, messages=_array_of(messages), state=_array_of(states), last=last)
 
 
 GOLDEN_REQUESTS: dict[str, wire.Request] = {
