@@ -11,52 +11,52 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from tellwire import limits
 from tellwire.apigateway import assumptions, events
+from tellwire.apigateway.answer import Answer, custom_answer, custom_input, proxy_answer
 from tellwire.apigateway.authorizer import (
     AuthorizerResult,
     InvalidAuthorizerResult,
     missing_source,
     read_authorizer_result,
 )
-from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Authorizer, Event, Route
+from tellwire.apigateway.definition import CONNECT, DISCONNECT, Api, Authorizer, Event, Integration, Route
 from tellwire.apigateway.events import ClientContext, HandshakeInput
 from tellwire.apigateway.integration import (
     FORBIDDEN,
     INTERNAL_SERVER_ERROR,
     TIMED_OUT,
     MalformedResponse,
-    ProxyResponse,
     bad_request_frame,
     error_frame,
-    read_response,
 )
 from tellwire.apigateway.response_headers import ERROR_TYPES, response_headers
 from tellwire.apigateway.routing import Router
-from tellwire.apigateway.runner.functions import Functions, TimedOut, within
+from tellwire.apigateway.runner.functions import Functions, NotInvoked, TimedOut, within
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.validation import Models
 from tellwire.carriers.hub import Hub
 from tellwire.gateway.admission import HandshakeLimiter
 from tellwire.ports import Clock
 from tellwire.server.framing import text_frames
-from tellwire.server.handshake import Refusal, UpgradeRequest
-from tellwire.server.socket import Connection
+from tellwire.server.handshake import UpgradeRequest
+from tellwire.server.refusal import Refusal
+from tellwire.server.socket import RESTARTING, Connection
 
 logger = logging.getLogger("tellwire.apigateway")
 
 UNAUTHORIZED = "Unauthorized"
 
-T = TypeVar("T")
+_FIRST_REFUSAL = 300
 
 
 class ApiGatewayApplication:
-    """An `Application` (see `server.socket`) whose connections are served by functions.
+    """An `Application` (see `server.sockets`) whose connections are served by functions.
 
     Raises:
         ConfigError: the route selection expression is not valid.
@@ -73,23 +73,31 @@ class ApiGatewayApplication:
         self._limiter = HandshakeLimiter(limits.NEW_CONNECTIONS_PER_SECOND, int(limits.NEW_CONNECTIONS_PER_SECOND))
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def api_id(self) -> str:
+        """The id of the API, as `ClientContext.api_id`."""
+        return self._api.api_id
+
     # --- Application --------------------------------------------------------------------------------------------------
 
     async def authorize(self, connection: Connection, request: UpgradeRequest) -> str | None:
         now = self._clock.now()
         self._require_address(request, connection.connection_id)
-        if not self._limiter.allows(self._api.account_id, now):
+        if not self._limiter.allows(self._api.account_id, self._clock.monotonic()):
             raise self._refusal(assumptions.THROTTLED_CONNECT_STATUS, "Too Many Requests", connection.connection_id)
         handshake = HandshakeInput.read(
             request, now, source_ip=connection.peer_address, port=connection.local_port, is_secure=connection.is_secure
         )
         agent = request.headers.get("user-agent")
-        client = ClientContext(connection.connection_id, connection.connected_at, connection.peer_address, agent)
+        client = ClientContext(connection.connection_id, now, connection.peer_address, agent, api_id=self._api.api_id)
         if self._connect is not None:
             client = await self._authorized(client, handshake)
             self._require_api_key(request, self._connect, client)
         connection.state = client
         return await self._connected(client, handshake)
+
+    def abandoned(self, connection: Connection) -> None:
+        pass  # API Gateway does not tell a function that its `$connect` was in vain
 
     def opened(self, connection: Connection) -> None:
         self._hub.attach(connection)
@@ -107,13 +115,19 @@ class ApiGatewayApplication:
             return
         self._spawn(self._message(client, route, text))
 
+    def overran(self, connection: Connection) -> None:
+        connection.close(1008, "Too many control frames")
+
+    def close_when_idle(self, connection: Connection) -> None:
+        connection.close(*RESTARTING)
+
     def closed(self, connection: Connection, code: int, reason: str) -> None:
         client: ClientContext = connection.state
         self._hub.detach(client.connection_id)
         logger.info("%s: closed with %d %r", client.connection_id, code, reason)
         if self._disconnect is not None:
             event = events.disconnect_event(self._api, client, code, reason, self._clock.now())
-            self._spawn(self._disconnected(client, self._disconnect, event))
+            self._spawn(self._disconnected(self._disconnect, event))
 
     async def drain(self, seconds: float) -> None:
         """Wait until all invocations have ended, the last `$disconnect`s among them; then cancel the rest."""
@@ -129,13 +143,13 @@ class ApiGatewayApplication:
     def _require_address(self, request: UpgradeRequest, connection_id: str) -> None:
         if len(request.path) + len(request.query) > limits.MAX_URL_CHARACTERS:
             raise self._refusal(assumptions.LONG_URL_STATUS, "URI Too Long", connection_id)
-        if request.path.removesuffix("/") != f"/{self._api.stage}":
-            logger.info("refused a connection: got the path %.100s; allowed: /%s", request.path, self._api.stage)
+        if request.path.removesuffix("/") != self._api.path:
+            logger.info("refused a connection: got the path %.100s; allowed: %s", request.path, self._api.path)
             raise self._refusal(HTTPStatus.FORBIDDEN, FORBIDDEN, connection_id)
 
     def _require_api_key(self, request: UpgradeRequest, connect: Route, client: ClientContext) -> None:
         key = request.headers.get("x-api-key", "")
-        if connect.api_key_required and (not key or (self._api.api_keys and key not in self._api.api_keys)):
+        if connect.api_key_required and key not in self._api.api_keys:
             logger.info("refused %s: no valid x-api-key", client.connection_id)
             raise self._refusal(assumptions.API_KEY_MISSING_STATUS, FORBIDDEN, client.connection_id)
 
@@ -144,8 +158,8 @@ class ApiGatewayApplication:
         authorizer = self._api.authorizer
         if authorizer is None:
             return client
-        started = self._clock.now()
-        event = events.authorizer_event(self._api, client, handshake, started)
+        started = self._clock.monotonic()
+        event = events.authorizer_event(self._api, client, handshake, self._clock.now())
         missing = missing_source(authorizer.identity_sources, event)
         if missing is not None:
             logger.info("refused %s: no %s; the authorizer was not invoked", client.connection_id, missing.expression)
@@ -159,13 +173,13 @@ class ApiGatewayApplication:
                 self._api.connect_arn,
             )
             raise self._refusal(HTTPStatus.FORBIDDEN, FORBIDDEN, client.connection_id)
-        context = result.as_context(int((self._clock.now() - started) * 1000))
+        context = result.as_context(int((self._clock.monotonic() - started) * 1000))
         return replace(client, authorizer=context)
 
     async def _authorizer_result(self, authorizer: Authorizer, event: Event, client: ClientContext) -> AuthorizerResult:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
-            result = await self._ask("authorizer", authorizer.function, limits.INTEGRATION_TIMEOUT_SECONDS, event)
+            result = await self._ask(Route("authorizer", authorizer.function), event, event)
             return read_authorizer_result(result)
         except HandlerFailed as error:
             if error.message == UNAUTHORIZED:
@@ -180,16 +194,20 @@ class ApiGatewayApplication:
         """Invoke `$connect`, if there is one, and return the subprotocol it chose."""
         if self._connect is None:
             return None
+        if self._connect.integration is Integration.MOCK:
+            if self._connect.mock_status >= _FIRST_REFUSAL:
+                raise HandshakeRefused(self._connect.mock_status, b"")
+            return None
         event = events.connect_event(self._api, client, handshake, self._clock.now())
         try:
-            response, subprotocol = await self._invoke(self._connect, event, _subprotocol)
+            answer = await self._invoke(self._connect, event)
         except TimedOut:
             raise self._refusal(assumptions.CONNECT_TIMEOUT_STATUS, TIMED_OUT, client.connection_id) from None
         except (HandlerFailed, MalformedResponse):
             raise self._refusal(HTTPStatus.BAD_GATEWAY, INTERNAL_SERVER_ERROR, client.connection_id) from None
-        if not response.is_success:
-            raise HandshakeRefused(response.status_code, (response.body or "").encode("utf-8", "replace"))
-        return subprotocol
+        if not answer.is_success:
+            raise HandshakeRefused(answer.status, answer.refusal)
+        return answer.subprotocol
 
     def _refusal(self, status: int, message: str, connection_id: str) -> Refusal:
         return HandshakeRefused(
@@ -199,52 +217,85 @@ class ApiGatewayApplication:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def _message(self, client: ClientContext, route: Route, text: str) -> None:
+        if route.integration is Integration.MOCK:
+            if route.has_response and route.mock_answer is not None:
+                self._send(client, route.mock_answer.encode())
+            return
         event = events.message_event(self._api, client, route.key, text, self._clock.now())
         request_id = event["requestContext"]["requestId"]
         try:
-            _, payload = await self._invoke(route, event, _payload if route.has_response else _nothing)
+            answer = await self._invoke(route, event)
         except TimedOut:
             self._send(client, error_frame(TIMED_OUT, client.connection_id, request_id))
         except (HandlerFailed, MalformedResponse):
             self._send(client, error_frame(INTERNAL_SERVER_ERROR, client.connection_id, request_id))
         else:
-            if payload is not None:
-                self._send(client, assumptions.posted_text(payload))
+            if answer.payload is not None:
+                self._send(client, assumptions.posted_text(answer.payload))
 
-    async def _disconnected(self, client: ClientContext, route: Route, event: Event) -> None:
+    async def _disconnected(self, route: Route, event: Event) -> None:
+        if route.integration is Integration.MOCK:
+            return
         # `_ask` has logged the failure, and the client that could be told is gone.
-        with contextlib.suppress(HandlerFailed, TimedOut):
-            await self._ask(route.key, route.function, route.timeout_seconds, event)
+        with contextlib.suppress(HandlerFailed, TimedOut, MalformedResponse):
+            await self._result(route, event)
 
     # --- functions ----------------------------------------------------------------------------------------------------
 
-    async def _invoke(self, route: Route, event: Event, pick: Callable[[ProxyResponse], T]) -> tuple[ProxyResponse, T]:
-        """Invoke a route's function; return its response, and the part of it that `pick` returns."""
-        result = await self._ask(route.key, route.function, route.timeout_seconds, event)
+    async def _invoke(self, route: Route, event: Event) -> Answer:
+        """Invoke a route's function, and return the answer in its result.
+
+        Raises:
+            TimedOut, HandlerFailed, MalformedResponse: there is no result, or none that can be used.
+        """
         try:
-            response = read_response(result)
-            return response, pick(response)
+            result = await self._result(route, event)
+            return (
+                proxy_answer(route, result) if route.integration is Integration.PROXY else custom_answer(route, result)
+            )
         except MalformedResponse as error:
             logger.warning("%s: %s %s %s", _connection_id(event), route.key, route.function, error)
             raise
 
-    async def _ask(self, purpose: str, function: str, seconds: float, event: Event) -> Any:
-        """Invoke a function with a time limit, and log its outcome."""
-        invocation_id = str(uuid.uuid4())
-        ids = f"(request {event['requestContext']['requestId']}, invocation {invocation_id})"
-        started = self._clock.now()
+    async def _result(self, route: Route, event: Event) -> Any:
+        if route.integration is Integration.PROXY:
+            return await self._ask(route, event, event)
+        given = custom_input(event.get("body"))
+        if route.integration is Integration.EVENT:
+            self._functions.require(route.function)
+            self._spawn(self._in_background(route, event, given))
+            return None
         try:
-            result = await within(seconds, self._functions.invoke(function, event, invocation_id), self._clock)
-        except TimedOut:
-            logger.warning(
-                "%s: %s %s took over %g s: timed out %s", _connection_id(event), purpose, function, seconds, ids
-            )
+            return await self._ask(route, event, given)
+        except NotInvoked:
             raise
         except HandlerFailed as error:
-            logger.warning("%s: %s %s failed: %s %s", _connection_id(event), purpose, function, error, ids)
+            # Without a mapping template an error is a result like others.
+            return {"errorMessage": error.message, "errorType": error.error_type}
+
+    async def _in_background(self, route: Route, event: Event, given: Any) -> None:
+        # API Gateway does not wait, so only the function's own timeout counts.
+        patient = replace(route, timeout_seconds=limits.MAX_FUNCTION_TIMEOUT_SECONDS)
+        with contextlib.suppress(HandlerFailed, TimedOut):
+            await self._ask(patient, event, given)
+
+    async def _ask(self, route: Route, event: Event, given: Any) -> Any:
+        """Invoke a function with a time limit, and log its outcome. `given` is its input: the event, or a message."""
+        invocation_id = str(uuid.uuid4())
+        about = _connection_id(event), route.key, route.function
+        ids = f"(request {event['requestContext']['requestId']}, invocation {invocation_id})"
+        started = self._clock.monotonic()
+        invoked = self._functions.invoke(route.function, given, invocation_id, route.qualifier)
+        try:
+            result = await within(route.timeout_seconds, invoked, self._clock)
+        except TimedOut:
+            logger.warning("%s: %s %s took over %g s: timed out %s", *about, route.timeout_seconds, ids)
             raise
-        took_ms = (self._clock.now() - started) * 1000
-        logger.info("%s: %s %s%s, %.0f ms", _connection_id(event), purpose, function, _status(result), took_ms)
+        except HandlerFailed as error:
+            logger.warning("%s: %s %s failed: %s %s", *about, error, ids)
+            raise
+        took_ms = (self._clock.monotonic() - started) * 1000
+        logger.info("%s: %s %s%s, %.0f ms", *about, _status(result), took_ms)
         return result
 
     def _send(self, client: ClientContext, payload: bytes) -> None:
@@ -256,18 +307,6 @@ class ApiGatewayApplication:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _subprotocol(response: ProxyResponse) -> str | None:
-    return response.subprotocol
-
-
-def _payload(response: ProxyResponse) -> bytes | None:
-    return response.payload
-
-
-def _nothing(response: ProxyResponse) -> None:
-    return None
 
 
 def _connection_id(event: Event) -> str:

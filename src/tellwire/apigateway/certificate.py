@@ -8,6 +8,7 @@ import datetime
 import ipaddress
 import os
 import ssl
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,14 +20,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _DAYS = 30
 
 
-def make_certificate(directory: Path, host: str = "localhost") -> tuple[ssl.SSLContext, Path]:
+def make_certificate(directory: Path, host: str = "localhost", more: Sequence[str] = ()) -> tuple[ssl.SSLContext, Path]:
     """Make a certificate for this machine and for `host`; return a server's TLS context and a bundle for clients.
+
+    `more` are host names that lead here, such as `*.amazonaws.com`.
 
     The bundle, in `directory`, also holds the authorities this machine trusts, so that calls to other hosts work as
     before. The private key is deleted from the disk before this returns.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _sign(key, host).public_bytes(serialization.Encoding.PEM)
+    certificate = _sign(key, (host, *more)).public_bytes(serialization.Encoding.PEM)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -41,12 +44,12 @@ def make_certificate(directory: Path, host: str = "localhost") -> tuple[ssl.SSLC
     return context, bundle
 
 
-def _sign(key: ec.EllipticCurvePrivateKey, host: str) -> x509.Certificate:
+def _sign(key: ec.EllipticCurvePrivateKey, more: Sequence[str]) -> x509.Certificate:
     # A unique name: a client that trusts two certificates finds them by name, and would confuse the two.
     common_name = f"tellwire local API Gateway {os.urandom(8).hex()}"
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.UTC)
-    names = dict.fromkeys(("localhost", "127.0.0.1", "::1", host))
+    names = dict.fromkeys(("localhost", "127.0.0.1", "::1", *more))
     return (
         x509.CertificateBuilder()
         .subject_name(name)

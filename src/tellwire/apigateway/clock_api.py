@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tellwire.errors import InvalidMessage
 from tellwire.limits import MAX_CONNECTION_SECONDS
-from tellwire.model import is_loopback
+from tellwire.model import is_loopback, is_loopback_authority
 from tellwire.ports import Clock
 
 CLOCK_PATH: Final = "/_tellwire/clock"
@@ -54,7 +54,8 @@ class ClockApi:
     async def _move(self, request: Request) -> Response:
         # A page in this machine's browser must not be able to move the clock.
         client_host = request.client.host if request.client is not None else None
-        if "origin" in request.headers or not is_loopback(request.url.hostname) or not is_loopback(client_host):
+        is_from_here = is_loopback(client_host) and is_loopback_authority(request.headers.get("host"))
+        if "origin" in request.headers or not is_from_here:
             return _problem(403, "only a process on this machine can move the clock, not a web page")
         if not isinstance(self._clock, MovableClock):
             return _problem(409, "this clock cannot be moved; start with --clock manual")

@@ -6,9 +6,11 @@ Command-line options, templates and test fixtures are read into these classes; a
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from tellwire.apigateway.services.definition import Services
 from tellwire.errors import ConfigError
 from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS, INTEGRATION_TIMEOUT_SECONDS
 
@@ -32,7 +34,8 @@ class Function:
 
     `handler` is written as in Lambda's configuration: `app.handler`, `package/app.handler` or `package.app.handler`,
     relative to `code_dir`. `environment` is added to the variables that Lambda sets. `layers` are directories of
-    modules.
+    modules. `left_out` says why the function cannot run on this machine: its invocations fail. `build` has
+    SAM's options for esbuild.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Function:
     timeout_seconds: float = FUNCTION_TIMEOUT_SECONDS
     memory_mb: int = FUNCTION_MEMORY_MB
     layers: tuple[Path, ...] = ()
+    left_out: str | None = None
+    build: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,26 @@ class Authorizer:
     identity_sources: tuple[IdentitySource, ...] = ()
 
 
+class Integration(StrEnum):
+    """The kinds of integrations that run here."""
+
+    PROXY = "AWS_PROXY"
+    """The function gets an event with everything about the request, and its result has the answer."""
+    CUSTOM = "AWS"
+    """The function gets the message itself, and its result is the answer."""
+    EVENT = "AWS, asynchronous"
+    """The function gets the message itself, and nobody waits for its result."""
+    MOCK = "MOCK"
+    """No function: the answer is the status that the integration names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route and the function behind it.
+    """A route and the function behind it; `qualifier` is the version or alias by which it is invoked.
 
-    `has_response`: the route has a route response, so the function's `body` goes back to the client. `models` are JSON
-    Schemas by model key; the selection expression chooses the one that a message must follow.
+    A `MOCK` has no function, but a status and perhaps an answer. `has_response`: the route has a route response, so the
+    function's `body` goes back to the client. `models` are JSON Schemas by model key; the selection expression chooses
+    the one that a message must follow.
     """
 
     key: str
@@ -95,6 +114,10 @@ class Route:
     timeout_seconds: float = INTEGRATION_TIMEOUT_SECONDS
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     model_selection_expression: str = DEFAULT
+    integration: Integration = Integration.PROXY
+    qualifier: str = ""
+    mock_status: int = 200
+    mock_answer: str | None = None
 
     def __post_init__(self) -> None:
         if self.key.startswith("$") and self.key not in (CONNECT, DISCONNECT, DEFAULT):
@@ -107,7 +130,8 @@ class Route:
 class Api:
     """A WebSocket API at one stage. Its functions are named here and defined elsewhere.
 
-    `domain_name` is the host by which handlers reach it; None means the host it would have on AWS.
+    `domain_name` is the host by which handlers reach it; None means the host it would have on AWS. `name` is the
+    logical id in a template. `prefix` is a path in front of the stage, by which several APIs share an address.
 
     Raises:
         ConfigError: a route exists twice, an authorizer has no `$connect`, or the stage has characters that API Gateway
@@ -124,6 +148,8 @@ class Api:
     api_id: str = "tellwire00"
     region: str = "us-east-1"
     account_id: str = ACCOUNT_ID
+    name: str = ""
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if _STAGE.fullmatch(self.stage) is None:
@@ -140,6 +166,17 @@ class Api:
         return next((route for route in self.routes if route.key == key), None)
 
     @property
+    def path(self) -> str:
+        """Return the path of both URLs: the stage, behind the prefix if there is one."""
+        return f"{self.prefix}/{self.stage}"
+
+    @property
+    def functions(self) -> list[str]:
+        """Return the names of the functions that this API needs."""
+        authorizer = [self.authorizer.function] if self.authorizer is not None else []
+        return [*(route.function for route in self.routes if route.function), *authorizer]
+
+    @property
     def execute_api_host(self) -> str:
         """Return the host this API would have on AWS."""
         return f"{self.api_id}.execute-api.{self.region}.amazonaws.com"
@@ -154,12 +191,21 @@ class Api:
 class Project:
     """The parts of a template that run here.
 
-    `tables` are parameters of DynamoDB's CreateTable; `ttl_attributes` has the attribute by which items expire, for
-    each table that has one; `notes` has one line for each part that was left out.
+    `apis` is at least one. A function that cannot run has the reason in `left_out`. `tables` are parameters of
+    DynamoDB's CreateTable; `ttl_attributes` has the attribute by which items expire, for each table that has one;
+    `notes` has one line for each other part that was left out. `on_demand` are functions that no API needs: they are
+    loaded when they are first invoked.
     """
 
-    api: Api
+    apis: tuple[Api, ...]
     functions: Mapping[str, Function]
     tables: tuple[Mapping[str, Any], ...] = ()
     ttl_attributes: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    on_demand: frozenset[str] = frozenset()
+    services: Services = field(default_factory=Services)
+
+    @property
+    def api(self) -> Api:
+        """Return the API, or the first of several."""
+        return self.apis[0]

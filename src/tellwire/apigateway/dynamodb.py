@@ -1,15 +1,16 @@
 """A local DynamoDB, and the tables of a template in it.
 
-The database is moto's, in this process and in memory: it starts empty and keeps nothing. The tables can also be created
-in any other database that speaks DynamoDB's protocol, such as DynamoDB Local.
+The database is moto's, in this process and in memory: it starts empty and keeps nothing. moto lets the pages of any
+site read and reset it, so a guard refuses what comes from a browser. The tables can also be created in any other
+database that speaks DynamoDB's protocol, such as DynamoDB Local.
 """
 
 import http.client
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from tellwire.apigateway.services.wsgi import refuse_browsers, serve
 from tellwire.errors import ConfigError
 
 _NEEDS: Final = "a local DynamoDB needs: pip install 'tellwire[template]'"
@@ -30,7 +31,7 @@ def local_dynamodb() -> Iterator[str]:
     try:
         from boto3.session import Session
         from botocore.exceptions import BotoCoreError
-        from moto.server import ThreadedMotoServer
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     except ModuleNotFoundError as error:
         raise ConfigError(_NEEDS) from error
     try:
@@ -38,20 +39,12 @@ def local_dynamodb() -> Iterator[str]:
         Session()
     except BotoCoreError as error:
         raise ConfigError(f"AWS configuration: {error}") from error
-    requests_log = logging.getLogger("werkzeug")
-    level = requests_log.level
-    # A line for each request would hide the lines that the handlers print.
-    requests_log.setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        # The data belongs to the process, not to the server: the next server would still have it.
-        _delete_everything(host, port)
-        server.stop()
-        requests_log.setLevel(level)
+    with serve(refuse_browsers(DomainDispatcherApplication(create_backend_app)), "tellwire-dynamodb") as port:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            # The data belongs to the process, not to the server: the next server would still have it.
+            delete_everything("127.0.0.1", port)
 
 
 def create_tables(
@@ -119,7 +112,8 @@ def _table_names(client: Any) -> set[str]:
     return {name for page in pages for name in page["TableNames"]}
 
 
-def _delete_everything(host: str, port: int) -> None:
+def delete_everything(host: str, port: int) -> None:
+    """Remove all that moto keeps in this process."""
     connection = http.client.HTTPConnection(host, port, timeout=_READ_TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/moto-api/reset")

@@ -24,13 +24,14 @@ _NOT_FOR_INTEGRATIONS = frozenset({"connection", "upgrade"})
 
 @dataclass(frozen=True, slots=True)
 class ClientContext:
-    """The client of a connection, with the properties that events contain."""
+    """The client of a connection to the API `api_id`, with the properties that events contain."""
 
     connection_id: str
     connected_at: float
     source_ip: str
     user_agent: str | None = None
     authorizer: Mapping[str, Any] | None = None
+    api_id: str = ""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -58,7 +59,8 @@ class HandshakeInput:
             "X-Forwarded-Port": str(port),
             "X-Forwarded-Proto": "https" if is_secure else "http",
         }
-        sent = [(name, value) for name, value in request.raw_headers if name.title() not in added]
+        headers_sent = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.sent_headers)
+        sent = [(name, value) for name, value in headers_sent if name.title() not in added]
         headers = sorted([*sent, *added.items()], key=_by_name)
         return cls(tuple(headers), tuple(parse_qsl(request.query, keep_blank_values=True)))
 

@@ -26,7 +26,6 @@ from tellwire.apigateway.response_headers import ERROR_TYPES, response_headers
 from tellwire.apigateway.sigv4 import BadSignature, SignedRequest, is_signed, verify
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.carriers.hub import Hub, Sent
-from tellwire.model import timestamp
 from tellwire.ports import Clock
 from tellwire.server.framing import text_frames
 from tellwire.server.socket import Connection
@@ -82,7 +81,8 @@ class ManagementApi:
 
     async def _answer(self, request: Request) -> Response:
         path = request.scope["raw_path"].decode("latin-1")
-        connection_id = self._connection_id(path)
+        # A request to the API's own host has no prefix. It is signed as it was sent.
+        connection_id = self._connection_id(request.scope.get("tellwire.prefix", "") + path)
         if connection_id is None:
             return self._other_path(request.method, path)
         body = await _body(request)
@@ -94,7 +94,7 @@ class ManagementApi:
     def _connection_id(self, path: str) -> str | None:
         # Split first: an id may hold an encoded slash.
         match [unquote(part) for part in path.split("/")]:
-            case ["", stage, "@connections", connection_id] if stage == self._api.stage:
+            case [*before, "@connections", connection_id] if "/".join(before) == self._api.path:
                 return connection_id
             case _:
                 return None
@@ -102,11 +102,11 @@ class ManagementApi:
     def _other_path(self, method: str, path: str) -> Response:
         if path in ("/ping", "/sping"):
             return _response(HTTPStatus.OK, b"healthy", media_type="text/plain")
-        if method == "GET" and path.removesuffix("/") == f"/{self._api.stage}":
+        if method == "GET" and path.removesuffix("/") == self._api.path:
             response = _response(HTTPStatus.UPGRADE_REQUIRED, msgspec.json.encode({"message": "Upgrade Required"}))
             response.headers["upgrade"] = "websocket"
             return response
-        logger.info("no such path: got %s %.100s; allowed: /%s/@connections/<id>", method, path, self._api.stage)
+        logger.info("no such path: got %s %.100s; allowed: %s/@connections/<id>", method, path, self._api.path)
         raise RefusedRequest(HTTPStatus.FORBIDDEN, "Forbidden")
 
     def _require_signature(self, request: Request, path: str, body: bytes) -> None:
@@ -158,9 +158,9 @@ class ManagementApi:
         client: ClientContext = connection.state
         # Times in ISO 8601: every SDK reads them, and JavaScript's reads no other form.
         info = {
-            "connectedAt": timestamp(connection.connected_at),
+            "connectedAt": connection.timestamp_of(connection.connected_at),
             "identity": dict(reversed(client.identity.items())),
-            "lastActiveAt": timestamp(connection.last_active_at),
+            "lastActiveAt": connection.timestamp_of(connection.last_active_at),
         }
         return _response(HTTPStatus.OK, msgspec.json.encode(info))
 

@@ -1,4 +1,6 @@
-"""The contract of API Gateway is tested twice: on the pytest fixture, and on `tellwire local` from outside."""
+"""The contract of API Gateway is tested three times: on the pytest fixture, and on `tellwire local` from outside, with
+handlers in Python and in JavaScript.
+"""
 
 import json
 import os
@@ -11,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +26,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from tellwire.testing.api_gateway import run_api_gateway
 from tests.contract.api_gateway import handlers
+from tests.tools import require, require_module
+
+CLIENTS = Path(__file__).parents[2] / "integration" / "apigateway" / "clients"
 
 ROUTES = {
     "$connect": handlers.connect,
@@ -96,15 +102,15 @@ def read_events(file: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartContract]:
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Contract]]:
     """Start `tellwire local` once for each set of options: it takes a second."""
     running: dict[str, Contract] = {}
     with ExitStack() as stack:
 
-        def begin(**options: Any) -> Contract:
-            key = repr(sorted(options.items()))
+        def begin(run: Callable[..., Any], **options: Any) -> Contract:
+            key = repr((run.__name__, sorted(options.items())))
             if key not in running:
-                running[key] = stack.enter_context(_in_process(tmp_path_factory.mktemp("command"), **options))
+                running[key] = stack.enter_context(run(tmp_path_factory.mktemp("command"), **options))
             before = read_events(running[key].events_file)
             others = frozenset(event["requestContext"]["connectionId"] for event in before)
             return replace(running[key], others=others)
@@ -112,9 +118,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartContract
         yield begin
 
 
-@pytest.fixture(params=["fixture", "command"])
+@pytest.fixture(params=["fixture", "command", "node"])
 def start(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: StartContract
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: Callable[..., Contract]
 ) -> Iterator[StartContract]:
     """Start APIs of the contract's handlers: `start(authorizer=True, without=("$default",))`."""
     with ExitStack() as stack:
@@ -122,7 +128,15 @@ def start(
         def begin(**options: Any) -> Contract:
             return stack.enter_context(_in_thread(tmp_path / "events.jsonl", monkeypatch, **options))
 
-        yield begin if request.param == "fixture" else commands
+        match request.param:
+            case "fixture":
+                yield begin
+            case "command":
+                yield partial(commands, _in_process)
+            case _:
+                require("node")
+                require_module(CLIENTS, "@aws-sdk/client-apigatewaymanagementapi")
+                yield partial(commands, _in_node)
 
 
 @pytest.fixture
@@ -139,17 +153,18 @@ def with_model(tmp_path: Path) -> Iterator[Contract]:
         yield contract
 
 
-def _template_with_model(events_file: Path) -> dict[str, Any]:
-    def resource(kind: str, **properties: Any) -> dict[str, Any]:
-        return {"Type": f"AWS::{kind}", "Properties": properties}
+def _resource(kind: str, **properties: Any) -> dict[str, Any]:
+    return {"Type": f"AWS::{kind}", "Properties": properties}
 
+
+def _template_with_model(events_file: Path) -> dict[str, Any]:
     own = {"ApiId": {"Ref": "Chat"}}
     resources = {
-        "Chat": resource(
+        "Chat": _resource(
             "ApiGatewayV2::Api", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action"
         ),
-        "Prod": resource("ApiGatewayV2::Stage", StageName="prod", **own),
-        "Default": resource(
+        "Prod": _resource("ApiGatewayV2::Stage", StageName="prod", **own),
+        "Default": _resource(
             "ApiGatewayV2::Route",
             RouteKey="$default",
             Target={"Fn::Sub": "integrations/${Proxy}"},
@@ -157,17 +172,17 @@ def _template_with_model(events_file: Path) -> dict[str, Any]:
             RouteResponseSelectionExpression="$default",
             **own,
         ),
-        "Answer": resource(
+        "Answer": _resource(
             "ApiGatewayV2::RouteResponse", RouteId={"Ref": "Default"}, RouteResponseKey="$default", **own
         ),
-        "Proxy": resource(
+        "Proxy": _resource(
             "ApiGatewayV2::Integration",
             IntegrationType="AWS_PROXY",
             IntegrationUri={"Fn::GetAtt": "Function.Arn"},
             **own,
         ),
-        "Said": resource("ApiGatewayV2::Model", Name="Said", Schema={"type": "object", "required": ["text"]}, **own),
-        "Function": resource(
+        "Said": _resource("ApiGatewayV2::Model", Name="Said", Schema={"type": "object", "required": ["text"]}, **own),
+        "Function": _resource(
             "Lambda::Function",
             Handler="handlers.default",
             Runtime="python3.12",
@@ -227,6 +242,85 @@ def _in_process(
         arguments += ["--selection", selection]
     with _command(directory, *arguments) as contract:
         yield contract
+
+
+@contextmanager
+def _in_node(directory: Path, **options: Any) -> Iterator[Contract]:
+    template = directory / "template.json"
+    template.write_text(json.dumps(_node_template(directory / "events.jsonl", **options)))
+    with _command(directory, "--template", str(template)) as contract:
+        yield contract
+
+
+def _node_template(
+    events_file: Path,
+    *,
+    authorizer: bool = False,
+    without: tuple[str, ...] = (),
+    selection: str | None = None,
+    disconnect: Any = None,
+) -> dict[str, Any]:
+    own = {"ApiId": {"Ref": "Contract"}}
+    resources = {
+        "Contract": _resource(
+            "ApiGatewayV2::Api",
+            ProtocolType="WEBSOCKET",
+            RouteSelectionExpression=selection or "$request.body.action",
+        ),
+        "Prod": _resource("ApiGatewayV2::Stage", StageName="prod", **own),
+    }
+    names = {handler.__name__ for handler in _routes(without, disconnect).values()}
+    for name in names | ({"authorize"} if authorizer else set()):
+        resources[_logical(name)] = _node_function(name, events_file)
+        resources[f"{_logical(name)}Proxy"] = _resource(
+            "ApiGatewayV2::Integration",
+            IntegrationType="AWS_PROXY",
+            IntegrationUri={"Fn::GetAtt": f"{_logical(name)}.Arn"},
+            **own,
+        )
+    for key, handler in _routes(without, disconnect).items():
+        route = f"Route{key.strip('$').capitalize()}"
+        target: dict[str, Any] = {"Target": {"Fn::Sub": f"integrations/${{{_logical(handler.__name__)}Proxy}}"}}
+        if key == "$connect" and authorizer:
+            target |= {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Authorizer"}}
+        if key == "answering":
+            target |= {"RouteResponseSelectionExpression": "$default"}
+            resources["Answer"] = _resource(
+                "ApiGatewayV2::RouteResponse", RouteId={"Ref": route}, RouteResponseKey="$default", **own
+            )
+        resources[route] = _resource("ApiGatewayV2::Route", RouteKey=key, **target, **own)
+    if authorizer:
+        uri = (
+            "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/"
+            f"${{{_logical('authorize')}.Arn}}/invocations"
+        )
+        resources["Authorizer"] = _resource(
+            "ApiGatewayV2::Authorizer",
+            AuthorizerType="REQUEST",
+            Name="contract",
+            AuthorizerUri={"Fn::Sub": uri},
+            IdentitySource=list(AUTHORIZER_SOURCES),
+            **own,
+        )
+    return {"Resources": resources}
+
+
+def _logical(name: str) -> str:
+    return "".join(part.capitalize() for part in f"{name}_function".split("_"))
+
+
+def _node_function(name: str, events_file: Path) -> dict[str, Any]:
+    variables = {"EVENTS_FILE": str(events_file), "NODE_PATH": str(CLIENTS / "node_modules")}
+    return _resource(
+        "Lambda::Function",
+        # `default` is a word of the language.
+        Handler=f"handlers.{'fallback' if name == 'default' else name}",
+        Runtime="nodejs20.x",
+        Code=str(Path(handlers.__file__).parent / "node"),
+        Timeout=30,
+        MemorySize=256,
+        Environment={"Variables": variables},
+    )
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import logging
 import socket
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,27 @@ def test_a_database_is_gone_when_its_block_ends() -> None:
     host, _, port = url.removeprefix("http://").partition(":")
     with pytest.raises(ConnectionRefusedError), socket.create_connection((host, int(port)), timeout=1):
         pass
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example"},
+        {"Host": "a{b.evil.test"},
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("OPTIONS", "/"), ("POST", "/moto-api/reset")])
+def test_no_web_page_reaches_the_tables(url: str, method: str, path: str, header: dict[str, str]) -> None:
+    create_tables(url, [TABLE], {}, REGION)
+    request = urllib.request.Request(f"{url}{path}", b"{}", header, method=method)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=45)
+    assert refused.value.code == 403
+    assert "Access-Control-Allow-Origin" not in refused.value.headers
+    assert client(url).list_tables()["TableNames"] == ["rows"]
 
 
 def test_requests_are_not_logged(url: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,14 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tellwire.apigateway.definition import Api, Authorizer, Function, Route
+from tellwire.apigateway.definition import Api, Authorizer, Function, Integration, Route
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.functions import DeployedFunction
 from tellwire.apigateway.runner.host import InProcess
@@ -50,12 +51,21 @@ async def status(local: LocalApi, headers: Mapping[str, str] | None = None) -> i
         return refused.response.status_code
 
 
+async def test_compression_is_not_negotiated_as_on_aws() -> None:
+    async with running(Api((Route("$default", "ok"),)), ok=ok) as local, client(local) as socket:
+        # The client offers it by default.
+        assert socket.request is not None
+        assert socket.response is not None
+        assert "permessage-deflate" in socket.request.headers["Sec-WebSocket-Extensions"]
+        assert "Sec-WebSocket-Extensions" not in socket.response.headers
+
+
 @pytest.mark.parametrize(
     ("keys", "headers", "expected"),
     [
         (frozenset[str](), {}, 403),
         (frozenset[str](), {"x-api-key": ""}, 403),
-        (frozenset[str](), {"X-Api-Key": "any"}, 101),
+        (frozenset[str](), {"X-Api-Key": "any"}, 403),
         (frozenset({"mine"}), {"x-api-key": "any"}, 403),
         (frozenset({"mine"}), {"x-api-key": "mine"}, 101),
     ],
@@ -200,12 +210,13 @@ async def test_an_authorizers_half_character_is_no_verdict() -> None:
 async def test_who_has_gone_is_forgotten() -> None:
     api = Api((Route("$connect", "ok"), Route("$disconnect", "ok"), Route("$default", "ok", has_response=True)))
     async with running(api, ok=ok) as local:
-        connections = local._application._hub
+        application, _ = local._sites._site("")
+        connections = application._hub
         for _ in range(20):
             async with client(local) as socket:
                 await socket.send("hello")
                 await socket.recv()
-        await until(lambda: not len(connections) and not local._application._tasks)
+        await until(lambda: not len(connections) and not application._tasks)
         assert not local.functions._tasks
 
 
@@ -227,7 +238,7 @@ async def test_a_client_that_leaves_while_it_connects_is_found_gone_after_it() -
         await asyncio.gather(connecting, return_exceptions=True)
         release.set()
         await until(lambda: len(seen) == 2)
-        assert len(local._application._hub) == 0
+        assert len(local._sites._site("")[0]._hub) == 0
     assert seen == [0, 1006]
 
 
@@ -283,7 +294,8 @@ async def test_the_clock_is_moved_from_this_machine_only() -> None:
         assert await asyncio.to_thread(push, local, '{"advance_seconds": 5}') == (200, {"now": 1005.0})
         page = await asyncio.to_thread(lambda: push(local, '{"advance_seconds": 5}', Origin="http://evil.example"))
         rebound = await asyncio.to_thread(lambda: push(local, '{"advance_seconds": 5}', Host="evil.example"))
-        assert (page[0], rebound[0]) == (403, 403)
+        malformed = await asyncio.to_thread(lambda: push(local, '{"advance_seconds": 5}', Host="a{b.evil.test"))
+        assert (page[0], rebound[0], malformed[0]) == (403, 403, 403)
         assert clock.now() == 1005.0
 
 
@@ -295,3 +307,139 @@ async def test_the_clock_is_not_moved_by_nonsense(body: str) -> None:
         assert answer_status == 400
         assert "allowed" in problem["message"]
         assert clock.now() == 1000.0
+
+
+# --- what stands behind a route --------------------------------------------------------------------------------------
+
+
+async def say(local: LocalApi, message: str, path: str = "") -> Any:
+    url = f"ws://{local.address}{path}" if path else local.websocket_url
+    async with connect(url, proxy=None) as socket:
+        await socket.send(message)
+        return json.loads(await socket.recv())
+
+
+@contextlib.asynccontextmanager
+async def with_left_out(*routes: Route, **handlers: Any) -> AsyncIterator[LocalApi]:
+    functions: dict[str, Function | InProcess] = {name: InProcess.of(each) for name, each in handlers.items()}
+    functions["gone"] = Function("gone", "", Path(), left_out="its code is in S3")
+    with LocalApi(Api(routes), functions, clock=FakeClock()) as local:
+        async with local.running():
+            yield local
+
+
+@pytest.mark.parametrize("integration", [Integration.PROXY, Integration.CUSTOM, Integration.EVENT])
+async def test_a_route_that_is_left_out_answers_as_an_integration_error(integration: Integration) -> None:
+    async with with_left_out(
+        Route("$default", "gone", integration=integration), Route("hi", "ok", has_response=True), ok=ok
+    ) as local:
+        answer = await say(local, '{"action": "other"}')
+        assert answer["message"] == "Internal server error"
+        assert set(answer) == {"message", "connectionId", "requestId"}
+        async with client(local) as socket:
+            await socket.send('{"action": "hi"}')
+            assert await socket.recv() == "ok"
+
+
+async def test_a_connect_that_is_left_out_lets_nobody_in() -> None:
+    async with with_left_out(Route("$connect", "gone")) as local:
+        assert await status(local) == 502
+
+
+async def test_a_custom_integration_gets_the_message_and_its_result_is_the_answer() -> None:
+    given = []
+
+    def heard(event: Any, context: Any) -> Any:
+        given.append(event)
+        if event == "fail":
+            raise ValueError("no")
+        return {"twice": [event, event]}
+
+    route = Route("$default", "heard", has_response=True, integration=Integration.CUSTOM)
+    connecting = Route("$connect", "heard", integration=Integration.CUSTOM)
+    async with running(Api((connecting, route)), heard=heard) as local:
+        assert await say(local, "[1]") == {"twice": [[1], [1]]}
+        assert await say(local, "null") == {"twice": [None, None]}
+        # Without a mapping template an error is a result like others.
+        assert await say(local, '"fail"') == {"errorMessage": "no", "errorType": "ValueError"}
+        assert (await say(local, "not JSON"))["message"] == "Internal server error"
+    assert [each for each in given if each != {}] == [[1], None, "fail"]
+
+
+async def test_nobody_waits_for_an_asynchronous_function() -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    def slow(event: Any, context: Any) -> Any:
+        assert event == {"action": "later"}
+        release.wait(45)
+        ended.set()
+
+    routes = (Route("later", "slow", integration=Integration.EVENT), Route("$default", "ok", has_response=True))
+    clock = FakeClock()
+    async with running(Api(routes), clock, slow=slow, ok=ok) as local, client(local) as socket:
+        await socket.send('{"action": "later"}')
+        await socket.send("now")
+        assert await socket.recv() == "ok"
+        # Longer than API Gateway would wait: its timeout is not told, as it has its answer.
+        await clock.advance(29.5)
+        release.set()
+        assert await asyncio.to_thread(ended.wait, 45)
+        await socket.send("now")
+        assert await socket.recv() == "ok"
+
+
+async def test_a_mock_answers_without_a_function() -> None:
+    mock = Integration.MOCK
+    routes = (
+        Route("$connect", "", integration=mock),
+        Route("$disconnect", "", integration=mock),
+        Route("ping", "", integration=mock, has_response=True, mock_answer='{"pong": true}'),
+        Route("quiet", "", integration=mock, mock_answer="not sent"),
+    )
+    async with running(Api(routes)) as local, client(local) as socket:
+        await socket.send('{"action": "quiet"}')
+        await socket.send('{"action": "ping"}')
+        assert await socket.recv() == '{"pong": true}'
+    async with running(Api((Route("$connect", "", integration=mock, mock_status=403),))) as local:
+        assert await status(local) == 403
+
+
+async def test_a_function_is_invoked_by_its_alias() -> None:
+    def arn(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "body": json.dumps(context.invoked_function_arn)}
+
+    route = Route("$default", "arn", has_response=True, qualifier="live")
+    async with running(Api((route,)), arn=arn) as local:
+        assert await say(local, "x") == "arn:aws:lambda:us-east-1:123456789012:function:arn:live"
+
+
+async def test_several_apis_have_a_path_each_and_know_only_their_own_connections() -> None:
+    def whoami(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "body": json.dumps(event["requestContext"])}
+
+    route = Route("$default", "whoami", has_response=True)
+    apis = [Api((route,), api_id=f"tellwire0{i}", prefix=prefix) for i, prefix in enumerate(("/Chat", "/News"))]
+    with LocalApi(apis, {"whoami": InProcess.of(whoami)}, clock=FakeClock()) as local:
+        async with local.running():
+            for api in apis:
+                context = await say(local, "x", api.path)
+                assert (context["apiId"], context["domainName"]) == (api.api_id, f"{local.address}{api.prefix}")
+            async with connect(f"ws://{local.address}/News/prod", proxy=None) as socket:
+                await socket.send("x")
+                connection_id = json.loads(await socket.recv())["connectionId"]
+                assert await asyncio.to_thread(post, local, f"/Chat/prod/@connections/{connection_id}") == 410
+                assert await asyncio.to_thread(post, local, f"/News/prod/@connections/{connection_id}") == 200
+                assert await socket.recv() == "hello"
+                assert await asyncio.to_thread(post, local, f"/prod/@connections/{connection_id}") == 403
+                # Code that puts the host together itself is led here by it.
+                host, path = "tellwire01.execute-api.us-east-1.amazonaws.com", f"/prod/@connections/{connection_id}"
+                assert await asyncio.to_thread(post, local, path, {"Host": host}) == 200
+                assert await socket.recv() == "hello"
+
+
+def post(local: LocalApi, path: str, headers: Mapping[str, str] | None = None) -> int:
+    host, _, port = local.address.partition(":")
+    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=45)) as to:
+        signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=x", **(headers or {})}
+        to.request("POST", path, b"hello", signed)
+        return to.getresponse().status

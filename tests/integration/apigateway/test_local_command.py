@@ -15,7 +15,7 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 TELLWIRE = str(Path(sys.executable).with_name("tellwire"))
@@ -371,7 +371,8 @@ def test_workers_end_with_the_command_even_if_it_is_killed(local: Local, templat
     if not children.exists():
         pytest.skip("this system does not list a process's children")
     workers = [int(pid) for pid in children.read_text().split()]
-    assert len(workers) == 2
+    # Two functions, and the shell that ends them.
+    assert len(workers) == 3
     running.process.kill()
     running.process.wait(45)
     end = time.monotonic() + 45
@@ -387,9 +388,81 @@ def _lives(pid: int) -> bool:
         return False
 
 
+def left_out(text: str) -> str:
+    """Return the template with a `$connect`, and a runtime of function Two that does not run here."""
+    inline = "InlineCode: \"def handler(e, c): return {'statusCode': 200}\", Handler: index.handler"
+    return (
+        text.replace("CodeUri: two", "CodeUri: two, Runtime: java21")
+        .replace("$default: {", "$connect: {FunctionArn: !GetAtt In.Arn}\n        $default: {")
+        .replace("  Two: {", f"  In: {{Type: AWS::Serverless::Function, Properties: {{{inline}}}}}\n  Two: {{")
+    )
+
+
+def test_a_function_that_cannot_run_is_left_out_with_one_line(local: Local, template: Path) -> None:
+    template.write_text(left_out(SAM.replace("RUNTIME", "python3.12")))
+    running = local("--template", ".")
+    with running.connect("dev") as client:
+        client.send("hello")
+        assert client.recv(45) == "one True"
+        client.send('{"action": "two"}')
+        answer = json.loads(client.recv(45))
+        assert answer["message"] == "Internal server error"
+        assert set(answer) == {"message", "connectionId", "requestId"}
+    [line] = [line for line in running.log.read_text().splitlines() if "is left out" in line and "Two" in line]
+    assert "java21" in line
+    assert line.endswith("--replace 'Two=module:handler'")
+
+
+def test_a_handler_stands_in_for_a_function_with_its_variables(local: Local, template: Path) -> None:
+    template.write_text(left_out(SAM.replace("RUNTIME", "python3.12")))
+    (template.parent / "stand_in.py").write_text(
+        "import os\n"
+        "from app import echo\n"
+        "def two(event, context):\n"
+        "    assert echo and event['requestContext']['routeKey'] == 'two' and os.environ['TABLE'] == 'Table'\n"
+        "    import boto3\n"
+        "    to = boto3.client('apigatewaymanagementapi')\n"
+        "    to.post_to_connection(ConnectionId=event['requestContext']['connectionId'], Data=b'stood in')\n"
+        "    return {'statusCode': 200}\n"
+        "def let_in(event, context):\n"
+        "    allow = {'Effect': 'Allow', 'Action': 'execute-api:Invoke', 'Resource': event['methodArn']}\n"
+        "    return {'principalId': 'ada', 'policyDocument': {'Version': '2012-10-17', 'Statement': [allow]}}\n"
+    )
+    source = "route.request.querystring.token"
+    replace = ("--replace", "Two=stand_in:two", "--authorizer", "stand_in:let_in", "--identity-source", source)
+    running = local("--template", ".", *replace)
+    assert "is left out" not in running.log.read_text()
+    with pytest.raises(InvalidStatus) as refused, running.connect("dev"):
+        pass
+    assert refused.value.response.status_code == 401
+    with connect(f"ws://{running.address}/dev?token=t", proxy=None) as client:
+        client.send('{"action": "two"}')
+        assert client.recv(45) == "stood in"
+
+
+def test_several_apis_of_a_template_are_served_and_one_can_be_chosen(local: Local, template: Path) -> None:
+    more = SAM.replace("RUNTIME", "python3.12")
+    api = more[more.index("  Api:\n") : more.index("  One:\n")].replace("  Api:", "  News:")
+    template.write_text(more.replace("  One:\n", f"{api}  One:\n"))
+    running = local("--template", ".")
+    for name in ("Api", "News"):
+        with connect(f"ws://{running.address}/{name}/dev", proxy=None) as client:
+            # The function posts to the API that its first variable names, and on to that of its event.
+            client.send('{"action": "two"}')
+            assert client.recv(45) == "two True" if name == "Api" else client.recv(45)
+    alone = run("local", "--template", ".", "--api", "Web", "--port", "0", cwd=template.parent)
+    assert "api: got 'Web'; allowed: Api, News" in alone.stderr
+
+
+def test_a_stand_in_for_nothing_is_refused(template: Path) -> None:
+    ended = run("local", "--template", ".", "--replace", "Three=app:echo", "--port", "0", cwd=template.parent)
+    assert ended.returncode == 2
+    assert "--replace: got 'Three'; allowed: One, Two" in ended.stderr
+
+
 def test_a_handler_in_another_runtime_is_named(template: Path) -> None:
-    template.write_text(SAM.replace("RUNTIME", "nodejs22.x"))
+    template.write_text(SAM.replace("RUNTIME", "java21"))
     ended = run("local", "--template", ".", "--port", "0", cwd=template.parent)
     assert ended.returncode == 2
-    assert "nodejs22.x" in ended.stderr.splitlines()[-1]
+    assert "java21" in ended.stderr.splitlines()[-1]
     assert re.search(r"function (One|Two)", ended.stderr.splitlines()[-1])

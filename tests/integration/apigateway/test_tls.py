@@ -85,7 +85,7 @@ async def test_events_tell_which_it_was() -> None:
 async def test_who_begins_and_does_not_go_on_is_let_go(
     words: bytes, local: LocalApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tellwire.server.tls", "tellwire.server.http_protocol"):
+    for module in ("tellwire.server.tls", "tellwire.limits"):
         monkeypatch.setattr(f"{module}.HEAD_TIMEOUT_SECONDS", 0.3)
     reader, writer = await asyncio.open_connection(*address(local))
     writer.write(words)

@@ -32,7 +32,8 @@ def handshake(query: str = "", *more: tuple[str, str], now: float = NOW) -> Hand
         *more,
     )
     lower = {name.lower(): value for name, value in headers}
-    request = UpgradeRequest("/prod", query, lower, raw_headers=headers)
+    sent = [(name.encode(), value.encode()) for name, value in headers]
+    request = UpgradeRequest("/prod", query, lower, sent_headers=sent)
     return HandshakeInput.read(request, now, source_ip="203.0.113.7", port=443, is_secure=True)
 
 

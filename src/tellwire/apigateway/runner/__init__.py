@@ -1,1 +1,1 @@
-"""Python handlers, run as Lambda runs them."""
+"""Functions, run as Lambda runs them."""

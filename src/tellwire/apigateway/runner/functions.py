@@ -14,7 +14,7 @@ import msgspec
 
 from tellwire.apigateway.definition import ACCOUNT_ID, Function
 from tellwire.apigateway.runner.handlers import HandlerFailed
-from tellwire.apigateway.runner.host import Host
+from tellwire.apigateway.runner.host import Environment, Host
 from tellwire.apigateway.runner.invocation import VERSION, Invocation
 from tellwire.errors import ConfigError
 from tellwire.limits import CONCURRENT_INVOCATIONS
@@ -29,6 +29,10 @@ class TimedOut(Exception):
     """The work did not end within its time limit."""
 
 
+class NotInvoked(HandlerFailed):
+    """A function was not invoked at all: it is left out, or too many run."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeployedFunction:
     """A function and the execution environment it runs in."""
@@ -37,20 +41,30 @@ class DeployedFunction:
     host: Host
     timeout_seconds: float
     memory_mb: int
+    is_on_demand: bool = False
 
 
 class Functions:
-    """The functions of an API.
+    """The functions of APIs. `left_out` are those that cannot run here, with the reason of each.
 
     Raises:
-        HandlerFailed: from `invoke`, if there is no result for any reason; the reason is in the log.
+        HandlerFailed: from `invoke`, if there is no result for any reason; the reason is in the log. It is `NotInvoked`
+            if the handler was not called.
     """
 
-    def __init__(self, deployed: Mapping[str, DeployedFunction], clock: Clock, region: str) -> None:
+    def __init__(
+        self,
+        deployed: Mapping[str, DeployedFunction],
+        clock: Clock,
+        region: str,
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
         self._deployed = deployed
+        self._left_out = dict(left_out or {})
         self._clock = clock
         self._region = region
         self._running = 0
+        self._invoked: set[str] = set()
         self._tasks: set[asyncio.Task[bytes]] = set()
 
     async def start(self) -> None:
@@ -59,21 +73,34 @@ class Functions:
         Raises:
             ConfigError: a function cannot be run here.
         """
-        await asyncio.gather(*(function.host.start() for function in self._deployed.values()))
+        now = (each for each in self._deployed.values() if not each.is_on_demand)
+        await asyncio.gather(*(function.host.start() for function in now))
 
-    async def invoke(self, name: str, event: Mapping[str, Any], request_id: str) -> Any:
-        """Invoke a function and return its handler's result.
+    async def invoke(
+        self, name: str, event: Any, request_id: str, qualifier: str = "", client_context: str | None = None
+    ) -> Any:
+        """Invoke a function, by a version or an alias if there is a `qualifier`, and return its handler's result.
 
         The function's own timeout is applied here; API Gateway's is the caller's.
         """
+        self.require(name)
         function = self._deployed[name]
-        invocation = Invocation(function.name, function.timeout_seconds, function.memory_mb, self._region, request_id)
-        await self._loaded(function)
+        self._invoked.add(name)
+        invocation = Invocation(
+            function.name,
+            function.timeout_seconds,
+            function.memory_mb,
+            self._region,
+            request_id,
+            qualifier,
+            client_context,
+        )
         if self._running >= CONCURRENT_INVOCATIONS:
             logger.error("%s: throttled, %d invocations are running", name, self._running)
-            raise HandlerFailed("TooManyRequestsException", "Rate exceeded")
+            raise NotInvoked("TooManyRequestsException", "Rate exceeded")
+        environment = await _acquired(function)
         self._running += 1
-        task = asyncio.create_task(function.host.run(msgspec.json.encode(event), invocation))
+        task = asyncio.create_task(environment.run(msgspec.json.encode(event), invocation))
         self._tasks.add(task)
         task.add_done_callback(self._done)
         try:
@@ -82,14 +109,18 @@ class Functions:
             logger.error(  # noqa: TRY400 - no traceback of ours belongs there
                 "%s %s: Task timed out after %.2f seconds", name, invocation.request_id, function.timeout_seconds
             )
+            environment.give_up(invocation.request_id)
             raise HandlerFailed("Sandbox.Timedout", "Task timed out") from None
-        return json.loads(result)
+        return _decoded(result, name)
 
-    async def _loaded(self, function: DeployedFunction) -> None:
-        try:
-            await function.host.start()
-        except ConfigError as error:
-            raise HandlerFailed("Runtime.ImportModuleError", str(error)) from None
+    def require(self, name: str) -> None:
+        """Do nothing if a function can be invoked.
+
+        Raises:
+            NotInvoked: it is left out.
+        """
+        if name in self._left_out:
+            raise NotInvoked("LeftOut", self._left_out[name])
 
     def _done(self, task: "asyncio.Task[bytes]") -> None:
         # Counted until it really ends: after a timeout the handler still runs.
@@ -105,17 +136,38 @@ class Functions:
 
     async def reload(self) -> None:
         """Load the code from disk again. A function that cannot be loaded is logged, and fails until it can."""
-        for function in self._deployed.values():
-            try:
-                await function.host.reload()
-            except ConfigError as error:
-                logger.error("%s", error)  # noqa: TRY400 - the sentence is enough for the handler's author
+        hosts = [
+            function.host
+            for name, function in self._deployed.items()
+            if name in self._invoked or not function.is_on_demand
+        ]
+        for outcome in await asyncio.gather(*(host.reload() for host in hosts), return_exceptions=True):
+            if isinstance(outcome, ConfigError):
+                logger.error("%s", outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
 
     async def close(self) -> None:
         """Cancel all invocations and close the execution environments."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*(function.host.close() for function in self._deployed.values()))
+
+
+async def _acquired(function: DeployedFunction) -> Environment:
+    try:
+        return await function.host.acquire()
+    except ConfigError as error:
+        raise HandlerFailed("Runtime.ImportModuleError", str(error)) from None
+
+
+def _decoded(result: bytes, name: str) -> Any:
+    try:
+        return json.loads(result or b"null")
+    except ValueError:
+        # Only a custom runtime can do that: those of Lambda encode the result themselves.
+        logger.error("%s: its result is not JSON: %.100r", name, result)  # noqa: TRY400 - no traceback of ours
+        raise HandlerFailed("Runtime.MarshalError", "the result is not JSON") from None
 
 
 async def within(seconds: float, running: Awaitable[T], clock: Clock) -> T:

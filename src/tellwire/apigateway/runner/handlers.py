@@ -8,14 +8,14 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
-from tellwire.apigateway.runner.invocation import Invocation, LambdaContext
+from tellwire.apigateway.runner.invocation import LambdaContext
 from tellwire.apigateway.runner.output import tagged
 from tellwire.errors import ConfigError
 
@@ -23,12 +23,16 @@ Handler = Callable[[Any, Any], Any]
 
 
 class HandlerFailed(Exception):
-    """An invocation ended without a result. Its fields are Lambda's `errorType` and `errorMessage`."""
+    """An invocation ended without a result. Its fields are Lambda's `errorType` and `errorMessage`.
 
-    def __init__(self, error_type: str, message: str) -> None:
+    `payload` is the object that Lambda answers an Invoke with: both, and a trace if there is one.
+    """
+
+    def __init__(self, error_type: str, message: str, payload: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{error_type}: {message}")
         self.error_type = error_type
         self.message = message
+        self.payload = dict(payload or {"errorType": error_type, "errorMessage": message})
 
     @classmethod
     def of(cls, error: BaseException) -> "HandlerFailed":
@@ -37,7 +41,9 @@ class HandlerFailed(Exception):
             message = str(error)
         except Exception:  # noqa: BLE001 - a handler's own exception may do anything
             message = "<exception str() failed>"
-        return cls(type(error).__name__, _encodable(message))
+        name, text = type(error).__name__, _encodable(message)
+        trace = [_encodable(line) for line in traceback.format_tb(_from_handler(error))]
+        return cls(name, text, {"errorMessage": text, "errorType": name, "stackTrace": trace})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +136,13 @@ def _is_own(file: Path, module: str, root: Path) -> bool:
     return file.is_relative_to(root) and "site-packages" not in file.parts and module.partition(".")[0] != "tellwire"
 
 
-def call_handler(handler: Handler, event: bytes, invocation: Invocation, context: LambdaContext) -> bytes:
+def call_handler(handler: Handler, event: bytes, context: LambdaContext) -> bytes:
     """Call a handler as Lambda does, with its own copy of the event, and return its result as JSON.
 
     Raises:
         HandlerFailed: it raised an exception, called exit, or its result is not JSON.
     """
-    with tagged(f"{invocation.function_name} {invocation.request_id}"):
+    with tagged(f"{context.function_name} {context.aws_request_id}"):
         try:
             result = handler(json.loads(event), context)
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything, SystemExit included
@@ -160,10 +166,14 @@ def _fail(error: BaseException) -> NoReturn:
 
 def _handler_traceback(error: BaseException) -> str:
     """Return a traceback that begins in the handler's code, without our frames and the import system's."""
+    return "".join(traceback.format_exception(type(error), error, _from_handler(error))).rstrip()
+
+
+def _from_handler(error: BaseException) -> TracebackType | None:
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    return trace
 
 
 def _is_ours(file: str) -> bool:

@@ -13,25 +13,41 @@ from tellwire.apigateway.runner.invocation import Invocation, LambdaContext, new
 T = TypeVar("T")
 
 
+class Environment(Protocol):
+    """An execution environment with a place for one more invocation."""
+
+    async def run(self, event: bytes, invocation: Invocation) -> bytes:
+        """Call the handler with an event and return its result, both JSON. This takes the place.
+
+        Cancelling this coroutine does not stop the handler.
+
+        Raises:
+            HandlerFailed: there is no result.
+        """
+        ...
+
+    def give_up(self, request_id: str) -> None:
+        """End the environment of an invocation that has timed out, where that can be done."""
+        ...
+
+
 class Host(Protocol):
-    """An execution environment of one function."""
+    """The execution environments of one function."""
 
     async def start(self) -> None:
-        """Load the code, unless it is loaded. As on Lambda, that does not count as the handler's time.
+        """Load the code, unless it is loaded.
 
         Raises:
             ConfigError: it cannot be run here.
         """
         ...
 
-    async def run(self, event: bytes, invocation: Invocation) -> bytes:
-        """Call the handler with an event and return its result, both JSON. Many may run at once.
-
-        Cancelling this coroutine does not stop the handler.
+    async def acquire(self) -> Environment:
+        """Return an environment with a place. Loading the code does not count as the handler's time, as on Lambda.
 
         Raises:
-            HandlerFailed: there is no result.
-            ConfigError: as `start`, which this calls.
+            HandlerFailed: the code cannot be loaded.
+            ConfigError: as `start`.
         """
         ...
 
@@ -68,6 +84,13 @@ class InProcess:
     async def start(self) -> None:
         await self._loaded()
 
+    async def acquire(self) -> "InProcess":
+        await self._loaded()
+        return self
+
+    def give_up(self, request_id: str) -> None:
+        pass  # A thread cannot be ended.
+
     async def _loaded(self) -> Handler:
         if self._handler is None:
             # In a thread: a module may call asyncio.run while it is imported.
@@ -77,7 +100,7 @@ class InProcess:
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
         handler = await self._loaded()
         context = LambdaContext(invocation, self._log_stream, self._now)
-        return await _in_thread(lambda: call_handler(handler, event, invocation, context), invocation.function_name)
+        return await _in_thread(lambda: call_handler(handler, event, context), invocation.function_name)
 
     async def reload(self) -> None:
         self._handler = None

@@ -22,17 +22,21 @@ def new_log_stream() -> str:
 
 
 class Invocation(Struct, frozen=True):
-    """An invocation before its handler runs. It is sent through a pipe to worker processes."""
+    """An invocation before its handler runs. `client_context` is JSON, as Lambda Invoke has it."""
 
     function_name: str
     timeout_seconds: float
     memory_mb: int
     region: str
     request_id: str
+    qualifier: str = ""
+    client_context: str | None = None
 
     @property
     def function_arn(self) -> str:
-        return f"arn:aws:lambda:{self.region}:{ACCOUNT_ID}:function:{self.function_name}"
+        """Return the ARN by which the function was invoked: with the version or the alias, if there is one."""
+        arn = f"arn:aws:lambda:{self.region}:{ACCOUNT_ID}:function:{self.function_name}"
+        return f"{arn}:{self.qualifier}" if self.qualifier else arn
 
 
 class LambdaContext:

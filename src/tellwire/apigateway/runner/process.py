@@ -1,195 +1,235 @@
-"""The parent's side of a worker process, which runs one function. The process itself is in `worker`."""
+"""Functions in processes of their own: as many execution environments as are needed at a time, within a bound.
+
+    invocation ─▶ a free environment │ else: in line, and one more is started ─▶ whichever is free first takes it
+
+Each environment runs one invocation at a time, as on Lambda.
+"""
 
 import asyncio
 import contextlib
 import logging
-import os
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
 
-import msgspec
-
+from tellwire import limits
 from tellwire.apigateway.definition import Function
+from tellwire.apigateway.runner.environment import BETWEEN_SECONDS, ProcessEnvironment
+from tellwire.apigateway.runner.esbuild import build, entry_points
 from tellwire.apigateway.runner.handlers import HandlerFailed
-from tellwire.apigateway.runner.invocation import Invocation, new_log_stream
-from tellwire.apigateway.runner.worker import Call, Result, Setup
+from tellwire.apigateway.runner.invocation import new_log_stream
+from tellwire.apigateway.runner.reaper import Reaper
+from tellwire.apigateway.runner.runtime_api import RuntimeApi
+from tellwire.apigateway.runner.runtimes import command_of
 from tellwire.errors import ConfigError
 
 logger = logging.getLogger("tellwire.lambda")
 
-MAX_RESULT_BYTES: Final = 6 * 1024 * 1024
-"""Largest result of an invocation (Lambda developer guide, "Lambda quotas")."""
-
-_END_SECONDS: Final = 2.0
-_LAST_RESULTS_SECONDS: Final = 0.5
-
-_INHERITED: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
-"""Variables that a worker inherits from our environment. Others would work here and be missing on Lambda."""
-
-
-@dataclass(eq=False)
-class _Running:
-    """A started process, and the outcomes that are awaited from it by request id."""
-
-    process: asyncio.subprocess.Process
-    waiting: dict[str, "asyncio.Future[bytes]"] = field(default_factory=dict)
-    loaded: asyncio.Event = field(default_factory=asyncio.Event)
-    reading: "asyncio.Task[None] | None" = None
-
 
 class WorkerProcess:
-    """A `Host` in a process of its own. The process starts with the first invocation or with `start`."""
+    """A `Host` in processes of its own. The first one starts with the first invocation or with `start`."""
 
-    def __init__(self, function: Function, environment: Mapping[str, str]) -> None:
+    def __init__(self, function: Function, environment: Mapping[str, str], reaper: Reaper | None = None) -> None:
         self._function = function
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self._environment = inherited | dict(environment)
-        self._running: _Running | None = None
-        self._alive: set[_Running] = set()
-        self._starting = asyncio.Lock()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._variables = dict(environment)
+        self._api = RuntimeApi()
+        self._reaper = reaper or Reaper()
+        self._owns_reaper = reaper is None
+        self._current: list[ProcessEnvironment] = []
+        self._alive: set[ProcessEnvironment] = set()
+        self._launching = 0
+        self._building = asyncio.Lock()
+        self._built: Path | None = None
+        self._directories: list[Path] = []
+        self._waiting: deque[asyncio.Future[ProcessEnvironment]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trimming: asyncio.TimerHandle | None = None
         self._is_closing = False
+        self._has_told_bound = False
 
-    async def run(self, event: bytes, invocation: Invocation) -> bytes:
-        outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        running = await self._started()
-        running.waiting[invocation.request_id] = outcome
-        try:
-            await _send(running, Call(invocation, msgspec.Raw(event)))
-            return await outcome
-        except ConnectionError:
-            raise HandlerFailed("Runtime.ExitError", "the function's process is gone") from None
-        finally:
-            running.waiting.pop(invocation.request_id, None)
+    # --- Host ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        await self._started()
+        if not self._current:
+            # The reason is on the terminal, and the next invocation tries again.
+            with contextlib.suppress(HandlerFailed):
+                (await self._place()).give_back()
 
-    async def _started(self) -> _Running:
-        """Start the process unless it is running, and wait until it has loaded the handler."""
-        async with self._starting:
-            running = self._running
-            if running is None or running.process.returncode is not None:
-                running = self._running = await self._start()
-        await running.loaded.wait()
-        return running
-
-    async def _start(self) -> _Running:
-        runtime = self._function.runtime
-        if not runtime.startswith("python"):
-            raise ConfigError(f"function {self._function.name}: got the runtime {runtime!r}; allowed: Python runtimes")
-        if not self._function.code_dir.is_dir():
-            raise ConfigError(f"function {self._function.name}: its code is gone from {self._function.code_dir}")
-        log_stream = new_log_stream()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            # Without the working directory on the import path until our own modules are imported: a function may have
-            # a file named logging.py.
-            "-P",
-            "-m",
-            "tellwire.apigateway.runner.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=self._function.code_dir,
-            env=self._environment | {"AWS_LAMBDA_LOG_STREAM_NAME": log_stream},
-            # Ctrl-C in the terminal must reach us only: we still have `$disconnect`s to run before we end it.
-            start_new_session=True,
-            limit=2 * MAX_RESULT_BYTES,
-        )
-        running = _Running(process)
-        paths = (self._function.code_dir, *self._function.layers)
-        # `_read` notices a process that died at once.
-        with contextlib.suppress(ConnectionError):
-            await _send(
-                running,
-                Setup(
-                    self._function.name,
-                    self._function.handler,
-                    str(self._function.code_dir),
-                    log_stream,
-                    tuple(str(path) for path in paths),
-                ),
-            )
-        self._alive.add(running)
-        running.reading = asyncio.create_task(self._read(running))
-        return running
-
-    async def _read(self, running: _Running) -> None:
-        """Resolve outcomes until the process ends. Its own child processes may outlive it and keep the pipe open."""
-        results = asyncio.create_task(self._results(running))
-        ended = asyncio.create_task(running.process.wait())
-        await asyncio.wait({results, ended}, return_when=asyncio.FIRST_COMPLETED)
-        code = await _end(running.process)
-        await asyncio.wait({results}, timeout=_LAST_RESULTS_SECONDS)
-        results.cancel()
-        self._alive.discard(running)
-        running.loaded.set()
-        for outcome in running.waiting.values():
-            if not outcome.done():
-                outcome.set_exception(HandlerFailed("Runtime.ExitError", f"the process ended with exit code {code}"))
-        if code and not self._is_closing:
-            logger.error("%s: its process ended with exit code %s", self._function.name, code)
-
-    async def _results(self, running: _Running) -> None:
-        assert running.process.stdout is not None  # noqa: S101 - asked for a pipe
-        decode = msgspec.json.Decoder(Result)
-        with contextlib.suppress(ValueError):  # a line over the limit: the lines after it can no longer be separated
-            while line := await running.process.stdout.readline():
-                _resolve(running, decode.decode(line))
+    async def acquire(self) -> ProcessEnvironment:
+        free = next((each for each in self._current if each.is_free), None)
+        if free is not None and not self._waiting:
+            return free.reserve()
+        if len(self._waiting) >= limits.WAITING_INVOCATIONS:
+            logger.error("%s: throttled, %d invocations wait", self._function.name, len(self._waiting))
+            raise HandlerFailed("TooManyRequestsException", "Rate exceeded")
+        return await self._place()
 
     async def reload(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
+        before, self._current, self._built = self._current, [], None
+        for environment in before:
             # Running invocations may finish; new ones go to the next process.
-            task = asyncio.create_task(self._retire(running))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            environment.is_retired = True
+            self._changed(environment)
         await self.start()
-
-    async def _retire(self, running: _Running) -> None:
-        if running.waiting:
-            await asyncio.wait(running.waiting.values(), timeout=self._function.timeout_seconds)
-        await _end(running.process)
 
     async def close(self) -> None:
         self._is_closing = True
-        for task in self._retiring:
+        if self._trimming is not None:
+            self._trimming.cancel()
+        self._refuse_all(HandlerFailed("Runtime.ExitError", "the function is closed"))
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
-        for running in list(self._alive):
-            await _end(running.process)
-            if running.reading is not None:
-                await running.reading
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(environment.end() for environment in list(self._alive)))
+        await self._api.close()
+        for directory in self._directories:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        if self._owns_reaper:
+            await self._reaper.close()
 
+    # --- the line -----------------------------------------------------------------------------------------------------
 
-async def _send(running: _Running, message: Setup | Call) -> None:
-    assert running.process.stdin is not None  # noqa: S101 - asked for a pipe
-    running.process.stdin.write(msgspec.json.encode(message) + b"\n")
-    await running.process.stdin.drain()
+    async def _place(self) -> ProcessEnvironment:
+        """Wait in line for a free environment.
 
+        Raises:
+            HandlerFailed: the code cannot be loaded.
+            ConfigError: the function cannot run on this machine.
+        """
+        waiting: asyncio.Future[ProcessEnvironment] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._start_for_waiting()
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                waiting.result().give_back()
+            raise
 
-def _resolve(running: _Running, result: Result) -> None:
-    if not result.request_id:
-        running.loaded.set()
-    outcome = running.waiting.get(result.request_id)
-    if outcome is None or outcome.done():
-        return
-    if result.error is not None:
-        outcome.set_exception(HandlerFailed(*result.error))
-    else:
-        outcome.set_result(bytes(result.result))
+    def _next_waiting(self) -> "asyncio.Future[ProcessEnvironment] | None":
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                return waiting
+        return None
 
+    def _refuse_all(self, error: Exception) -> None:
+        while (waiting := self._next_waiting()) is not None:
+            waiting.set_exception(error)
 
-async def _end(process: asyncio.subprocess.Process) -> int | None:
-    """End a process: close its standard input, and kill it if it does not exit in time."""
-    assert process.stdin is not None  # noqa: S101 - asked for a pipe
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(_END_SECONDS):
-            return await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait()
+    def _serve(self, environment: ProcessEnvironment) -> None:
+        while environment.is_free and (waiting := self._next_waiting()) is not None:
+            waiting.set_result(environment.reserve())
+
+    # --- environments -------------------------------------------------------------------------------------------------
+
+    def _start_for_waiting(self) -> None:
+        """Start one more environment if more invocations wait than environments are about to be free."""
+        starting = self._launching + sum(not each.is_loaded for each in self._current)
+        between = sum(each.is_between for each in self._current)
+        if self._is_closing or starting + between >= len(self._waiting):
+            if between:
+                # They ask again at once, unless their runtime is broken.
+                asyncio.get_running_loop().call_later(BETWEEN_SECONDS, self._start_for_waiting)
+            return
+        if self._launching + len(self._current) < limits.FUNCTION_PROCESSES:
+            self._launching += 1
+            self._spawn(self._launch())
+        elif not self._has_told_bound:
+            self._has_told_bound = True
+            logger.warning(
+                "%s: %d invocations run at once, and more wait in line here; on AWS each would have its own process",
+                self._function.name,
+                limits.FUNCTION_PROCESSES,
+            )
+
+    async def _launch(self) -> None:
+        try:
+            await self._started()
+        except (ConfigError, HandlerFailed) as error:
+            self._refuse_all(error)
+        except OSError as error:
+            self._refuse_all(ConfigError(f"function {self._function.name}: its process cannot be started: {error}"))
+        finally:
+            self._launching -= 1
+
+    async def _started(self) -> None:
+        variables = self._variables | {"AWS_LAMBDA_LOG_STREAM_NAME": new_log_stream()}
+        async with self._building:
+            built = await self._build()
+        command = command_of(self._function, variables, built)
+        await self._api.start()
+        self._reaper.start()
+        environment = ProcessEnvironment(self._function.name, command, self._changed)
+        # From here on `close` ends it, also if whoever starts it is cancelled.
+        self._alive.add(environment)
+        self._current.append(environment)
+        try:
+            await environment.start(self._api.admit(environment), self._reaper)
+        except BaseException:
+            self._forget(environment)
+            raise
+
+    async def _build(self) -> Path | None:
+        """Build the code, unless it is built, and return its directory; None if it runs as it is."""
+        if not self._function.runtime.startswith("nodejs") or not (entries := entry_points(self._function)):
+            return None
+        if self._built is None:
+            directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tellwire-"))
+            self._directories.append(directory)
+            await build(self._function, entries, directory)
+            self._built = directory
+        return self._built
+
+    def _changed(self, environment: ProcessEnvironment) -> None:
+        if environment.is_ended:
+            self._ended(environment)
+        elif not environment.is_retired:
+            self._serve(environment)
+            self._trim_later()
+        elif not environment.is_busy:
+            self._spawn(environment.end())
+
+    def _ended(self, environment: ProcessEnvironment) -> None:
+        self._forget(environment)
+        if environment.is_retired or self._is_closing:
+            self._start_for_waiting()
+            return
+        if environment.exit_text is not None:
+            logger.error("%s: %s", self._function.name, environment.exit_text)
+        if not environment.is_loaded:
+            failure = environment.failure or HandlerFailed("Runtime.ExitError", "")
+            if (waiting := self._next_waiting()) is not None:
+                waiting.set_exception(failure)
+        self._start_for_waiting()
+
+    def _forget(self, environment: ProcessEnvironment) -> None:
+        self._alive.discard(environment)
+        self._api.dismiss(environment)
+        with contextlib.suppress(ValueError):
+            self._current.remove(environment)
+
+    def _trim_later(self) -> None:
+        if len(self._current) > 1 and self._trimming is None and not self._is_closing:
+            loop = asyncio.get_running_loop()
+            self._trimming = loop.call_later(limits.FUNCTION_PROCESS_IDLE_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        """End the environments that a burst has left, all but one."""
+        self._trimming = None
+        long_ago = time.monotonic() - limits.FUNCTION_PROCESS_IDLE_SECONDS
+        for environment in self._current[1:]:
+            if environment.is_free and environment.idle_since <= long_ago:
+                self._current.remove(environment)
+                environment.is_retired = True
+                self._spawn(environment.end())
+        self._trim_later()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

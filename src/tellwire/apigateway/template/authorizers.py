@@ -5,19 +5,23 @@ from collections.abc import Mapping
 from tellwire.apigateway.definition import CONNECT, Authorizer, IdentitySource
 from tellwire.apigateway.template import references
 from tellwire.apigateway.template.links import function_of, linked, own
-from tellwire.apigateway.template.resource import Resource
+from tellwire.apigateway.template.resource import LeftOut, Resource
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
 
 
-def read_authorizer(stack: Stack, stage_variables: Mapping[str, str]) -> Authorizer | None:
+def read_authorizer(
+    stack: Stack, api: Resource, stage_variables: Mapping[str, str], left_out: dict[str, str]
+) -> Authorizer | None:
     """Return the authorizer of `$connect`; None when everyone may connect.
 
+    If its function cannot be found, it has a name of its own, with the reason in `left_out`: nobody can connect.
+
     Raises:
-        ConfigError: the authorizer is of a kind that WebSocket APIs do not have, or its function cannot be found.
+        ConfigError: the authorizer is of a kind that WebSocket APIs do not have.
     """
     authorizer = None
-    for route in own(stack, references.ROUTE):
+    for route in own(stack, api, references.ROUTE):
         key, kind = route.text("RouteKey"), route.text("AuthorizationType", "NONE")
         if kind not in ("NONE", "AWS_IAM", "CUSTOM") or (kind != "NONE" and key != CONNECT):
             raise ConfigError(
@@ -26,9 +30,13 @@ def read_authorizer(stack: Stack, stage_variables: Mapping[str, str]) -> Authori
         if kind == "AWS_IAM":
             stack.note(f"route {key}: AWS_IAM authorization is not checked locally: everyone may connect")
         if kind == "CUSTOM":
-            authorizer = _authorizer(
-                stack, linked(stack, route, "AuthorizerId", references.AUTHORIZER), stage_variables
-            )
+            try:
+                authorizer = _authorizer(
+                    stack, linked(stack, api, route, "AuthorizerId", references.AUTHORIZER), stage_variables
+                )
+            except LeftOut as error:
+                name = f"authorizer of {api.logical_id}"
+                authorizer, left_out[name] = Authorizer(name), str(error)
     return authorizer
 
 
@@ -36,7 +44,7 @@ def _authorizer(stack: Stack, resource: Resource, stage_variables: Mapping[str, 
     if (kind := resource.text("AuthorizerType")) != "REQUEST":
         raise ConfigError(f"{resource}: AuthorizerType: got {kind}; allowed: REQUEST")
     return Authorizer(
-        function=function_of(stack, resource, "AuthorizerUri", stage_variables),
+        function=function_of(resource, "AuthorizerUri", stage_variables, stack)[0],
         identity_sources=tuple(map(IdentitySource, _expressions(resource))),
     )
 

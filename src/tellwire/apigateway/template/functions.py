@@ -1,15 +1,19 @@
 """The functions that an API's routes and authorizer need, and others that are requested by name."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from tellwire.apigateway.definition import Api, Function
+from tellwire.apigateway.runner.runtimes import layer_directories
+from tellwire.apigateway.services.definition import Services
 from tellwire.apigateway.template.code import CodeFinder
 from tellwire.apigateway.template.intrinsics import NO_VALUE, Unresolved, text
+from tellwire.apigateway.template.parameters import MissingParameter
 from tellwire.apigateway.template.references import FUNCTION, LAYER
-from tellwire.apigateway.template.resource import Resource
+from tellwire.apigateway.template.resource import LeftOut, Resource
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError, shown
 
@@ -28,34 +32,78 @@ ALLOWED_MEMORY_MB: Final = (128.0, 10_240.0)
 _LAYER_ARN = re.compile(r"arn:aws:lambda:[^:]+:[^:]+:layer:([^:]+):1")
 
 
-def read_functions(stack: Stack, code: CodeFinder, api: Api, more: Collection[str] = ()) -> dict[str, Function]:
-    """Return the functions of an API by logical id, and `more` functions of the template.
+def read_functions(
+    stack: Stack, code: CodeFinder, apis: Sequence[Api], left_out: Mapping[str, str], more: Collection[str] = ()
+) -> dict[str, Function]:
+    """Return the functions of APIs by logical id, and `more` functions of the template.
+
+    `left_out` are the names of those in whose place routes have nothing that runs here.
 
     Raises:
-        ConfigError: a function cannot run here, or does not exist; it names the function.
+        ConfigError: a function of `more` does not exist, or one's configuration is not valid; it names the function.
     """
-    needed = [route.function for route in api.routes]
-    if api.authorizer is not None:
-        needed.append(api.authorizer.function)
-    there = {resource.logical_id: resource for resource in stack.resources(FUNCTION)}
+    needed = [name for api in apis for name in api.functions]
+    there: dict[str, Resource] = {}
+    for resource in stack.resources(FUNCTION):
+        there.setdefault(resource.logical_id, resource)
     if missing := set(more) - there.keys():
         raise ConfigError(f"function: got {shown(min(missing))}; allowed: {', '.join(there)}")
-    return {logical_id: _function(stack, code, there[logical_id]) for logical_id in dict.fromkeys((*needed, *more))}
+    return {
+        name: Function(name, "", Path(), left_out=left_out[name])
+        if name in left_out
+        else _function(stack, code, there[name])
+        for name in dict.fromkeys((*needed, *more))
+    }
+
+
+def read_others(
+    stack: Stack, code: CodeFinder, read: Mapping[str, Function], services: Services
+) -> dict[str, Function]:
+    """Return the functions that others than APIs may invoke: by Lambda Invoke, by a schedule, by a queue.
+
+    Notes of a function that nothing refers to are dropped: it will hardly be invoked.
+    """
+    targets = {each.function for each in services.schedules} | {each.function for each in services.queue_sources}
+    variables = {value for function in read.values() for value in function.environment.values()}
+    others = {}
+    for resource in stack.resources(FUNCTION):
+        if resource.logical_id in read:
+            continue
+        kept = list(stack.notes)
+        try:
+            function = _function(stack, code, resource)
+        except ConfigError as error:
+            function = Function(resource.logical_id, "", Path(), left_out=str(error))
+        others[resource.logical_id] = function
+        is_named = any(function.name in (value, value.rpartition(":function:")[2]) for value in variables)
+        if resource.logical_id not in targets and not is_named:
+            stack.notes[:] = kept
+    return others
 
 
 def _function(stack: Stack, code: CodeFinder, resource: Resource) -> Function:
-    if resource.text("PackageType", "Zip") == "Image":
-        raise ConfigError(f"{resource}: its code is a container image; allowed: a directory on this machine")
-    return Function(
-        name=stack.name(resource),
-        handler=resource.text("Handler"),
-        code_dir=code.directory(resource, "Code"),
-        runtime=resource.text("Runtime"),
+    function = Function(
+        name=stack.name_of(resource),
+        handler="",
+        code_dir=Path(),
         environment=_environment(stack, resource),
         timeout_seconds=resource.number("Timeout", DEFAULT_TIMEOUT_SECONDS, ALLOWED_TIMEOUT_SECONDS),
         memory_mb=int(resource.number("MemorySize", DEFAULT_MEMORY_MB, ALLOWED_MEMORY_MB)),
-        layers=_layers(stack, code, resource),
     )
+    if resource.text("PackageType", "Zip") == "Image":
+        words = f"{resource}: its code is a container image; allowed: a directory on this machine"
+        return replace(function, left_out=words)
+    try:
+        return replace(
+            function,
+            handler=resource.text("Handler"),
+            runtime=resource.text("Runtime"),
+            code_dir=code.directory(resource, "Code"),
+            layers=_layers(stack, code, resource),
+            build=_build_options(resource),
+        )
+    except LeftOut as error:
+        return replace(function, left_out=str(error))
 
 
 def _environment(stack: Stack, resource: Resource) -> dict[str, str]:
@@ -63,9 +111,11 @@ def _environment(stack: Stack, resource: Resource) -> dict[str, str]:
     values = {}
     for name, written in _variables(stack, resource).items():
         try:
-            value = stack.resolve(written)
+            value = resource.resolve(written)
             if value is not NO_VALUE:
                 values[name] = text(value)
+        except MissingParameter:
+            pass  # there is a note of the parameter
         except Unresolved as unresolved:
             stack.note(f"{about}: environment variable {name}: {unresolved}; set it with --env-file")
     return values
@@ -73,9 +123,9 @@ def _environment(stack: Stack, resource: Resource) -> dict[str, str]:
 
 def _variables(stack: Stack, resource: Resource) -> dict[str, Any]:
     try:
-        match stack.choose(resource.properties.get("Environment")):
+        match resource.choose(resource.properties.get("Environment")):
             case {"Variables": variables}:
-                chosen = stack.choose(variables)
+                chosen = resource.choose(variables)
                 return chosen if isinstance(chosen, dict) else {}
             case _:
                 return {}
@@ -87,7 +137,7 @@ def _variables(stack: Stack, resource: Resource) -> dict[str, Any]:
 def _layers(stack: Stack, code: CodeFinder, resource: Resource) -> tuple[Path, ...]:
     directories: list[Path] = []
     try:
-        layers = stack.choose(resource.properties.get("Layers"))
+        layers = resource.choose(resource.properties.get("Layers"))
     except Unresolved as unresolved:
         stack.note(f"function {resource.logical_id}: its layers are left out: {unresolved}")
         return ()
@@ -101,17 +151,25 @@ def _layers(stack: Stack, code: CodeFinder, resource: Resource) -> tuple[Path, .
 
 
 def _layer(stack: Stack, code: CodeFinder, written: Any, function: Resource) -> list[Path]:
-    arn = stack.resolve(written)
+    arn = function.resolve(written)
     if arn is NO_VALUE:
         return []
     own = _LAYER_ARN.fullmatch(str(arn))
     layer = stack.resource(own[1], LAYER) if own is not None else None
     if layer is None:
         raise Unresolved(f"{arn} is not in the template")
-    # Directories that Lambda adds to Python's path (Lambda developer guide, "Layer paths for each Lambda runtime").
     content = code.directory(layer, "Content")
-    candidates = (content / "python", content / "python" / "lib" / function.text("Runtime") / "site-packages")
-    directories = [candidate for candidate in candidates if candidate.is_dir()]
+    runtime = function.text("Runtime")
+    directories = layer_directories(content, runtime)
     if not directories:
-        raise Unresolved(f"{layer} has no python directory in {str(content)!r}")
+        name = "nodejs/node_modules" if runtime.startswith("nodejs") else "python"
+        raise Unresolved(f"{layer} has no {name} directory in {str(content)!r}")
     return directories
+
+
+def _build_options(resource: Resource) -> Mapping[str, Any] | None:
+    """Return SAM's options for esbuild, if the function is built with it."""
+    if resource.metadata.get("BuildMethod") != "esbuild":
+        return None
+    options = resource.metadata.get("BuildProperties")
+    return options if isinstance(options, dict) else {}

@@ -18,6 +18,7 @@ NO_VALUE: Final = object()
 
 _PLACEHOLDER = re.compile(r"\$\{(!?)\s*([^{}]*?)\s*\}")
 _DYNAMIC_REFERENCE: Final = "{{resolve:"
+_STORED = re.compile(r"\{\{resolve:ssm:([^:{}]+)(?::\d+)?\}\}")
 
 
 class Unresolved(Exception):
@@ -35,6 +36,8 @@ class Scope(Protocol):
 
     def mapping(self, name: str, first: str, second: str) -> Any: ...
 
+    def stored(self, name: str) -> str: ...
+
 
 def resolve(value: Any, scope: Scope) -> Any:
     """Return a value with every function in it evaluated; `NO_VALUE` if the value itself is removed.
@@ -44,13 +47,13 @@ def resolve(value: Any, scope: Scope) -> Any:
     """
     match value:
         case str():
-            return _static(value)
+            return _static(value, scope)
         case list():
             items = (resolve(item, scope) for item in value)
             return [item for item in items if item is not NO_VALUE]
         case dict() if (call := _call_in(value)) is not None:
             result = _call(*call, scope)
-            return _static(result) if isinstance(result, str) else result
+            return _static(result, scope) if isinstance(result, str) else result
         case dict():
             resolved = ((name, resolve(item, scope)) for name, item in value.items())
             return {name: item for name, item in resolved if item is not NO_VALUE}
@@ -94,7 +97,9 @@ class _Malformed(Exception):
     """The argument of a function does not have the required form."""
 
 
-def _static(value: str) -> str:
+def _static(value: str, scope: Scope) -> str:
+    if _DYNAMIC_REFERENCE in value:
+        value = _STORED.sub(lambda found: scope.stored(found[1]), value)
     if _DYNAMIC_REFERENCE in value:
         raise Unresolved(f"the dynamic reference {shown(value)} cannot be resolved locally")
     return value

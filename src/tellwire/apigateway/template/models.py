@@ -16,7 +16,7 @@ from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError, shown
 
 
-def read_models(stack: Stack, route: Resource, key: str) -> dict[str, Mapping[str, Any]]:
+def read_models(stack: Stack, api: Resource, route: Resource, key: str) -> dict[str, Mapping[str, Any]]:
     """Return the JSON Schemas of a route by their model keys.
 
     Raises:
@@ -27,7 +27,7 @@ def read_models(stack: Stack, route: Resource, key: str) -> dict[str, Mapping[st
         raise ConfigError(f"route {key}: RequestModels: got {shown(wanted)}; allowed: model keys and names of models")
     if not wanted:
         return {}
-    models = {name: model for model in own(stack, references.MODEL) for name in _names(model)}
+    models = {name: model for model in own(stack, api, references.MODEL) for name in _names(model)}
     for name in wanted.values():
         if not isinstance(name, str) or name not in models:
             raise ConfigError(f"route {key}: RequestModels: got {shown(name)}; allowed: {', '.join(models) or 'none'}")

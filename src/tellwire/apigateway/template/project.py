@@ -1,20 +1,19 @@
 """Reading a template into a project: the composition of this package."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tellwire.apigateway.definition import Api, Project
-from tellwire.apigateway.template.api import read_api
+from tellwire.apigateway.template.api import read_apis
+from tellwire.apigateway.template.attachments import read_services
 from tellwire.apigateway.template.code import CodeFinder
-from tellwire.apigateway.template.functions import read_functions
-from tellwire.apigateway.template.rules import check_rules
+from tellwire.apigateway.template.functions import read_functions, read_others
+from tellwire.apigateway.template.nested import Stacks
+from tellwire.apigateway.template.serverless import is_serverless, to_template
 from tellwire.apigateway.template.source import Source, read_source
-from tellwire.apigateway.template.stack import Stack
 from tellwire.apigateway.template.tables import read_tables
 from tellwire.apigateway.template.unsupported import note_unsupported
-from tellwire.errors import ConfigError
-
-_SAM = "AWS::Serverless-2016-10-31"
 
 
 def read_project(
@@ -25,6 +24,7 @@ def read_project(
     parameters: Mapping[str, str] | None = None,
     workspace: Path | None = None,
     functions: Collection[str] = (),
+    api: str | None = None,
 ) -> Project:
     """Read a template.
 
@@ -37,39 +37,44 @@ def read_project(
         stage: the name of the stage; None if the template has only one.
         region: the value of `AWS::Region`.
         parameters: values of the template's parameters; the others have their defaults.
-        workspace: a directory for code that is written in the template itself (`InlineCode`, `ZipFile`). It must exist
-            as long as the functions are invoked.
-        functions: logical ids of functions to read in addition to those that the API needs.
+        workspace: a directory for code that is written in the template itself (`InlineCode`, `ZipFile`), and for that
+            in zips. It must exist as long as the functions are invoked.
+        functions: logical ids of functions to read in addition to those that the APIs need.
+        api: the logical id of an API; None for all of the template's.
 
     Raises:
-        ConfigError: the template cannot be read, has no WebSocket API or several, one of its rules does not hold, or a
-            function cannot run here.
+        ConfigError: the template cannot be read, has no WebSocket API, or one of its rules does not hold.
     """
-    source = read_source(path)
-    identity = Api(routes=(), region=region)
-    stack = Stack(source.body, name=source.stack_name, identity=identity, parameters=parameters or {})
-    check_rules(source.body.get("Rules") or {}, stack)
-    if _is_sam(source):
-        # Imported here: it takes a second, belongs to an extra, and a CDK app needs none of it.
-        try:
-            from tellwire.apigateway.template.sam import translate
-        except ModuleNotFoundError as error:
-            raise ConfigError("a SAM template needs: pip install 'tellwire[template]'") from error
-        body = translate(source.body, stack.resolve, parameters or {}, region)
-        stack = Stack(body, name=source.stack_name, identity=identity, parameters=parameters or {})
-    api = read_api(stack, stage)
-    found = read_functions(stack, CodeFinder(source, workspace), api, functions)
+    stacks = Stacks(Api(routes=(), region=region))
+    source, given, notes = _source(path, Api(routes=(), region=region), stage, parameters or {})
+    stack = stacks.open(source, given)
+    for note in notes:
+        stack.note(note)
+    left_out: dict[str, str] = {}
+    apis = read_apis(stack, stage, api, left_out)
+    code = CodeFinder(stacks.sources, workspace)
+    found = read_functions(stack, code, apis, left_out, functions)
+    services = read_services(stack, apis)
+    others = read_others(stack, code, found, services)
     tables, ttl_attributes = read_tables(stack)
     note_unsupported(stack)
     return Project(
-        api=api,
-        functions=found,
+        apis=apis,
+        functions=found | others,
         tables=tables,
         ttl_attributes=ttl_attributes,
         notes=tuple(dict.fromkeys(stack.notes)),
+        on_demand=frozenset(others),
+        services=services,
     )
 
 
-def _is_sam(source: Source) -> bool:
-    transform = source.body.get("Transform")
-    return _SAM in (transform if isinstance(transform, list) else [transform])
+def _source(
+    path: Path, identity: Api, stage: str | None, parameters: Mapping[str, str]
+) -> tuple[Source, Mapping[str, str], list[str]]:
+    """Return a template as CloudFormation, the values of its parameters, and notes on parts that are not read."""
+    source = read_source(path)
+    if not is_serverless(source.body):
+        return source, parameters, []
+    body, notes = to_template(source.body, source.path.parent, identity, stage, parameters)
+    return replace(source, body=body), {}, notes

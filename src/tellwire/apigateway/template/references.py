@@ -5,6 +5,7 @@ The values are the same for the same template. Types of resources that are not l
 Source: CloudFormation template reference, "Return values" of each resource type.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,13 +20,21 @@ ROUTE: Final = "AWS::ApiGatewayV2::Route"
 ROUTE_RESPONSE: Final = "AWS::ApiGatewayV2::RouteResponse"
 MODEL: Final = "AWS::ApiGatewayV2::Model"
 INTEGRATION: Final = "AWS::ApiGatewayV2::Integration"
+INTEGRATION_RESPONSE: Final = "AWS::ApiGatewayV2::IntegrationResponse"
 AUTHORIZER: Final = "AWS::ApiGatewayV2::Authorizer"
+API_KEY: Final = "AWS::ApiGateway::ApiKey"
+PARAMETER: Final = "AWS::SSM::Parameter"
+APPLICATION: Final = "AWS::Serverless::Application"
+NESTED_STACK: Final = "AWS::CloudFormation::Stack"
 FUNCTION: Final = "AWS::Lambda::Function"
 ALIAS: Final = "AWS::Lambda::Alias"
 VERSION: Final = "AWS::Lambda::Version"
 LAYER: Final = "AWS::Lambda::LayerVersion"
 TABLE: Final = "AWS::DynamoDB::Table"
 GLOBAL_TABLE: Final = "AWS::DynamoDB::GlobalTable"
+
+USER_POOL: Final = "AWS::Cognito::UserPool"
+USER_POOL_CLIENT: Final = "AWS::Cognito::UserPoolClient"
 
 _BUCKET: Final = "AWS::S3::Bucket"
 _ACCOUNT = "{region}:{account}"
@@ -53,6 +62,7 @@ _TABLE = _kind("TableName", _TABLE_ARN, StreamArn=f"{_TABLE_ARN}/stream/2024-01-
 _TOPIC_ARN = f"arn:aws:sns:{_ACCOUNT}:{{name}}"
 _SECRET_ARN = f"arn:aws:secretsmanager:{_ACCOUNT}:secret:{{name}}"
 _MACHINE_ARN = f"arn:aws:states:{_ACCOUNT}:stateMachine:{{name}}"
+_QUEUE_ARN = f"arn:aws:sqs:{_ACCOUNT}:{{name}}"
 _QUEUE_URL = "https://sqs.{region}.amazonaws.com/{account}/{name}"
 
 _KINDS: Final[Mapping[str, _Kind]] = {
@@ -67,14 +77,23 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     LAYER: _Kind(ref=f"arn:aws:lambda:{_ACCOUNT}:layer:{{name}}:1"),
     TABLE: _TABLE,
     GLOBAL_TABLE: _TABLE,
-    "AWS::SQS::Queue": _kind("QueueName", f"arn:aws:sqs:{_ACCOUNT}:{{name}}", _QUEUE_URL, QueueUrl=_QUEUE_URL),
-    "AWS::SNS::Topic": _kind("TopicName", _TOPIC_ARN, _TOPIC_ARN, arn_attribute="TopicArn"),
+    "AWS::SQS::Queue": _kind("QueueName", _QUEUE_ARN, _QUEUE_URL, QueueUrl=_QUEUE_URL, QueueName="{name}"),
+    "AWS::SNS::Topic": _kind("TopicName", _TOPIC_ARN, _TOPIC_ARN, arn_attribute="TopicArn", TopicName="{name}"),
     _BUCKET: _kind("BucketName", "arn:aws:s3:::{name}"),
-    "AWS::Cognito::UserPool": _kind(None, f"arn:aws:cognito-idp:{_ACCOUNT}:userpool/{{name}}", UserPoolId="{name}"),
-    "AWS::Cognito::UserPoolClient": _Kind(attributes={"ClientId": "{name}"}),
+    USER_POOL: _kind(
+        None,
+        f"arn:aws:cognito-idp:{_ACCOUNT}:userpool/{{name}}",
+        UserPoolId="{name}",
+        ProviderName="cognito-idp.{region}.amazonaws.com/{name}",
+        ProviderURL="https://cognito-idp.{region}.amazonaws.com/{name}",
+    ),
+    USER_POOL_CLIENT: _Kind(attributes={"ClientId": "{name}"}),
+    "AWS::Cognito::UserPoolGroup": _Kind("GroupName"),
     "AWS::SecretsManager::Secret": _kind("Name", _SECRET_ARN, _SECRET_ARN, arn_attribute="Id"),
-    "AWS::SSM::Parameter": _Kind("Name"),
+    PARAMETER: _Kind("Name"),
     "AWS::Events::EventBus": _kind("Name", f"arn:aws:events:{_ACCOUNT}:event-bus/{{name}}"),
+    "AWS::Events::Rule": _kind("Name", f"arn:aws:events:{_ACCOUNT}:rule/{{name}}"),
+    "AWS::Scheduler::Schedule": _kind("Name", f"arn:aws:scheduler:{_ACCOUNT}:schedule/default/{{name}}"),
     "AWS::Kinesis::Stream": _kind("Name", f"arn:aws:kinesis:{_ACCOUNT}:stream/{{name}}"),
     "AWS::StepFunctions::StateMachine": _kind("StateMachineName", _MACHINE_ARN, _MACHINE_ARN),
     "AWS::KMS::Key": _kind(None, f"arn:aws:kms:{_ACCOUNT}:key/{{name}}", KeyId="{name}"),
@@ -96,7 +115,7 @@ def reference(resource: Resource, identity: Api) -> str:
         return f"{_function_arn(resource, identity)}:{qualifier}"
     if (kind := _KINDS.get(resource.type)) is None:
         raise Unresolved(f"{resource} has no name that is known locally")
-    return _filled(kind.ref, name_of(resource), identity)
+    return _filled(kind.ref, _name_or_id(resource, identity), identity)
 
 
 def attribute(resource: Resource, name: str, identity: Api) -> str:
@@ -111,7 +130,10 @@ def attribute(resource: Resource, name: str, identity: Api) -> str:
         attributes = {"Version": "1"}
     else:
         kind = _KINDS.get(resource.type, _Kind())
-        attributes = {key: _filled(form, name_of(resource), identity) for key, form in kind.attributes.items()}
+        own = _name_or_id(resource, identity)
+        attributes = {key: _filled(form, own, identity) for key, form in kind.attributes.items()}
+        if resource.type == PARAMETER and name in ("Value", "Type"):
+            return text(resource.resolved(name))
     if name not in attributes:
         raise Unresolved(f"{name} of {resource} is not known locally")
     return attributes[name]
@@ -128,11 +150,24 @@ def name_of(resource: Resource) -> str:
     try:
         # Names of buckets are in lower case.
         own_id = resource.logical_id.lower() if resource.type == _BUCKET else resource.logical_id
-        return given_name(resource) or own_id
+        return given_name(resource) or f"{own_id}{_fifo_suffix(resource)}"
     except Unresolved:
         if resource.type in (FUNCTION, TABLE, GLOBAL_TABLE):
             return resource.logical_id
         raise
+
+
+def _name_or_id(resource: Resource, identity: Api) -> str:
+    """Return the name of a resource, or an id in AWS's form, the same for the same template."""
+    if resource.type not in (USER_POOL, USER_POOL_CLIENT):
+        return name_of(resource)
+    digest = hashlib.sha256(f"{resource.stack}/{resource.logical_id}".encode()).hexdigest()
+    return f"{identity.region}_{digest[:9]}" if resource.type == USER_POOL else digest[:26]
+
+
+def _fifo_suffix(resource: Resource) -> str:
+    is_fifo = "true" in (str(resource.properties.get(name)).lower() for name in ("FifoQueue", "FifoTopic"))
+    return ".fifo" if is_fifo else ""
 
 
 def given_name(resource: Resource) -> str | None:

@@ -11,12 +11,16 @@ from tellwire.errors import ConfigError, shown
 _FLAGS: Mapping[Any, bool] = {True: True, False: False, "true": True, "false": False}
 
 
+class LeftOut(ConfigError):
+    """A part of a template cannot run on this machine; the rest can."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource that exists. `properties` are as written; the methods resolve them.
+    """A resource that exists. `properties` are as written; the methods resolve them. `stack` is the name of its stack.
 
-    All methods except `resolved` raise ConfigError, naming resource and property, for a value that is not known here or
-    not of the requested type.
+    All methods except `resolved` name resource and property in a LeftOut for a value that is not known here, and in a
+    ConfigError for one that is not of the requested type.
     """
 
     logical_id: str
@@ -24,6 +28,9 @@ class Resource:
     properties: Mapping[str, Any]
     metadata: Mapping[str, Any]
     resolve: Callable[[Any], Any]
+    choose: Callable[[Any], Any]
+    stack: str = ""
+    depends_on: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.type} {self.logical_id}"
@@ -42,7 +49,7 @@ class Resource:
         try:
             return self.resolved(name, default)
         except Unresolved as unresolved:
-            raise ConfigError(f"{self}: {name}: {unresolved}") from unresolved
+            raise LeftOut(f"{self}: {name}: {unresolved}") from unresolved
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a property that is text; without a default it is required."""

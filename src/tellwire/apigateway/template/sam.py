@@ -44,6 +44,9 @@ def translate(
     prepared = copy.deepcopy(dict(template))
     # The translator would fetch them from AWS. They are added again afterwards, to be noted as not emulated.
     applications = _take_applications(prepared["Resources"])
+    if not prepared["Resources"]:
+        # The translator refuses a template without resources.
+        return {**prepared, "Resources": applications}
     _replace_paths(prepared, resolve)
     with _translator(region) as translator:
         try:

@@ -7,7 +7,22 @@ from typing import Any, Final
 
 from tellwire.errors import ConfigError, shown
 
-TEMPLATE_NAMES: Final = ("template.yaml", "template.yml", "template.json")
+TEMPLATE_NAMES: Final = (
+    "template.yaml",
+    "template.yml",
+    "template.json",
+    "sam.json",
+    "serverless.yml",
+    "serverless.yaml",
+)
+"""Names of templates in a directory, the first one found; `sam.json` is that of `chalice package`."""
+
+SAM_TRANSFORM: Final = "AWS::Serverless-2016-10-31"
+"""The transform by which a template is SAM's."""
+
+_BUILT: Final = Path(".aws-sam", "build")
+_SERVERLESS: Final = "AWS::Serverless::"
+_LOOP: Final = "Fn::ForEach::"
 _CDK_TEMPLATE: Final = ".template.json"
 
 
@@ -41,9 +56,11 @@ def read_source(path: Path) -> Source:
         return _load(path)
     if templates := _cdk_templates(path):
         return _the_one_with_a_websocket_api(path, templates)
+    # What `sam build` has written comes first, as for `sam local`: it has the dependencies.
     for name in TEMPLATE_NAMES:
-        if (path / name).is_file():
-            return _load(path / name)
+        for candidate in (path / _BUILT / name, path / name):
+            if candidate.is_file():
+                return _load(candidate)
     if (path / "cdk.out").is_dir():
         return read_source(path / "cdk.out")
     raise ConfigError(
@@ -85,11 +102,33 @@ def _load(path: Path) -> Source:
     if not isinstance(resources, dict):
         raise ConfigError(f"template {path.name}: got {shown(body)}; allowed: a SAM or CloudFormation template")
     for logical_id, resource in resources.items():
+        if logical_id.startswith(_LOOP):
+            raise ConfigError(
+                f"template {path.name}: {logical_id}: the transform AWS::LanguageExtensions is not supported; "
+                "allowed: the resources, each by itself"
+            )
         if not isinstance(resource, dict):
             raise ConfigError(
                 f"template {path.name}: resource {logical_id}: got {shown(resource)}; allowed: Type and Properties"
             )
+    _require_transform(path, body)
     return Source(path, body)
+
+
+def _require_transform(path: Path, body: dict[str, Any]) -> None:
+    if is_sam(body):
+        return
+    for logical_id, resource in body["Resources"].items():
+        if str(resource.get("Type")).startswith(_SERVERLESS):
+            raise ConfigError(
+                f"template {path.name}: {resource['Type']} {logical_id} needs the line Transform: {SAM_TRANSFORM}"
+            )
+
+
+def is_sam(body: dict[str, Any]) -> bool:
+    """Return whether a template has SAM's transform."""
+    transform = body.get("Transform")
+    return SAM_TRANSFORM in (transform if isinstance(transform, list) else [transform])
 
 
 def _from_json(text: str, name: str) -> Any:

@@ -1,19 +1,25 @@
 """A template as a stack: parameters have values, conditions hold or not, resources exist or not.
 
-The only `Scope`. It also collects the notes of parts that were left out.
+The only `Scope`. It also collects the notes of parts that were left out. A nested stack is a stack of its own, whose
+resources count as the outer one's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from tellwire.apigateway.definition import Api
 from tellwire.apigateway.template import intrinsics, references
-from tellwire.apigateway.template.intrinsics import Unresolved
+from tellwire.apigateway.template.intrinsics import Unresolved, text
+from tellwire.apigateway.template.parameters import Parameters
 from tellwire.apigateway.template.resource import Resource
 from tellwire.errors import ConfigError, shown
 
-_FROM_PARAMETER_STORE: Final = "AWS::SSM::Parameter::Value<"
+_OUTPUTS: Final = "Outputs."
+
+Opener = Callable[["Stack", Resource], "Stack | None"]
+"""A function that reads the template of a nested stack; None if it is not on this machine."""
 
 
 class Stack:
@@ -24,39 +30,69 @@ class Stack:
             form.
     """
 
-    def __init__(self, template: Mapping[str, Any], *, name: str, identity: Api, parameters: Mapping[str, str]) -> None:
-        self.notes: list[str] = []
+    def __init__(
+        self,
+        template: Mapping[str, Any],
+        *,
+        name: str,
+        identity: Api,
+        parameters: Mapping[str, str],
+        outer: "Stack | None" = None,
+        open_nested: Opener | None = None,
+    ) -> None:
+        self.name = name
+        self.notes: list[str] = outer.notes if outer is not None else []
         self.identity = identity
+        # Of all stacks: ids and notes are the whole project's.
+        self._api_ids: dict[tuple[str, str], str] = outer._api_ids if outer is not None else {}
         self._mappings = _section(template, "Mappings")
         self._conditions = _section(template, "Conditions")
-        self._declared = _section(template, "Parameters")
-        self._parameters = parameters
-        for given in parameters:
-            if given not in self._declared:
-                allowed = ", ".join(self._declared) or "none, the template has no parameters"
-                raise ConfigError(f"parameter: got {given!r}; allowed: {allowed}")
+        self._outputs = _section(template, "Outputs")
+        self._parameters = Parameters(_section(template, "Parameters"), parameters)
+        for missing in self._parameters.missing:
+            self.note(
+                f"parameter {missing} has no value, so AWS would not deploy this; give it one with "
+                f"--parameter {missing}=…"
+            )
         self._pseudo = _pseudo_parameters(name, identity)
         self._open: set[str] = set()
         # A condition cannot depend on a resource: while conditions are evaluated here, there are none.
         self._resources: dict[str, Resource] = {}
+        self._open_nested: Opener | None = None
+        self._nested: dict[str, Stack | None] = {}
         self._resources = {
             logical_id: self._resource(logical_id, written)
             for logical_id, written in template["Resources"].items()
             if self._exists(logical_id, written)
         }
+        self._open_nested = open_nested
 
     # --- resources ---------------------------------------------------------------------------------------------------
 
     def resources(self, *types: str) -> list[Resource]:
-        """Return the resources of these types, in the template's order; without types, all."""
-        return [resource for resource in self._resources.values() if not types or resource.type in types]
+        """Return the resources of these types, in the template's order; without types, all.
+
+        Those of nested stacks follow; a nested stack that is read is no resource itself.
+        """
+        own = [each for each in self._resources.values() if self._nested_at(each.logical_id) is None]
+        found = [each for each in own if not types or each.type in types]
+        for nested in self._nested.values():
+            found += nested.resources(*types) if nested is not None else []
+        return found
 
     def resource(self, logical_id: str, resource_type: str) -> Resource | None:
-        """Return a resource by its id, if it is of this type."""
-        found = self._resources.get(logical_id)
-        return found if found is not None and found.type == resource_type else None
+        """Return a resource by its id, if it is of this type; the first one of that id in all stacks."""
+        return next((each for each in self.resources(resource_type) if each.logical_id == logical_id), None)
 
-    def name(self, resource: Resource) -> str:
+    def api_id(self, api: Resource) -> str:
+        """Return the local id of a WebSocket API."""
+        key = (api.stack, api.logical_id)
+        if key not in self._api_ids:
+            # The first one's is that of an API without a template.
+            self._api_ids[key] = f"{self.identity.api_id[:-2]}{len(self._api_ids):02}"
+        return self._api_ids[key]
+
+    def name_of(self, resource: Resource) -> str:
         """Return the name of a function or a table, with a note if it has another name on AWS."""
         try:
             references.given_name(resource)
@@ -89,14 +125,34 @@ class Stack:
     def ref(self, name: str) -> Any:
         if name in self._pseudo:
             return self._pseudo[name]
-        if name in self._declared:
-            return self._parameter(name)
+        if name in self._parameters:
+            return self._parameters.value(name, self.stored)
         with self._once(name):
-            return references.reference(self._named(name), self.identity)
+            resource = self._named(name)
+            return references.reference(resource, self._identity_of(resource))
 
     def attribute(self, logical_id: str, name: str) -> Any:
         with self._once(logical_id):
-            return references.attribute(self._named(logical_id), name, self.identity)
+            resource = self._named(logical_id)
+            if name.startswith(_OUTPUTS) and (nested := self._nested_at(logical_id)) is not None:
+                return nested.output(name.removeprefix(_OUTPUTS))
+            return references.attribute(resource, name, self._identity_of(resource))
+
+    def output(self, name: str) -> Any:
+        """Return the value of an output, which is an attribute of a nested stack."""
+        match self._outputs.get(name):
+            case {"Value": value}:
+                return self.resolve(value)
+            case _:
+                raise Unresolved(f"there is no output {name!r}")
+
+    def stored(self, name: str) -> str:
+        """Return the value of a parameter of the Parameter Store that the template itself makes."""
+        for resource in self.resources(references.PARAMETER):
+            with self._once(f"{resource}"):
+                if references.given_name(resource) == name:
+                    return text(resource.resolved("Value"))
+        raise Unresolved(f"the Parameter Store has {shown(name)}, and the template does not make it")
 
     def condition(self, name: str) -> bool:
         if name not in self._conditions:
@@ -126,8 +182,16 @@ class Stack:
         properties, metadata = written.get("Properties") or {}, written.get("Metadata") or {}
         if not isinstance(written.get("Type"), str) or not isinstance(properties, dict):
             raise ConfigError(f"resource {logical_id}: allowed: a Type that is text, and Properties with names")
+        metadata = metadata if isinstance(metadata, dict) else {}
         return Resource(
-            logical_id, written["Type"], properties, metadata if isinstance(metadata, dict) else {}, self.resolve
+            logical_id,
+            written["Type"],
+            properties,
+            metadata,
+            self.resolve,
+            self.choose,
+            self.name,
+            _names(written.get("DependsOn")),
         )
 
     def _named(self, logical_id: str) -> Resource:
@@ -136,19 +200,20 @@ class Stack:
         except KeyError:
             raise Unresolved(f"{logical_id!r} is neither a parameter nor a resource that exists") from None
 
-    def _parameter(self, name: str) -> Any:
-        declared = self._declared[name] if isinstance(self._declared[name], dict) else {}
-        kind = str(declared.get("Type", "String"))
-        if name in self._parameters:
-            value: Any = self._parameters[name]
-        elif "Default" not in declared:
-            raise Unresolved(f"parameter {name} has no value")
-        elif kind.startswith(_FROM_PARAMETER_STORE):
-            raise Unresolved(f"parameter {name} has its value in the Parameter Store, at {shown(declared['Default'])}")
-        else:
-            value = declared["Default"]
-        is_list = kind == "CommaDelimitedList" or kind.startswith("List<")
-        return [item.strip() for item in str(value).split(",")] if is_list else value
+    def _identity_of(self, resource: Resource) -> Api:
+        if not references.is_websocket_api(resource):
+            return self.identity
+        return replace(self.identity, api_id=self.api_id(resource))
+
+    def _nested_at(self, logical_id: str) -> "Stack | None":
+        """Return the stack that is nested at a resource. It is read when it is first needed."""
+        if self._open_nested is None or logical_id in self._nested:
+            return self._nested.get(logical_id)
+        if (resource := self._resources[logical_id]).type not in (references.APPLICATION, references.NESTED_STACK):
+            return None
+        self._nested[logical_id] = None
+        self._nested[logical_id] = self._open_nested(self, resource)
+        return self._nested[logical_id]
 
     @contextmanager
     def _once(self, name: str) -> Iterator[None]:
@@ -160,6 +225,16 @@ class Stack:
             yield
         finally:
             self._open.discard(name)
+
+
+def _names(written: Any) -> tuple[str, ...]:
+    match written:
+        case str():
+            return (written,)
+        case list():
+            return tuple(str(each) for each in written)
+        case _:
+            return ()
 
 
 def _section(template: Mapping[str, Any], name: str) -> Mapping[str, Any]:

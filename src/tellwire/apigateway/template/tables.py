@@ -36,7 +36,7 @@ def read_tables(stack: Stack) -> tuple[tuple[Mapping[str, Any], ...], dict[str, 
 
 
 def _table(stack: Stack, resource: Resource) -> dict[str, Any]:
-    table: dict[str, Any] = {"TableName": stack.name(resource), "BillingMode": "PAY_PER_REQUEST"}
+    table: dict[str, Any] = {"TableName": stack.name_of(resource), "BillingMode": "PAY_PER_REQUEST"}
     for name in _REQUIRED:
         if not isinstance(value := resource.value(name), list):
             raise ConfigError(f"{resource}: {name} is missing")

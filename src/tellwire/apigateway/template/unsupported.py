@@ -2,11 +2,15 @@
 
 from typing import Final
 
+from tellwire.apigateway.template.invocations import READ as INVOCATIONS
 from tellwire.apigateway.template.references import API, is_websocket_api
 from tellwire.apigateway.template.resource import Resource
+from tellwire.apigateway.template.services import CREATED
 from tellwire.apigateway.template.stack import Stack
 
 _READ: Final = (
+    *CREATED,
+    *INVOCATIONS,
     "AWS::Lambda::Function",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Version",
@@ -24,6 +28,7 @@ _HARMLESS: Final = (
     "AWS::CloudFormation::WaitCondition",
     "AWS::CloudWatch::",
     "AWS::CodeDeploy::",
+    "AWS::Cognito::UserPoolDomain",
     "AWS::EC2::",
     "AWS::IAM::",
     "AWS::KMS::",
@@ -32,6 +37,9 @@ _HARMLESS: Final = (
     "AWS::Lambda::Permission",
     "AWS::Logs::",
     "AWS::Route53::",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::ScheduleGroup",
     "AWS::WAFv2::",
     "Custom::LogRetention",
     "Custom::S3AutoDeleteObjects",

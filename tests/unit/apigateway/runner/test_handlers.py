@@ -24,7 +24,7 @@ INVOCATION = Invocation("chat", 3, 512, "eu-west-1", "8476a536-e9f4-11e8-9739-2d
 
 def call(handler: Any, event: Any = None) -> Any:
     context = LambdaContext(INVOCATION, new_log_stream())
-    return json.loads(call_handler(handler, json.dumps(event).encode(), INVOCATION, context))
+    return json.loads(call_handler(handler, json.dumps(event).encode(), context))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tellwire.apigateway.definition import Project
+from tellwire.apigateway.definition import Authorizer, Integration, Project
 from tellwire.apigateway.template import read_project
 from tellwire.errors import ConfigError
 from tests.unit.apigateway.template.conftest import INVOCATION, Read, Template
@@ -36,11 +36,10 @@ def refusal(read: Read, template: Template, **options: Any) -> str:
             "http_api.yaml",
             "the template has no WebSocket API; got these APIs: AWS::ApiGatewayV2::Api Web (HTTP); allowed: ",
         ),
-        ("two_apis.yaml", "the template has several WebSocket APIs: Chat, News; allowed: one"),
+        ("for_each.yaml", "Fn::ForEach::Routes: the transform AWS::LanguageExtensions is not supported; allowed: "),
         (
-            "mock_integration.yaml",
-            "route ping: got the integration type MOCK (AWS::ApiGatewayV2::Integration Pong); "
-            "allowed: AWS_PROXY with Lambda",
+            "no_transform.yaml",
+            "AWS::Serverless::WebSocketApi Chat needs the line Transform: AWS::Serverless-2016-10-31",
         ),
         ("syntax.yaml", "template syntax.yaml, line 5: not YAML"),
         ("serverless.yaml", "Resource with id [Chat] is invalid. Route must have associated function."),
@@ -87,20 +86,145 @@ def test_an_integration_may_name_its_function_in_any_usual_form(template: Templa
         (None, "AWS::ApiGatewayV2::Integration ConnectIntegration: IntegrationUri is missing"),
     ],
 )
-def test_an_integration_that_leads_to_no_function_here_is_refused(
+def test_a_route_whose_integration_leads_to_no_function_here_is_left_out(
     template: Template, read: Read, uri: Any, words: str
 ) -> None:
-    assert words in refusal(read, change(template, "ConnectIntegration", IntegrationUri=uri))
+    if uri is None:
+        del template["Resources"]["ConnectIntegration"]["Properties"]["IntegrationUri"]
+        assert words in refusal(read, template)
+    else:
+        assert words in left_out(read(change(template, "ConnectIntegration", IntegrationUri=uri)))
 
 
-def test_a_route_without_integration_is_refused(template: Template, read: Read) -> None:
+def left_out(project: Project, key: str = "$connect") -> str:
+    """Return the reason for which a route is left out."""
+    route = project.api.route(key)
+    assert route is not None
+    assert route.function == f"route {key}"
+    return str(project.functions[route.function].left_out)
+
+
+def test_a_route_without_integration_is_left_out(template: Template, read: Read) -> None:
     del template["Resources"]["Connect"]["Properties"]["Target"]
-    assert refusal(read, template).startswith("route $connect: has no integration")
+    assert left_out(read(template)).startswith("has no integration")
 
 
-def test_a_route_to_an_integration_that_is_not_there_is_refused(template: Template, read: Read) -> None:
+def test_a_route_to_an_integration_that_is_not_there_is_left_out(template: Template, read: Read) -> None:
     words = "Target: got 'integrations/Nothing'; allowed: the id of an AWS::ApiGatewayV2::Integration in this template"
-    assert words in refusal(read, change(template, "Connect", Target="integrations/Nothing"))
+    assert words in left_out(read(change(template, "Connect", Target="integrations/Nothing")))
+
+
+@pytest.mark.parametrize("kind", ["HTTP", "HTTP_PROXY"])
+def test_a_route_to_another_server_is_left_out(template: Template, read: Read, kind: str) -> None:
+    reason = left_out(read(change(template, "ConnectIntegration", IntegrationType=kind)))
+    assert reason == (
+        f"got the integration type {kind} (AWS::ApiGatewayV2::Integration ConnectIntegration); "
+        "allowed: AWS_PROXY and AWS with Lambda, MOCK"
+    )
+
+
+def test_one_route_that_cannot_run_leaves_the_others(template: Template, read: Read) -> None:
+    add(template, "Ping", "ApiGatewayV2::Route", ApiId={"Ref": "Chat"}, RouteKey="ping")
+    project = read(template)
+    assert [route.function for route in project.api.routes] == ["Fn", "route ping"]
+    assert project.functions["Fn"].left_out is None
+
+
+def mock(template: Template, **properties: Any) -> Template:
+    del template["Resources"]["ConnectIntegration"]["Properties"]["IntegrationUri"]
+    return change(template, "ConnectIntegration", IntegrationType="MOCK", **properties)
+
+
+@pytest.mark.parametrize(
+    ("templates", "status"),
+    [(None, 200), ({"200": '{"statusCode": 200}'}, 200), ({"$default": {"statusCode": 403}}, 403)],
+)
+def test_a_mock_has_a_status(template: Template, read: Read, templates: Any, status: int) -> None:
+    project = read(mock(template, **({"RequestTemplates": templates} if templates else {})))
+    [route] = project.api.routes
+    assert (route.integration, route.mock_status, route.mock_answer) == (Integration.MOCK, status, None)
+    assert project.functions.keys() == project.on_demand
+
+
+def test_a_mock_has_the_answer_of_its_integration_response(template: Template, read: Read) -> None:
+    of = {"ApiId": {"Ref": "Chat"}, "IntegrationId": {"Ref": "ConnectIntegration"}}
+    add(
+        mock(template),
+        "Said",
+        "ApiGatewayV2::IntegrationResponse",
+        IntegrationResponseKey="$default",
+        ResponseTemplates={"200": '{"pong": true}'},
+        **of,
+    )
+    assert read(template).api.routes[0].mock_answer == '{"pong": true}'
+
+
+@pytest.mark.parametrize("kind", ["MOCK", "AWS"])
+def test_mapping_templates_leave_out_their_route(template: Template, read: Read, kind: str) -> None:
+    templates = {"$default": '#set($x = 1){"statusCode": 200}'}
+    change(template, "ConnectIntegration", IntegrationType=kind, RequestTemplates=templates)
+    assert "which " in left_out(read(template))
+    assert "not run here" in left_out(read(template))
+
+
+def test_a_mock_with_a_status_of_another_form_is_refused(template: Template, read: Read) -> None:
+    words = refusal(read, mock(template, RequestTemplates={"200": "ok"}))
+    assert words.endswith("RequestTemplates: got 'ok'; allowed: {\"statusCode\": 200}")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kind"),
+    [
+        (None, Integration.CUSTOM),
+        ({"integration.request.header.X-Amz-Invocation-Type": "'Event'"}, Integration.EVENT),
+        ({"integration.request.header.X-Amz-Invocation-Type": "'RequestResponse'"}, Integration.CUSTOM),
+    ],
+)
+def test_a_custom_integration_invokes_its_function(
+    template: Template, read: Read, parameters: Any, kind: Integration
+) -> None:
+    more = {"RequestParameters": parameters} if parameters else {}
+    [route] = read(change(template, "ConnectIntegration", IntegrationType="AWS", **more)).api.routes
+    assert (route.function, route.integration) == ("Fn", kind)
+
+
+def test_an_alias_is_the_qualifier_of_its_route(template: Template, read: Read) -> None:
+    add(template, "Live", "Lambda::Alias", FunctionName={"Ref": "Fn"}, Name="live")
+    project = read(change(template, "ConnectIntegration", IntegrationUri={"Ref": "Live"}))
+    assert project.api.routes[0].qualifier == "live"
+
+
+# --- several APIs -----------------------------------------------------------------------------------------------------
+
+
+def second(template: Template) -> Template:
+    add(template, "News", "ApiGatewayV2::Api", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.do")
+    of = {"ApiId": {"Ref": "News"}, "Target": {"Fn::Sub": "integrations/${NewsIntegration}"}}
+    add(template, "NewsRoute", "ApiGatewayV2::Route", RouteKey="read", **of)
+    uri = {"Fn::Sub": INVOCATION}
+    return add(
+        template,
+        "NewsIntegration",
+        "ApiGatewayV2::Integration",
+        ApiId={"Ref": "News"},
+        IntegrationType="AWS_PROXY",
+        IntegrationUri=uri,
+    )
+
+
+def test_several_apis_have_a_path_and_an_id_each(template: Template, read: Read) -> None:
+    apis = read(second(template)).apis
+    assert [(api.name, api.path, api.api_id) for api in apis] == [
+        ("Chat", "/Chat/prod", "tellwire00"),
+        ("News", "/News/prod", "tellwire01"),
+    ]
+    assert [[route.key for route in api.routes] for api in apis] == [["$connect"], ["read"]]
+
+
+def test_one_of_several_apis_has_the_address_to_itself(template: Template, read: Read) -> None:
+    [api] = read(second(template), api="News").apis
+    assert (api.name, api.path) == ("News", "/prod")
+    assert refusal(read, template, api="Web") == "api: got 'Web'; allowed: Chat, News"
 
 
 @pytest.mark.parametrize(("milliseconds", "seconds"), [(50, 0.05), (29_000, 29.0), ("1500", 1.5)])
@@ -128,7 +252,6 @@ def test_routes_of_another_api_are_not_this_ones(template: Template, read: Read)
     [
         ("ApiGateway::RestApi", True),
         ("ApiGatewayV2::DomainName", True),
-        ("Lambda::EventSourceMapping", True),
         ("StepFunctions::StateMachine", True),
         ("ApiGateway::Account", False),
         ("ApiGatewayV2::Deployment", False),
@@ -243,13 +366,18 @@ def test_identity_sources_may_be_a_list_or_text(
     [
         ({"AuthorizerType": "JWT"}, "AWS::ApiGatewayV2::Authorizer Auth: AuthorizerType: got JWT; allowed: REQUEST"),
         ({"IdentitySource": ["header.Auth"]}, "identity source: got 'header.Auth'; allowed: route.request.header"),
-        ({"AuthorizerUri": "arn:aws:lambda:r:1:function:X"}, "the function 'X' is not in this template"),
     ],
 )
 def test_an_authorizer_that_cannot_run_here_is_refused(
     template: Template, read: Read, properties: dict[str, Any], words: str
 ) -> None:
     assert words in refusal(read, authorized(template, **properties))
+
+
+def test_an_authorizer_whose_function_is_not_here_is_left_out(template: Template, read: Read) -> None:
+    project = read(authorized(template, AuthorizerUri="arn:aws:lambda:r:1:function:X"))
+    assert project.api.authorizer == Authorizer("authorizer of Chat")
+    assert "the function 'X' is not in this template" in str(project.functions["authorizer of Chat"].left_out)
 
 
 def test_an_authorizer_elsewhere_than_on_connect_is_refused(template: Template, read: Read) -> None:
@@ -269,9 +397,14 @@ def test_keys_without_a_value_are_noted_and_disabled_ones_are_none(template: Tem
     add(template, "C", "ApiGateway::ApiKey")
     project: Project = read(change(template, "Connect", ApiKeyRequired="true"))
     assert project.api.routes[0].api_key_required
-    assert project.api.api_keys == {"a" * 20}
-    assert project.notes == (
-        "AWS::ApiGateway::ApiKey C: has no Value, AWS makes one up; the key does not exist locally",
+    assert project.api.api_keys == {"a" * 20, "local-key-of-C"}
+    assert project.notes == ("AWS::ApiGateway::ApiKey C: has no Value, so AWS makes one up; here it is local-key-of-C",)
+
+
+def test_a_route_that_requires_a_key_of_a_template_without_one_lets_nobody_in(template: Template, read: Read) -> None:
+    assert read(change(template, "Connect", ApiKeyRequired=True)).notes == (
+        "AWS::ApiGatewayV2::Api Chat: a route requires an API key, and the template has none: nobody can connect, as "
+        "on AWS",
     )
 
 

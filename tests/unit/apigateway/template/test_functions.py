@@ -1,6 +1,8 @@
 """Functions, their code and layers, and tables, one at a time."""
 
 import json
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +30,77 @@ def function(template: Template, **properties: Any) -> Template:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("missing", "does not exist; allowed: a directory"),
-        ("template.json", "is a file; allowed: a directory"),
+        ("missing", "does not exist; allowed: a directory, or a zip"),
+        ("template.json", "is a file; allowed: a directory, or a zip"),
         (None, "Code is missing; allowed: a directory on this machine"),
         (
             {"S3Bucket": "b", "S3Key": "k.zip"},
             "AWS::Lambda::Function Fn: its code is in S3 (s3://b/k.zip); allowed: a directory",
         ),
         ({"ImageUri": "x"}, "AWS::Lambda::Function Fn: its code is a container image; allowed: a directory"),
-        ({"ZipFile": "x = 1"}, "its code is in the template; that needs a workspace directory"),
     ],
 )
-def test_code_that_is_not_on_this_machine_is_refused(template: Template, read: Read, code: Any, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read(function(template, Code=code))
-    assert words in str(caught.value)
-    assert str(caught.value).startswith("AWS::Lambda::Function Fn: ")
+def test_a_function_whose_code_is_not_on_this_machine_is_left_out(
+    template: Template, read: Read, code: Any, words: str
+) -> None:
+    reason = str(read(function(template, Code=code, Timeout=9)).functions["Fn"].left_out)
+    assert words in reason
+    assert reason.startswith("AWS::Lambda::Function Fn: ")
+
+
+def test_code_in_the_template_needs_a_place(template: Template, read: Read) -> None:
+    with pytest.raises(ConfigError, match="its code is in the template or a zip; that needs a workspace directory"):
+        read(function(template, Code={"ZipFile": "x = 1"}))
+
+
+def zipped(path: Path, **files: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o755 if name == "bootstrap" else 0o644) << 16
+            archive.writestr(info, text)
+    return path
+
+
+def test_zipped_code_is_unpacked_with_its_modes(template: Template, read: Read, tmp_path: Path) -> None:
+    zipped(tmp_path / "code.zip", bootstrap="#!/bin/sh", **{"app/x.py": "x = 1"})
+    found = read(function(template, Code="code.zip"), workspace=tmp_path / "workspace").functions["Fn"]
+    assert found.left_out is None
+    assert (found.code_dir / "app" / "x.py").read_text() == "x = 1"
+    assert os.access(found.code_dir / "bootstrap", os.X_OK)
+    assert not os.access(found.code_dir / "app" / "x.py", os.X_OK)
+
+
+def test_a_zip_cannot_write_beside_its_directory(template: Template, read: Read, tmp_path: Path) -> None:
+    zipped(tmp_path / "code.zip", **{"../../../outside.py": "x = 1", "/tmp/outside-tellwire.py": "x = 1"})
+    found = read(function(template, Code="code.zip"), workspace=tmp_path / "workspace").functions["Fn"]
+    assert [path.name for path in tmp_path.rglob("outside.py")] == ["outside.py"]
+    assert (found.code_dir / "outside.py").is_file()
+    assert not Path("/tmp/outside-tellwire.py").exists()
+
+
+def test_a_zip_that_lambda_would_not_take_is_refused(
+    template: Template, read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tellwire.apigateway.template.code.MAX_UNZIPPED_BYTES", 9)
+    zipped(tmp_path / "code.zip", app="1234567890")
+    with pytest.raises(ConfigError, match=r"code\.zip has 10 bytes unzipped; allowed: 9"):
+        read(function(template, Code="code.zip"), workspace=tmp_path / "workspace")
+
+
+def test_a_zip_that_is_damaged_leaves_out_its_function(template: Template, read: Read, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "code.zip", app="1234567890" * 100)
+    path.write_bytes(path.read_bytes().replace(b"1234567890", b"1234567899", 1))
+    found = read(function(template, Code="code.zip"), workspace=tmp_path / "workspace").functions["Fn"]
+    assert "its code 'code.zip' cannot be unzipped: Bad CRC-32" in str(found.left_out)
+
+
+def test_a_zipped_layer_is_a_layer(template: Template, read: Read, tmp_path: Path) -> None:
+    zipped(tmp_path / "layer.zip", **{"python/shared.py": "x = 1"})
+    template["Resources"]["Shared"] = {"Type": "AWS::Lambda::LayerVersion", "Properties": {"Content": "layer.zip"}}
+    project = read(function(template, Layers=[{"Ref": "Shared"}]), workspace=tmp_path / "workspace")
+    [layer] = project.functions["Fn"].layers
+    assert (layer / "shared.py").is_file()
 
 
 def test_the_asset_that_cdk_names_is_the_code_wherever_it_will_be_uploaded(template: Template, read: Read) -> None:
@@ -55,19 +112,32 @@ def test_the_asset_that_cdk_names_is_the_code_wherever_it_will_be_uploaded(templ
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"PackageType": "Image"}, "its code is a container image"),
         ({"Handler": None}, "AWS::Lambda::Function Fn: Handler is missing"),
-        ({"Handler": {"Fn::ImportValue": "h"}}, "Fn: Handler: Fn::ImportValue 'h' cannot be resolved locally"),
         ({"Timeout": 901}, "Timeout: got '901'; allowed: 1 to 900"),
         ({"MemorySize": 64}, "MemorySize: got '64'; allowed: 128 to 10240"),
     ],
 )
-def test_a_function_that_cannot_run_here_is_refused(
+def test_a_function_that_aws_would_not_make_is_refused(
     template: Template, read: Read, properties: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         read(function(template, **properties))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"PackageType": "Image"}, "its code is a container image"),
+        ({"Handler": {"Fn::ImportValue": "h"}}, "Fn: Handler: Fn::ImportValue 'h' cannot be resolved locally"),
+    ],
+)
+def test_a_function_that_cannot_run_here_is_left_out_with_its_variables(
+    template: Template, read: Read, properties: dict[str, Any], words: str
+) -> None:
+    found = read(function(template, **properties, Environment={"Variables": {"A": "1"}})).functions["Fn"]
+    assert words in str(found.left_out)
+    assert found.environment == {"A": "1"}
 
 
 def test_a_runtime_is_kept_as_it_is_given(template: Template, read: Read) -> None:
@@ -118,6 +188,25 @@ def test_a_layer_is_where_python_looks_for_it(template: Template, read: Read, tm
     assert project.functions["Fn"].layers == (tmp_path / "shared" / "python", packages)
 
 
+def test_a_layer_of_javascript_is_where_node_looks_for_it(template: Template, read: Read, tmp_path: Path) -> None:
+    versioned, packages = (tmp_path / "shared" / "nodejs" / each for each in ("node22/node_modules", "node_modules"))
+    for directory in (versioned, packages):
+        directory.mkdir(parents=True)
+    template["Resources"]["Shared"] = {"Type": "AWS::Lambda::LayerVersion", "Properties": {"Content": "shared"}}
+    layers = [{"Ref": "Shared"}]
+    assert read(function(template, Runtime="nodejs22.x", Layers=layers)).functions["Fn"].layers == (versioned, packages)
+    assert read(function(template, Runtime="nodejs20.x", Layers=layers)).functions["Fn"].layers == (packages,)
+
+
+def test_options_of_esbuild_are_those_in_the_metadata(template: Template, read: Read) -> None:
+    assert read(template).functions["Fn"].build is None
+    options = {"EntryPoints": ["app.ts"], "Minify": True}
+    template["Resources"]["Fn"]["Metadata"] = {"BuildMethod": "esbuild", "BuildProperties": options}
+    assert read(template).functions["Fn"].build == options
+    template["Resources"]["Fn"]["Metadata"] = {"BuildMethod": "makefile"}
+    assert read(template).functions["Fn"].build is None
+
+
 @pytest.mark.parametrize("content", ["empty", "missing", {"S3Bucket": "b", "S3Key": "k"}])
 def test_a_layer_that_is_not_here_is_noted(template: Template, read: Read, tmp_path: Path, content: Any) -> None:
     (tmp_path / "empty").mkdir()
@@ -135,9 +224,11 @@ def other_function(template: Template) -> Template:
     return template
 
 
-def test_a_function_that_no_route_needs_is_read_if_it_is_asked_for(template: Template, read: Read) -> None:
-    assert list(read(other_function(template)).functions) == ["Fn"]
-    assert list(read(other_function(template), functions=["Other"]).functions) == ["Fn", "Other"]
+def test_a_function_that_no_route_needs_is_loaded_when_it_is_invoked(template: Template, read: Read) -> None:
+    project = read(other_function(template))
+    assert (list(project.functions), project.on_demand) == (["Fn", "Other"], frozenset({"Other"}))
+    asked = read(other_function(template), functions=["Other"])
+    assert (list(asked.functions), asked.on_demand) == (["Fn", "Other"], frozenset())
 
 
 def test_a_function_that_is_asked_for_and_not_there_is_an_error(template: Template, read: Read) -> None:
@@ -199,21 +290,23 @@ def test_sam_finds_code_that_globals_tell_of(read: Read, tmp_path: Path) -> None
     [
         ({"CodeUri": "s3://bucket/key"}, "AWS::Lambda::Function Fn: its code is in S3 (s3://bucket/key)"),
         ({"PackageType": "Image", "Handler": None, "Runtime": None}, "Fn: its code is a container image"),
-        ({"CodeUri": {"Ref": "Unset"}}, "AWS::Serverless::Function Fn: CodeUri: parameter Unset has no value"),
-        ({"CodeUri": "nowhere"}, "nowhere' does not exist; allowed: a directory"),
+        ({"CodeUri": "nowhere"}, "nowhere' does not exist; allowed: a directory, or a zip"),
     ],
 )
-def test_sam_code_that_is_not_here_is_refused(read: Read, properties: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read(serverless(Fn=properties))
-    assert words in str(caught.value)
+def test_a_sam_function_whose_code_is_not_here_is_left_out(read: Read, properties: dict[str, Any], words: str) -> None:
+    assert words in str(read(serverless(Fn=properties)).functions["Fn"].left_out)
+
+
+def test_a_sam_location_that_is_not_known_is_refused(read: Read) -> None:
+    with pytest.raises(ConfigError, match="AWS::Serverless::Function Fn: CodeUri: parameter Unset has no value"):
+        read(serverless(Fn={"CodeUri": {"Ref": "Unset"}}))
 
 
 def test_a_nested_sam_application_is_not_fetched_but_noted(read: Read) -> None:
     location = {"ApplicationId": "arn:aws:serverlessrepo:us-east-1:1:applications/a", "SemanticVersion": "1.0.0"}
     template = serverless(Fn={})
     template["Resources"]["Nested"] = {"Type": "AWS::Serverless::Application", "Properties": {"Location": location}}
-    assert read(template).notes == ("AWS::Serverless::Application Nested: not emulated locally",)
+    assert read(template).notes[-1] == "AWS::Serverless::Application Nested: not emulated locally"
 
 
 def test_the_translator_leaves_the_template_as_it_was() -> None:

@@ -107,7 +107,7 @@ def test_a_function_gives_what_it_gives_on_aws(stack: Stack, written: Any, value
         ({"Fn::GetAtt": ["Jobs", "QueueName"]}, "jobs"),
         ({"Ref": "News"}, "arn:aws:sns:eu-west-1:123456789012:News"),
         ({"Ref": "Files"}, "files"),
-        ({"Fn::GetAtt": ["Users", "Arn"]}, "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/Users"),
+        ({"Fn::GetAtt": ["Users", "Arn"]}, "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_138c2d213"),
     ],
 )
 def test_a_resource_has_a_name_of_the_form_it_has_on_aws(stack: Stack, written: Any, value: str) -> None:
@@ -119,7 +119,7 @@ def test_a_resource_has_a_name_of_the_form_it_has_on_aws(stack: Stack, written: 
     [
         ({"Ref": "Wanted"}, "parameter Wanted has no value"),
         ({"Fn::Sub": "https://${Wanted}"}, "parameter Wanted has no value"),
-        ({"Ref": "Stored"}, "parameter Stored has its value in the Parameter Store, at '/chat/url'"),
+        ({"Ref": "Stored"}, "the Parameter Store has '/chat/url', and the template does not make it"),
         ({"Ref": "Nobody"}, "'Nobody' is neither a parameter nor a resource that exists"),
         ({"Ref": "Absent"}, "'Absent' is neither a parameter nor a resource that exists"),
         ({"Ref": "Odd"}, "Custom::Odd Odd has no name that is known locally"),
@@ -134,8 +134,9 @@ def test_a_resource_has_a_name_of_the_form_it_has_on_aws(stack: Stack, written: 
         ({"Fn::FindInMap": ["Sizes", "x", "memory"]}, "there is no Sizes.x.memory in Mappings"),
         ({"Fn::ImportValue": "x"}, "Fn::ImportValue 'x' cannot be resolved locally"),
         ({"Fn::GetAZs": ""}, "Fn::GetAZs '' cannot be resolved locally"),
-        ("{{resolve:ssm:/a:1}}", "the dynamic reference '{{resolve:ssm:/a:1}}' cannot be resolved locally"),
-        ({"Fn::Sub": "{{resolve:ssm:/${Name}}}"}, "'{{resolve:ssm:/chat}}' cannot be resolved locally"),
+        ("{{resolve:ssm:/a:1}}", "the Parameter Store has '/a', and the template does not make it"),
+        ({"Fn::Sub": "{{resolve:ssm:/${Name}}}"}, "the Parameter Store has '/chat', and the template does not make it"),
+        ("{{resolve:ssm-secure:/a}}", "the dynamic reference '{{resolve:ssm-secure:/a}}' cannot be resolved locally"),
         ({"Fn::Join": ["-", "text"]}, "Fn::Join ['-', 'text'] does not have the required form"),
         ({"Fn::Select": [9, ["a"]]}, "Fn::Select [9, ['a']] does not have the required form"),
         ({"Fn::Join": ["", [{}]]}, "got {}, where text must be"),
@@ -173,7 +174,7 @@ def test_a_parameter_that_the_template_does_not_have_is_refused() -> None:
 @pytest.mark.parametrize(
     ("condition", "why"),
     [
-        ("Asks", "parameter Wanted has no value"),
+        ("Asks", "parameter Wanted has no value; give it one with --parameter Wanted=…"),
         ("OfAResource", "'Rows' is neither a parameter nor a resource that exists"),
         ("Nothing", "there is no condition 'Nothing'"),
     ],
@@ -182,4 +183,14 @@ def test_a_resource_whose_condition_is_not_known_is_there_and_noted(condition: s
     resources = {"Jobs": {"Type": "AWS::SQS::Queue", "Condition": condition}}
     stack = Stack({**TEMPLATE, "Resources": resources}, name="s", identity=IDENTITY, parameters={})
     assert [resource.logical_id for resource in stack.resources()] == ["Jobs"]
-    assert stack.notes == [f"AWS::SQS::Queue Jobs: condition {condition} is taken to hold: {why}"]
+    assert stack.notes == [
+        "parameter Wanted has no value, so AWS would not deploy this; give it one with --parameter Wanted=…",
+        f"AWS::SQS::Queue Jobs: condition {condition} is taken to hold: {why}",
+    ]
+
+
+def test_a_stored_parameter_of_the_template_itself_is_known() -> None:
+    parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "/chat/url", "Value": "https://x"}}
+    stack = Stack({**TEMPLATE, "Resources": {"Url": parameter}}, name="s", identity=IDENTITY, parameters={})
+    written = [{"Ref": "Stored"}, {"Fn::GetAtt": ["Url", "Value"]}, "{{resolve:ssm:/chat/url:1}}/y"]
+    assert [stack.resolve(each) for each in written] == ["https://x", "https://x", "https://x/y"]

@@ -32,7 +32,7 @@ def test_sam_routes_lead_to_their_functions(sam: Project) -> None:
     assert sam.api.routes == (
         Route("$connect", "ConnectFunction"),
         Route("$disconnect", "DisconnectFunction"),
-        Route("sendMessage", "MessageFunction", has_response=True, timeout_seconds=5.0),
+        Route("sendMessage", "MessageFunction", has_response=True, timeout_seconds=5.0, qualifier="live"),
         Route("whisper", "MessageFunction"),
     )
     assert sam.api.route_selection_expression == "$request.body.action"
@@ -74,8 +74,8 @@ def test_code_in_the_template_becomes_a_module(sam: Project, tmp_path: Path) -> 
     assert (disconnect.code_dir / "index.py").read_text().startswith("def handler(event, context):")
 
 
-def test_a_function_that_no_route_needs_is_not_read(sam: Project) -> None:
-    assert "ReportFunction" not in sam.functions
+def test_a_function_that_no_route_needs_is_loaded_on_demand(sam: Project) -> None:
+    assert sam.on_demand == {"ReportFunction"}
 
 
 def test_a_simple_table_is_a_table(sam: Project) -> None:
@@ -92,10 +92,7 @@ def test_a_simple_table_is_a_table(sam: Project) -> None:
 def test_what_cannot_be_had_locally_is_named_in_one_line_each(sam: Project) -> None:
     assert sorted(sam.notes) == sorted(
         [
-            "AWS::Events::Rule MessageFunctionNightly: not emulated locally",
-            "AWS::SQS::Queue Jobs: not emulated locally",
-            "function ConnectFunction: environment variable REPORT_URL: parameter ReportUrl has no value; "
-            "set it with --env-file",
+            "parameter ReportUrl has no value, so AWS would not deploy this; give it one with --parameter ReportUrl=…",
             "function ConnectFunction: environment variable SHARED_BUCKET: Fn::ImportValue 'shared-bucket' cannot be "
             "resolved locally; set it with --env-file",
             "a layer is left out, install its packages on this machine: "
@@ -125,7 +122,7 @@ def test_an_api_spelled_out_is_read_as_written(classic: Project) -> None:
     api = classic.api
     assert api.routes == (
         Route("$connect", "OnConnect"),
-        Route("sendmessage", "SendMessage", api_key_required=True),
+        Route("sendmessage", "SendMessage", api_key_required=True, qualifier="live"),
     )
     assert (api.stage, api.stage_variables) == ("Prod", {"alias": "live"})
     assert (api.route_selection_expression, api.authorizer) == ("$request.body.message", None)
@@ -173,7 +170,7 @@ def test_nothing_is_noted_of_a_template_that_runs_as_it_is(classic: Project) -> 
 def test_a_synthesized_cdk_app_is_read(cdk: Project) -> None:
     assert cdk.api.routes == (
         Route("$connect", "OnConnect11112222"),
-        Route("sendMessage", "OnMessage55556666", has_response=True),
+        Route("sendMessage", "OnMessage55556666", has_response=True, qualifier="live"),
     )
     assert cdk.api.stage == "prod"
     assert cdk.api.authorizer == Authorizer("Authorizer33334444", (IdentitySource("route.request.querystring.token"),))
@@ -204,5 +201,4 @@ def test_a_secret_in_a_cdk_environment_is_left_out_and_named(cdk: Project) -> No
     assert cdk.notes == (
         "function OnMessage55556666: environment variable SECRET: the dynamic reference '{{resolve:secretsmanager:' "
         "cannot be resolved locally; set it with --env-file",
-        "AWS::SecretsManager::Secret Secret77778888: not emulated locally",
     )

@@ -53,7 +53,10 @@ def test_several_cdk_stacks_without_an_api_are_named(tmp_path: Path) -> None:
 def test_a_path_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file or directory"):
         read_source(tmp_path / "nothing")
-    with pytest.raises(ConfigError, match=r"allowed: one with template\.yaml, template\.yml, template\.json or cdk"):
+    with pytest.raises(
+        ConfigError,
+        match=r"allowed: one with template\.yaml, template\.yml, template\.json, sam\.json, serverless\.yml",
+    ):
         read_source(tmp_path)
 
 
@@ -124,3 +127,17 @@ def test_sam_without_its_package_says_what_to_install(tmp_path: Path, monkeypatc
     (tmp_path / "template.json").write_text(json.dumps({"Transform": "AWS::Serverless-2016-10-31", "Resources": {}}))
     with pytest.raises(ConfigError, match=r"pip install 'tellwire\[template\]'"):
         read_project(tmp_path)
+
+
+def test_what_sam_build_has_written_comes_first_in_a_directory_only(tmp_path: Path) -> None:
+    built = tmp_path / ".aws-sam" / "build"
+    built.mkdir(parents=True)
+    for path in (tmp_path / "template.yaml", built / "template.yaml"):
+        path.write_text("Resources: {}")
+    assert read_source(tmp_path).path == built / "template.yaml"
+    assert read_source(tmp_path / "template.yaml").path == tmp_path / "template.yaml"
+
+
+def test_the_package_of_chalice_is_found_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "sam.json").write_text(json.dumps({"Resources": {}}))
+    assert read_source(tmp_path).path.name == "sam.json"

@@ -1,0 +1,130 @@
+"""The services of one template, beside its API: environment of the functions, and everything that invokes them."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tellwire.apigateway.definition import Function, Project
+from tellwire.apigateway.dynamodb import create_tables
+from tellwire.apigateway.services.definition import Services
+from tellwire.apigateway.services.invoke import Invoker, LambdaApi
+from tellwire.apigateway.services.queues import Queues
+from tellwire.apigateway.services.resources import create
+from tellwire.apigateway.services.schedules import Schedules
+from tellwire.apigateway.services.server import Attachment, LocalServices, Say
+from tellwire.ports import Clock
+
+_BUNDLES = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables with a file of trusted authorities: of the SDKs and the CLI, of Node, of requests, and of OpenSSL."""
+
+_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@dataclass(eq=False)
+class TemplateServices:
+    """The services, and the parts of a template that use them. `functions` are by logical id.
+
+    `dynamodb` is the address of the database, if there are tables. `created` are resources that exist, `notes` are on
+    those that do not.
+    """
+
+    server: LocalServices
+    definition: Services = field(default_factory=Services)
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    dynamodb: str | None = None
+    tables: Sequence[str] = ()
+    created: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self._lambda_api: LambdaApi | None = None
+        self._schedules: Schedules | None = None
+        self._queues: Queues | None = None
+
+    @property
+    def table_environment(self) -> dict[str, str]:
+        """The variable of the database, which may be elsewhere."""
+        return {} if self.dynamodb is None else {"AWS_ENDPOINT_URL_DYNAMODB": self.dynamodb}
+
+    def attach(self, functions: Invoker, clock: Clock, region: str, management_url: str) -> None:
+        """Connect the services with the functions, from within their event loop. Schedules begin with `start`."""
+        names = {function.name: logical_id for logical_id, function in self.functions.items()}
+        self._lambda_api = LambdaApi(functions, names, clock)
+        policies = {
+            function.name: policy
+            for logical_id, function in self.functions.items()
+            if (policy := self.definition.policies.get(logical_id)) is not None
+        }
+        loop = asyncio.get_running_loop()
+        self.server.attach(Attachment(loop, self._lambda_api, management_url, policies))
+        self._schedules = Schedules(self.definition.schedules, self._lambda_api, clock, region)
+        self._queues = Queues(self.definition.queue_sources, functions, self.server.url, region)
+        self.server.on_call(self._queues.called)
+
+    def start(self) -> None:
+        """Begin schedules and queues, once the functions are loaded."""
+        if self._schedules is not None and self._queues is not None:
+            self._schedules.start()
+            self._queues.start()
+
+    async def close(self) -> None:
+        """Take the functions away from the services."""
+        self.server.attach(None)
+        for part in (self._schedules, self._queues, self._lambda_api):
+            if part is not None:
+                await part.close()
+
+
+@contextmanager
+def services_of(
+    project: Project,
+    *,
+    dynamodb: str | None = None,
+    port: int = 0,
+    say: Say = lambda line: None,
+    is_strict: bool = False,
+) -> Iterator[TemplateServices]:
+    """Run the services of a project, with its tables and resources, until the block ends.
+
+    Args:
+        project: the project.
+        dynamodb: the address of another database for the tables.
+        port: as of `LocalServices`, as are `say` and `is_strict`.
+        say: see there.
+        is_strict: see there.
+
+    Raises:
+        ConfigError: a table is refused, or the optional packages are missing.
+    """
+    region = project.api.region
+    with LocalServices(region, port=port, say=say, is_strict=is_strict) as server:
+        tables, url = [], None
+        if project.tables or dynamodb is not None:
+            url = dynamodb or server.url
+            tables = create_tables(url, project.tables, project.ttl_attributes, region)
+        created, notes = create(server.url, region, project.services.creations)
+        yield TemplateServices(server, project.services, project.functions, url, tables, created, notes)
+
+
+def service_environment(server: LocalServices, function: Function, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which a function in a process of its own finds the services, and no others.
+
+    `given` are variables of the developer, who may have credentials for a service elsewhere.
+    """
+    found = {"AWS_ENDPOINT_URL": server.url}
+    if "AWS_ACCESS_KEY_ID" not in given:
+        # As on Lambda there is a token; here it says whose call it is.
+        found[_SESSION_TOKEN] = function.name
+    return found
+
+
+def trust_environment(bundle: Path) -> dict[str, str]:
+    """Return the variables that name a file of trusted authorities."""
+    return dict.fromkeys(_BUNDLES, str(bundle))
+
+
+def trust(bundle: Path, server: LocalServices) -> None:
+    """Add the certificate of the services to a file of trusted authorities."""
+    bundle.write_bytes(bundle.read_bytes() + server.certificate)

@@ -1,0 +1,158 @@
+"""Queues whose messages invoke functions, and topics that do.
+
+Source: Lambda developer guide, "Using Lambda with Amazon SQS", "Using Lambda with Amazon SNS".
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.services.calls import AwsCall
+from tellwire.apigateway.services.definition import QueueSource
+from tellwire.apigateway.services.invoke import Invoker
+from tellwire.apigateway.services.resources import client_of
+
+logger = logging.getLogger("tellwire.lambda")
+
+_LOOK_SECONDS: Final = 5.0
+"""Real time between two looks into a queue: messages become visible again without a call."""
+
+_FILLING: Final = ("sqs", "sns", "events")
+
+
+class Queues:
+    """The queues, from `start` to `close`. They are looked into after each call that may have filled them."""
+
+    def __init__(self, sources: Sequence[QueueSource], functions: Invoker, url: str, region: str) -> None:
+        self._sources = sources
+        self._functions = functions
+        self._url = url
+        self._region = region
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wakes: list[asyncio.Event] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin to look into the queues."""
+        self._loop = asyncio.get_running_loop()
+        for source in self._sources:
+            wake = asyncio.Event()
+            self._wakes.append(wake)
+            self._tasks.append(asyncio.create_task(self._run(source, wake)))
+
+    def called(self, call: AwsCall) -> None:
+        """Look into the queues after a call, from any thread."""
+        if self._loop is not None and self._wakes and call.service in _FILLING and call.action != "ReceiveMessage":
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake.set()
+
+    async def _run(self, source: QueueSource, wake: asyncio.Event) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = await asyncio.to_thread(client_of, "sqs", self._url, self._region)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), _LOOK_SECONDS)
+            wake.clear()
+            try:
+                while await self._batch(client, source):
+                    pass
+            except (BotoCoreError, ClientError) as error:
+                logger.warning("queue %s: %s", source.queue, error)
+
+    async def _batch(self, client: Any, source: QueueSource) -> bool:
+        """Invoke the function with the next messages; False if there are none."""
+        answer = await asyncio.to_thread(
+            client.receive_message,
+            QueueUrl=source.queue,
+            MaxNumberOfMessages=min(source.batch_size, 10),
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages = answer.get("Messages", [])
+        if not messages:
+            return False
+        event = {"Records": [queue_record(message, source, self._region) for message in messages]}
+        try:
+            result = await self._functions.invoke(source.function, event, str(uuid.uuid4()))
+        except HandlerFailed as error:
+            logger.warning("queue %s: %s failed: %s; its messages come again", source.queue, source.function, error)
+            return True
+        failed = _failed(result) if source.reports_failures else set()
+        for message in messages:
+            if message["MessageId"] not in failed:
+                receipt = message["ReceiptHandle"]
+                await asyncio.to_thread(client.delete_message, QueueUrl=source.queue, ReceiptHandle=receipt)
+        return True
+
+    async def close(self) -> None:
+        """Stop looking."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def queue_record(message: Mapping[str, Any], source: QueueSource, region: str) -> dict[str, Any]:
+    """Return the record of a message in a function's event."""
+    attributes = {
+        name: {
+            key[0].lower() + key[1:]: value for key, value in attribute.items() if key in ("StringValue", "DataType")
+        }
+        for name, attribute in message.get("MessageAttributes", {}).items()
+    }
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": attributes,
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": source.arn,
+        "awsRegion": region,
+    }
+
+
+def topic_event(notification: bytes) -> dict[str, Any]:
+    """Return the event of a function that a topic invokes, from the notification that a topic posts."""
+    posted = json.loads(notification)
+    attributes = posted.get("MessageAttributes") or {}
+    return {
+        "Records": [
+            {
+                "EventSource": "aws:sns",
+                "EventVersion": "1.0",
+                "EventSubscriptionArn": f"{posted.get('TopicArn')}:local",
+                "Sns": {
+                    "Type": "Notification",
+                    "MessageId": posted.get("MessageId"),
+                    "TopicArn": posted.get("TopicArn"),
+                    "Subject": posted.get("Subject"),
+                    "Message": posted.get("Message"),
+                    "Timestamp": posted.get("Timestamp"),
+                    "SignatureVersion": "1",
+                    "Signature": "local",
+                    "SigningCertUrl": "",
+                    "UnsubscribeUrl": "",
+                    "MessageAttributes": attributes,
+                },
+            }
+        ]
+    }
+
+
+def _failed(result: Any) -> set[str]:
+    match result:
+        case {"batchItemFailures": list(failures)}:
+            return {str(each.get("itemIdentifier")) for each in failures if isinstance(each, dict)}
+        case _:
+            return set()

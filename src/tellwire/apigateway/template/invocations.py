@@ -1,0 +1,127 @@
+"""Invocations of functions by others than the API: schedules, queues, and the names that Lambda Invoke takes.
+
+Source: CloudFormation template reference, "AWS::Events::Rule", "AWS::Scheduler::Schedule",
+"AWS::Lambda::EventSourceMapping".
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tellwire.apigateway.services.definition import QueueSource, Schedule
+from tellwire.apigateway.services.schedule_times import next_times
+from tellwire.apigateway.template.intrinsics import Unresolved
+from tellwire.apigateway.template.references import FUNCTION, name_of
+from tellwire.apigateway.template.resource import Resource
+from tellwire.apigateway.template.stack import Stack
+from tellwire.errors import ConfigError, shown
+
+RULE: Final = "AWS::Events::Rule"
+SCHEDULE: Final = "AWS::Scheduler::Schedule"
+MAPPING: Final = "AWS::Lambda::EventSourceMapping"
+READ: Final = frozenset({RULE, SCHEDULE, MAPPING})
+
+_FUNCTION = re.compile(r"(?:arn:[\w-]+:lambda:[\w-]*:\d*:function:)?(?P<name>[\w-]+)(?::[\w$-]+)?", re.ASCII)
+_QUEUE = re.compile(r"arn:[\w-]+:sqs:[\w-]*:\d*:(?P<name>[\w.-]+)", re.ASCII)
+
+
+def read_schedules(stack: Stack) -> Iterator[Schedule]:
+    """Yield the schedules of functions. Those that do not run here are noted."""
+    for resource in stack.resources(RULE, SCHEDULE):
+        try:
+            found = list(_of_rule(stack, resource) if resource.type == RULE else _of_schedule(stack, resource))
+            for schedule in found:
+                next_times(schedule.expression, schedule.timezone)
+        except (ConfigError, Unresolved) as error:
+            stack.note(f"{resource}: does not run here: {error}")
+        except (AttributeError, KeyError, TypeError, ValueError):
+            stack.note(f"{resource}: does not run here: its properties have another form than AWS's")
+        else:
+            yield from found
+
+
+def read_queue_sources(stack: Stack) -> Iterator[QueueSource]:
+    """Yield the queues that invoke functions. Other event sources are noted."""
+    for resource in stack.resources(MAPPING):
+        try:
+            if "Enabled" in resource.properties and not resource.flag("Enabled"):
+                continue
+            yield _queue_source(stack, resource)
+        except (ConfigError, Unresolved) as error:
+            stack.note(f"{resource}: does not run here: {error}")
+        except (AttributeError, KeyError, TypeError, ValueError):
+            stack.note(f"{resource}: does not run here: its properties have another form than AWS's")
+
+
+def _of_rule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
+    if resource.text("State", "ENABLED") == "DISABLED":
+        return
+    if resource.value("ScheduleExpression") is None:
+        raise ConfigError("it has an EventPattern; allowed here: a ScheduleExpression")
+    name = name_of(resource)
+    for target in resource.value("Targets", []):
+        if not isinstance(target, dict) or {"InputPath", "InputTransformer"} & target.keys():
+            raise ConfigError(f"Targets: got {shown(target)}; allowed here: a function, with Input or without")
+        yield Schedule(
+            name=f"rule {name}",
+            function=_function(stack, target.get("Arn")),
+            expression=resource.text("ScheduleExpression"),
+            arn=f"arn:aws:events:{stack.identity.region}:{stack.identity.account_id}:rule/{name}",
+            payload=_payload(target.get("Input")),
+        )
+
+
+def _of_schedule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
+    if resource.text("State", "ENABLED") == "DISABLED":
+        return
+    name, group = name_of(resource), resource.text("GroupName", "default")
+    match resource.value("Target"):
+        case {"Arn": arn, **target}:
+            yield Schedule(
+                name=f"schedule {name}",
+                function=_function(stack, arn),
+                expression=resource.text("ScheduleExpression"),
+                arn=f"arn:aws:scheduler:{stack.identity.region}:{stack.identity.account_id}:schedule/{group}/{name}",
+                source="aws.scheduler",
+                timezone=resource.text("ScheduleExpressionTimezone", "UTC"),
+                payload=_payload(target.get("Input")),
+            )
+        case other:
+            raise ConfigError(f"Target: got {shown(other)}; allowed here: a function")
+
+
+def _queue_source(stack: Stack, resource: Resource) -> QueueSource:
+    arn = resource.text("EventSourceArn", "")
+    found = _QUEUE.fullmatch(arn)
+    if found is None:
+        raise ConfigError(f"EventSourceArn: got {arn or 'none'!r}; allowed here: a queue of SQS")
+    if resource.value("FilterCriteria") is not None:
+        raise ConfigError("it has FilterCriteria; allowed here: a queue without")
+    return QueueSource(
+        queue=found["name"],
+        arn=arn,
+        function=_function(stack, resource.text("FunctionName")),
+        batch_size=int(resource.number("BatchSize", 10, (1, 10_000))),
+        reports_failures="ReportBatchItemFailures" in resource.value("FunctionResponseTypes", []),
+    )
+
+
+def _function(stack: Stack, arn: Any) -> str:
+    found = _FUNCTION.fullmatch(arn) if isinstance(arn, str) else None
+    for function in stack.resources(FUNCTION):
+        if found is not None and name_of(function) == found["name"]:
+            return function.logical_id
+    raise ConfigError(f"got the target {shown(arn)}; allowed here: a function of this template")
+
+
+def _payload(written: Any) -> str | None:
+    if written is None:
+        return None
+    if not isinstance(written, str):
+        return json.dumps(written)
+    try:
+        json.loads(written)
+    except ValueError as error:
+        raise ConfigError(f"Input: got {shown(written)}; allowed: JSON") from error
+    return written
