@@ -9,7 +9,11 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: "@tellwire/client/shared", replacement: source("core/src/shared.ts") },
+      { find: "@tellwire/client/feed", replacement: source("core/src/feed/index.ts") },
+      { find: "@tellwire/client/testing", replacement: source("core/src/testing.ts") },
       { find: "@tellwire/client", replacement: source("core/src/index.ts") },
+      { find: "@tellwire/react/guide", replacement: source("react/src/guide.ts") },
+      { find: "@tellwire/react/testing", replacement: source("react/src/testing.ts") },
       { find: "@tellwire/react", replacement: source("react/src/index.ts") },
     ],
   },

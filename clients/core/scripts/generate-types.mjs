@@ -122,7 +122,9 @@ function generateErrorCodes(errors) {
     .map((each) => `  ${each.code}: ${each.close_code},\n`);
   const about = comment("The close code that an `error` stands for where the server cannot close with it, as on AWS.");
   const table = `export const CLOSE_CODE_OF_ERROR: { readonly [code: string]: number } = {\n${codes.join("")}};\n`;
-  return `${head("The errors that end a connection.", "errors.json")}\n${about}${table}`;
+  const again = errors.filter(({ retryable }) => retryable).map(({ code }) => `  ${JSON.stringify(code)},\n`);
+  const list = `/** The errors after which the same request may succeed. */\nexport const RETRYABLE: readonly string[] = [\n${again.join("")}];\n`;
+  return `${head("The errors that end a connection, or allow another try.", "errors.json")}\n${about}${table}\n${list}`;
 }
 
 const FILES = [

@@ -1,4 +1,4 @@
-// The address of a gateway, with the token in it or beside it.
+// The address of a gateway, with the token in it or beside it. Text, since the `URL` of React Native cannot be changed.
 
 import type { ClientOptions } from "./types.js";
 
@@ -10,29 +10,28 @@ export type Address = [url: string, protocols: string[]];
  *
  * @throws TypeError if it is not a URL of a gateway.
  */
-export function gatewayUrl(url: string): URL {
-  const address = parsed(url);
-  if (address === undefined || !/^(ws|http)s?:$/.test(address.protocol)) {
-    throw new TypeError(`url: got ${JSON.stringify(url.split("?")[0])}; allowed: a ws:, wss:, http: or https: address`);
+export function gatewayUrl(url: string, base = globalThis.location?.href): string {
+  const address = typeof url === "string" && url !== "" ? absolute(url, base) : undefined;
+  if (address === undefined || !/^(ws|http)s?:/.test(address)) {
+    const given = typeof url === "string" ? JSON.stringify(url.split("?")[0]) : url;
+    throw new TypeError(`url: got ${given}; allowed: a ws:, wss:, http: or https: address`);
   }
   // http: becomes ws:, and https: becomes wss:.
-  address.protocol = address.protocol.replace("http", "ws");
-  address.hash = "";
-  return address;
+  return address.replace("http", "ws").replace(/#.*/s, "");
 }
 
-function parsed(url: string): URL | undefined {
+function absolute(url: string, base: string | undefined): string | undefined {
   try {
-    return new URL(url, globalThis.location?.href);
+    return new URL(url, base).href;
   } catch {
     return undefined;
   }
 }
 
 /** Return the address with a token. */
-export function addressWith(url: URL, token: string, tokenIn: ClientOptions["tokenIn"]): Address {
-  if (tokenIn !== "query") return [url.href, ["tellwire.v1", `token.${token}`]];
-  const address = new URL(url);
-  address.searchParams.set("token", token);
-  return [address.href, []];
+export function addressWith(url: string, token: string, tokenIn: ClientOptions["tokenIn"]): Address {
+  if (tokenIn !== "query") return [url, ["tellwire.v1", `token.${token}`]];
+  const [address, query = ""] = url.split("?");
+  const others = query.split("&").filter((each) => each && !each.startsWith("token="));
+  return [`${address}?${[...others, `token=${encodeURIComponent(token)}`].join("&")}`, []];
 }

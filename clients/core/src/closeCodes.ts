@@ -25,7 +25,7 @@ export const CLOSE_CODES: Readonly<Record<number, CloseRule>> = {
   1012: server("the server restarts"),
   1013: server("this client was too slow"),
   4401: { message: "the token expired, or was refused", kind: "token", atOnce: true },
-  4403: { message: "the token is another user's", kind: "final" },
+  4403: { message: "the token is another user's, or shut out", kind: "final" },
   4429: server("there were too many requests"),
 };
 
@@ -34,10 +34,10 @@ export function closeRule(code: number): CloseRule {
   return CLOSE_CODES[code] ?? server(`the server closed with code ${code}`);
 }
 
-/** Return the reason that a client gives for a close. `error` is the server's name for it, if it gave one. */
-export function closeReason(code: number, error?: string): CloseReason {
+/** Return the reason that a client gives for a close. `error` and `words` are the server's, if it gave any. */
+export function closeReason(code: number, error?: string, words?: string): CloseReason {
   const { message, kind } = closeRule(code);
-  return { code, message, kind, ...(error && { error }) };
+  return { code, message: words ?? message, kind, ...(error && { error }) };
 }
 
 /**

@@ -1,9 +1,9 @@
 // Decoding of received data.
 
-import type { AnyMessage } from "./types.js";
+import type { Message } from "./types.js";
 
 /** Return the message in received data; undefined if it is not JSON, or has no type. */
-export function decode(data: unknown): AnyMessage | undefined {
+export function decode(data: unknown): Message | undefined {
   try {
     const message = JSON.parse(data as string);
     return typeof message?.type === "string" ? message : undefined;

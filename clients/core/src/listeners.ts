@@ -1,36 +1,36 @@
-// The listeners of a client. One that throws is reported, and the others are still called.
+// The listeners of a client, or of a topic. One that throws is reported, and the others are still called.
 
-import type { AnyMessage, ConnectionState, MessageOf, MessageType, Unsubscribe } from "./types.js";
+import type { ConnectionState, Message, Unsubscribe } from "./types.js";
 
 type Listener = (value: never) => void;
 
 /** The key of listeners for states; no message has it as its type. */
 const STATE = Symbol("state");
 
-export class Listeners {
+export class Listeners<S = ConnectionState> {
   readonly #listeners = new Map<string | symbol, Set<{ call: Listener }>>();
   readonly #reportError: (error: unknown) => void;
-  #state: ConnectionState;
+  #state: S;
 
-  constructor(state: ConnectionState, reportError: (error: unknown) => void) {
+  constructor(state: S, reportError: (error: unknown) => void) {
     this.#state = state;
     this.#reportError = reportError;
   }
 
-  get state(): ConnectionState {
+  get state(): S {
     return this.#state;
   }
 
-  onState(listener: (state: ConnectionState) => void): Unsubscribe {
+  onState(listener: (state: S) => void): Unsubscribe {
     return this.#add(STATE, listener);
   }
 
-  on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe {
+  on(type: string, listener: Listener): Unsubscribe {
     return this.#add(type, listener);
   }
 
   /** Change the state, and call the listeners if it is a new one. */
-  become(state: ConnectionState): void {
+  become(state: S): void {
     if (state === this.#state) return;
     this.#state = state;
     // A listener may have caused a newer state. Then all listeners were called with that one.
@@ -38,7 +38,7 @@ export class Listeners {
   }
 
   /** Pass a message to the listeners of its type, then to those of all types. */
-  pass(message: AnyMessage): void {
+  pass(message: Message): void {
     this.#call(message.type, message);
     this.#call("*", message);
   }

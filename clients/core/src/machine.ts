@@ -16,31 +16,32 @@
 //   only as the first failure.
 // - A connection that becomes current says hello, and its messages wait for the welcome (resequencer.ts). What `retiring`
 //   brings of the streams counts only until then: the welcome brings it again.
+//
+//     step.ts        one step: the model as it becomes, and its actions
+//     streams.ts     the messages that pass: resequencer.ts for each stream
+//     topics.ts      the topics that are followed on the current connection
+//     presence.ts    who is in them
+//     hello.ts       hello, for the user's stream and topics
+//     link.ts        the open connection: signs of life, token, age, and the requests of requests.ts
+//     guard.ts       whose session it is
 
 import { closeCodeOf, closeReason, closeRule } from "./closeCodes.js";
 import { decode } from "./decode.js";
-import type { Action, Context, Due, Event, Model, Timer } from "./model.js";
+import { claimedUser, isOther, OTHER_USER } from "./guard.js";
+import { sayHello } from "./hello.js";
+import { goOn, heard, probe, scheduleRenewal, scheduleRotation } from "./link.js";
+import type { PongData, WelcomeData } from "./messages.js";
+import type { Action, Context, Event, Model, Timer } from "./model.js";
 import { HEARTBEAT_MS, type Options, ROTATE_AFTER_MS } from "./options.js";
-import {
-  cursorOf,
-  errorOf,
-  hasPosition,
-  newResequencer,
-  pageOf,
-  type Resequenced,
-  type Resequencer,
-  resequence,
-  safeCursorOf,
-  startBuffering,
-  startPassingThrough,
-  takePage,
-  UNKNOWN_TYPE,
-} from "./resequencer.js";
+import { limit, UNLIMITED } from "./pacing.js";
+import { isPresenceAnswer, told, watch } from "./presence.js";
+import { addRequest, awaitedSince, type Outcome, rejectAll, takeAnswer } from "./requests.js";
+import { catchUp, errorOf, newResequencer, pageOf, takePage, UNKNOWN_TYPE } from "./resequencer.js";
+import { become, bound, milliseconds, OPEN, type Step, send, settled } from "./step.js";
+import { PREFIX, pass, passThrough, settle, streamIn, topicsOf, USER, verified } from "./streams.js";
 import { expiryOf, expiryTold } from "./token.js";
-import type { AnyMessage, CloseReason, ConnectionState, Cursors } from "./types.js";
-
-/** The stream of the user. */
-export const USER = "user";
+import { askRefused, beginTopics, follow, isRefusal, leave, paged, subscribed } from "./topics.js";
+import type { CloseReason, Cursors, Message } from "./types.js";
 
 /** Earliness of a timer beyond which the clock was set back, in milliseconds. */
 const CLOCK_MS = 1_000;
@@ -48,51 +49,60 @@ const CLOCK_MS = 1_000;
 const OFFLINE_MS = 60_000;
 /** Longest time from an `error` to a close with 1000 that it explains, in milliseconds. */
 const ANNOUNCED_MS = 10_000;
-/** Shortest time to the next renewal of a token, in milliseconds. */
-const RENEW_AGAIN_MS = 1_000;
-/** Shortest time between two hellos on one connection, in milliseconds. */
+/** Time in which a server that has opened a connection only to refuse it closes it, in milliseconds. */
+const REFUSAL_MS = 10;
+/** Time after a pong in which messages that it knows of already may still arrive, in milliseconds. */
+const BEHIND_MS = 2_000;
+/** Shortest time between two hellos on one connection, in milliseconds, until a welcome names a longer one. */
 const HELLO_AGAIN_MS = 1_000;
 /** Browsers do not say why a handshake failed. So after so many in a row, the token is taken to be the reason. */
 const REFUSALS_TO_A_NEW_TOKEN = 4;
 
-/** A name for an error, as the reason of a close. */
-const ERROR = /^[A-Z][A-Z_]*$/;
+/** The reason of a close: a name for an error, perhaps with words for people. */
+const ERROR = /^([A-Z][A-Z\d_]*)(?:: (.*))?$/s;
+
+const CLOSED = { code: "CLOSED", message: "the client is closed" };
+
+const OTHER = { code: "USER", message: "the client is another user's now" };
 
 const OFFLINE: CloseReason = { message: "the device is offline", kind: "offline" };
-const OPEN: ConnectionState = { status: "open", attempt: 0 };
 const UNREACHABLE: CloseReason = { message: "the connection could not be made", kind: "lost" };
 const LATE_TOKEN: CloseReason = { message: "getToken took too long", kind: "token" };
 const SILENT: CloseReason = { code: 1006, message: "the server did not answer", kind: "lost" };
 
-/** Return the model of a new client that begins at these cursors. */
-export function newModel(options: Options, cursors: Cursors = {}): Model {
+/** Return the model of a new client that begins at these cursors, which are those of a user if that is known. */
+export function newModel(options: Options, cursors: Cursors = {}, cursorsOf?: string): Model {
+  const { user } = options;
   return {
     options,
-    state: { status: "idle", attempt: 0 },
+    state: { status: "idle", attempt: 0, ...(user !== undefined && { user }) },
     streams: new Map([[USER, newResequencer(cursors[USER])]]),
+    ...newSession(user, user),
+    cursorsOf,
+    isVerified: false,
     due: {},
     connections: 0,
     pendingToken: "",
     token: "",
     offeredToken: "",
     openedAt: 0,
+    heardAt: 0,
     helloAt: 0,
+    asked: 0,
+    end: {},
     failures: 0,
     refusals: 0,
     isRefused: false,
     heartbeat: options.heartbeat ?? HEARTBEAT_MS,
     rotateAfter: options.rotateAfter ?? ROTATE_AFTER_MS,
+    helloInterval: HELLO_AGAIN_MS,
+    ...UNLIMITED,
   };
 }
 
-/** Return the cursors to come back with, by stream. */
-export function cursorsOf({ streams }: Pick<Model, "streams">, cursorOf = safeCursorOf): Cursors {
-  const cursors: Record<string, string> = {};
-  for (const [stream, resequencer] of streams) {
-    const cursor = cursorOf(resequencer);
-    if (cursor !== undefined) cursors[stream] = cursor;
-  }
-  return cursors;
+/** Return the part of a model that is one user's alone, but for the streams. */
+function newSession(claim?: string, userId?: string) {
+  return { claim, userId, cursorsOf: undefined, held: [], leases: new Map(), requests: [] };
 }
 
 /** Return the time at which the next timer is due, in milliseconds since 1970; Infinity without a timer. */
@@ -107,17 +117,14 @@ export function isActive({ state }: Pick<Model, "state">): boolean {
 
 /** Return the next model and the actions. */
 export function reduce(before: Model, event: Event, context: Context): [Model, Action[]] {
-  const step: Step = { ...before, ...context, due: { ...before.due }, actions: [] };
+  const { due, streams } = before;
+  const step: Step = { ...before, ...context, due: { ...due }, streams: new Map(streams), actions: [] };
   const handler = HANDLERS[event.type] as (step: Step, event: Event) => void;
   handler(step, event);
+  goOn(step);
   const { actions, now: _, online: __, random: ___, ...model } = step;
   return [model, actions];
 }
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** One step: the model as it becomes, the context of the event, and the actions so far. */
-type Step = Writable<Model> & Context & { due: Due; actions: Action[] };
 
 type Handlers = { [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void };
 
@@ -128,9 +135,18 @@ const HANDLERS: Handlers = {
   "token failed": (step, { connection, message }) => {
     if (connection === step.pending) fail(step, { message, kind: "token" });
   },
-  opened,
+  opened: (step, { connection }) => {
+    if (connection === step.pending) step.due.opened = step.now + REFUSAL_MS;
+  },
   received,
   closed,
+  request: (step, { timeout, ...request }) => {
+    if (step.state.status === "closed") settled(step)({ id: request.id, error: CLOSED });
+    else addRequest(step, { ...request, until: step.now + timeout }, settled(step));
+  },
+  follow,
+  leave,
+  watch,
   wake,
   online,
   offline,
@@ -170,6 +186,13 @@ function beginConnection(step: Step): void {
 }
 
 function useToken(step: Step, { connection, token }: { connection: number; token: string }): void {
+  if (connection !== step.current && connection !== step.pending) return;
+  const user = claimedUser(token, step.options);
+  if (isOther(step.claim, user)) {
+    otherUser(step, user);
+    return;
+  }
+  step.claim ??= user;
   if (connection === step.current && token !== step.token) {
     step.offeredToken = token;
     send(step, { type: "auth", token });
@@ -181,36 +204,49 @@ function useToken(step: Step, { connection, token }: { connection: number; token
   step.actions.push({ type: "open", connection, token });
 }
 
-function opened(step: Step, { connection }: { connection: number }): void {
-  if (connection !== step.pending) return;
+/** The connection under way becomes the current one. */
+function opened(step: Step, at = step.now): void {
   const isSeamless = !!step.current;
   if (isSeamless) retire(step);
   delete step.due.connect;
+  delete step.due.opened;
   delete step.announced;
-  step.current = connection;
+  step.current = step.pending as number;
   step.pending = 0;
   step.token = step.pendingToken;
   step.offeredToken = "";
   step.expiresAt = expiryOf(step.token);
   step.refusals = 0;
-  step.openedAt = step.now;
+  step.held = [];
+  const isUnknown = (step.userId ?? step.claim ?? step.cursorsOf) === undefined;
+  step.isVerified = isUnknown || !step.options.recover || claimedUser(step.token, step.options) !== undefined;
+  step.openedAt = step.heardAt = at;
   scheduleRotation(step);
   scheduleRenewal(step);
-  heard(step);
+  delete step.due.answer;
   // While one connection replaces another the state does not change.
   if (step.state.status !== "open") become(step, OPEN);
+  beginTopics(step);
   if (step.options.recover) sayHello(step, isSeamless);
 }
 
 /** The attempt failed. */
-function fail(step: Step, reason: CloseReason): void {
+function fail(step: Step, reason: CloseReason, atOnce?: boolean): void {
   dropPending(step);
   if (step.current) step.due.rotate = step.now + backoff(step);
-  else wait(step, reason);
+  else again(step, reason, atOnce);
+}
+
+/** Make another attempt: at once only as the first failure. */
+function again(step: Step, reason: CloseReason | undefined, atOnce?: boolean): void {
+  if (atOnce && !step.failures) {
+    step.failures = 1;
+    reconnect(step, reason);
+  } else wait(step, reason);
 }
 
 /** Wait for the next attempt, or for the network. */
-function wait(step: Step, reason: CloseReason, milliseconds = backoff(step)): void {
+function wait(step: Step, reason: CloseReason | undefined, milliseconds = backoff(step)): void {
   const { now, online } = step;
   const retryAt = now + (online ? milliseconds : OFFLINE_MS);
   step.due.retry = retryAt;
@@ -220,158 +256,129 @@ function wait(step: Step, reason: CloseReason, milliseconds = backoff(step)): vo
 
 /** Count a failure, and return how long to wait after it. */
 function backoff(step: Step): number {
-  const { backoffFirst, backoffMax } = step.options;
-  return Math.round(step.random() * Math.min(backoffMax, backoffFirst * 2 ** step.failures++));
+  return Math.round(step.random() * bound(step.options, step.failures++));
 }
 
 // --- open ------------------------------------------------------------------------------------------------------------
 
 function received(step: Step, { connection, data }: { connection: number; data: unknown }): void {
+  if (connection === step.pending) opened(step);
   const isCurrent = connection === step.current;
   if (!isCurrent && connection !== step.retiring) return;
   if (isCurrent) heard(step);
   const message = decode(data);
-  if (message === undefined || message.type === "pong") return;
-  if (message.type === "auth_ok" || message.type === "welcome") {
-    if (isCurrent) (message.type === "welcome" ? welcomed : renewed)(step, message);
-  } else if (!isCurrent || !isAnswer(step, message)) pass(step, message, isCurrent);
+  if (message === undefined) return;
+  if (message.type === "pong") {
+    step.end = (message.data as PongData | null) ?? {};
+    // What the server knew of then has a moment to arrive.
+    step.due.behind ??= step.now + BEHIND_MS;
+    return;
+  }
+  const answered = ANSWERS.get(message.type);
+  if (answered) {
+    if (isCurrent) answered(step, message);
+  } else if (!(isCurrent && isAnswer(step, message)) && !isSettled(step, message)) pass(step, message, isCurrent);
 }
 
-/** Note an error that announces a close. Return true for one that answers the hello. */
-function isAnswer(step: Step, message: AnyMessage): boolean {
+/** Return the words for people of an `error`, if it has any. */
+function wordsOf({ data }: Message): string | undefined {
+  const words = (data as { message?: unknown } | null | undefined)?.message;
+  return typeof words === "string" && words ? words : undefined;
+}
+
+/** Note an error that announces a close. Return true for one that answers the hello, or is about a topic. */
+function isAnswer(step: Step, message: Message): boolean {
   const error = errorOf(message);
   if (error === undefined) return false;
-  const code = closeCodeOf(error);
-  if (code !== undefined) step.announced = { code, error, at: step.now };
-  const { mode, isWelcomed } = step.streams.get(USER) as Resequencer;
+  const { mode, isWelcomed } = streamIn(step, USER);
   // After the first page the server evidently knows hello, so the error is about something else.
   const isNoHello = error === UNKNOWN_TYPE && mode === "BUFFERING" && !isWelcomed;
-  if (isNoHello) passThrough(step);
-  return isNoHello;
+  if (isNoHello) {
+    verified(step);
+    passThrough(step);
+  }
+  if (isNoHello || isRefusal(step, message)) return true;
+  const code = closeCodeOf(error);
+  if (code !== undefined) step.announced = { code, error, at: step.now, words: wordsOf(message) };
+  return false;
 }
 
-function renewed(step: Step, message: AnyMessage): void {
+/** The messages that answer the client itself, and do not pass. */
+const ANSWERS = new Map<string, (step: Step, message: Message) => unknown>([
+  ["auth_ok", renewed],
+  ["welcome", welcomed],
+  ["subscribed", subscribed],
+  ["unsubscribed", isRefusal],
+  ["presence", told],
+  ["join", told],
+  ["leave", told],
+]);
+
+function renewed(step: Step, message: Message): void {
   step.token = step.offeredToken || step.token;
   step.expiresAt = expiryTold(message, step.now) ?? expiryOf(step.token);
   scheduleRenewal(step);
+  askRefused(step);
 }
 
-function welcomed(step: Step, message: AnyMessage): void {
-  const stream = streamOf(message);
-  const resequencer = step.streams.get(stream);
+function welcomed(step: Step, message: Message): void {
+  const resequencer = streamIn(step, USER);
   const page = pageOf(message);
-  if (page === undefined || !resequencer?.isAwaited) return;
+  if (page === undefined || !resequencer.isAwaited) return;
+  const { userId, cursorsOf, options } = step;
+  if (isOther(userId ?? cursorsOf, page.userId)) {
+    otherUser(step, undefined, page.userId, userId === undefined);
+    return;
+  }
+  step.userId = userId ?? page.userId;
+  become(step, step.state);
+  verified(step);
   if (page.last) {
     step.expiresAt = expiryTold(message, step.now) ?? step.expiresAt;
     scheduleRenewal(step);
   }
-  const { options } = step;
   step.heartbeat = options.heartbeat ?? milliseconds(page.heartbeatSeconds) ?? step.heartbeat;
-  heard(step);
   const rotateAfter = options.rotateAfter ?? milliseconds(page.rotateAfterSeconds) ?? step.rotateAfter;
   if (rotateAfter !== step.rotateAfter) {
     step.rotateAfter = rotateAfter;
     if (!step.pending) scheduleRotation(step);
   }
-  step.due.welcome &&= step.now + options.answerTimeout;
-  settle(step, stream, takePage(resequencer, page));
+  obey(step, page);
+  paged(step);
+  settle(step, USER, takePage(resequencer, page));
 }
 
-function milliseconds(seconds: unknown): number | undefined {
-  return typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined;
+/** Take the limits of a welcome. */
+function obey(step: Step, { limits }: WelcomeData): void {
+  limit(step, limits ?? {});
+  step.helloInterval = Math.max(HELLO_AGAIN_MS, milliseconds(limits?.helloIntervalSeconds) ?? step.helloInterval);
 }
 
-// --- streams ---------------------------------------------------------------------------------------------------------
-
-/** Say hello on the current connection, to recover missed messages. */
-function sayHello(step: Step, isSeamless?: boolean): void {
-  const { now, due } = step;
-  step.streams = new Map(
-    [...step.streams].map(([stream, resequencer]) => [stream, startBuffering(resequencer, isSeamless)]),
-  );
-  step.helloAt = now;
-  due.welcome = now + step.options.answerTimeout;
-  const cursors = cursorsOf(step, cursorOf);
-  send(step, { type: "hello", ...(Object.keys(cursors).length > 0 && { cursors }) });
-}
-
-/** Pass a message on as the resequencer of its stream says; at once if the client does not follow its stream. */
-function pass(step: Step, message: AnyMessage, isCurrent: boolean): void {
-  const stream = streamOf(message);
-  const resequencer = step.streams.get(stream);
-  if (resequencer === undefined) step.actions.push({ type: "pass", message });
-  // The current connection brings what a retiring one brings of the streams, too.
-  else if (isCurrent || !step.current || resequencer.mode === "PASS_THROUGH" || !hasPosition(message))
-    settle(step, stream, resequence(resequencer, message));
-}
-
-function streamOf({ topic }: AnyMessage): string {
-  return topic === undefined ? USER : `topic:${topic}`;
-}
-
-/** Wait for no welcome any longer. */
-function passThrough(step: Step): void {
-  for (const [stream, resequencer] of step.streams) {
-    if (resequencer.mode === "BUFFERING") settle(step, stream, startPassingThrough(resequencer));
-  }
-}
-
-/** Adopt the outcome of a resequencer. */
-function settle(step: Step, stream: string, { resequencer, pass, recovered }: Resequenced): void {
-  const { due, now } = step;
-  step.streams = new Map(step.streams).set(stream, resequencer);
-  for (const message of pass) step.actions.push({ type: "pass", message });
-  if ([...step.streams.values()].every(({ mode }) => mode !== "BUFFERING")) delete due.welcome;
-  // The clock may have been set back since the last hello.
-  if (resequencer.mode === "RESYNC" && step.current) due.hello ??= Math.min(step.helloAt, now) + HELLO_AGAIN_MS;
-  // The application is told each time that something may be missing.
-  if (recovered === false) step.state = OPEN;
-  if (recovered !== undefined) become(step, { ...OPEN, recovered });
-}
-
-// --- the connection that is open -------------------------------------------------------------------------------------
-
-/** The current connection is alive. */
-function heard({ due, now, heartbeat }: Step): void {
-  delete due.answer;
-  if (heartbeat) due.heartbeat = now + heartbeat;
-}
-
-/** Ask for a sign of life within some time. */
-function probe(step: Step, milliseconds: number): void {
-  const { due, now, heartbeat } = step;
-  if (!heartbeat) return;
-  if (!due.answer) send(step, { type: "ping" });
-  due.answer = Math.min(now + milliseconds, due.answer ?? Infinity);
-}
-
-/** Schedule the renewal of the token before it expires. It is tried again until a new one was accepted. */
-function scheduleRenewal({ due, now, random, expiresAt = now, options }: Step): void {
-  const remaining = expiresAt - now;
-  // A token that expired and was accepted all the same says that the clock here is wrong.
-  if (remaining <= 0) delete due.renew;
-  else due.renew = now + Math.max(remaining - options.renewBefore * (1 + random()), remaining / 2, RENEW_AGAIN_MS);
-}
-
-/** Schedule a successor for this connection. Jitter spreads the successors of connections that opened together. */
-function scheduleRotation({ due, openedAt, rotateAfter, random }: Step): void {
-  if (rotateAfter) due.rotate = openedAt + rotateAfter * (0.96 + 0.08 * random());
-}
-
-function send({ actions, current }: Step, message: { type: string; [field: string]: unknown }): void {
-  actions.push({ type: "send", connection: current as number, message });
+/** Return true for the answer to a request, whether it still waits or not. */
+function isSettled(step: Step, message: Message): boolean {
+  const { now, options, random } = step;
+  if (message.type !== "ok" && message.type !== "error") return false;
+  const later = (failures: number): number => now + random() * bound(options, failures);
+  const settle = (outcome: Outcome): unknown => isPresenceAnswer(step, outcome) || settled(step)(outcome);
+  return takeAnswer(step, message, later, settle) || message.type === "ok";
 }
 
 // --- the end of a connection -----------------------------------------------------------------------------------------
 
 function closed(step: Step, event: { connection: number; code: number; reason: string }): void {
   if (event.connection === step.retiring) step.retiring = 0;
-  if (event.connection === step.pending) refused(step);
+  if (event.connection === step.pending) refused(step, event);
   if (event.connection === step.current) lost(step, event.code, event.reason);
 }
 
-/** The handshake failed, perhaps for the token. */
-function refused(step: Step): void {
+/** The handshake failed: for the token perhaps, where nobody says why. */
+function refused(step: Step, { code, reason: text }: { code: number; reason: string }): void {
+  if (code !== 1006) {
+    const [, error, words] = ERROR.exec(text) ?? [];
+    const reason = judge(step, code, error, words);
+    if (reason) fail(step, reason, closeRule(code).atOnce);
+    return;
+  }
   const hasExpired = (expiryOf(step.pendingToken) ?? step.now) < step.now;
   step.isRefused = hasExpired || ++step.refusals % REFUSALS_TO_A_NEW_TOKEN === 0;
   fail(step, UNREACHABLE);
@@ -380,40 +387,77 @@ function refused(step: Step): void {
 /** The current connection was closed. */
 function lost(step: Step, code: number, text: string): void {
   const { announced, now } = step;
-  const isAnnounced = code === 1000 && announced && now - announced.at <= ANNOUNCED_MS;
-  const [meant, error] = isAnnounced ? [announced.code, announced.error] : [code, ERROR.exec(text)?.[0]];
-  const reason = closeReason(meant, error);
+  const isAnnounced = announced && now - announced.at <= ANNOUNCED_MS && (code === 1000 || code === announced.code);
+  const [, named, namedWords] = ERROR.exec(text) ?? [];
+  const [meant, error, words] = isAnnounced
+    ? [announced.code, announced.error, announced.words]
+    : [code, named, namedWords];
+  const reason = judge(step, meant, error, words);
+  if (reason) replaceCurrent(step, reason, closeRule(meant).atOnce);
+}
+
+/** Return the reason of a close, unless the client is closed or another user's for it. */
+function judge(step: Step, code: number, error?: string, words?: string): CloseReason | undefined {
+  const reason = closeReason(code, error, words);
   step.isRefused ||= reason.kind === "token";
-  if (reason.kind === "final") close(step, reason);
-  else replaceCurrent(step, reason, closeRule(meant).atOnce);
+  if (error === OTHER_USER.error) otherUser(step);
+  else if (reason.kind === "final") close(step, reason);
+  else return reason;
+  return undefined;
 }
 
 /** Go on without the current connection: with its successor if that is under way, or with another attempt. */
 function replaceCurrent(step: Step, reason: CloseReason, atOnce?: boolean): void {
-  const { retire, connect } = step.due;
+  const { retire, connect, opened } = step.due;
   step.current = 0;
-  step.due = { ...(retire && { retire }), ...(connect && { connect }) };
+  beginTopics(step, true);
+  step.due = { ...(retire && { retire }), ...(connect && { connect }), ...(opened && { opened }) };
   if (step.now - step.openedAt >= step.options.stableAfter) step.failures = 0;
   if (step.pending) become(step, { status: "connecting", attempt: 1 }, reason);
-  else if (atOnce && !step.failures) {
-    step.failures = 1;
-    reconnect(step, reason);
-  } else wait(step, reason);
+  else again(step, reason, atOnce);
 }
 
 /** Listen to the current connection for a little longer. */
 function retire(step: Step): void {
   drop(step, step.retiring);
   step.retiring = step.current as number;
+  if (!step.isVerified) {
+    drop(step, step.retiring);
+    step.retiring = 0;
+    return;
+  }
   step.due.retire = step.now + step.options.overlap;
 }
 
-function close(step: Step, reason?: CloseReason): void {
+/** The session of this user is over: close, or begin that of another one. `isFirst`: it had not begun. */
+function otherUser(step: Step, claim?: string, userId?: string, isFirst?: boolean): void {
+  const { requests, options } = step;
+  if (!isFirst) rejectAll(step, OTHER, settled(step));
+  if (!isFirst && !options.restarts) {
+    close(step, OTHER_USER);
+    return;
+  }
+  end(step);
+  Object.assign(step, newSession(claim, userId), isFirst && { claim: step.claim, requests });
+  step.streams.set(USER, newResequencer(options.start[USER]));
+  for (const [stream, { from }] of topicsOf(step.streams)) follow(step, { stream, cursor: from, from });
+  step.actions.push({ type: "forget" });
+  again(step, isFirst ? undefined : OTHER_USER, true);
+}
+
+/** End all connections. */
+function end(step: Step): void {
   drop(step, step.retiring);
   drop(step, step.current);
   dropPending(step);
   step.current = step.retiring = 0;
+  beginTopics(step, true);
   step.due = {};
+}
+
+function close(step: Step, reason?: CloseReason): void {
+  end(step);
+  rejectAll(step, CLOSED, settled(step));
   become(step, { status: "closed", attempt: 0 }, reason);
 }
 
@@ -421,6 +465,7 @@ function dropPending(step: Step): void {
   drop(step, step.pending);
   step.pending = 0;
   delete step.due.connect;
+  delete step.due.opened;
 }
 
 function drop({ actions }: Step, connection: number | undefined): void {
@@ -435,7 +480,7 @@ function wake(step: Step): void {
   step.failures = 0;
   // An answer that was due while the device slept may be there, unread.
   if ((due.answer ?? now) < now) delete due.answer;
-  if ((due.welcome ?? now) < now) due.welcome = now + options.answerTimeout;
+  if ((due[USER] ?? now) < now) due[USER] = now + options.answerTimeout;
   if (state.status === "open") probe(step, options.wakeTimeout);
   else if (state.status === "waiting" && step.online) attempt(step, step.state.reason);
 }
@@ -462,31 +507,45 @@ const TIMERS: { [timer in Timer]: (step: Step) => void } = {
     retire(step);
     replaceCurrent(step, SILENT, true);
   },
-  heartbeat: (step) => probe(step, step.options.answerTimeout),
+  heartbeat: (step) => {
+    const isAwaited = awaitedSince(step, step.current as number) < Infinity;
+    probe(step, step.options.answerTimeout / (isAwaited ? 2 : 1));
+  },
   renew: (step) => {
     step.actions.push({ type: "get token", connection: step.current as number, why: "renew" });
     scheduleRenewal(step);
   },
   rotate: beginConnection,
+  opened: (step) => opened(step, step.now - REFUSAL_MS),
   hello: (step) => sayHello(step),
-  welcome: passThrough,
+  [USER]: (step) => {
+    if (step.isVerified) return passThrough(step);
+    // Nothing passes of which nobody has said that it is this user's.
+    drop(step, step.current);
+    replaceCurrent(step, SILENT);
+  },
   connect: (step) => fail(step, step.pendingToken ? UNREACHABLE : LATE_TOKEN),
   retry: (step) => attempt(step, step.state.reason),
+  requests: () => {},
+  behind: (step) => {
+    const { topics = {} } = step.end;
+    for (const [stream, resequencer] of step.streams) {
+      const end = stream === USER ? step.end : topics[stream.slice(PREFIX.length)];
+      if (end) settle(step, stream, { resequencer: catchUp(resequencer, end), pass: [] });
+    }
+  },
 };
 
 function tick(step: Step, { wanted }: { wanted: number }): void {
   const { now } = step;
   const shift = wanted - now > CLOCK_MS ? now - wanted : 0;
   for (const timer of Object.keys(step.due) as Timer[]) (step.due[timer] as number) += shift;
+  step.heardAt += shift;
+  step.sendFullAt += shift;
+  step.requests = step.requests.map((each) => ({ ...each, at: each.at + shift, until: each.until + shift }));
   for (const timer of Object.keys(TIMERS) as Timer[]) {
     if (!((step.due[timer] as number) <= now)) continue;
     delete step.due[timer];
     TIMERS[timer](step);
   }
-}
-
-/** Change the state: the same object as before, unless something in it is another. */
-function become(step: Step, state: ConnectionState, reason?: CloseReason): void {
-  const next = { ...state, ...(reason && { reason }) };
-  if (JSON.stringify(next) !== JSON.stringify(step.state)) step.state = next;
 }

@@ -1,6 +1,7 @@
 // The options of a client with their defaults. `ClientOptions` documents them.
 
-import type { ClientOptions } from "./types.js";
+import { START } from "./resequencer.js";
+import type { ClientOptions, Cursors } from "./types.js";
 
 /** Default values, in seconds. An undefined one comes from the welcome; only these options may be 0, which is never. */
 const DEFAULTS = {
@@ -27,6 +28,12 @@ type Name = keyof Defaults;
 export type Options = { readonly [N in Name]: Defaults[N] extends number ? number : number | undefined } & {
   /** Say hello, and so recover missed messages. */
   readonly recover: boolean;
+  readonly user: string | undefined;
+  readonly userClaim: string;
+  /** Begin anew as another user, in place of closing. */
+  readonly restarts: boolean;
+  /** The cursors of a session that has none yet. */
+  readonly start: Cursors;
 };
 
 /**
@@ -35,7 +42,13 @@ export type Options = { readonly [N in Name]: Defaults[N] extends number ? numbe
  * @throws RangeError if one of them is not a number of seconds.
  */
 export function resolveOptions(given: Partial<ClientOptions>): Options {
-  const options: Record<string, unknown> = { recover: given.recover ?? true };
+  const options: Record<string, unknown> = {
+    recover: given.recover ?? true,
+    user: given.user,
+    userClaim: given.userClaim ?? "sub",
+    restarts: given.onOtherUser === "restart",
+    start: given.startFrom === "oldest" ? { user: START } : {},
+  };
   for (const [name, fallback] of Object.entries(DEFAULTS)) {
     const seconds = given[`${name as Name}Seconds`] ?? fallback;
     const isAllowed = seconds === fallback || (seconds as number) > 0 || (seconds === 0 && fallback === undefined);

@@ -2,13 +2,13 @@
 // it had passed without one.
 
 import { MAX_IDS } from "./limits.js";
-import type { AnyMessage } from "./types.js";
+import type { Message } from "./types.js";
 
 export class RecentIds {
   readonly #ids = new Set<string>();
 
   /** Return true unless a message with this id was added before. A message without an id is always new. */
-  add({ id }: AnyMessage): boolean {
+  add({ id }: Message): boolean {
     if (id === undefined) return true;
     if (this.#ids.has(id)) return false;
     this.#ids.add(id);

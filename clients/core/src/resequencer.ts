@@ -6,12 +6,13 @@
 //     PASS_THROUGH   there is no welcome, or the server keeps nothing: everything passes in the order of arrival
 //     RESYNC         something is missing, so a hello is to be said. Messages of the stream are dropped: the server kept
 //                    them before it sent them, so the welcome brings them again
+//     REFUSED, LEAVING  of a topic (topics.ts): messages of the stream are dropped
 //
 // A message without a position in the stream (to a connection, or to everybody) always passes at once.
 
 import { MAX_BUFFERED, MAX_KEYS } from "./limits.js";
-import type { WelcomeData } from "./messages.js";
-import type { AnyMessage } from "./types.js";
+import type { PongData, WelcomeData } from "./messages.js";
+import type { Message } from "./types.js";
 
 /** The cursor of a client that begins with all that the server keeps. */
 export const START = "0";
@@ -27,7 +28,7 @@ interface Position {
 }
 
 export interface Resequencer {
-  readonly mode: "BUFFERING" | "IN_ORDER" | "PASS_THROUGH" | "RESYNC";
+  readonly mode: "BUFFERING" | "IN_ORDER" | "PASS_THROUGH" | "RESYNC" | "REFUSED" | "LEAVING";
   /** The last log message that passed. */
   readonly position?: Position | undefined;
   /** The cursor while there is no position: none, `START`, `NOTHING_KEPT`, or text that the server has to judge. */
@@ -40,23 +41,28 @@ export interface Resequencer {
   readonly isWelcomed?: boolean;
   /** The epoch of the versions. */
   readonly epoch?: string;
-  /** The newest version of each key. */
-  readonly versions: ReadonlyMap<string, number>;
+  /** The newest message of each key: for its version, and for those who follow a topic later. */
+  readonly states: ReadonlyMap<string, Message>;
   /** The messages that wait. */
-  readonly buffer: readonly AnyMessage[];
+  readonly buffer: readonly Message[];
   /** Something was left out of the buffer, so another hello has to follow. */
   readonly isTruncated?: boolean;
   /** The first log message that was left out. */
   readonly leftOut?: Position | undefined;
   /** Something may be missing that the application was not told of yet, and the cursor from before. */
   readonly isLossy?: boolean;
+  /** The version that a pong knew of, and that was asked for: a welcome may have no state of it. */
+  readonly asked?: number;
   readonly lostAt?: string | undefined;
 }
+
+/** A page of a welcome, or of the answer of a topic. */
+export type Page = WelcomeData & { readonly topic?: string };
 
 /** The outcome of a message. */
 export interface Resequenced {
   readonly resequencer: Resequencer;
-  readonly pass: readonly AnyMessage[];
+  readonly pass: readonly Message[];
   /** Present when a welcome has ended: false if something may be missing. */
   readonly recovered?: boolean;
 }
@@ -65,7 +71,7 @@ type Draft = { -readonly [K in keyof Resequencer]: Resequencer[K] };
 
 /** Return a resequencer that begins at a cursor; without one, with the messages that are published from now on. */
 export function newResequencer(start?: string): Resequencer {
-  return { mode: "PASS_THROUGH", position: parseCursor(start), start, versions: new Map(), buffer: [] };
+  return { mode: "PASS_THROUGH", position: parseCursor(start), start, states: new Map(), buffer: [] };
 }
 
 /** Return the cursor that a hello says; undefined for a hello without one. */
@@ -78,6 +84,11 @@ export function safeCursorOf(resequencer: Resequencer): string | undefined {
   return resequencer.isLossy ? resequencer.lostAt : cursorOf(resequencer);
 }
 
+/** Return the highest version of the states that have passed; 0 if there is none. */
+export function versionOf({ states }: Resequencer): number {
+  return Math.max(0, ...[...states.values()].map(({ version }) => version as number));
+}
+
 /** Return the position that a cursor names; undefined if it names none. */
 export function parseCursor(cursor: unknown): Position | undefined {
   const [, epoch, digits] = /^(.+):(\d{1,15})$/.exec(cursor as string) ?? [];
@@ -85,20 +96,20 @@ export function parseCursor(cursor: unknown): Position | undefined {
 }
 
 /** Return true if a message has a position in a stream: in its log, or as a state. */
-export function hasPosition(message: AnyMessage): boolean {
+export function hasPosition(message: Message): boolean {
   return isState(message) || positionOf(message) !== undefined;
 }
 
-/** Return the page of a welcome in a message; undefined if there is none. */
-export function pageOf({ type, data }: AnyMessage): WelcomeData | undefined {
-  const page = data as WelcomeData | null;
+/** Return the page in a welcome, or in the answer of a topic; undefined if there is none. */
+export function pageOf({ data }: Message): Page | undefined {
+  const page = data as Page | null;
   const isPage =
     typeof page?.cursor === "string" && typeof page.recovered === "boolean" && typeof page.last === "boolean";
-  return type === "welcome" && isPage ? page : undefined;
+  return isPage ? page : undefined;
 }
 
 /** Return the code of an `error`; undefined for any other message. */
-export function errorOf({ type, data }: AnyMessage): string | undefined {
+export function errorOf({ type, data }: Message): string | undefined {
   const code = (data as { code?: unknown } | null | undefined)?.code;
   return type === "error" && typeof code === "string" ? code : undefined;
 }
@@ -110,7 +121,7 @@ export function errorOf({ type, data }: AnyMessage): string | undefined {
 export function startBuffering(before: Resequencer, isSeamless?: boolean): Resequencer {
   const start = isSeamless && before.start === NOTHING_KEPT ? undefined : before.start;
   const position = before.position ?? (start === undefined ? beforeFirst(before.buffer) : undefined);
-  return {
+  const after: Draft = {
     ...before,
     mode: "BUFFERING",
     position,
@@ -122,6 +133,9 @@ export function startBuffering(before: Resequencer, isSeamless?: boolean): Reseq
     isTruncated: false,
     leftOut: undefined,
   };
+  // A server that keeps nothing cannot know what was missed.
+  if (start === NOTHING_KEPT) noteLoss(after);
+  return after;
 }
 
 /**
@@ -134,8 +148,17 @@ export function startPassingThrough(before: Resequencer): Resequenced {
   return { resequencer: after, pass };
 }
 
+/** Ask for the rest of the stream if it has not arrived up to this end, but for a version once. */
+export function catchUp(before: Resequencer, { cursor, version = 0 }: PongData): Resequencer {
+  const { mode, position, asked = 0 } = before;
+  const end = parseCursor(cursor);
+  const isShort = end && position && (end.epoch !== position.epoch || end.offset > position.offset);
+  const isBehind = isShort || version > Math.max(asked, versionOf(before));
+  return mode === "IN_ORDER" && isBehind ? { ...before, mode: "RESYNC", asked: version } : before;
+}
+
 /** Take in a message that is no page of a welcome. */
-export function resequence(before: Resequencer, message: AnyMessage): Resequenced {
+export function resequence(before: Resequencer, message: Message): Resequenced {
   const after: Draft = { ...before };
   return { pass: [message].filter((each) => accepts(after, each)), resequencer: after };
 }
@@ -152,15 +175,15 @@ export function takePage(
   if (end === undefined) {
     if (!last) return { resequencer: after, pass: [] };
     Object.assign(after, { position: undefined, start: NOTHING_KEPT, isLossy: false });
-    return { ...startPassingThrough(after), recovered };
+    return { ...startPassingThrough(after), recovered: !before.isLossy && recovered };
   }
   if (!before.isWelcomed) takeFirstPage(after, end, recovered);
   // A message that is too big for a page arrives by itself, before the page that comes after it.
   const until = { ...end, offset: last ? end.offset : Math.max(0, ...messages.map(offsetOf)) };
-  const isOversized = (message: AnyMessage): boolean => !after.isFresh && isWithin(message, until);
+  const isOversized = (message: Message): boolean => !after.isFresh && isWithin(message, until);
   const missed = [...messages, ...after.buffer.filter(isOversized)].sort(byOffset);
   after.buffer = after.buffer.filter((message) => !isOversized(message));
-  const pass = [...missed, ...state].filter((message) => accepts(after, message, true));
+  const pass = replayed([...missed, ...state].filter((message) => accepts(after, message, true)));
   if (!last) return { resequencer: after, pass };
   endWelcome(after, end);
   pass.push(...release(after, "IN_ORDER"));
@@ -168,12 +191,17 @@ export function takePage(
   return { pass, recovered: !before.isLossy && recovered, resequencer: { ...after, isLossy: false } };
 }
 
+/** Mark messages that were kept. */
+export function replayed(messages: readonly Message[] = []): Message[] {
+  return messages.map((message) => ({ ...message, replayed: true }));
+}
+
 /** Adopt the server's epoch, and begin the log anew if the server could not go on from the position. */
 function takeFirstPage(after: Draft, end: Position, recovered: boolean): void {
   const { position, buffer, epoch } = after;
   after.isWelcomed = true;
   after.epoch = end.epoch;
-  if (end.epoch !== epoch) after.versions = new Map();
+  if (end.epoch !== epoch) Object.assign(after, { states: new Map(), asked: 0 });
   if (epoch !== undefined && end.epoch !== epoch) {
     // A state does not say its epoch: the high version of an old one would shut out newer ones.
     after.buffer = buffer.filter((message) => !isState(message));
@@ -196,7 +224,7 @@ function endWelcome(after: Draft, { epoch, offset }: Position): void {
 }
 
 /** Return the messages that waited and pass in a new mode. */
-function release(after: Draft, mode: Draft["mode"], isWanted = (_: AnyMessage): boolean => true): AnyMessage[] {
+function release(after: Draft, mode: Draft["mode"], isWanted = (_: Message): boolean => true): Message[] {
   const messages = [...after.buffer].sort(byOffset);
   Object.assign(after, { mode, buffer: [] });
   return messages.filter((message) => isWanted(message) && accepts(after, message));
@@ -208,14 +236,14 @@ function release(after: Draft, mode: Draft["mode"], isWanted = (_: AnyMessage): 
  * Return true for a message that passes. `isPaged`: it is of a page, which may leave out messages that the server has
  * judged to be of no use, but may not go beyond a message that was left out of the buffer.
  */
-function accepts(after: Draft, message: AnyMessage, isPaged?: boolean): boolean {
+function accepts(after: Draft, message: Message, isPaged?: boolean): boolean {
   const { mode, leftOut } = after;
   const position = positionOf(message);
   const isFree = mode === "PASS_THROUGH";
   if (!hasPosition(message)) return true;
   if (!isPaged) {
     if (mode === "BUFFERING") bufferMessage(after, message);
-    if (mode === "BUFFERING" || mode === "RESYNC") return false;
+    if (!isFree && mode !== "IN_ORDER") return false;
   }
   if (position === undefined) return acceptsState(after, message, isFree && !isPaged);
   if (isOld(after, message)) return isFree && !isPaged;
@@ -233,7 +261,7 @@ function accepts(after: Draft, message: AnyMessage, isPaged?: boolean): boolean 
   return true;
 }
 
-function bufferMessage(after: Draft, message: AnyMessage): void {
+function bufferMessage(after: Draft, message: Message): void {
   const { buffer, leftOut } = after;
   const position = positionOf(message);
   if (buffer.length < MAX_BUFFERED) after.buffer = [...buffer, message];
@@ -244,7 +272,7 @@ function bufferMessage(after: Draft, message: AnyMessage): void {
 }
 
 /** Return true for a log message that has passed. */
-function isOld({ isFresh, position }: Draft, message: AnyMessage): boolean {
+function isOld({ isFresh, position }: Draft, message: Message): boolean {
   return !isFresh && position !== undefined && isWithin(message, position);
 }
 
@@ -259,47 +287,47 @@ function noteLoss(after: Draft): void {
 }
 
 /** Return true for a state that is newer than the last of its key, or any. */
-function acceptsState(after: Draft, { key, version }: AnyMessage, any: boolean): boolean {
-  const [name, number] = [key as string, version as number];
-  if (!any && number <= (after.versions.get(name) ?? 0)) return false;
-  const versions = new Map(after.versions);
+function acceptsState(after: Draft, message: Message, any: boolean): boolean {
+  const key = message.key as string;
+  if (!any && (message.version as number) <= (after.states.get(key)?.version ?? 0)) return false;
+  const states = new Map(after.states);
   // The order of the map is that of the last change, so the first key is the one to forget.
-  versions.delete(name);
-  versions.set(name, number);
-  if (versions.size > MAX_KEYS) versions.delete(versions.keys().next().value as string);
-  after.versions = versions;
+  states.delete(key);
+  states.set(key, message);
+  if (states.size > MAX_KEYS) states.delete(states.keys().next().value as string);
+  after.states = states;
   return true;
 }
 
 // --- positions -------------------------------------------------------------------------------------------------------
 
-function positionOf(message: AnyMessage): Position | undefined {
+function positionOf(message: Message): Position | undefined {
   return isState(message) ? undefined : parseCursor(message.cursor);
 }
 
-function isState({ key, version }: AnyMessage): boolean {
+function isState({ key, version }: Message): boolean {
   return typeof key === "string" && typeof version === "number";
 }
 
-function offsetOf(message: AnyMessage): number {
+function offsetOf(message: Message): number {
   return positionOf(message)?.offset ?? 0;
 }
 
 /** Sort the log by offset, and the states after it, as they came. */
-function byOffset(one: AnyMessage, other: AnyMessage): number {
+function byOffset(one: Message, other: Message): number {
   return Number(isState(one)) - Number(isState(other)) || offsetOf(one) - offsetOf(other);
 }
 
-function isWithin(message: AnyMessage, { epoch, offset }: Position): boolean {
+function isWithin(message: Message, { epoch, offset }: Position): boolean {
   const position = positionOf(message);
   return position?.epoch === epoch && position.offset <= offset;
 }
 
 /** Return the position before the first of these log messages, of the epoch of the last one; undefined without any. */
-function beforeFirst(messages: readonly AnyMessage[]): Position | undefined {
+function beforeFirst(messages: readonly Message[]): Position | undefined {
   const last = messages.findLast(positionOf);
   if (last === undefined) return undefined;
   const { epoch } = positionOf(last) as Position;
-  const isSame = (message: AnyMessage): boolean => positionOf(message)?.epoch === epoch;
+  const isSame = (message: Message): boolean => positionOf(message)?.epoch === epoch;
   return { epoch, offset: Math.min(...messages.filter(isSame).map(offsetOf)) - 1 };
 }

@@ -1,129 +1,118 @@
 // A tab of a shared client. The leader has the connection, and forwards received messages; the followers send by it.
 //
-// Every tab has a client of its own, with its own position in each stream. Its socket is a relay while the tab leads, and
-// a follower's socket while it follows (relay.ts). When the leader or its connection changes, the clients of all tabs
-// connect anew and say hello, as after any interruption.
+// Every tab has a client of its own, with its own position in each stream, and its own requests. Its socket is a relay
+// while the tab leads, and a follower's socket while it follows (relay.ts). When the leader or its connection changes, the
+// sockets of all tabs end, their clients connect anew, say hello and repeat what was not answered, as after any
+// interruption. A follower's client is offline while its leader has no connection.
+//
+// A leader whose token or welcome is another user's is closed, and not the other tabs: the next one leads, with its own
+// token.
 
-import { assertConnectable, TellwireClient } from "./client.js";
+import { gatewayUrl } from "./address.js";
+import { TellwireClient } from "./client.js";
 import { decode } from "./decode.js";
 import { Election, type SharedEnvironment, type TabMessage } from "./election.js";
 import { Listeners } from "./listeners.js";
 import { FollowerSocket, Relay } from "./relay.js";
+import { PRESENCE } from "./relayedTopics.js";
 import { hasPosition } from "./resequencer.js";
 import type { SharedOptions } from "./shared.js";
-import type {
-  Client,
-  ConnectionState,
-  Cursors,
-  Environment,
-  MessageOf,
-  MessageType,
-  PageEvent,
-  Socket,
-  Unsubscribe,
-} from "./types.js";
+import type { ConnectionState, Environment, PageEvent, Socket, Unsubscribe } from "./types.js";
 
-/** Browsers delay the timers of hidden tabs. So a follower reminds a leader whose wait is over for this long. */
-const REMIND_MS = 1_000;
+/** The messages about streams that a relay brings, beside those of streams. */
+const ANSWERS = ["welcome", "subscribed", "unsubscribed", ...PRESENCE];
 
-export class Tab implements Client {
-  readonly #options: SharedOptions;
+export class Tab<E extends object> extends TellwireClient<E> {
   readonly #environment: SharedEnvironment;
   readonly #election: Election;
+  /** The listeners for states. Those of the client itself are other ones, while this tab follows. */
   readonly #listeners: Listeners;
-  readonly #client: TellwireClient;
   readonly #name = crypto.randomUUID();
+  readonly #user: string;
   /** The client's listeners for page events. They are called while this tab leads. */
   readonly #pageListeners = new Set<(event: PageEvent) => void>();
   /** Another tab was heard, so there is somebody to forward to. */
   #isShared = false;
   #unsubscribe: Unsubscribe | undefined;
-  #reminder: unknown;
-  /** As a leader: the newest relay, and how many there were. */
+  /** The newest sockets of the client: it has up to three. */
+  #sockets: (Relay | FollowerSocket)[] = [];
+  /** As a leader: the newest relay that is open, and how many there were. */
   #relay: Relay | undefined;
   #relays = 0;
-  /** As a follower: the socket, and the relay of the leader that it stands for. */
+  /** As a follower: the newest socket, and the relay of the leader that it stands for. */
   #socket: FollowerSocket | undefined;
   #followedRelay: string | undefined;
 
   constructor(options: SharedOptions, environment: SharedEnvironment) {
-    this.#options = options;
-    this.#environment = environment;
-    this.#listeners = new Listeners({ status: "idle", attempt: 0 }, environment.reportError);
-    this.#election = new Election(`tellwire:2:${options.url}:${options.user}`, environment, {
-      elected: () => this.#client.connect(),
-      roleEnded: () => {
-        this.#remindAt(undefined);
-        this.#dropClient();
-      },
-      received: (message) => this.#received(message),
-    });
-    this.#client = new TellwireClient({
+    const tab = (): Tab<E> => this;
+    super({
       cursorKey: options.user,
       ...options,
-      getToken: (why) => (this.#election.isLeader ? options.getToken(why) : "the leader's"),
+      getToken: (why) => (tab().#election.isLeader ? options.getToken(why) : "the leader's"),
       environment: {
         ...environment,
-        WebSocket: constructorOf((...address) => this.#openSocket(...address)),
-        online: () => !this.#election.isLeader || environment.online(),
+        // A function and not a class, for `new` returns the object that it returns.
+        WebSocket: function open(url: string, protocols?: string[]): Socket {
+          return tab().#openSocket(url, protocols);
+        } as unknown as Environment["WebSocket"],
+        online: () => (tab().#election.isLeader ? environment.online() : tab().#followedRelay !== undefined),
         onPageEvent: (listener) => {
-          this.#pageListeners.add(listener);
-          return () => this.#pageListeners.delete(listener);
+          tab().#pageListeners.add(listener);
+          return () => tab().#pageListeners.delete(listener);
         },
       },
     });
-    this.#client.onState((state) => this.#onClientState(state));
+    this.#environment = environment;
+    this.#user = options.user;
+    this.#listeners = new Listeners({ status: "idle", attempt: 0, user: options.user }, environment.reportError);
+    // The user is a part of it, so tabs of two users never meet.
+    const name = `tellwire:4:${JSON.stringify([gatewayUrl(options.url), options.user])}`;
+    this.#election = new Election(name, this.#name, environment, {
+      elected: () => {
+        this.#connectAnew();
+        this.#announce();
+      },
+      roleEnded: () => this.#follow(undefined),
+      received: (message) => this.#received(message),
+      gone: (gone) => this.#relay?.gone(gone),
+    });
+    super.onState((state) => this.#onClientState(state));
   }
 
-  get state(): ConnectionState {
+  override get state(): ConnectionState {
     return this.#listeners.state;
   }
 
-  get cursors(): Cursors {
-    return this.#client.cursors;
-  }
-
-  onState(listener: (state: ConnectionState) => void): Unsubscribe {
+  override onState(listener: (state: ConnectionState) => void): Unsubscribe {
     return this.#listeners.onState(listener);
   }
 
-  on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe {
-    return this.#client.on(type, listener);
-  }
-
-  send(type: string, data?: unknown): boolean {
-    return this.#client.send(type, data);
-  }
-
-  ack(cursor?: string): boolean {
-    return this.#client.ack(cursor);
-  }
-
-  cancel(uploadId: string): boolean {
-    return this.#client.cancel(uploadId);
-  }
-
-  connect(): void {
-    assertConnectable(this.#options.url, this.#environment);
+  override connect(): void {
+    const { isLeader, isMember } = this.#election;
+    if (isMember && !isLeader) this.#election.post({ type: "connect" });
+    else super.connect();
     this.#unsubscribe ??= this.#watchPage();
-    if (this.#election.isLeader) this.#client.connect();
-    else if (this.#election.isMember) this.#election.post({ type: "connect" });
-    else {
-      this.#listeners.become({ status: "connecting", attempt: 1 });
-      this.#election.join();
-    }
+    if (isMember) return;
+    this.#listeners.become({ status: "connecting", attempt: 1, user: this.#user });
+    this.#election.join();
   }
 
-  close(): void {
-    this.#end({ status: "closed", attempt: 0 });
+  override close(): void {
+    this.#end({ status: "closed", attempt: 0, user: this.#user });
   }
 
   /** Leave for good. */
   #end(state: ConnectionState): void {
-    this.#election.leave();
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
+    this.#leave();
+    super.close();
     this.#listeners.become(state);
+  }
+
+  #leave(): void {
+    this.#election.post({ type: "gone", from: this.#name });
+    this.#election.leave();
   }
 
   #become(state: ConnectionState): void {
@@ -136,37 +125,72 @@ export class Tab implements Client {
   #received(message: TabMessage): void {
     this.#isShared = true;
     if (this.#election.isLeader) this.#lead(message);
-    else this.#follow(message);
+    else if (message.type === "state") this.#adopt(message.state, message.relay);
+    else if (message.type === "received" && message.to?.includes(this.#name) !== false)
+      this.#socket?.receive(message.data);
   }
 
   // --- the client of this tab --------------------------------------------------------------------------------------
 
   #openSocket(url: string, protocols?: string[]): Socket {
-    if (!this.#election.isLeader) {
-      this.#socket = new FollowerSocket((text) => this.#election.post({ type: "send", text, from: this.#name }));
-      return this.#socket;
-    }
-    const relay: Relay = new Relay(new this.#environment.WebSocket(url, protocols), this.#name, {
-      opening: () => {
-        this.#relay = relay;
-        this.#relays += 1;
+    const socket = this.#election.isLeader ? this.#makeRelay(url, protocols) : this.#makeFollower();
+    this.#sockets = [...this.#sockets.slice(-2), socket];
+    return socket;
+  }
+
+  #makeRelay(url: string, protocols?: string[]): Relay {
+    const relay: Relay = new Relay(
+      new this.#environment.WebSocket(url, protocols),
+      this.#name,
+      {
+        opening: () => {
+          this.#relay = relay;
+          this.#relays += 1;
+        },
+        opened: () => this.#announce(),
+        received: (data, to) => this.#forward(relay, data, to),
       },
-      opened: () => this.#announce(this.#client.state),
-      received: (data, to) => this.#forward(relay, data, to),
-    });
+      this.#environment,
+    );
     return relay;
   }
 
-  #onClientState(state: ConnectionState): void {
-    if (this.#election.isLeader) this.#announce(state);
-    // The other states of a follower are those of the leader.
-    else if (this.#followedRelay !== undefined && state.status === "open") this.#become(state);
+  #makeFollower(): FollowerSocket {
+    const socket = new FollowerSocket({
+      send: (text) => this.#election.post({ type: "send", text, from: this.#name }),
+      // The leader watches the connection, but does not know what the others wait for.
+      probe: () => this.#election.post({ type: "page", event: "wake" }),
+    });
+    this.#socket = socket;
+    // Not before the client has set its handlers.
+    if (this.#followedRelay !== undefined) {
+      this.#election.held.then(() => {
+        socket.onopen?.({});
+        // Nobody refuses it, so the client need not wait.
+        socket.receive("");
+      });
+    }
+    return socket;
   }
 
-  /** Close the client of this tab. It keeps its cursors. */
-  #dropClient(): void {
-    this.#followedRelay = this.#socket = this.#relay = undefined;
-    this.#client.close();
+  #onClientState(state: ConnectionState): void {
+    if (this.#election.isLeader) this.#announce();
+    // The other states of a follower are those of the leader, unless it is closed itself.
+    else if (state.status === "closed" || (this.#followedRelay !== undefined && state.status === "open"))
+      this.#become(state);
+  }
+
+  /** Follow another relay of a leader, or none. The client keeps its cursors and requests. */
+  #follow(relay: string | undefined): void {
+    this.#followedRelay = relay;
+    this.#socket = this.#relay = undefined;
+    for (const socket of this.#sockets.splice(0)) socket.end();
+    if (relay !== undefined) this.#connectAnew();
+  }
+
+  /** Connect the client now, and with a new token: an attempt under way has that of another role. */
+  #connectAnew(): void {
+    this.#tellClient("online");
   }
 
   // --- as the leader -----------------------------------------------------------------------------------------------
@@ -174,30 +198,45 @@ export class Tab implements Client {
   #lead(message: TabMessage): void {
     switch (message.type) {
       case "ask":
-        this.#announce(this.#client.state);
+        // Browsers delay the timers of hidden tabs.
+        if ((super.state.retryAt as number) < this.#environment.now()) super.connect();
+        this.#announce();
         break;
-      case "send":
-        this.#relay?.send(message.text, message.from);
+      case "send": {
+        const { text, from } = message;
+        const data = this.#relay?.send(text, from);
+        if (data !== undefined) this.#election.post({ type: "received", term: this.#election.term, data, to: [from] });
+        break;
+      }
+      case "gone":
+        this.#relay?.gone(message.from);
         break;
       case "connect":
-        if (message.retryAt === undefined || message.retryAt === this.#client.state.retryAt) this.#client.connect();
+        super.connect();
         break;
       case "page":
         this.#tellClient(message.event);
     }
   }
 
-  #announce(state: ConnectionState): void {
-    this.#election.post({ type: "state", state, relay: `${this.#name}:${this.#relays}` });
+  /** Tell the state of the client. That it was offline before may mean that it had no leader. */
+  #announce(): void {
+    const { term } = this.#election;
+    const { reason, ...rest } = super.state;
+    const state: ConnectionState = reason?.kind === "offline" && rest.status === "connecting" ? rest : super.state;
+    // That of another user is this tab's alone.
+    if (state.reason?.kind !== "user") {
+      this.#election.post({ type: "state", term, state, relay: `${this.#name}:${this.#relays}` });
+    }
     this.#become(state);
   }
 
   /** Forward received data to the other tabs. The newest relay brings everything of the streams. */
-  #forward(relay: Relay, data: unknown, to: string | undefined): void {
+  #forward(relay: Relay, data: unknown, to: readonly string[] | undefined): void {
     if (!this.#isShared) return;
     const message = relay === this.#relay ? undefined : decode(data);
-    if (message === undefined || !(hasPosition(message) || message.type === "welcome"))
-      this.#election.post({ type: "received", data, to });
+    if (message === undefined || !(hasPosition(message) || ANSWERS.includes(message.type)))
+      this.#election.post({ type: "received", term: this.#election.term, data, to });
   }
 
   #tellClient(event: PageEvent): void {
@@ -206,29 +245,13 @@ export class Tab implements Client {
 
   // --- as a follower -----------------------------------------------------------------------------------------------
 
-  #follow(message: TabMessage): void {
-    if (message.type !== "received" && message.type !== "state") return;
-    this.#election.leaderHeard();
-    if (message.type === "state") this.#adopt(message.state, message.relay);
-    else if (message.to === undefined || message.to === this.#name) this.#socket?.onmessage?.({ data: message.data });
-  }
-
   /** Adopt the state of the leader. When it has a connection, or another one, the client connects by that. */
   #adopt(state: ConnectionState, relay: string): void {
-    this.#remindAt(state.retryAt);
-    if (state.status === "open" && relay === this.#followedRelay) return;
-    this.#dropClient();
-    if (state.status === "open") {
-      this.#followedRelay = relay;
-      this.#client.connect();
-    } else this.#become(state);
-  }
-
-  #remindAt(retryAt: number | undefined): void {
-    const { setTimeout, clearTimeout, now } = this.#environment;
-    clearTimeout(this.#reminder);
-    if (retryAt === undefined) return;
-    this.#reminder = setTimeout(() => this.#election.post({ type: "connect", retryAt }), retryAt - now() + REMIND_MS);
+    const followed = state.status === "open" ? relay : undefined;
+    if (followed === undefined) {
+      this.#follow(followed);
+      this.#become(state);
+    } else if (followed !== this.#followedRelay) this.#follow(followed);
   }
 
   // --- the page ----------------------------------------------------------------------------------------------------
@@ -238,7 +261,7 @@ export class Tab implements Client {
     const subscriptions = [
       onPageEvent((event) => this.#onPageEvent(event)),
       // A page that is frozen must neither lead nor be elected. It joins again when it wakes up.
-      onPageHide(() => this.#election.leave()),
+      onPageHide(() => this.#leave()),
     ];
     return () => {
       for (const unsubscribe of subscriptions) unsubscribe();
@@ -253,12 +276,4 @@ export class Tab implements Client {
       this.#election.ask();
     }
   }
-}
-
-/** Return a class whose instances a function makes. */
-function constructorOf(open: (url: string, protocols?: string[]) => Socket): Environment["WebSocket"] {
-  function Opened(url: string, protocols?: string[]): Socket {
-    return open(url, protocols);
-  }
-  return Opened as unknown as Environment["WebSocket"];
 }

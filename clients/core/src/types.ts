@@ -1,6 +1,6 @@
 // The public types: the client, its options, its state, and its environment.
 
-import type { CustomMessage, MessageTypes } from "./messages.js";
+import type { CustomMessage, MemberData, MessageTypes } from "./messages.js";
 
 /**
  * The status of a client:
@@ -25,8 +25,9 @@ export type Status = "idle" | "connecting" | "open" | "waiting" | "closed";
  * - `token`: there was no token, or it was refused
  * - `offline`: the device says that it has no network
  * - `final`: the server will not accept this client; it is closed
+ * - `user`: the token or the welcome was another user's; the client is closed
  */
-export type CloseKind = "lost" | "server" | "token" | "offline" | "final";
+export type CloseKind = "lost" | "server" | "token" | "offline" | "final" | "user";
 
 /** The reason why a client is waiting or closed. */
 export interface CloseReason {
@@ -55,34 +56,192 @@ export interface ConnectionState {
    * Each time that messages may be missing there is a new state.
    */
   readonly recovered?: boolean;
+  /** The user of these messages, by the server's word; before that by the option `user`, or by the token. */
+  readonly user?: string;
 }
 
 /**
- * The data of your own types. Declare them, and listeners get typed data:
+ * Your own message types, for the type parameter of a client: the data of those that you hear, and a function for each
+ * request that you send, from its data to the data of the answer.
  *
- *     declare module "@tellwire/client" {
- *       interface CustomTypes {
- *         comment_added: { mocId: string; text: string };
- *       }
+ *     interface MyEvents {
+ *       comment_added: { mocId: string; text: string };
+ *       add_comment: (comment: { mocId: string; text: string }) => { commentId: string };
  *     }
+ *     const client = new TellwireClient<MyEvents>(options);
+ *
+ * Then other types are errors. A client without it takes every type, with unknown data.
  */
-// biome-ignore lint/suspicious/noEmptyInterface: it is for others to add to
-export interface CustomTypes {}
+export interface AnyEvents {
+  [type: string]: unknown;
+}
+
+type IsAny<E> = string extends keyof E ? true : false;
+type Handled = (...args: never) => unknown;
+
+/** The events that are heard: those that are no functions. */
+type Heard<E> = { [T in keyof E & string as E[T] extends Handled ? never : T]: E[T] };
+
+/** Has the client's note on a received message. */
+export type Received<M> = M & {
+  /** True if the message was kept and came with a welcome, or with a page of the history; false if it is live. */
+  readonly replayed: boolean;
+};
+
+/** A message of your own. */
+export type OwnMessage<T = string, D = unknown> = Omit<CustomMessage, "type" | "data"> & {
+  readonly type: T;
+  readonly data: D;
+};
+
+/** A message of any type, whose data nobody has looked at yet. */
+export type Message = CustomMessage;
+
+/** Stands for all texts but the types of the specification, so that `message.type` tells those apart. */
+declare enum OtherType {
+  undeclared = "a type that was not declared",
+}
 
 /** A type of the specification or one of your own. */
-export type MessageType = keyof MessageTypes | keyof CustomTypes | (string & {});
+export type MessageType<E extends object = AnyEvents> =
+  | keyof MessageTypes
+  | "*"
+  | (IsAny<E> extends true ? string & {} : keyof Heard<E>);
 
-/** The message of a type; its data is unknown if the type was not declared. `"*"`: any message. */
-export type MessageOf<T extends MessageType> = T extends keyof MessageTypes
-  ? MessageTypes[T]
-  : T extends keyof CustomTypes
-    ? CustomMessage & { readonly type: T; readonly data: CustomTypes[T] }
-    : T extends "*"
-      ? AnyMessage
-      : CustomMessage;
+/** The message of a type. `"*"`: any message. */
+export type MessageOf<T, E extends object = AnyEvents> = T extends keyof MessageTypes
+  ? Received<MessageTypes[T]>
+  : T extends "*"
+    ? AnyMessage<E>
+    : T extends keyof E
+      ? Received<OwnMessage<T, E[T]>>
+      : never;
 
-/** Any message. */
-export type AnyMessage = MessageTypes[keyof MessageTypes] | CustomMessage;
+/** Any message: `switch (message.type)` tells them apart. */
+export type AnyMessage<E extends object = AnyEvents> = Received<
+  | MessageTypes[keyof MessageTypes]
+  | (IsAny<E> extends true
+      ? OwnMessage<OtherType>
+      : { [T in keyof Heard<E>]: OwnMessage<T, Heard<E>[T]> }[keyof Heard<E>])
+>;
+
+/** A type that `send` takes. */
+export type RequestType<E extends object = AnyEvents> = keyof E & string;
+
+type DataOf<R> = R extends (...args: infer A) => unknown ? (A extends [] ? undefined : A[0]) : R;
+
+/** The options of a request. */
+export interface RequestOptions {
+  /** The time limit of the answer, from the call on, also while there is no connection: up to 300. Default: 30. */
+  timeoutSeconds?: number;
+}
+
+/** The data that `send` takes after the type, which may be left out where there is none, and options. */
+export type RequestArgs<T extends RequestType<E>, E extends object = AnyEvents> =
+  undefined extends DataOf<E[T]>
+    ? [data?: DataOf<E[T]>, options?: RequestOptions]
+    : [data: DataOf<E[T]>, options?: RequestOptions];
+
+/** A type that `publish` takes: that of a message of your own. */
+export type PublishType<E extends object = AnyEvents> = IsAny<E> extends true ? string : keyof Heard<E> & string;
+
+/** The data that `publish` takes after the type, which may be left out where there is none. */
+export type PublishArgs<T, E extends object = AnyEvents> = T extends keyof E
+  ? undefined extends E[T]
+    ? [data?: E[T]]
+    : [data: E[T]]
+  : [data?: unknown];
+
+/** The message that answers a request, as its handler returned it. */
+export type AnswerOf<T extends RequestType<E>, E extends object = AnyEvents> = E[T] extends (...args: never) => infer D
+  ? D extends void
+    ? undefined
+    : OwnMessage<string, D> | undefined
+  : OwnMessage | undefined;
+
+/** A page of older messages, newest first. */
+export interface HistoryPage<E extends object = AnyEvents> {
+  readonly messages: readonly AnyMessage<E>[];
+  /** Even older ones are kept. */
+  readonly more: boolean;
+}
+
+/**
+ * The status of a topic:
+ *
+ * - `subscribing`: it waits for the connection, or for the server's answer
+ * - `subscribed`: messages arrive
+ * - `refused`: the server does not let the user have it. It is asked for again on the next connection, and after a new token
+ * - `closed`: by `close()`
+ */
+export type TopicStatus = "subscribing" | "subscribed" | "refused" | "closed";
+
+/** The reason why a topic is refused, or is not there yet. */
+export interface TopicError {
+  /** Of the server: `TOPIC_FORBIDDEN`, `TOO_MANY_SUBSCRIPTIONS`, `TOPIC_RIGHTS_UNAVAILABLE`, … */
+  readonly code: string;
+  /** For people, in English. */
+  readonly message: string;
+}
+
+/** The state of a topic: a snapshot, the same object until something in it changes. */
+export interface TopicState {
+  readonly status: TopicStatus;
+  /**
+   * While subscribed: true if no message was missed, false if some may be missing; then load your data anew. Each time that
+   * messages may be missing there is a new state.
+   */
+  readonly recovered?: boolean;
+  readonly error?: TopicError;
+}
+
+/** The members of a topic: a snapshot, the same object until something in it changes. */
+export interface PresenceState {
+  /** Users, in the order in which they came, each with the `info` of their token. */
+  readonly members: readonly MemberData[];
+  /** The number of all of them. */
+  readonly count: number;
+  /** The members are all of them. Otherwise they are some of those who were there: the server names at most 200. */
+  readonly isComplete: boolean;
+  /** It is kept up to date. False before the first answer, and while there is no connection. */
+  readonly isLive: boolean;
+  /** The reason why nobody is told: `PRESENCE_OFF`, for one. */
+  readonly error?: TopicError;
+}
+
+/** The presence of a topic, as a store. The server is asked when it is first subscribed to. */
+export interface Presence {
+  /** Call with the state at once, and with every new one. Returns a function that ends that. */
+  readonly subscribe: (listener: (state: PresenceState) => void) => Unsubscribe;
+  readonly getSnapshot: () => PresenceState;
+}
+
+/** The options of a topic. */
+export interface TopicOptions {
+  /** The start without a cursor: `oldest` is with all that the server keeps. Default: that of the client. */
+  startFrom?: "now" | "oldest";
+}
+
+/**
+ * A topic that the client follows until `close()`, over all its connections. Its messages come here, and not to the
+ * listeners of the client. All that follow one topic share its subscription.
+ */
+export interface Topic<E extends object = AnyEvents> {
+  readonly name: string;
+  readonly state: TopicState;
+  /** The users who follow it. */
+  readonly presence: Presence;
+  /** Call with every new state. */
+  onState(listener: (state: TopicState) => void): Unsubscribe;
+  /** Call with every message of a type, or of any type for `"*"`: as `on` of the client. */
+  on<T extends MessageType<E>>(type: T, listener: (message: MessageOf<T, E>) => void): Unsubscribe;
+  /** Publish a message of your own type to all who follow the topic, if the server lets this user. It is a request. */
+  publish<T extends PublishType<E>>(type: T, ...args: PublishArgs<T, E>): Promise<void>;
+  /** Ask for older messages that the server has kept, newest first: those before a cursor. */
+  history(page?: { before?: string; limit?: number }): Promise<HistoryPage<E>>;
+  /** Follow it no longer. If nobody else does, its subscription ends with the present task, and its cursor is forgotten. */
+  close(): void;
+}
 
 /** Ends a subscription. */
 export type Unsubscribe = () => void;
@@ -90,8 +249,17 @@ export type Unsubscribe = () => void;
 /** Cursors by stream: `user` is the user's own. */
 export type Cursors = Readonly<Record<string, string>>;
 
-/** A client: with a connection of its own (`TellwireClient`), or with one shared by all tabs (`sharedClient`). */
-export interface Client {
+/** The part of a `Storage` that keeps cursors. It answers at once, so React Native's AsyncStorage is none. */
+export interface CursorStorage {
+  getItem(key: string): string | null | undefined;
+  setItem(key: string, value: string): void;
+}
+
+/**
+ * A client: with a connection of its own (`TellwireClient`), or with one shared by all tabs (`sharedClient`). `E` has your
+ * own message types.
+ */
+export interface Client<E extends object = AnyEvents> {
   readonly state: ConnectionState;
   /**
    * The positions that all passed messages are up to, by stream; the option `cursors` of another client goes on from
@@ -105,23 +273,59 @@ export interface Client {
    * replaces another, or after there was none: log messages in their order, of uploads the newest state. `pong`,
    * `auth_ok` and `welcome` do not pass.
    */
-  on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe;
-  /** Send a message of your own. Returns false if there is no open connection: then nothing was sent. */
-  send(type: string, data?: unknown): boolean;
+  on<T extends MessageType<E>>(type: T, listener: (message: MessageOf<T, E>) => void): Unsubscribe;
+  /**
+   * Send a message of your own; resolves with the message that its handler returned, if any.
+   *
+   * This and the next five are requests. Each resolves when the server has answered. It waits for a connection, is
+   * repeated until there is an answer, and rejects with a `RequestError`: with the server's code, or `TIMEOUT` (after 30
+   * seconds), `QUEUE_FULL` (100 wait, or 1 MiB), `CLOSED` (the client), or `USER` (it is another user's now). A rejection
+   * that nobody handles is no error of the page.
+   */
+  send<T extends RequestType<E>>(type: T, ...args: RequestArgs<T, E>): Promise<AnswerOf<T, E>>;
   /**
    * Say that the user has seen everything up to a cursor, by default all that has passed; all their devices get `seen`.
-   * Returns false if there is no open connection, or the cursor is no position.
    */
-  ack(cursor?: string): boolean;
+  ack(cursor?: string): Promise<void>;
+  /** Say that the user has read messages of the log: those with these cursors, or all up to one. */
+  read(what: { cursors: readonly string[] } | { upTo: string }): Promise<void>;
+  /** Ask that an upload be cancelled. Its state follows. */
+  cancel(uploadId: string): Promise<void>;
   /**
-   * Ask that an upload be cancelled. Its state follows, or an `error`. Returns false if there is no open connection.
+   * Ask that something be shown no more, on any device: an ended upload by its id, messages of the log with these cursors
+   * or up to one, or all ended uploads up to a version.
    */
-  cancel(uploadId: string): boolean;
+  dismiss(what: string | { cursors: readonly string[] } | { upTo: string } | { endedUpTo: number }): Promise<void>;
+  /** Ask for older messages of the log that the server has kept, newest first: those before a cursor. */
+  history(page?: { before?: string; limit?: number }): Promise<HistoryPage<E>>;
+  /**
+   * Follow a topic: get its messages, as far as the server lets this user.
+   *
+   *     const comments = client.topic("moc:1:comments");
+   *     comments.on("comment_added", ({ data }) => list.add(data));
+   *     comments.onState(({ status, recovered }) => { if (status === "subscribed" && !recovered) list.reload(); });
+   */
+  topic(name: string, options?: TopicOptions): Topic<E>;
   /** Connect; while waiting, do it now. No message arrives before the present task is over. */
   connect(): void;
   /** Close for good, unless `connect()` is called again. */
   close(): void;
 }
+
+/** A client of any events. It has no typed `on` and `send`: make it a `Client` of the events that you know of. */
+export type AnyClient = Omit<Client, "on" | "send" | "history" | "topic"> & {
+  on(type: never, listener: (message: never) => void): Unsubscribe;
+  send(type: never, ...args: never): Promise<unknown>;
+  history(page?: { before?: string; limit?: number }): Promise<unknown>;
+  topic(name: string, options?: TopicOptions): AnyTopic;
+};
+
+/** A topic of any events. */
+export type AnyTopic = Omit<Topic, "on" | "history" | "publish"> & {
+  on(type: never, listener: (message: never) => void): Unsubscribe;
+  publish(type: never, ...args: never): Promise<void>;
+  history(page?: { before?: string; limit?: number }): Promise<unknown>;
+};
 
 /**
  * The reason for asking for a token:
@@ -138,6 +342,23 @@ export interface ClientOptions {
   url: string;
   /** Return a JWT. Called for every attempt to connect; if it throws or takes too long, the attempt has failed. */
   getToken: (why: TokenReason) => string | Promise<string>;
+  /**
+   * The user's id, as the server knows it. A token or a welcome of another one ends the session. Default: the user of the
+   * first token, and of the first welcome.
+   */
+  user?: string | undefined;
+  /** The claim of the token that has the user's id. Default: `sub`. */
+  userClaim?: string;
+  /**
+   * The reaction to a token or a welcome of another user than before. `close`: the client is closed, with the kind `user`.
+   * `restart`: it begins anew as that user's, with nothing of the one before. Default: `close`.
+   */
+  onOtherUser?: "close" | "restart";
+  /**
+   * Write a timeline, to the console or to a function: a line for each event, without tokens and without data of messages.
+   * `localStorage.tellwire = "debug"` does so, too. Default: false.
+   */
+  debug?: boolean | ((line: string) => void);
   /** The place of the token. `query` is for servers that know only `?token=`. Default: `subprotocol`. */
   tokenIn?: "subprotocol" | "query";
   /**
@@ -150,10 +371,11 @@ export interface ClientOptions {
   /** The start of a client without a cursor: `oldest` is with all that the server keeps. Default: `now`. */
   startFrom?: "now" | "oldest";
   /**
-   * The storage of the cursors, such as `sessionStorage`: a page that is loaded anew goes on from them. They count more
-   * than `cursors`. Default: none.
+   * The storage of the cursors: a page that is loaded anew goes on from them. They count more than `cursors`. `session`
+   * and `local` are those of the page, where it may use them; otherwise, and where a function throws, nothing is stored.
+   * Default: none.
    */
-  cursorStorage?: Pick<Storage, "getItem" | "setItem"> | undefined;
+  cursorStorage?: "session" | "local" | CursorStorage | (() => CursorStorage | null | undefined) | undefined;
   /** Keeps apart cursors of one url in that storage, such as those of several users. Default: none. */
   cursorKey?: string;
   /** The bound of the first random wait before another attempt; it doubles with each failure. Default: 0.5. */

@@ -5,7 +5,7 @@ import { sharedClient } from "../src/shared.js";
 import type { ClientOptions } from "../src/types.js";
 import { advance, MINUTE, World } from "./world.js";
 
-const CHANNEL = "tellwire:2:wss://gateway.test/live:user-1";
+const CHANNEL = 'tellwire:4:["wss://gateway.test/live","user-1"]';
 
 interface Request {
   tab: BrowserTab;
@@ -50,9 +50,9 @@ class FakeLocks {
     for (const [name, request] of this.#held) if (request.tab === tab) this.#release(name, request);
   }
 
-  /** The tabs that hold a lock. */
+  /** The tabs that lead: they hold a lock that is not their own. */
   get holders(): BrowserTab[] {
-    return [...this.#held.values()].map(({ tab }) => tab);
+    return [...this.#held].filter(([name]) => !name.startsWith("tellwire:tab:")).map(([, { tab }]) => tab);
   }
 
   #forget(name: string, request: Request): boolean {
@@ -114,9 +114,17 @@ class FakeChannel implements Channel {
 }
 
 export class Browser {
-  readonly locks = new FakeLocks();
+  readonly locks: FakeLocks;
   readonly channels = new Set<FakeChannel>();
   readonly tabs: BrowserTab[] = [];
+
+  readonly #options: Partial<ClientOptions>;
+
+  /** `options` are those of all its tabs. */
+  constructor(locks = new FakeLocks(), options: Partial<ClientOptions> = {}) {
+    this.locks = locks;
+    this.#options = options;
+  }
 
   /** Post a message to the tabs of user-1. */
   posts(message: object): void {
@@ -133,7 +141,7 @@ export class Browser {
   }
 
   tab(user = "user-1", options: Partial<ClientOptions> = {}): BrowserTab {
-    const tab = new BrowserTab(this, user, options);
+    const tab = new BrowserTab(this, user, { ...this.#options, ...options });
     this.tabs.push(tab);
     return tab;
   }
@@ -145,11 +153,12 @@ export class BrowserTab {
   readonly #leavers = new Set<() => void>();
   #backlog: (() => void)[] | undefined;
   #isHidden = false;
+  #lateness = 0;
 
   constructor(browser: Browser, user: string, options: Partial<ClientOptions>) {
     this.#browser = browser;
     const environment = { ...this.#environment(), ...options.environment };
-    this.world = new World({ ...options, environment }, (made) => sharedClient({ user, ...made }));
+    this.world = new World({ ...options, environment }, (made) => sharedClient({ ...made, user }));
   }
 
   /** Run a task of this tab soon; of a frozen tab, when it goes on. */
@@ -160,9 +169,10 @@ export class BrowserTab {
     });
   }
 
-  /** Be hidden, and have timers that are late by a minute. */
-  hides(): void {
+  /** Be hidden, and have timers that are late. */
+  hides(lateness = MINUTE): void {
     this.#isHidden = true;
+    this.#lateness = lateness;
   }
 
   /** Stop without an event. */
@@ -223,12 +233,12 @@ export class BrowserTab {
           super(tab, name, channels);
         }
       },
+      isVisible: () => !this.#isHidden,
       onPageHide: (listener) => {
         this.#leavers.add(listener);
         return () => this.#leavers.delete(listener);
       },
-      setTimeout: (task, milliseconds) =>
-        setTimeout(() => this.run(task), milliseconds + (this.#isHidden ? MINUTE : 0)),
+      setTimeout: (task, milliseconds) => setTimeout(() => this.run(task), milliseconds + this.#lateness),
     };
   }
 }

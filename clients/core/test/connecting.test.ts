@@ -44,15 +44,29 @@ describe("connecting", () => {
   });
 
   test.each(["ftp://gateway.test?token=a", "/live", "", "gateway.test:80"])("the address %j is refused", (url) => {
-    const world = new World({ url });
     const refusal = `url: got ${JSON.stringify(url.split("?")[0])}; allowed: a ws:, wss:, http: or https: address`;
-    expect(() => world.client.connect()).toThrow(new TypeError(refusal));
-    expect(world.status).toBe("idle");
+    // A relative address may be that of a page, which a server renders.
+    expect(() => new World({ url }).client.connect()).toThrow(new TypeError(refusal));
   });
 
   test("in a page the address may be relative", async () => {
     vi.stubGlobal("location", { href: "https://site.test/uploads?page=2" });
     expect((await new World({ url: "/live" }).connects()).url).toBe("wss://site.test/live");
+    vi.unstubAllGlobals();
+  });
+
+  test("a URL that cannot be changed will do, as that of React Native", async () => {
+    class ReadOnly {
+      readonly href: string;
+      constructor(url: string) {
+        this.href = /:\/\/[^/]+$/.test(url) ? `${url}/` : url;
+        Object.freeze(this);
+      }
+    }
+    vi.stubGlobal("URL", ReadOnly);
+    expect((await new World({ url: "https://gateway.test" }).connects()).url).toBe("wss://gateway.test/");
+    const inQuery = new World({ url: "http://gateway.test/live?stage=1&token=old#top", tokenIn: "query" });
+    expect((await inQuery.connects()).url).toBe("ws://gateway.test/live?stage=1&token=a-token");
     vi.unstubAllGlobals();
   });
 
@@ -86,7 +100,7 @@ describe("connecting", () => {
     await advance(0);
     world.socket.opens();
     world.socket.says(PROGRESS);
-    expect(heard).toHaveBeenCalledExactlyOnceWith(PROGRESS);
+    expect(heard).toHaveBeenCalledExactlyOnceWith({ ...PROGRESS, replayed: false });
   });
 
   test("connect() changes nothing while connecting or open", async () => {
@@ -117,7 +131,7 @@ describe("connecting", () => {
     world.client.send("hey");
     world.socket.opens();
     world.client.send("hey");
-    expect([old.sent.length, world.socket.sent.length]).toEqual([1, 1]);
+    expect([old.sent.length, world.socket.sent.length]).toEqual([1, 2]);
   });
 });
 
@@ -187,5 +201,20 @@ describe("close()", () => {
     expect([vi.getTimerCount(), world.page.size]).toEqual([0, 0]);
     world.client.connect();
     expect(world.client.state).toEqual({ status: "connecting", attempt: 1 });
+  });
+
+  test.each([4403, 1000])("who is shut out, and closed with %s, learns why and does not come back", async (code) => {
+    const world = new World();
+    const socket = await world.opens();
+    const message = "Shut out until 2026-11-30T18:00:00Z: too many uploads";
+    socket.says({ type: "error", data: { code: "USER_SHUT_OUT", message } });
+    socket.ends(code);
+    await advance(3_600_000);
+    expect(world.sockets).toHaveLength(1);
+    expect(world.client.state).toEqual({
+      status: "closed",
+      attempt: 0,
+      reason: { kind: "final", code: 4403, error: "USER_SHUT_OUT", message },
+    });
   });
 });

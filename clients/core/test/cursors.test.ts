@@ -81,6 +81,14 @@ describe("the cursor's storage", () => {
     expect((await another.opens()).hellos).toEqual([undefined]);
   });
 
+  test("has a page that is loaded anew before its first message come back to its welcome", async () => {
+    const cursorStorage = new Shelf();
+    await welcomed({ cursorStorage });
+    await advance(500);
+    const anew = new World({ cursorStorage });
+    expect((await anew.opens()).hellos).toEqual(["e:5"]);
+  });
+
   test("is written to twice a second, not with every message", async () => {
     const cursorStorage = new Shelf();
     const world = await welcomed({ cursorStorage });
@@ -117,6 +125,45 @@ describe("the cursor's storage", () => {
     expect([...cursorStorage.items.values()]).toEqual(['{"user":"e:5"}']);
   });
 
+  test.each([
+    ["session", "sessionStorage"],
+    ["local", "localStorage"],
+  ] as const)("may be the page's: %s", async (word, name) => {
+    const shelf = new Shelf();
+    vi.stubGlobal(name, shelf);
+    await welcomed({ cursorStorage: word, cursorKey: "user-1" });
+    await advance(500);
+    expect([...shelf.items]).toEqual([[KEY, '{"user":"e:5"}']]);
+    vi.unstubAllGlobals();
+  });
+
+  test("may be looked up by a function, and be absent", async () => {
+    const shelf = new Shelf();
+    await welcomed({ cursorStorage: () => shelf, cursorKey: "user-1" });
+    await advance(500);
+    expect(shelf.items.size).toBe(1);
+    for (const none of [undefined, null]) expect((await welcomed({ cursorStorage: () => none })).status).toBe("open");
+  });
+
+  test("does not disturb where the page may not use it", async () => {
+    const denied = (): never => {
+      throw new DOMException("denied", "SecurityError");
+    };
+    Object.defineProperty(globalThis, "sessionStorage", { configurable: true, get: denied });
+    for (const cursorStorage of ["session", () => sessionStorage] as const) {
+      const world = await welcomed({ cursorStorage });
+      await advance(500);
+      expect([world.status, world.errors]).toEqual(["open", []]);
+    }
+    Reflect.deleteProperty(globalThis, "sessionStorage");
+  });
+
+  test.each(["sesion", null, 7, {}])("is none of the kind %j", (cursorStorage) => {
+    expect(() => new World({ cursorStorage: cursorStorage as never })).toThrow(
+      `cursorStorage: got ${JSON.stringify(cursorStorage)}; allowed: "session", "local", a storage, or a function`,
+    );
+  });
+
   test("does not disturb if it throws", async () => {
     const full = (): never => {
       throw new DOMException("full", "QuotaExceededError");
@@ -147,29 +194,19 @@ describe("the cursor's storage", () => {
   });
 });
 
-describe("what a client may say", () => {
+describe("seen", () => {
   test("ack() says that all was seen, or all up to a cursor", async () => {
     const world = new World();
-    expect(world.client.ack("e:3")).toBe(false);
     const socket = await world.opens();
-    expect(world.client.ack()).toBe(false);
+    await world.client.ack();
     socket.says(page("e:5"));
     socket.says(note(6));
-    expect([world.client.ack(), world.client.ack("e:3")]).toEqual([true, true]);
-    expect(socket.sent).toEqual([
+    world.client.ack();
+    world.client.ack("e:3");
+    expect(socket.sent).toMatchObject([
       { type: "ack", cursor: "e:6" },
       { type: "ack", cursor: "e:3" },
     ]);
-    socket.ends();
-    expect(world.client.ack()).toBe(false);
-  });
-
-  test("cancel() asks for the end of an upload", async () => {
-    const world = new World();
-    expect(world.client.cancel("moc-1")).toBe(false);
-    const socket = await world.opens();
-    expect(world.client.cancel("moc-1")).toBe(true);
-    expect(socket.sent).toEqual([{ type: "cancel", uploadId: "moc-1" }]);
   });
 
   test("seen is a message as any", async () => {
@@ -179,5 +216,26 @@ describe("what a client may say", () => {
     world.client.on("seen", ({ data }) => heard.push(data.cursor));
     world.socket.says(seen);
     expect(heard).toEqual(["e:4"]);
+  });
+});
+
+describe("the user of stored cursors", () => {
+  const stored = (user: string) => ({ getItem: () => `{"user":"e:4","of":"${user}"}`, setItem: () => {} });
+
+  test("is the one that they are of: another user's are not used", async () => {
+    expect((await new World({ user: "ada", cursorStorage: stored("ada") }).opens()).hellos).toEqual(["e:4"]);
+    expect((await new World({ user: "bob", cursorStorage: stored("ada") }).opens()).hellos).toEqual([undefined]);
+  });
+
+  test("is compared with the first welcome: another user begins anew, and gets nothing by them", async () => {
+    const world = new World({ cursorStorage: stored("ada") });
+    const socket = await world.opens();
+    socket.says(page("e:9", { userId: "bob", messages: [note(9)] }));
+    expect([world.messages, world.client.cursors]).toEqual([[], {}]);
+    await advance(0);
+    world.socket.opens();
+    world.socket.says(page("e:9", { userId: "bob" }));
+    expect([socket.hellos, world.socket.hellos]).toEqual([["e:4"], [undefined]]);
+    expect(world.client.state).toMatchObject({ status: "open", user: "bob", recovered: true });
   });
 });

@@ -1,6 +1,6 @@
 // A server with the history of one user, by spec/protocol.md, with bounds so low that tests reach them.
 
-import type { AnyMessage } from "../src/types.js";
+import type { Message } from "../src/types.js";
 
 /** How many messages of the log it keeps. */
 export const KEPT = 20;
@@ -14,7 +14,7 @@ export interface ServerConnection {
 }
 
 /** A message of the log. `isBig`: it fits into no page. */
-type Logged = AnyMessage & { readonly cursor: string; readonly data: { readonly isBig: boolean } };
+type Logged = Message & { readonly cursor: string; readonly data: { readonly isBig: boolean } };
 
 export class History {
   /** All messages of the log so far. */
@@ -23,7 +23,7 @@ export class History {
   epoch = "e1";
   offset = 0;
   log: Logged[] = [];
-  states = new Map<string, AnyMessage & { readonly version: number }>();
+  states = new Map<string, Message & { readonly version: number }>();
   #count = 0;
   #versions = 0;
 

@@ -1,6 +1,7 @@
 // Listeners: who is called with which message, and in which order. Also `send()`, and the cost of a message.
 
 import { describe, expect, test, vi } from "vitest";
+import { RequestError } from "../src/index.js";
 import { PROGRESS, useFakeTime, World } from "./world.js";
 
 useFakeTime();
@@ -69,25 +70,60 @@ describe("messages", () => {
     expect(late).toHaveBeenCalledTimes(1);
   });
 
-  test("send() sends while open, and says so", async () => {
+  test("send() sends with data or without, as soon as there is a connection", async () => {
     const world = new World();
-    expect(world.client.send("rename_moc")).toBe(false);
-    const socket = await world.connects();
-    expect(world.client.send("rename_moc")).toBe(false);
-    socket.opens();
-    expect(world.client.send("rename_moc", { name: "Ü" })).toBe(true);
-    expect(world.client.send("hey")).toBe(true);
-    expect(socket.sent).toEqual([{ type: "rename_moc", data: { name: "Ü" } }, { type: "hey" }]);
-    socket.ends();
-    expect(world.client.send("hey")).toBe(false);
+    world.client.send("rename_moc", { name: "Ü" });
+    const socket = await world.opens();
+    world.client.send("hey");
+    expect(socket.sent).toMatchObject([{ type: "rename_moc", data: { name: "Ü" } }, { type: "hey" }]);
+  });
+
+  test("what cannot be sent, and a time limit that is none, reject", async () => {
+    const { client } = new World();
+    await expect(client.send("hey", 1n)).rejects.toThrow(TypeError);
+    for (const timeoutSeconds of [0, -1, Number.NaN, 301])
+      await expect(client.send("hey", 1, { timeoutSeconds })).rejects.toThrow(
+        new RangeError(`timeoutSeconds: got ${timeoutSeconds}; allowed: a number over 0, up to 300`),
+      );
+  });
+
+  test("a rejection is an error with the server's words and details", async () => {
+    const world = new World();
+    const socket = await world.opens();
+    const answer = world.client.cancel("moc-1");
+    const data = { id: socket.sent[0]?.id, code: "UPLOAD_OVER", message: "it has ended", details: { rows: 3 } };
+    socket.says({ type: "error", data, timestamp: "" });
+    await expect(answer).rejects.toBeInstanceOf(RequestError);
+    await expect(answer).rejects.toMatchObject({
+      name: "RequestError",
+      message: "it has ended",
+      code: "UPLOAD_OVER",
+      details: { rows: 3 },
+    });
+  });
+
+  test("two clients have ids of their own", async () => {
+    const [one, other] = [new World(), new World({ environment: { random: () => 0.25 } })];
+    for (const world of [one, other]) {
+      await world.opens();
+      world.client.send("hey");
+    }
+    expect(one.socket.sent[0]?.id).not.toBe(other.socket.sent[0]?.id);
   });
 });
 
-test("ten thousand messages take far less than a second of computing", async () => {
-  const world = new World();
+test("a thousand messages set no timer each", async () => {
+  let timers = 0;
+  const environment = {
+    setTimeout: (run: () => void, milliseconds: number) => {
+      timers += 1;
+      return setTimeout(run, milliseconds);
+    },
+  };
+  const world = new World({ environment });
   const socket = await world.opens();
-  const before = process.cpuUsage();
-  for (let id = 0; id < 10_000; id++) socket.says({ ...PROGRESS, id: `${id}` });
-  expect(world.messages).toHaveLength(10_000);
-  expect(process.cpuUsage(before).user).toBeLessThan(1_000_000);
+  const before = timers;
+  for (let id = 0; id < 1_000; id++) socket.says({ ...PROGRESS, id: `${id}` });
+  expect(world.messages).toHaveLength(1_000);
+  expect(timers - before).toBeLessThan(10);
 });

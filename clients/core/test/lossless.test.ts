@@ -3,18 +3,20 @@
 // exactly when the server told one.
 
 import { describe, expect, test } from "vitest";
-import { cursorsOf, newModel, nextDue, reduce } from "../src/machine.js";
+import { newModel, nextDue, reduce } from "../src/machine.js";
 import type { Action, Event, Model } from "../src/model.js";
 import { resolveOptions } from "../src/options.js";
-import type { AnyMessage } from "../src/types.js";
+import { cursorsOf } from "../src/streams.js";
+import type { Message } from "../src/types.js";
 import { History, KEPT, type ServerConnection } from "./history.js";
+import { mulberry32 } from "./random.js";
 
 /** The options of a client whose server always answers, however late. */
 const PATIENT = { answerTimeoutSeconds: 1e6, rotateAfterSeconds: 100, stableAfterSeconds: 0.001, backoffMaxSeconds: 1 };
 
 class Run {
   readonly history = new History();
-  readonly passed: AnyMessage[] = [];
+  readonly passed: Message[] = [];
   readonly chance: () => number;
   model: Model;
   now = 1e9;
@@ -108,7 +110,7 @@ class Run {
 
   deliver(connection: number): void {
     const message = this.#connections.get(connection)?.underWay.shift() as
-      | (AnyMessage & { data: { recovered?: boolean } })
+      | (Message & { data: { recovered?: boolean } })
       | undefined;
     if (message === undefined) return;
     // Pages on a connection that is no longer the current one are not heard.
@@ -155,7 +157,7 @@ class Run {
 
   /** Messages overtake each other, or one is lost, as where each is a request of its own. */
   #disturb(server: ServerConnection | undefined): void {
-    const underWay = (server?.underWay ?? []) as AnyMessage[];
+    const underWay = (server?.underWay ?? []) as Message[];
     const isStable = server?.pages.length || underWay.some(({ type }) => type === "welcome");
     if (isStable) return;
     if (this.chance() < 0.5) underWay.reverse();
@@ -173,24 +175,13 @@ class Run {
   }
 }
 
-/** Random numbers from 0 to 1, by a seed. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 const position = (cursor: string): [number, number] => {
   const [epoch, offset] = cursor.slice(1).split(":").map(Number);
   return [epoch as number, offset as number];
 };
 
 /** Assert the order of the log, and return the number of gaps. */
-function gapsIn(passed: AnyMessage[]): number {
+function gapsIn(passed: Message[]): number {
   let gaps = 0;
   let last: [number, number] | undefined;
   for (const { cursor } of passed) {
@@ -207,7 +198,7 @@ function gapsIn(passed: AnyMessage[]): number {
 }
 
 /** Assert that no state passed after a newer one, by the order in which the server published them. */
-function isNeverStale(passed: AnyMessage[]): void {
+function isNeverStale(passed: Message[]): void {
   const newest = new Map<string, number>();
   for (const { key, id } of passed) {
     if (key === undefined) continue;

@@ -24,18 +24,35 @@ const ids = (tab: BrowserTab | undefined): unknown[] => tab?.world.messages.map(
 const cursors = (tabs: BrowserTab[]): unknown[] => tabs.map(({ world }) => world.client.cursors.user);
 
 test("each tab has its own place, and says hello by the leader, one at a time", async () => {
-  const tabs = await connected(3);
+  const browser = new Browser();
+  const tabs = [...(await connected(2, browser)), browser.tab("user-1", { cursors: { user: "e:4" } })];
+  tabs[2]?.world.client.connect();
+  await advance(0);
   const { socket } = (tabs[0] as BrowserTab).world;
   expect(socket.hellos).toHaveLength(1);
   await says(tabs[0], page("e:5", { last: false }));
   expect(socket.hellos).toHaveLength(1);
   await says(tabs[0], page("e:5"));
   expect(socket.hellos).toHaveLength(2);
-  expect(cursors(tabs)).toEqual(["e:5", undefined, undefined]);
+  expect(cursors(tabs)).toEqual(["e:5", undefined, "e:4"]);
   await says(tabs[0], page("e:5"));
   await says(tabs[0], page("e:6"));
   expect(cursors(tabs)).toEqual(["e:5", "e:5", "e:6"]);
   expect(tabs.map(({ world }) => world.client.state.recovered)).toEqual([true, true, true]);
+});
+
+test("tabs that are equally far say hello together, so that a server refuses none of many", async () => {
+  const tabs = await welcomed(12);
+  tabs[0]?.dies();
+  await advance(0);
+  const leader = tabs[1] as BrowserTab;
+  leader.world.socket.opens();
+  await advance(0);
+  await says(leader, page("e:6", { messages: [note(6)] }));
+  await says(leader, page("e:7", { messages: [note(6), note(7)] }));
+  expect(leader.world.socket.hellos).toEqual(["e:5", "e:5"]);
+  for (const tab of tabs.slice(2)) expect(ids(tab)).toEqual(["e:6", "e:7"]);
+  expect(ids(leader)).toEqual(["e:6"]);
 });
 
 test("what is said live reaches each tab once and in order, whatever the others ask for", async () => {
@@ -129,6 +146,7 @@ test("messages to everybody reach every tab by a connection that was replaced, t
   const [old, young] = (tabs[0] as BrowserTab).world.sockets;
   young?.opens();
   await advance(0);
+  for (let answered = 0; answered < 2; answered++) await says(tabs[0], page("e:5"));
   old?.says(PROGRESS);
   young?.says(PROGRESS);
   await advance(0);
@@ -179,15 +197,20 @@ test("of the hellos of a tab that wait, the newest counts", async () => {
   expect([socket.hellos.length, cursors(tabs)]).toEqual([2, ["e:5", "e:5"]]);
 });
 
-test("followers may ack and cancel, and have no token", async () => {
+test("followers may ack, cancel and dismiss, and have no token", async () => {
   const tabs = await welcomed(2);
   const follower = tabs[1]?.world as World;
-  expect([follower.client.ack(), follower.client.cancel("moc-1")]).toEqual([true, true]);
+  const { client } = follower;
+  const answers = [client.ack(), client.cancel("moc-1"), client.dismiss("moc-1")];
   await advance(0);
-  expect(tabs[0]?.world.socket.sent).toEqual([
+  const { sent } = (tabs[0] as BrowserTab).world.socket;
+  expect(sent).toMatchObject([
     { type: "ack", cursor: "e:5" },
     { type: "cancel", uploadId: "moc-1" },
+    { type: "dismiss", key: "upload:moc-1" },
   ]);
+  for (const { id } of sent) await says(tabs[0], { type: "ok", data: { id } });
+  expect(await Promise.all(answers)).toEqual([undefined, undefined, undefined]);
   expect(follower.asked).toEqual([]);
 });
 
@@ -225,12 +248,12 @@ test("each tab keeps its cursor in its own storage", async () => {
   const cursorStorage = { getItem: () => null, setItem: (key: string, value: string) => items.set(key, value) };
   const tabs = await welcomed(2, { cursorStorage });
   await advance(500);
-  expect([...items]).toEqual([["tellwire:cursors:wss://gateway.test/live:user-1", '{"user":"e:5"}']]);
+  expect([...items]).toEqual([["tellwire:cursors:wss://gateway.test/live:user-1", '{"user":"e:5","of":"user-1"}']]);
   expect(cursors(tabs)).toEqual(["e:5", "e:5"]);
 });
 
 test("only the leader pings the server; a follower watches its leader instead", async () => {
-  const tabs = await connected(3, new Browser(), { heartbeatSeconds: 10 });
+  const tabs = await welcomed(3, { heartbeatSeconds: 10 });
   await advance(10_000);
   expect(tabs[0]?.world.socket.pings).toBe(1);
   await says(tabs[0], { type: "pong" });

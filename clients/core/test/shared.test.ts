@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
 import { sharedClient } from "../src/shared.js";
-import { Browser, type BrowserTab, connected, leaders, sockets, statuses } from "./browser.js";
+import { Browser, type BrowserTab, connected as connectedBy, leaders, sockets, statuses } from "./browser.js";
 import { advance, MINUTE, PROGRESS, useFakeTime, World } from "./world.js";
 
 useFakeTime();
@@ -11,6 +11,13 @@ useFakeTime();
 afterEach(() => {
   vi.unstubAllGlobals();
 });
+
+/** For a server that does not know hello, so that nothing waits for a welcome. */
+const PLAIN = { recover: false };
+
+function connected(count: number, browser = new Browser(undefined, PLAIN), options = {}): Promise<BrowserTab[]> {
+  return connectedBy(count, browser, options);
+}
 
 describe("sharing", () => {
   test("tabs have one connection among them, and all are open", async () => {
@@ -22,19 +29,23 @@ describe("sharing", () => {
   });
 
   test("a new client is idle, and connecting at once when told to", () => {
-    const { world, listens } = new Browser().tab();
-    expect([world.client.state, listens, vi.getTimerCount()]).toEqual([{ status: "idle", attempt: 0 }, 0, 0]);
+    const { world, listens } = new Browser(undefined, PLAIN).tab();
+    expect([world.client.state, listens, vi.getTimerCount()]).toEqual([
+      { status: "idle", attempt: 0, user: "user-1" },
+      0,
+      0,
+    ]);
     world.client.connect();
-    expect(world.client.state).toEqual({ status: "connecting", attempt: 1 });
+    expect(world.client.state).toEqual({ status: "connecting", attempt: 1, user: "user-1" });
   });
 
   test("a tab that comes later learns the state", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     await connected(1, browser);
     const late = browser.tab();
     late.world.client.connect();
     await advance(0);
-    expect(late.world.client.state).toEqual({ status: "open", attempt: 0 });
+    expect(late.world.client.state).toEqual({ status: "open", attempt: 0, user: "user-1" });
     expect(late.world.states.map(({ status }) => status)).toEqual(["connecting", "open"]);
   });
 
@@ -60,16 +71,19 @@ describe("sharing", () => {
     expect(follower.client.state).toMatchObject({ status: "waiting", reason: { code: 1012 } });
   });
 
-  test("any tab may send, while the connection is open", async () => {
+  test("any tab may send, and what is not answered is repeated on the next connection", async () => {
     const tabs = await connected(2);
     const [leader, follower] = tabs.map(({ world }) => world) as [World, World];
-    expect(leader.client.send("hey")).toBe(true);
-    expect(follower.client.send("rename_moc", { name: "Ü", at: undefined })).toBe(true);
+    leader.client.send("hey");
+    follower.client.send("rename_moc", { name: "Ü", at: undefined });
     await advance(0);
-    expect(leader.socket.sent).toEqual([{ type: "hey" }, { type: "rename_moc", data: { name: "Ü" } }]);
+    const sent = [{ type: "hey" }, { type: "rename_moc", data: { name: "Ü" } }];
+    expect(leader.socket.sent).toMatchObject(sent);
     leader.socket.ends(1012);
+    await advance(1_000);
+    leader.socket.opens();
     await advance(0);
-    expect([leader.client.send("hey"), follower.client.send("hey")]).toEqual([false, false]);
+    expect(leader.socket.sent).toMatchObject(sent);
   });
 
   test("connect() of any tab ends the wait", async () => {
@@ -100,8 +114,8 @@ describe("sharing", () => {
     expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
     await advance(1);
     expect(statuses(tabs)).toEqual(["connecting", "connecting"]);
-    // The leader's timer, and the follower's that watches it.
-    expect(vi.getTimerCount()).toBe(2);
+    // The timers of both clients, and the follower's that watches the leader.
+    expect(vi.getTimerCount()).toBe(3);
   });
 
   test("a follower does not remind a leader that waits for the network", async () => {
@@ -113,21 +127,17 @@ describe("sharing", () => {
     expect(statuses(tabs)).toEqual(["waiting", "waiting"]);
   });
 
-  test("a reminder of a wait that is over is too late", async () => {
-    const browser = new Browser();
+  test("a leader that is asked during a wait goes on waiting", async () => {
+    const browser = new Browser(undefined, PLAIN);
     const [leader] = (await connected(1, browser)) as [BrowserTab];
     leader.world.socket.ends(1012);
-    const { state } = leader.world.client;
-    browser.posts({ type: "connect", retryAt: 1 });
+    browser.posts({ type: "ask" });
     await advance(0);
-    expect(leader.world.client.state).toBe(state);
-    browser.posts({ type: "connect", retryAt: state.retryAt });
-    await advance(0);
-    expect(leader.world.status).toBe("connecting");
+    expect(leader.world.status).toBe("waiting");
   });
 
   test("users, and gateways, have connections of their own", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     const tabs = [browser.tab("user-1"), browser.tab("user-2"), browser.tab("user-1", { url: "wss://other.test" })];
     for (const { world } of tabs) world.client.connect();
     await advance(0);
@@ -135,9 +145,7 @@ describe("sharing", () => {
   });
 
   test("what is no gateway's address is refused at once", () => {
-    const { world } = new Browser().tab("user-1", { url: "ftp://gateway.test" });
-    expect(() => world.client.connect()).toThrow("url: got");
-    expect(world.status).toBe("idle");
+    expect(() => new Browser(undefined, PLAIN).tab("user-1", { url: "ftp://gateway.test" })).toThrow("url: got");
   });
 });
 
@@ -191,7 +199,7 @@ describe("handing over", () => {
   });
 
   test("when all have closed, nothing is left running", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     const tabs = await connected(3, browser);
     for (const { world } of tabs) world.client.close();
     await advance(0);
@@ -220,12 +228,13 @@ describe("handing over", () => {
   });
 
   test("close() and connect() in one task leave one connection", async () => {
-    const { world } = new Browser().tab();
+    const { world } = new Browser(undefined, PLAIN).tab();
     world.client.connect();
     world.client.close();
     world.client.connect();
     await advance(0);
     world.socket.opens();
+    await advance(0);
     expect([world.status, world.sockets.length]).toEqual(["open", 1]);
   });
 
@@ -251,7 +260,7 @@ describe("handing over", () => {
   });
 
   test("a leader that hangs loses the lead to a tab that woke up, within four seconds", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     const tabs = await connected(3, browser);
     tabs[0]?.hangs();
     tabs[1]?.world.shows("wake");
@@ -264,21 +273,101 @@ describe("handing over", () => {
     expect(browser.channels.size).toBe(3);
   });
 
-  test("a leader that hangs loses the lead after a minute of silence, to one tab", async () => {
+  test("a leader that hangs loses the lead within ten seconds, to one tab that is shown", async () => {
+    const tabs = await connected(4);
+    tabs.forEach(({ world }, index) => {
+      world.random = index / 4;
+    });
+    tabs[1]?.hides();
+    tabs[0]?.hangs();
+    await advance(7_900);
+    expect(leaders(tabs)).toEqual([true, false, false, false]);
+    await advance(2_100);
+    expect(leaders(tabs)).toEqual([false, false, true, false]);
+    expect(sockets(tabs)).toEqual([1, 0, 1, 0]);
+  });
+
+  test("where all other tabs are hidden it loses the lead after a minute or more", async () => {
+    const tabs = await connected(2);
+    tabs[1]?.hides();
+    await advance(5_000);
+    tabs[0]?.hangs();
+    await advance(MINUTE);
+    expect(leaders(tabs)).toEqual([true, false]);
+    await advance(5 * MINUTE);
+    expect(leaders(tabs)).toEqual([false, true]);
+  });
+
+  test("a leader that is hidden and has late timers keeps the lead", async () => {
+    const tabs = await connected(3, new Browser(undefined, PLAIN), { heartbeatSeconds: 0 });
+    tabs[0]?.hides();
+    await advance(10 * MINUTE);
+    expect([sockets(tabs), leaders(tabs)]).toEqual([
+      [1, 0, 0],
+      [true, false, false],
+    ]);
+  });
+
+  test("tabs that are shown cost one question in five seconds among them", async () => {
+    const browser = new Browser(undefined, PLAIN);
+    await connected(3, browser, { heartbeatSeconds: 0 });
+    await advance(MINUTE);
+    const heard: unknown[] = [];
+    const spy = browser.listens((message) => heard.push((message as { type: string }).type));
+    await advance(MINUTE);
+    expect(heard.filter((type) => type === "ask").length).toBeLessThanOrEqual(13);
+    expect(heard.length).toBeLessThanOrEqual(26);
+    spy.close();
+  });
+
+  test("hidden tabs ask once a minute", async () => {
+    const browser = new Browser(undefined, PLAIN);
+    const tabs = await connected(2, browser, { heartbeatSeconds: 0 });
+    tabs[1]?.hides(0);
+    await advance(MINUTE);
+    const heard: unknown[] = [];
+    const spy = browser.listens((message) => heard.push((message as { type: string }).type));
+    await advance(5 * MINUTE);
+    expect(heard.filter((type) => type === "ask").length).toBe(5);
+    spy.close();
+  });
+
+  test("a tab that hung itself asks again before it takes the lead", async () => {
+    const tabs = await connected(2, new Browser(undefined, PLAIN), { heartbeatSeconds: 0 });
+    tabs[1]?.world.shows("wake");
+    tabs[1]?.hangs();
+    await advance(MINUTE);
+    tabs[1]?.goesOn();
+    await advance(MINUTE);
+    expect([sockets(tabs), leaders(tabs)]).toEqual([
+      [1, 0],
+      [true, false],
+    ]);
+  });
+
+  test("a leader that hung and goes on is followed by nobody, whatever it says", async () => {
     const tabs = await connected(3);
     tabs.forEach(({ world }, index) => {
       world.random = index / 3;
     });
     tabs[0]?.hangs();
-    await advance(MINUTE + 2_600);
-    expect(leaders(tabs)).toEqual([true, false, false]);
-    await advance(MINUTE);
+    await advance(10_000);
+    await takesOver(tabs);
+    // Before it is told that its lock was stolen.
+    tabs[0]?.world.socket.says({ ...PROGRESS, id: "late" });
+    tabs[0]?.goesOn();
+    tabs[0]?.world.socket.says({ ...PROGRESS, id: "later" });
+    tabs[0]?.world.socket.ends(1012);
+    await advance(0);
+    expect(tabs[2]?.world.messages).toEqual([]);
+    expect(statuses(tabs)).toEqual(["open", "open", "open"]);
+    await advance(30_000);
+    expect(tabs[1]?.world.sockets.length).toBe(1);
     expect(leaders(tabs)).toEqual([false, true, false]);
-    expect(sockets(tabs)[2]).toBe(0);
   });
 
   test("a leader that was only silent keeps the lead", async () => {
-    const tabs = await connected(3, new Browser(), { heartbeatSeconds: 0 });
+    const tabs = await connected(3, new Browser(undefined, PLAIN), { heartbeatSeconds: 0 });
     await advance(10 * MINUTE);
     expect([sockets(tabs), leaders(tabs)]).toEqual([
       [1, 0, 0],
@@ -305,7 +394,7 @@ describe("handing over", () => {
   });
 
   test("a tab that closes as it loses the lead stays closed", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     const tabs = await connected(2, browser);
     tabs[0]?.hangs();
     tabs[1]?.world.shows("wake");
@@ -317,7 +406,7 @@ describe("handing over", () => {
   });
 
   test("a new tab does not wait for a leader that hangs", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     const [leader] = await connected(1, browser);
     leader?.hangs();
     const tab = browser.tab();
@@ -327,7 +416,7 @@ describe("handing over", () => {
   });
 
   test("a connection closed for good is so in every tab, and any may begin anew", async () => {
-    const browser = new Browser();
+    const browser = new Browser(undefined, PLAIN);
     const tabs = await connected(3, browser);
     tabs[0]?.world.socket.ends(4403);
     await advance(MINUTE);
@@ -342,52 +431,115 @@ describe("handing over", () => {
 
 test("real channels carry what tabs say", async () => {
   vi.useRealTimers();
-  const browser = new Browser();
+  const browser = new Browser(undefined, PLAIN);
   const environment = { BroadcastChannel } as object;
   const tabs = [browser.tab("user-1", { environment }), browser.tab("user-1", { environment })];
   const [leader, follower] = tabs.map(({ world }) => world) as [World, World];
   leader.client.connect();
   await vi.waitFor(() => leader.socket.opens());
   follower.client.connect();
-  await vi.waitFor(() => expect(follower.client.state).toEqual({ status: "open", attempt: 0 }));
+  await vi.waitFor(() => expect(follower.client.state).toMatchObject({ status: "open" }));
   leader.socket.says(PROGRESS);
   follower.client.send("hey", { name: "Ü" });
   await vi.waitFor(() => expect(follower.messages).toEqual([PROGRESS]));
-  await vi.waitFor(() => expect(leader.socket.sent).toEqual([{ type: "hey", data: { name: "Ü" } }]));
+  await vi.waitFor(() => expect(leader.socket.sent).toMatchObject([{ type: "hey", data: { name: "Ü" } }]));
   leader.client.close();
   await vi.waitFor(() => follower.socket.opens());
-  expect(statuses(tabs)).toEqual(["closed", "open"]);
+  await vi.waitFor(() => expect(statuses(tabs)).toEqual(["closed", "open"]));
   follower.client.close();
 });
+
+test.each([undefined, "", null, 7])(
+  "without the name of a user (%s) nothing is shared, and it says so at once",
+  (user) => {
+    const options = { url: "wss://gateway.test", user: user as string, getToken: () => "a-token" };
+    expect(() => sharedClient(options)).toThrow(
+      new TypeError(`user: got ${user}; allowed: a text that names the user, as their id does`),
+    );
+  },
+);
 
 describe("without what it takes", () => {
   test.each(["locks", "BroadcastChannel"])("a browser without %s has a connection for each tab", (missing) => {
     const world = new World({}, (options) =>
       sharedClient({ ...options, user: "user-1", environment: { ...options.environment, [missing]: undefined } }),
     );
-    expect(world.client).toBeInstanceOf(TellwireClient);
+    expect(world.client.constructor).toBe(TellwireClient);
   });
 
   test("locks and channels are the browser's, if none are given", () => {
     const options = { url: "wss://gateway.test", user: "user-1", getToken: () => "a-token" };
     vi.stubGlobal("navigator", { locks: {} });
-    expect(sharedClient(options)).not.toBeInstanceOf(TellwireClient);
+    expect(sharedClient(options).constructor).not.toBe(TellwireClient);
     vi.stubGlobal("navigator", {});
-    expect(sharedClient(options)).toBeInstanceOf(TellwireClient);
+    expect(sharedClient(options).constructor).toBe(TellwireClient);
   });
 
-  test("a page that is denied locks has a connection of its own", async () => {
-    const request = (): Promise<never> => Promise.reject(new DOMException("denied", "SecurityError"));
-    const BroadcastChannel = class {
-      onmessage = null;
-      postMessage(): void {}
-      close(): void {}
-    };
-    const environment = { locks: { request }, BroadcastChannel } as object;
-    const world = new World({ environment }, (options) => sharedClient({ ...options, user: "user-1" }));
-    await world.opens();
+  const denied = (): DOMException => new DOMException("denied", "SecurityError");
+
+  test.each([
+    ["rejects", (): Promise<never> => Promise.reject(denied())],
+    [
+      "throws",
+      (): never => {
+        throw denied();
+      },
+    ],
+  ])("a page that is denied locks has a connection of its own at once: it %s", async (_how, request) => {
+    const browser = new Browser(undefined, PLAIN);
+    const tab = browser.tab("user-1", { environment: { locks: { request } } as object });
+    await tab.world.opens();
     await advance(MINUTE);
-    expect([world.status, world.sockets.length]).toEqual(["open", 1]);
+    expect([tab.world.status, tab.world.sockets.length, browser.channels.size]).toEqual(["open", 1, 0]);
+    tab.world.client.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("a page that never gets a lock has a connection of its own before long", async () => {
+    const request = (): Promise<never> => new Promise(() => {});
+    const { world } = new Browser(undefined, PLAIN).tab("user-1", { environment: { locks: { request } } as object });
+    world.client.connect();
+    await advance(6_000);
+    expect(world.sockets.length).toBe(1);
+    await advance(MINUTE);
+    expect(world.sockets.at(-1)?.closedWith).toBeUndefined();
+  });
+
+  test("a page that is denied channels has a connection of its own at once", async () => {
+    const BroadcastChannel = class {
+      constructor() {
+        throw denied();
+      }
+    };
+    const browser = new Browser(undefined, PLAIN);
+    const tabs = [0, 1].map(() => browser.tab("user-1", { environment: { BroadcastChannel } as object }));
+    for (const { world } of tabs) world.client.connect();
+    await advance(0);
+    for (const { world } of tabs) world.socket.opens();
+    await advance(MINUTE);
+    expect([statuses(tabs), tabs.map(({ world }) => world.errors)]).toEqual([
+      ["open", "open"],
+      [[], []],
+    ]);
+    tabs[0]?.world.socket.says(PROGRESS);
+    await advance(0);
+    expect(tabs.map(({ world }) => world.messages.length)).toEqual([1, 0]);
+    tabs[0]?.world.client.close();
+    expect(statuses(tabs)).toEqual(["closed", "open"]);
+  });
+
+  test("tabs with the same locks and other channels, as in partitions, have each a connection that they keep", async () => {
+    const browser = new Browser(undefined, PLAIN);
+    const tabs = [browser.tab(), new Browser(browser.locks, PLAIN).tab()];
+    tabs[0]?.world.client.connect();
+    await advance(0);
+    tabs[1]?.world.client.connect();
+    await advance(10_000);
+    for (const { world } of tabs) world.socket.opens();
+    const made = sockets(tabs);
+    await advance(MINUTE);
+    expect(statuses(tabs)).toEqual(["open", "open"]);
+    expect(sockets(tabs)).toEqual(made);
   });
 
   test.each(["pagehide", "freeze"])("a page gives the lead back on %s", async (name) => {

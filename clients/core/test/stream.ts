@@ -1,9 +1,9 @@
 // Messages of a user's stream, made by hand.
 
-import type { AnyMessage } from "../src/types.js";
+import type { Message } from "../src/types.js";
 
 /** A message of the log. */
-export const note = (offset: number, epoch = "e"): AnyMessage => ({
+export const note = (offset: number, epoch = "e"): Message => ({
   type: "note",
   data: null,
   timestamp: "",
@@ -12,7 +12,7 @@ export const note = (offset: number, epoch = "e"): AnyMessage => ({
 });
 
 /** A state of an upload. Only its id has the epoch: a client does not get it. */
-export const state = (version: number, key = "upload:a", epoch = "e"): AnyMessage => ({
+export const state = (version: number, key = "upload:a", epoch = "e"): Message => ({
   type: "upload_progress",
   data: { uploadId: key.slice(7), fileName: "a.csv", progress: version, message: "" },
   timestamp: "",
@@ -22,7 +22,7 @@ export const state = (version: number, key = "upload:a", epoch = "e"): AnyMessag
 });
 
 /** A page of a welcome; by itself, it is the last one. */
-export const page = (cursor: string, more: object = {}): AnyMessage => ({
+export const page = (cursor: string, more: object = {}): Message => ({
   type: "welcome",
   data: { cursor, recovered: true, messages: [], state: [], last: true, ...more },
   timestamp: "",

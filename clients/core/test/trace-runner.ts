@@ -2,8 +2,8 @@
 // number. It is strict: whatever the client does has to be expected, and a field that it does not know fails the trace.
 
 import { expect } from "vitest";
-import { TellwireClient } from "../src/index.js";
-import type { ClientOptions, ConnectionState, PageEvent } from "../src/types.js";
+import { type RequestError, TellwireClient } from "../src/index.js";
+import type { ClientOptions, ConnectionState, Message, PageEvent, Topic, TopicOptions } from "../src/types.js";
 
 type Json = Record<string, unknown>;
 
@@ -30,8 +30,12 @@ interface Expected {
   readonly opens?: readonly Json[];
   readonly sends?: readonly Json[];
   readonly passes?: readonly unknown[];
+  readonly replayed?: readonly unknown[];
+  readonly settles?: readonly Json[];
   readonly closes?: readonly number[];
   readonly states?: readonly Json[];
+  readonly topics?: readonly Json[];
+  readonly presence?: readonly Json[];
   readonly cursors?: Record<string, string>;
 }
 
@@ -41,18 +45,30 @@ export interface Prologue {
 }
 
 /** The requirements that browsers and Node meet. */
-const MET = ["network", "blind-handshake"];
+const MET = ["network", "blind-handshake", "reconnect", "topics", "presence"];
 const UNMET = ["handshake"];
 
 const START_MS = Date.UTC(2026, 0, 1);
 /** How late something may happen. */
-const LATE_MS = 10;
+const LATE_MS = 30;
 
 const TRACE_FIELDS = {
   required: ["name", "covers", "mutations", "steps"],
   optional: ["requires", "options", "cursors", "random", "limits", "begin"],
 };
-const EXPECT_FIELDS = ["asks", "opens", "sends", "passes", "closes", "states", "cursors"];
+const EXPECT_FIELDS = [
+  "asks",
+  "opens",
+  "sends",
+  "passes",
+  "replayed",
+  "settles",
+  "closes",
+  "states",
+  "topics",
+  "presence",
+  "cursors",
+];
 const OPTIONS = [
   "backoff_first_seconds",
   "backoff_max_seconds",
@@ -66,6 +82,9 @@ const OPTIONS = [
   "rotate_after_seconds",
   "recover",
   "start_from",
+  "user",
+  "user_claim",
+  "on_other_user",
 ];
 
 /** Return true if this environment has what a trace requires. */
@@ -129,10 +148,14 @@ class Runner {
   #done = this.#nothing();
   #cursors: Json;
   readonly #client: TellwireClient;
+  readonly #topics = new Map<string, Topic>();
   readonly #sockets: TraceSocket[] = [];
   readonly #questions: { resolve(token: string): void; reject(error: Error): void }[] = [];
   readonly #names = new Map<string, string>();
   readonly #listeners = new Set<(event: PageEvent) => void>();
+  readonly #requests: { id?: string; isOver: boolean }[] = [];
+  /** The ids of the requests that the client made for itself. */
+  readonly #own: string[] = [];
   #isOnline = true;
 
   constructor({ random = 0.5, options = {} }: Trace, cursors: Record<string, string> | undefined) {
@@ -175,7 +198,7 @@ class Runner {
       },
     });
     this.#client.onState((state) => this.#done.states.push(seconds(state)));
-    this.#client.on("*", (message) => this.#done.passes.push(message.id ?? message));
+    this.#client.on("*", (message) => this.#passed(message));
     this.#cursors = { ...this.#client.cursors };
   }
 
@@ -189,9 +212,17 @@ class Runner {
     await this.#moveTo(time + LATE_MS, time);
     this.#happen(event);
     await this.#moveTo(time + LATE_MS, time);
-    const { states = [], ...others } = expected;
-    const wanted = { ...this.#nothing(), cursors: this.#cursors, ...others, states: states.map(withDefaults) };
+    const { states = [], presence = [], ...others } = expected;
     const done = this.#take();
+    const { replayed } = done;
+    const wanted = {
+      ...this.#nothing(),
+      replayed,
+      cursors: this.#cursors,
+      ...others,
+      states: states.map(withDefaults),
+      presence: presence.map(withPresence),
+    };
     done.states = done.states.map((state, index) => withTimeOf(state, wanted.states[index]));
     expect(done, where).toEqual(wanted);
     this.#cursors = done.cursors;
@@ -208,11 +239,18 @@ class Runner {
   sent(socket: number, text: string): void {
     const message = JSON.parse(text);
     if (message.type === "auth") message.token = this.#names.get(message.token);
+    if (message.type === "presence") message.id = this.#nameOfOwn(message.id);
+    else if (message.id !== undefined) message.id = this.#nameOf(message.id);
     this.#done.sends.push({ socket, message });
   }
 
   closed(socket: number): void {
     this.#done.closes.push(socket);
+  }
+
+  #passed({ replayed, ...message }: Message & { replayed: boolean }): void {
+    this.#done.passes.push(message.id ?? message);
+    if (replayed) this.#done.replayed.push(message.id ?? message);
   }
 
   #nothing() {
@@ -221,8 +259,12 @@ class Runner {
       opens: [] as Json[],
       sends: [] as Json[],
       passes: [] as unknown[],
+      replayed: [] as unknown[],
+      settles: [] as Json[],
       closes: [] as number[],
       states: [] as Json[],
+      topics: [] as Json[],
+      presence: [] as Json[],
     };
   }
 
@@ -249,7 +291,7 @@ class Runner {
         this.#client.close();
         break;
       case "token":
-        onlyFields(data, ["name"], ["expires_in_seconds"]);
+        onlyFields(data, ["name"], ["expires_in_seconds", "user"]);
         this.#question().resolve(this.#token(data));
         break;
       case "token_fails":
@@ -261,6 +303,14 @@ class Runner {
         this.#on(data, (socket) => {
           socket.isOpen = true;
           socket.onopen?.({});
+        });
+        break;
+      case "refused_open":
+        onlyFields(data, ["socket", "code", "reason"], []);
+        this.#on(data, (socket) => {
+          socket.isOpen = socket.isClosed = true;
+          socket.onopen?.({});
+          socket.onclose?.({ code: data.code as number, reason: data.reason as string });
         });
         break;
       case "unreachable":
@@ -275,7 +325,9 @@ class Runner {
         onlyFields(data, ["socket", "message"], []);
         this.#on(data, (socket) => {
           const { message } = data;
-          socket.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
+          socket.onmessage?.({
+            data: typeof message === "string" ? message : JSON.stringify(this.#withId(message as Json)),
+          });
         });
         break;
       case "closed":
@@ -285,6 +337,49 @@ class Runner {
           if (data.code === 1006) socket.onerror?.({});
           socket.onclose?.({ code: data.code as number, reason: (data.reason as string | undefined) ?? "" });
         });
+        break;
+      case "follow": {
+        onlyFields(data, ["topic"], ["start_from"]);
+        const name = data.topic as string;
+        const startFrom = data.start_from as TopicOptions["startFrom"];
+        const topic = this.#client.topic(name, startFrom && { startFrom });
+        this.#topics.set(name, topic);
+        topic.on("*", (message) => this.#passed(message));
+        const note = ({ status, recovered, error }: Topic["state"]): void => {
+          this.#done.topics.push({
+            topic: name,
+            status,
+            ...(recovered !== undefined && { recovered }),
+            ...(error && { error: error.code }),
+          });
+        };
+        if (topic.state.status !== "subscribing") note(topic.state);
+        topic.onState((state) => state.status !== "closed" && note(state));
+        break;
+      }
+      case "watch": {
+        onlyFields(data, ["topic"], []);
+        const { name, presence } = this.#topics.get(data.topic as string) as Topic;
+        let isFirst = true;
+        presence.subscribe(({ members, count, isComplete, isLive, error }) => {
+          const told = { topic: name, members, count, is_complete: isComplete, is_live: isLive };
+          if (!isFirst) this.#done.presence.push({ ...told, ...(error && { error: error.code }) });
+        });
+        isFirst = false;
+        break;
+      }
+      case "leave":
+        onlyFields(data, ["topic"], []);
+        this.#topics.get(data.topic as string)?.close();
+        break;
+      case "send":
+      case "publish":
+      case "cancel":
+      case "ack":
+      case "read":
+      case "dismiss":
+      case "history":
+        this.#request(name, data);
         break;
       case "wake":
       case "online":
@@ -296,6 +391,77 @@ class Runner {
       default:
         expect.fail(`unknown event: ${name}`);
     }
+  }
+
+  // --- requests ----------------------------------------------------------------------------------------------------
+
+  #request(method: string, data: Json): void {
+    const name = `r${this.#requests.push({ isOver: false })}`;
+    const request = this.#requests.at(-1) as { id?: string; isOver: boolean };
+    const over = (outcome: Json): void => {
+      request.isOver = true;
+      this.#done.settles.push({ request: name, ...outcome });
+    };
+    this.#call(method, data).then(
+      (result) => over(result === undefined ? {} : { result: withoutMarks(result) }),
+      (error) => over({ error: (error as RequestError).code ?? String(error) }),
+    );
+  }
+
+  #call(method: string, data: Json): Promise<unknown> {
+    const given = Object.fromEntries(Object.entries(data).map(([name, value]) => [camelCase(name), value])) as never;
+    switch (method) {
+      case "send": {
+        onlyFields(data, ["type"], ["data", "timeout_seconds"]);
+        const timeoutSeconds = data.timeout_seconds as number;
+        return this.#client.send(data.type as string, data.data, timeoutSeconds ? { timeoutSeconds } : {});
+      }
+      case "cancel":
+        onlyFields(data, ["upload_id"], []);
+        return this.#client.cancel(data.upload_id as string);
+      case "ack":
+        onlyFields(data, [], ["cursor"]);
+        return this.#client.ack(data.cursor as string | undefined);
+      case "read":
+        onlyFields(data, [], ["cursors", "up_to"]);
+        return this.#client.read(given);
+      case "dismiss":
+        onlyFields(data, [], ["upload_id", "cursors", "up_to", "ended_up_to"]);
+        return this.#client.dismiss((data.upload_id as string | undefined) ?? given);
+      case "publish":
+        onlyFields(data, ["topic", "type"], ["data"]);
+        return (this.#topics.get(data.topic as string) as Topic).publish(data.type as string, data.data);
+      default: {
+        onlyFields(data, [], ["before", "limit", "topic"]);
+        const { topic, ...page } = given as { topic?: string };
+        return (topic === undefined ? this.#client : (this.#topics.get(topic) as Topic)).history(page);
+      }
+    }
+  }
+
+  /** Return the name of the request with an id: a new one is that of the first call that was not sent yet. */
+  #nameOf(id: string): string {
+    const known = this.#requests.findIndex((each) => each.id === id);
+    const index = known < 0 ? this.#requests.findIndex((each) => each.id === undefined && !each.isOver) : known;
+    const request = this.#requests[index];
+    if (request === undefined) expect.fail(`a request that nobody made: ${id}`);
+    request.id = id;
+    return `r${index + 1}`;
+  }
+
+  /** Return the name of a request that the client made for itself. */
+  #nameOfOwn(id: string): string {
+    if (!this.#own.includes(id)) this.#own.push(id);
+    return `p${this.#own.indexOf(id) + 1}`;
+  }
+
+  /** Return a message of the server with the id of a request in place of its name. */
+  #withId(message: Json): Json {
+    const { id } = (message.data as Json | null | undefined) ?? {};
+    if (id === undefined || (message.type !== "ok" && message.type !== "error")) return message;
+    const number = Number(String(id).slice(1)) - 1;
+    const known = String(id).startsWith("p") ? this.#own[number] : this.#requests[number]?.id;
+    return { ...message, data: { ...(message.data as Json), id: known ?? id } };
   }
 
   /** Act on a socket, unless the client has closed it. */
@@ -310,10 +476,11 @@ class Runner {
     return question ?? expect.fail("no question for a token");
   }
 
-  #token({ name, expires_in_seconds: expiresIn }: Json): string {
+  #token({ name, expires_in_seconds: expiresIn, user }: Json): string {
     const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
-    const exp = (this.#now - START_MS + START_MS) / 1000 + Number(expiresIn);
-    const token = expiresIn === undefined ? String(name) : `${encode({})}.${encode({ exp, sub: name })}.signature`;
+    const exp = expiresIn === undefined ? undefined : this.#now / 1000 + Number(expiresIn);
+    const claims = encode({ exp, sub: user, jti: name });
+    const token = exp === undefined && user === undefined ? String(name) : `${encode({})}.${claims}.signature`;
     this.#names.set(token, String(name));
     return token;
   }
@@ -344,7 +511,7 @@ async function settle(): Promise<void> {
 }
 
 /** Return a state as traces have it: times in seconds, and no text for people. */
-function seconds({ status, attempt, retryAt, reason, recovered }: ConnectionState): Json {
+function seconds({ status, attempt, retryAt, reason, recovered, user }: ConnectionState): Json {
   const { message: _, ...rest } = reason ?? { message: "" };
   return {
     status,
@@ -352,11 +519,24 @@ function seconds({ status, attempt, retryAt, reason, recovered }: ConnectionStat
     ...(retryAt !== undefined && { retry_at: (retryAt - START_MS) / 1000 }),
     ...(reason !== undefined && { reason: rest }),
     ...(recovered !== undefined && { recovered }),
+    ...(user !== undefined && { user }),
   };
 }
 
+/** Return a result as the server gave it: without the client's marks on messages. */
+function withoutMarks(result: unknown): unknown {
+  const { messages } = result as { messages?: Json[] };
+  return messages ? { ...(result as Json), messages: messages.map(({ replayed: _, ...message }) => message) } : result;
+}
+
+function withPresence(state: Json): Json {
+  onlyFields(state, ["topic"], ["members", "count", "is_complete", "is_live", "error"]);
+  const members = (state.members ?? []) as unknown[];
+  return { is_complete: true, is_live: true, count: members.length, ...state, members };
+}
+
 function withDefaults(state: Json): Json {
-  onlyFields(state, ["status"], ["attempt", "retry_at", "reason", "recovered"]);
+  onlyFields(state, ["status"], ["attempt", "retry_at", "reason", "recovered", "user"]);
   return { attempt: 0, ...state };
 }
 

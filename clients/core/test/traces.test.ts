@@ -4,9 +4,25 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import { isRunnable, type Prologue, runTrace, type Trace } from "./trace-runner.js";
 
-const limits = vi.hoisted(() => ({ buffered_messages: 1_000, recent_ids: 1_000, state_keys: 1_000 }));
+const limits = vi.hoisted(() => ({
+  buffered_messages: 1_000,
+  recent_ids: 1_000,
+  state_keys: 1_000,
+  requests: 100,
+  request_bytes: 1 << 20,
+  hello_topics: 40,
+}));
 
 vi.mock("../src/limits.js", () => ({
+  get MAX_REQUESTS() {
+    return limits.requests;
+  },
+  get MAX_REQUEST_CHARACTERS() {
+    return limits.request_bytes;
+  },
+  get MAX_HELLO_TOPICS() {
+    return limits.hello_topics;
+  },
   get MAX_BUFFERED() {
     return limits.buffered_messages;
   },

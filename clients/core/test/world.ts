@@ -3,11 +3,11 @@
 import { afterEach, beforeEach, vi } from "vitest";
 import { TellwireClient } from "../src/index.js";
 import type {
-  AnyMessage,
   Client,
   ClientOptions,
   ConnectionState,
   Environment,
+  Message,
   PageEvent,
   TokenReason,
 } from "../src/types.js";
@@ -37,6 +37,8 @@ export class FakeSocket {
   readonly sent: { type: string; [field: string]: unknown }[] = [];
   /** The cursors of the user in the sent hellos. */
   readonly hellos: (string | undefined)[] = [];
+  /** The cursors of topics in each of them. */
+  readonly helloTopics: object[] = [];
   /** The code that the client closed it with. */
   closedWith: number | undefined;
   readonly url: string;
@@ -49,16 +51,21 @@ export class FakeSocket {
 
   send(text: string): void {
     const message = JSON.parse(text);
-    if (message.type === "hello") this.hellos.push(message.cursors?.user);
-    else this.sent.push(message);
+    if (message.type === "hello") {
+      const { user, ...topics } = message.cursors ?? {};
+      this.hellos.push(user);
+      this.helloTopics.push(topics);
+    } else this.sent.push(message);
   }
 
   close(code: number): void {
     this.closedWith = code;
   }
 
+  /** Open for more than the moment in which a server may close it to refuse it. */
   opens(): void {
     this.onopen?.({});
+    if (vi.isFakeTimers()) vi.advanceTimersByTime(10);
   }
 
   says(message: object | string): void {
@@ -81,7 +88,7 @@ export class World {
   /** The reasons of the questions for a token. */
   readonly asked: TokenReason[] = [];
   readonly states: ConnectionState[] = [];
-  readonly messages: AnyMessage[] = [];
+  readonly messages: Message[] = [];
   readonly errors: unknown[] = [];
   readonly page = new Set<(sign: PageEvent) => void>();
   readonly client: Client;
@@ -101,7 +108,7 @@ export class World {
       environment: { ...this.environment(), ...options.environment },
     });
     this.client.onState((state) => this.states.push(state));
-    this.client.on("*", (message) => this.messages.push(message));
+    this.client.on("*", ({ replayed: _, ...message }) => this.messages.push(message as Message));
   }
 
   environment(): Partial<Environment> {

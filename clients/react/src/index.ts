@@ -1,7 +1,34 @@
-// React hooks for tellwire. Begin with `TellwireProvider`; with code of the guide, with `useWebSocket`.
+// React hooks for tellwire. Begin with `TellwireProvider`. The guide's `useWebSocket` is in `@tellwire/react/guide`.
 
-export { useClient, useConnection, useMessages, useMissed, useNotifications, useUpload, useUploads } from "./hooks.js";
-export type { NotificationsState, ReceivedNotification } from "./notifications.js";
-export { TellwireProvider, type TellwireProviderProps } from "./provider.js";
-export type { Upload, UploadStatus } from "./uploads.js";
-export { type UseWebSocketOptions, useWebSocket } from "./useWebSocket.js";
+"use client";
+
+export type {
+  ErrorsState,
+  NotificationsState,
+  ReceivedError,
+  ReceivedNotification,
+  Upload,
+  UploadGroups,
+  UploadStatus,
+  UploadsSummary,
+} from "@tellwire/client/feed";
+export {
+  createHooks,
+  type UsedTopic,
+  type UseTopicOptions,
+  useClient,
+  useConnection,
+  useErrors,
+  useMessages,
+  useMissed,
+  useNotifications,
+  usePresence,
+  useTopic,
+  useTopicUploads,
+  useUpload,
+  useUploadActions,
+  useUploadGroups,
+  useUploads,
+  useUploadsSummary,
+} from "./hooks.js";
+export { type ProviderClient, TellwireProvider, type TellwireProviderProps, useFeed } from "./provider.js";

@@ -1,30 +1,23 @@
 // The log of received messages, oldest first.
 
-import type { AnyMessage } from "@tellwire/client";
-import { Changes, type Source } from "./source.js";
+import type { CustomMessage } from "@tellwire/client";
+import { Computed } from "@tellwire/client/feed";
 
 /** Largest number of messages that are kept. The oldest is removed first. */
 export const MAX_MESSAGES = 10_000;
 
-const NONE: readonly AnyMessage[] = [];
+const NONE: readonly CustomMessage[] = [];
 
-export class MessageLog implements Source<readonly AnyMessage[]> {
-  readonly initial = NONE;
-  #changes = new Changes();
-  #messages: AnyMessage[] = [];
-  #list: readonly AnyMessage[] | undefined = NONE;
+export class MessageLog extends Computed<readonly CustomMessage[]> {
+  #messages: CustomMessage[] = [];
 
-  readonly subscribe = this.#changes.subscribe;
+  constructor() {
+    super(NONE, () => this.#messages.slice());
+  }
 
-  readonly get = (): readonly AnyMessage[] => {
-    this.#list ??= this.#messages.slice();
-    return this.#list;
-  };
-
-  add(message: AnyMessage): void {
+  add(message: CustomMessage): void {
     this.#messages.push(message);
     if (this.#messages.length > MAX_MESSAGES) this.#messages.shift();
-    this.#list = undefined;
-    this.#changes.announce();
+    this.changed();
   }
 }

@@ -1,13 +1,14 @@
-// React hooks that read a `Source`. A component renders again only if the value that it shows has changed.
+// React hooks that read a `Store`. A component renders again only if the value that it shows has changed.
 
-"use client";
-
+import type { Store } from "@tellwire/client/feed";
 import { useInsertionEffect, useRef, useState, useSyncExternalStore } from "react";
-import type { Source } from "./source.js";
 import { isEqual, TrackedViews } from "./views.js";
 
-/** Return a state of these fields. The component renders again when one has changed that it reads. */
-export function useTracked<S extends object>(source: Source<S>, fields: readonly (keyof S)[]): S {
+/** Return a state of these fields, by default all. The component renders again when one has changed that it reads. */
+export function useTracked<S extends object>(
+  source: Store<S>,
+  fields: readonly (keyof S)[] = Object.keys(source.initial) as never,
+): S {
   const [views] = useState(() => new TrackedViews<S>(fields));
   return useSyncExternalStore(
     source.subscribe,
@@ -17,7 +18,7 @@ export function useTracked<S extends object>(source: Source<S>, fields: readonly
 }
 
 /** Return the value that a function selects from a state. The component renders again when it is not equal. */
-export function useSelected<S, V>(source: Source<S>, select: (state: S) => V): V {
+export function useSelected<S, V>(source: Store<S>, select: (state: S) => V): V {
   const shown = useRef<{ readonly value: V } | undefined>(undefined);
   const show = (state: S): V => {
     const value = select(state);

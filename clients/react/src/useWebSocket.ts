@@ -2,8 +2,6 @@
 
 /// <reference types="vite/client" />
 
-"use client";
-
 import type { ClientOptions } from "@tellwire/client";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { LiveSocket } from "./liveSocket.js";
@@ -28,36 +26,47 @@ export interface WebSocketAndMessages {
   messages: any[];
 }
 
+interface Shown {
+  /** The address and the user that the others are of. */
+  readonly of: string | undefined;
+  readonly received: MessageLog;
+  readonly socket: LiveSocket | null;
+}
+
 /**
  * Connect with a token while mounted. Returns a socket, null in the first render, and the received messages.
  *
  * `ws` can be used like any WebSocket and reconnects by itself: each time, `open` follows `close`. A new token of the same
  * user is used for the next attempt, or to renew the connection before the old one expires; a token of another user, or
- * one that names no user, makes a new connection. Without a token there is none. Throws if it knows no url.
+ * one that names no user, makes a new connection, and forgets the messages of before. Without a token there is none. Throws if it knows no url.
  */
 export function useWebSocket(
   token: string | null | undefined,
   options: UseWebSocketOptions = {},
 ): WebSocketAndMessages {
-  const [received] = useState(() => new MessageLog());
-  const [socket, setSocket] = useState<LiveSocket | null>(null);
+  const [shown, show] = useState<Shown>(() => ({ of: undefined, received: new MessageLog(), socket: null }));
   const latest = useLatest({ token, options });
   const { url } = options;
   const user = token ? userOf(token) : undefined;
+  const of = user && `${url} ${user}`;
+  // Nothing of another user is returned, also not in this render.
+  const { received, socket } = shown.of === of ? shown : { received: new MessageLog(), socket: null };
+  if (shown.of !== of) show({ of, received, socket });
 
   useEffect(() => {
-    if (user === undefined) return;
+    if (of === undefined) return;
     const { options } = latest.current;
     const getToken = (): string => latest.current.token ?? "";
     const next = new LiveSocket({ tokenIn: "query", ...options, url: url ?? defaultUrl(), getToken });
-    next.client.on("*", (message) => received.add(message));
-    setSocket(next);
+    // As the guide has messages: as they are on the wire.
+    next.client.on("*", ({ replayed: _, ...message }) => received.add(message));
+    show({ of, received, socket: next });
     next.client.connect();
     return () => {
       next.close();
-      setSocket(null);
+      show((before) => (before.socket === next ? { ...before, socket: null } : before));
     };
-  }, [url, user, latest, received]);
+  }, [url, of, latest, received]);
 
   useEffect(() => {
     // The old token may be the reason why there is no connection.

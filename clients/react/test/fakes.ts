@@ -1,68 +1,10 @@
-// What the tests put in place of a network: a client that does what it is told, and a WebSocket with no other end.
+// What the tests put in place of a network: a WebSocket with no other end. The client that does what it is told is public.
 
-import type { AnyMessage, Client, ConnectionState, MessageOf, MessageType } from "@tellwire/client";
 import { act } from "@testing-library/react";
 import { vi } from "vitest";
 
-export class FakeClient implements Client {
-  state: ConnectionState = { status: "idle", attempt: 0 };
-  cursors: Client["cursors"] = {};
-  readonly calls: string[] = [];
-  readonly sent: unknown[] = [];
-  #stateListeners = new Set<(state: ConnectionState) => void>();
-  #listeners = new Set<readonly [MessageType, (message: never) => void]>();
-
-  get listeners(): number {
-    return this.#stateListeners.size + this.#listeners.size;
-  }
-
-  onState(listener: (state: ConnectionState) => void): () => void {
-    this.#stateListeners.add(listener);
-    return () => void this.#stateListeners.delete(listener);
-  }
-
-  on<T extends MessageType>(type: T, listener: (message: MessageOf<T>) => void): () => void {
-    const entry = [type, listener] as const;
-    this.#listeners.add(entry);
-    return () => void this.#listeners.delete(entry);
-  }
-
-  send(type: string, data?: unknown): boolean {
-    this.sent.push({ type, data });
-    return this.state.status === "open";
-  }
-
-  ack(cursor?: string): boolean {
-    this.sent.push({ type: "ack", cursor });
-    return this.state.status === "open";
-  }
-
-  cancel(uploadId: string): boolean {
-    this.sent.push({ type: "cancel", uploadId });
-    return this.state.status === "open";
-  }
-
-  connect(): void {
-    this.calls.push("connect");
-    this.become({ status: "connecting", attempt: 1 });
-  }
-
-  close(): void {
-    this.calls.push("close");
-    this.become({ status: "closed", attempt: 0 });
-  }
-
-  become(state: ConnectionState): void {
-    this.state = state;
-    for (const listener of [...this.#stateListeners]) listener(state);
-  }
-
-  receive(message: AnyMessage): void {
-    for (const [type, listener] of [...this.#listeners]) {
-      if (type === message.type || type === "*") listener(message as never);
-    }
-  }
-}
+/** The time in which listeners are called at most once. */
+export const FRAME_MILLISECONDS = 16;
 
 /** A WebSocket that a test opens, speaks through and closes. */
 export class FakeWebSocket {
@@ -109,6 +51,8 @@ export class FakeWebSocket {
   open(): void {
     this.readyState = 1;
     this.onopen?.(new Event("open"));
+    // A client waits for a moment, for a server may open a connection only to refuse it.
+    vi.advanceTimersByTime(10);
   }
 
   receive(message: unknown): void {

@@ -1,24 +1,29 @@
 // @vitest-environment happy-dom
 
-import type { ConnectionState, CustomMessage, MessageOf } from "@tellwire/client";
+import type { ConnectionState, MessageOf } from "@tellwire/client";
 import { cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
 import {
+  createHooks,
   type NotificationsState,
   TellwireProvider,
   type TellwireProviderProps,
   type Upload,
   useClient,
   useConnection,
+  useErrors,
   useMessages,
   useMissed,
   useNotifications,
   useUpload,
+  useUploadActions,
+  useUploadGroups,
   useUploads,
+  useUploadsSummary,
 } from "../src/index.js";
-import { FRAME_MILLISECONDS } from "../src/source.js";
-import { FakeClient, pass, settle } from "./fakes.js";
+import { FakeClient } from "../src/testing.js";
+import { FRAME_MILLISECONDS, pass, settle } from "./fakes.js";
 import { notification, progress } from "./messages.js";
 
 let client: FakeClient;
@@ -195,6 +200,75 @@ describe("useUpload", () => {
   });
 });
 
+describe("useUploadActions", () => {
+  test("dismisses, clears and cancels, and stays the same for every render", async () => {
+    const seen = new Set<unknown>();
+    let actions: ReturnType<typeof useUploadActions> | undefined;
+    shown(() => {
+      actions = useUploadActions();
+      for (const each of [actions.dismiss, actions.clearFinished, actions.cancel]) seen.add(each);
+      return useUploads((uploads) => uploads.map(({ uploadId }) => uploadId).join());
+    });
+    await settle(() => client.open());
+    for (const [index, uploadId] of ["a", "b"].entries()) {
+      await receive({ ...progress({ uploadId, status: "complete" }), key: `upload:${uploadId}`, version: index + 1 });
+    }
+    await receive(progress({ uploadId: "c", status: "running" }));
+
+    await settle(() => actions?.dismiss("a"));
+    expect(text()).toBe("b,c");
+    await settle(() => actions?.clearFinished());
+    expect(text()).toBe("c");
+    await settle(() => void actions?.cancel("c"));
+
+    expect(client.requests).toEqual([
+      { type: "dismiss", what: "a" },
+      { type: "dismiss", what: { endedUpTo: 2 } },
+      { type: "cancel", what: "c" },
+    ]);
+    expect(seen.size).toBe(3);
+  });
+});
+
+describe("useUploadGroups and useUploadsSummary", () => {
+  test("render again only for what is read", async () => {
+    const count = shown(() => {
+      const { queued } = useUploadGroups();
+      const { finished, total } = useUploadsSummary();
+      return `${queued.length} queued, ${finished} of ${total}`;
+    });
+    await receive(progress({ uploadId: "a", status: "queued", progress: 0 }));
+    await receive(progress({ uploadId: "b", status: "running", progress: 10 }));
+    expect(text()).toBe("1 queued, 0 of 2");
+    const { renders } = count;
+
+    await receive(progress({ uploadId: "b", status: "running", progress: 20 }));
+    expect(count.renders).toBe(renders);
+
+    await receive(progress({ uploadId: "b", status: "complete", progress: 100 }));
+    expect(text()).toBe("1 queued, 1 of 2");
+  });
+});
+
+describe("useErrors", () => {
+  test("lists what failed, also before the component was there, until it is dismissed", async () => {
+    let dismiss: (id: string) => void = () => {};
+    const look = (isShown: boolean) =>
+      probe(() => {
+        const { errors, ...actions } = useErrors();
+        dismiss = actions.dismiss;
+        return isShown ? errors.map(({ code }) => code).join() : null;
+      });
+    const { rerender } = render(look(false));
+    await receive({ type: "error", data: { code: "UPLOAD_LOST", message: "It was lost" }, id: "1" });
+    rerender(look(true));
+    expect(text()).toBe("UPLOAD_LOST");
+
+    await settle(() => dismiss("1"));
+    expect(text()).toBe("");
+  });
+});
+
 describe("useNotifications", () => {
   test("lists them, counts the unread ones, dismisses and marks as read", async () => {
     shown(() => {
@@ -254,21 +328,40 @@ describe("other devices", () => {
       state = useNotifications();
       return state.unread;
     });
-    await receive(notification());
+    await settle(() => client.open());
+    await receive({ ...notification(), cursor: "e:7" });
     await settle(() => state?.markAllRead());
 
-    expect(client.sent).toEqual([{ type: "ack", cursor: undefined }]);
+    expect(client.requests).toEqual([{ type: "read", what: { upTo: "e:7" } }]);
   });
 
-  test("say what was read there", async () => {
-    shown(() => useNotifications().unread);
-    const timestamp = "2026-11-23T09:18:54.000Z";
+  test("say what was seen and read there", async () => {
+    shown(() => {
+      const { unread, unseen } = useNotifications();
+      return `${unread} ${unseen}`;
+    });
     await receive({ ...notification(), cursor: "e:7" }, { ...notification(), cursor: "e:8" });
-    expect(text()).toBe("2");
+    expect(text()).toBe("2 2");
 
-    await receive({ type: "seen", data: { cursor: "e:7" }, timestamp, key: "seen", version: 1 });
-    expect(text()).toBe("1");
+    await receive({ type: "seen", data: { cursor: "e:8" }, key: "seen", version: 1 });
+    await receive({ type: "marks", data: { epoch: "e", read: [[7, 7]], dismissed: [] }, key: "marks", version: 2 });
+    expect(text()).toBe("1 0");
   });
+});
+
+test("a bell that is made after the README is right after a reload", async () => {
+  client = new FakeClient({ kept: [1, 2, 3].map((offset) => ({ ...notification(), cursor: `e:${offset}` })) });
+  shown(() => {
+    const { notifications, unread } = useNotifications();
+    return `${unread} of ${notifications.length}`;
+  });
+  await settle(() => {
+    client.receive({ type: "marks", data: { epoch: "e", read: [[1, 1]], dismissed: [] }, key: "marks", version: 1 });
+    client.open();
+  });
+  await pass(FRAME_MILLISECONDS);
+
+  expect(text()).toBe("2 of 3");
 });
 
 describe("useMissed", () => {
@@ -309,7 +402,7 @@ test("useClient() cancels an upload", async () => {
   });
   fireEvent.click(screen.getByText("cancel"));
 
-  expect(client.sent).toEqual([{ type: "cancel", uploadId: "moc-1" }]);
+  expect(client.requests).toEqual([{ type: "cancel", what: "moc-1" }]);
 });
 
 describe("useMessages", () => {
@@ -371,7 +464,7 @@ describe("useMessages", () => {
     rerender(listening("two", handler));
     await receive({ type: "one", data: 1, timestamp: "" }, { type: "two", data: 2, timestamp: "" });
 
-    expect(handler.mock.calls).toEqual([[{ type: "two", data: 2, timestamp: "" }]]);
+    expect(handler.mock.calls).toMatchObject([[{ type: "two", data: 2, replayed: false }]]);
   });
 });
 
@@ -386,12 +479,27 @@ test("the types say what arrives", () => {
   expectTypeOf(useMessages<"not_declared">)
     .parameter(1)
     .parameter(0)
-    .toEqualTypeOf<CustomMessage>();
+    .toEqualTypeOf<MessageOf<"not_declared">>();
+  interface MyEvents {
+    comment_added: { text: string };
+    add_comment: (data: { text: string }) => { id: string };
+  }
+  const mine = createHooks<MyEvents>();
+  expectTypeOf(mine.useMessages<"comment_added">)
+    .parameter(1)
+    .parameter(0)
+    .toHaveProperty("data")
+    .toEqualTypeOf<{ text: string }>();
+  // @ts-expect-error: a type that was not declared
+  (): void => mine.useMessages("comment_add", () => {});
   expectTypeOf(useNotifications).returns.toHaveProperty("unread").toBeNumber();
 
   // A provider needs a client, or a url and getToken.
   expectTypeOf<{ url: string; getToken: () => string }>().toExtend<TellwireProviderProps>();
   expectTypeOf<{ client: FakeClient }>().toExtend<TellwireProviderProps>();
   expectTypeOf<{ url: string }>().not.toExtend<TellwireProviderProps>();
+  expectTypeOf<{ url: string; token: string | null }>().toExtend<TellwireProviderProps>();
+  expectTypeOf<{ url: string; getToken: () => string; shared: true; user: string }>().toExtend<TellwireProviderProps>();
+  expectTypeOf<{ url: string; getToken: () => string; shared: true }>().not.toExtend<TellwireProviderProps>();
   expectTypeOf<{ url: string; getToken: () => string; client: FakeClient }>().not.toExtend<TellwireProviderProps>();
 });

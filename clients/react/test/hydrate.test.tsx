@@ -4,7 +4,8 @@ import { cleanup, render } from "@testing-library/react";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TellwireProvider, useConnection } from "../src/index.js";
-import { FakeClient, settle } from "./fakes.js";
+import { FakeClient } from "../src/testing.js";
+import { settle } from "./fakes.js";
 
 beforeEach(() => void vi.useFakeTimers());
 

@@ -3,6 +3,7 @@
 import type {
   NotificationData,
   NotificationMessage,
+  Received,
   UploadProgressData,
   UploadProgressMessage,
 } from "@tellwire/client";
@@ -15,14 +16,14 @@ function next(): string {
   return new Date(Date.UTC(2026, 0, 1) + count).toISOString();
 }
 
-export function progress(data: Partial<UploadProgressData> = {}, timestamp = next()): UploadProgressMessage {
+export function progress(data: Partial<UploadProgressData> = {}, timestamp = next()): Received<UploadProgressMessage> {
   const given = { uploadId: "moc-1", fileName: "parts.csv", progress: 50, message: "Parsing", ...data };
-  return { type: "upload_progress", data: given, timestamp };
+  return { type: "upload_progress", data: given, timestamp, replayed: false };
 }
 
-export function notification(data: Partial<NotificationData> = {}, id?: string): NotificationMessage {
+export function notification(data: Partial<NotificationData> = {}, id?: string): Received<NotificationMessage> {
   const given: NotificationData = { title: "Done", message: "Your list is here", severity: "success", ...data };
-  return { type: "notification", data: given, timestamp: next(), ...(id === undefined ? {} : { id }) };
+  return { type: "notification", data: given, timestamp: next(), replayed: false, ...(id === undefined ? {} : { id }) };
 }
 
 /** A token with these claims. Nobody here looks at its signature. */

@@ -2,11 +2,12 @@
 
 import { type Client, TellwireClient } from "@tellwire/client";
 import { cleanup, render, screen } from "@testing-library/react";
-import { StrictMode } from "react";
+import { type ReactElement, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { TellwireProvider, useClient, useConnection, useMessages, useUploads } from "../src/index.js";
-import { FakeClient, FakeWebSocket, fakeWebSockets, settle } from "./fakes.js";
-import { progress } from "./messages.js";
+import { FakeClient } from "../src/testing.js";
+import { FakeWebSocket, fakeWebSockets, settle } from "./fakes.js";
+import { jwt, progress } from "./messages.js";
 
 const URL = "wss://gateway.test/";
 const token = (): string => "token-1";
@@ -34,6 +35,10 @@ function Look({ onClient }: { onClient: (client: Client) => void }) {
 function Listen({ handler }: { handler: () => void }) {
   useMessages("upload_progress", handler);
   return <Names />;
+}
+
+function Renewing({ client }: { client: () => FakeClient }) {
+  return <TellwireProvider client={client()} />;
 }
 
 function Alone({ use }: { use: () => unknown }) {
@@ -271,6 +276,205 @@ describe("a provider with a client", () => {
   });
 });
 
+describe("another user", () => {
+  const of = (user: string | null, props: object = {}) => (
+    <TellwireProvider url={URL} user={user} getToken={() => jwt({ sub: user })} {...props}>
+      <Status />
+      <Names />
+    </TellwireProvider>
+  );
+
+  async function opened(page: ReactElement) {
+    const mounted = render(page);
+    await settle();
+    await settle(() => FakeWebSocket.last.open());
+    await settle(() => FakeWebSocket.last.receive(progress({ fileName: "ada's.csv" })));
+    expect(screen.getByText("ada's.csv")).toBeDefined();
+    return mounted;
+  }
+
+  test("has another connection, and nothing of the one before in any render", async () => {
+    const { rerender } = await opened(of("ada"));
+
+    rerender(of("bob"));
+    expect(screen.queryByText("ada's.csv")).toBeNull();
+    await settle();
+    await settle(() => FakeWebSocket.last.open());
+
+    expect(FakeWebSocket.alive.map(({ protocols }) => protocols)).toEqual([
+      ["tellwire.v1", `token.${jwt({ sub: "bob" })}`],
+    ]);
+    expect(screen.queryByText("ada's.csv")).toBeNull();
+  });
+
+  test("is nobody: there is no connection until somebody signs in", async () => {
+    const { rerender } = await opened(of("ada"));
+
+    rerender(of(null));
+    await settle();
+    expect(FakeWebSocket.alive).toEqual([]);
+    expect(screen.getByText("idle")).toBeDefined();
+    expect(screen.queryByText("ada's.csv")).toBeNull();
+
+    rerender(of("ada"));
+    await settle();
+    expect(FakeWebSocket.alive).toHaveLength(1);
+    expect(screen.queryByText("ada's.csv")).toBeNull();
+  });
+
+  test("may come by a token", async () => {
+    const by = (token: string | null) => (
+      <TellwireProvider url={URL} token={token}>
+        <Names />
+      </TellwireProvider>
+    );
+    const first = jwt({ sub: "ada", exp: 1 });
+    const { rerender } = await opened(by(first));
+
+    rerender(by(jwt({ sub: "ada", exp: 2 })));
+    await settle();
+    expect(FakeWebSocket.made).toHaveLength(1);
+    expect(screen.getByText("ada's.csv")).toBeDefined();
+
+    rerender(by(jwt({ sub: "bob" })));
+    expect(screen.queryByText("ada's.csv")).toBeNull();
+    await settle();
+    expect(FakeWebSocket.alive.map(({ protocols }) => protocols[1])).toEqual([`token.${jwt({ sub: "bob" })}`]);
+
+    rerender(by(null));
+    await settle();
+    expect(FakeWebSocket.alive).toEqual([]);
+  });
+
+  test("of one client takes the place of the one before at once", async () => {
+    const client = new FakeClient({ user: "ada" });
+    render(
+      <TellwireProvider client={client}>
+        <Names />
+      </TellwireProvider>,
+    );
+    await settle(() => client.open());
+    await settle(() => client.receive(progress({ fileName: "ada's.csv" })));
+    expect(screen.getByText("ada's.csv")).toBeDefined();
+
+    await settle(() => client.open({ user: "bob" }));
+    expect(screen.queryByText("ada's.csv")).toBeNull();
+  });
+});
+
+describe("a provider that is not enabled", () => {
+  const page = (enabled: boolean, children = <Status />) => (
+    <TellwireProvider url={enabled ? URL : (undefined as unknown as string)} getToken={token} enabled={enabled}>
+      {children}
+    </TellwireProvider>
+  );
+
+  test("asks for no token, makes no connection, and needs no url", async () => {
+    const getToken = vi.fn(token);
+    render(
+      <TellwireProvider url={undefined as unknown as string} getToken={getToken} enabled={false}>
+        <Status />
+        <Names />
+      </TellwireProvider>,
+    );
+    await settle();
+
+    expect(screen.getByText("idle")).toBeDefined();
+    expect([getToken.mock.calls, FakeWebSocket.made]).toEqual([[], []]);
+  });
+
+  test("connects as soon as it is, and closes when it is no more", async () => {
+    const { rerender } = render(page(false));
+    rerender(page(true));
+    await settle();
+    expect(FakeWebSocket.alive).toHaveLength(1);
+
+    rerender(page(false));
+    await settle();
+    expect(FakeWebSocket.alive).toHaveLength(0);
+    expect(screen.getByText("idle")).toBeDefined();
+  });
+
+  test("refuses requests, and disturbs nobody who does not wait for them", async () => {
+    let client: Client | undefined;
+    render(
+      page(
+        false,
+        <Look
+          onClient={(given) => {
+            client = given;
+          }}
+        />,
+      ),
+    );
+
+    await expect(client?.send("hello")).rejects.toMatchObject({ code: "CLOSED" });
+  });
+});
+
+describe("a shared provider", () => {
+  const page = (user: string | null) => (
+    <TellwireProvider shared url={URL} user={user} getToken={token}>
+      <Status />
+    </TellwireProvider>
+  );
+
+  test("makes its client itself, once for all renders", async () => {
+    // Without locks each tab has a connection of its own.
+    vi.stubGlobal("navigator", { onLine: true });
+    const { rerender } = render(page("ada"), { wrapper: StrictMode });
+    await settle();
+    for (let count = 0; count < 5; count += 1) rerender(page("ada"));
+    await settle();
+    expect(FakeWebSocket.made).toHaveLength(1);
+
+    rerender(page("bob"));
+    await settle();
+    expect(FakeWebSocket.alive).toHaveLength(1);
+
+    rerender(page(null));
+    await settle();
+    expect(FakeWebSocket.alive).toHaveLength(0);
+  });
+});
+
+describe("a client that is made in each render", () => {
+  const warn = vi.fn();
+
+  beforeEach(() => {
+    warn.mockClear();
+    vi.spyOn(console, "warn").mockImplementation(warn);
+  });
+
+  afterEach(() => void vi.restoreAllMocks());
+
+  test("is a warning", async () => {
+    const { rerender } = render(<Renewing client={() => new FakeClient()} />);
+    for (let count = 0; count < 2; count += 1) rerender(<Renewing client={() => new FakeClient()} />);
+
+    expect(warn).toHaveBeenCalledWith(expect.stringContaining("got another client in each render"));
+  });
+
+  test("is one at once if it is the same user's", () => {
+    const { rerender } = render(<Renewing client={() => new FakeClient({ user: "ada" })} />);
+    rerender(<Renewing client={() => new FakeClient({ user: "ada" })} />);
+
+    expect(warn).toHaveBeenCalledTimes(1);
+  });
+
+  test("is none for a client of another user, nor for one that stays, nor in production", () => {
+    const { rerender } = render(<Renewing client={() => new FakeClient({ user: "ada" })} />);
+    const stays = new FakeClient({ user: "bob" });
+    for (let count = 0; count < 3; count += 1) rerender(<Renewing client={() => stays} />);
+    expect(warn).not.toHaveBeenCalled();
+
+    vi.stubEnv("NODE_ENV", "production");
+    for (let count = 0; count < 3; count += 1) rerender(<Renewing client={() => new FakeClient({ user: "ada" })} />);
+    vi.unstubAllEnvs();
+    expect(warn).not.toHaveBeenCalled();
+  });
+});
+
 test.each([
   ["useConnection", () => useConnection()],
   ["useUploads", () => useUploads()],
@@ -278,7 +482,7 @@ test.each([
 ])("%s says that there is no provider", (name, use) => {
   vi.spyOn(console, "error").mockImplementation(() => {});
   expect(() => render(<Alone use={use} />)).toThrow(
-    `${name}: got no provider; allowed: components inside a <TellwireProvider>`,
+    `${name}: got no provider above this component; allowed: components inside a <TellwireProvider url=… getToken=…>`,
   );
   vi.restoreAllMocks();
 });

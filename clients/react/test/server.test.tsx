@@ -3,15 +3,8 @@
 import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
 import { beforeEach, expect, test, vi } from "vitest";
-import {
-  TellwireProvider,
-  useConnection,
-  useMessages,
-  useNotifications,
-  useUpload,
-  useUploads,
-  useWebSocket,
-} from "../src/index.js";
+import { useWebSocket } from "../src/guide.js";
+import { TellwireProvider, useConnection, useMessages, useNotifications, useUpload, useUploads } from "../src/index.js";
 
 beforeEach(() => {
   vi.stubGlobal("WebSocket", undefined);

@@ -3,9 +3,8 @@
 import { cleanup, render, screen } from "@testing-library/react";
 import { Component, type ReactNode, StrictMode, version } from "react";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
-import { type UseWebSocketOptions, useWebSocket } from "../src/index.js";
-import { FRAME_MILLISECONDS } from "../src/source.js";
-import { FakeWebSocket, fakeWebSockets, pass, settle } from "./fakes.js";
+import { type UseWebSocketOptions, useWebSocket } from "../src/guide.js";
+import { FakeWebSocket, FRAME_MILLISECONDS, fakeWebSockets, pass, settle } from "./fakes.js";
 import { useWebSocket as useGuideWebSocket } from "./guide/hook.js";
 import { panelOf } from "./guide/panel.js";
 import { jwt, notification, progress } from "./messages.js";
@@ -75,7 +74,9 @@ test.each([
   ["ours", useWebSocket],
 ])("%s collects messages", async (_, use) => {
   const { result } = hook(() => use("token-1"));
-  const messages = [progress(), notification(), { type: "error", data: { code: "X", message: "x" }, timestamp: "" }];
+  const error = { type: "error", data: { code: "X", message: "x" }, timestamp: "" };
+  // On the wire nothing is replayed.
+  const messages = [progress(), notification(), error].map((each) => ({ ...each, replayed: undefined }));
   await settle();
   await settle(() => FakeWebSocket.last.open());
 
@@ -307,7 +308,7 @@ describe("a token", () => {
   test("of the same user is tried at once if there is no connection", async () => {
     const { rerender } = hook(() => useWebSocket(first));
     await settle();
-    await settle(() => FakeWebSocket.last.drop(4401));
+    await settle(() => FakeWebSocket.last.drop());
     vi.setSystemTime(Date.now());
     const { length } = FakeWebSocket.made;
 
@@ -331,6 +332,33 @@ describe("a token", () => {
     expect(socket?.readyState).toBe(3);
     expect(FakeWebSocket.alive.map(({ url }) => url)).toEqual([`${URL}?token=${other}`]);
   });
+
+  test.each([[other], [null]])(
+    "of another user or of nobody (%o) finds no message of the one before, in any render",
+    async (next) => {
+      const seen: unknown[] = [];
+      const of = (token: string | null) => () => {
+        const { ws, messages } = useWebSocket(token);
+        seen.push(messages.length);
+        return { ws, messages };
+      };
+      const { rerender, result } = hook(of(first));
+      await settle();
+      await settle(() => FakeWebSocket.last.open());
+      await settle(() => FakeWebSocket.last.receive(progress()));
+      await pass(FRAME_MILLISECONDS);
+      const socket = result.current?.ws;
+      expect(result.current?.messages).toHaveLength(1);
+
+      seen.length = 0;
+      rerender(of(next));
+      expect(result.current?.ws).not.toBe(socket);
+      await settle();
+      rerender(of(first));
+      await settle();
+      expect(new Set(seen)).toEqual(new Set([0]));
+    },
+  );
 
   test.each([[""], [null], [undefined]])("that is %o makes no connection, and ends one", async (none) => {
     const { rerender, result } = hook(() => useWebSocket(none));

@@ -1,13 +1,15 @@
-import type { UploadProgressMessage } from "@tellwire/client";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { MAX_UPLOADS, Uploads } from "../src/uploads.js";
-import { golden } from "./golden.js";
-import { progress } from "./messages.js";
+import { MAX_ENDED, Uploads } from "../../src/feed/uploads.js";
+import type { UploadProgressMessage } from "../../src/index.js";
+import { golden, progress } from "./messages.js";
 
 let uploads: Uploads;
 
 beforeEach(() => {
-  uploads = new Uploads();
+  uploads = new Uploads(
+    () => 0,
+    () => {},
+  );
 });
 
 test("an upload is what its newest message says", () => {
@@ -74,21 +76,32 @@ test("an upload may stall, which is not its last word", () => {
   expect(uploads.find("moc-1")).toMatchObject({ status: "running", progress: 30 });
 });
 
-test("a message of an earlier run is ignored", () => {
-  uploads.receive(progress({ progress: 5, status: "running", startedAt: "2026-11-23T09:10:00Z" }));
-  uploads.receive(progress({ progress: 90, status: "failed", startedAt: "2026-11-23T09:00:00Z" }));
+describe("a run", () => {
+  const [first, second] = ["2026-11-23T09:10:00Z", "2026-11-23T09:00:00Z"];
 
-  expect(uploads.find("moc-1")).toMatchObject({ progress: 5, status: "running" });
-});
+  test("that was not heard of begins, whatever its clock says", () => {
+    uploads.receive(progress({ progress: 90, status: "running", startedAt: first }));
+    uploads.receive(progress({ progress: 5, status: "running", startedAt: second }));
 
-test("an upload that ended begins anew with another start, and not with a progress of 0 of the same", () => {
-  const [first, second] = ["2026-11-23T09:00:00Z", "2026-11-23T09:10:00Z"];
-  uploads.receive(progress({ progress: 90, status: "failed", startedAt: first }));
-  uploads.receive(progress({ progress: 0, status: "running", startedAt: first }));
-  expect(uploads.find("moc-1")?.status).toBe("failed");
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 5, status: "running" });
+  });
 
-  uploads.receive(progress({ progress: 5, status: "running", startedAt: second }));
-  expect(uploads.find("moc-1")).toMatchObject({ status: "running", progress: 5 });
+  test.each(["running", "failed"] as const)("that is superseded is late, also if it is %s", (status) => {
+    for (const run of ["one", "two", "three"]) uploads.receive(progress({ progress: 5, status: "running", run }));
+    for (const run of ["one", "two"]) uploads.receive(progress({ progress: 90, status, run }, "2026-11-23T10:00:00Z"));
+
+    expect(uploads.find("moc-1")).toMatchObject({ progress: 5, status: "running", run: "three" });
+  });
+
+  test("that has failed may begin again, and one that is complete may not", () => {
+    uploads.receive(progress({ progress: 90, status: "failed", run: "one" }));
+    uploads.receive(progress({ progress: 0, status: "running", run: "one" }));
+    expect(uploads.find("moc-1")?.status).toBe("running");
+
+    uploads.receive(progress({ progress: 100, status: "complete", run: "one" }));
+    uploads.receive(progress({ progress: 0, status: "running", run: "one" }));
+    expect(uploads.find("moc-1")?.status).toBe("complete");
+  });
 });
 
 test.each(["queued", "running", "retrying", "stalled"] as const)("an upload that is %s goes on", (status) => {
@@ -137,11 +150,11 @@ describe.each(["complete", "failed", "cancelled"] as const)("that an upload is %
     expect(uploads.find("moc-1")).toMatchObject({ progress: 1, status: "running" });
   });
 
-  test("is not over for the beginning of the run that ended", () => {
+  test("is over when a message without a run begins at 0, whatever its clock says", () => {
     uploads.receive(progress({ progress: 90, status }, "2026-11-23T09:18:54.200Z"));
     uploads.receive(progress({ progress: 0 }, "2026-11-23T09:18:54.100Z"));
 
-    expect(uploads.find("moc-1")?.status).toBe(status);
+    expect(uploads.find("moc-1")?.status).toBe("running");
   });
 });
 
@@ -167,26 +180,27 @@ test("uploads are listed in the order in which they were first heard of", () => 
   uploads.receive(progress({ uploadId: "a" }));
   uploads.receive(progress({ uploadId: "b", progress: 60 }));
 
-  expect(uploads.get().map((each) => each.uploadId)).toEqual(["b", "a"]);
+  expect(uploads.list.get().map((each) => each.uploadId)).toEqual(["b", "a"]);
 });
 
 test("the list and an upload are the same objects until they change", () => {
-  expect(uploads.get()).toBe(uploads.initial);
+  expect(uploads.list.get()).toBe(uploads.list.initial);
   uploads.receive(progress({ uploadId: "a" }));
   uploads.receive(progress({ uploadId: "b" }));
-  const list = uploads.get();
+  const list = uploads.list.get();
   const a = uploads.find("a");
 
-  expect(uploads.get()).toBe(list);
+  expect(uploads.list.get()).toBe(list);
   uploads.receive(progress({ uploadId: "b", progress: 60 }));
-  expect(uploads.get()).not.toBe(list);
+  expect(uploads.list.get()).not.toBe(list);
   expect(uploads.find("a")).toBe(a);
 });
 
 test("listeners are told of what changed something, and only of that", () => {
   vi.useFakeTimers();
   const listener = vi.fn();
-  uploads.subscribe(listener);
+  uploads.list.subscribe(listener);
+  listener.mockClear();
 
   uploads.receive(progress({ progress: 100, status: "complete" }));
   uploads.receive(progress({ progress: 50 }));
@@ -196,19 +210,38 @@ test("listeners are told of what changed something, and only of that", () => {
   expect(listener).toHaveBeenCalledTimes(1);
 });
 
-test("of too many uploads the oldest that has ended makes place, or else the oldest", () => {
-  for (let count = 0; count < MAX_UPLOADS; count += 1) {
-    const status = ({ 3: "stalled", 7: "cancelled" } as const)[count];
-    uploads.receive(progress({ uploadId: `${count}`, ...(status && { status }) }));
+test("of too many ended uploads the oldest goes, and a running one never", () => {
+  uploads.receive(progress({ uploadId: "running" }));
+  for (let count = 0; count <= MAX_ENDED; count += 1) {
+    uploads.receive(progress({ uploadId: `${count}`, status: "complete" }));
+    uploads.receive(progress({ uploadId: `running ${count}` }));
   }
 
-  uploads.receive(progress({ uploadId: "one more" }));
-  expect(uploads.find("7")).toBeUndefined();
-  expect(uploads.find("0")).toBeDefined();
-
-  uploads.receive(progress({ uploadId: "and another" }));
+  expect(uploads.find("running")).toBeDefined();
   expect(uploads.find("0")).toBeUndefined();
-  expect(uploads.get()).toHaveLength(MAX_UPLOADS);
+  expect(uploads.find("1")).toBeDefined();
+  expect(uploads.list.get()).toHaveLength(2 * MAX_ENDED + 2);
+});
+
+test("an upload that is dismissed is shown no more", () => {
+  vi.useFakeTimers();
+  const changed = vi.fn();
+  uploads.receive(progress({ status: "complete" }));
+  uploads.list.subscribe(changed);
+  vi.runAllTimers();
+  changed.mockClear();
+
+  uploads.forget("upload:another");
+  uploads.forget("moc-1");
+  vi.runAllTimers();
+  expect(uploads.list.get()).toHaveLength(1);
+  expect(changed).not.toHaveBeenCalled();
+
+  uploads.forget("upload:moc-1");
+  vi.runAllTimers();
+  vi.useRealTimers();
+  expect(uploads.list.get()).toEqual([]);
+  expect(changed).toHaveBeenCalledOnce();
 });
 
 test.each(["upload_progress", "upload_progress_complete", "upload_progress_failed", "upload_progress_minimal"])(
@@ -218,6 +251,6 @@ test.each(["upload_progress", "upload_progress_complete", "upload_progress_faile
 
     uploads.receive(message);
 
-    expect(uploads.get()).toMatchObject([{ ...message.data, timestamp: message.timestamp }]);
+    expect(uploads.list.get()).toMatchObject([{ ...message.data, timestamp: message.timestamp }]);
   },
 );
