@@ -1,4 +1,7 @@
-"""Run the benchmarks: `python -m bench [--quick] [fanout|users|history|idle|handshakes|progress|aws …]`."""
+"""Run the benchmarks: `python -m bench [--quick] [fanout|users|history|storage|appends|idle|crowd|handshakes …]`.
+
+`python -m bench peers` is another command (`peers/command.py`).
+"""
 
 import argparse
 import signal
@@ -6,15 +9,34 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench import aws, fanout, handshakes, history, idle, machine, progress, report, users
+from bench import (
+    appends,
+    aws,
+    crowd,
+    fanout,
+    handshakes,
+    history,
+    idle,
+    machine,
+    producers,
+    progress,
+    report,
+    storage,
+    users,
+)
 from bench.figures import Figure
+from bench.peers import command as peers
 
 MEASUREMENTS = {
     "fanout": fanout.measure,
     "users": users.measure,
     "history": history.measure,
+    "storage": storage.measure,
+    "appends": appends.measure,
     "idle": idle.measure,
+    "crowd": crowd.measure,
     "handshakes": handshakes.measure,
+    "producers": producers.measure,
     "progress": progress.measure,
     "aws": aws.measure,
 }
@@ -22,7 +44,11 @@ MEASUREMENTS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print each figure, and save the results of a complete run. `arguments` None: the command line's."""
-    options = _arguments(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["peers"]:
+        peers.main(words[1:])
+        return
+    options = _arguments(words)
     # On SIGTERM the context managers still stop the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cores = machine.Cores.of_this_process()
@@ -43,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n{seconds:.0f} s; saved as {path.name}, with a Markdown page beside it")
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure tellwire; see bench/README.md.")
     parser.add_argument("names", nargs="*", metavar="measurement", help=f"{', '.join(MEASUREMENTS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, not a result")

@@ -1,4 +1,4 @@
-"""Cost of the history: publishing with SQLite and in memory, welcomes with missed messages, and slow consumers."""
+"""Cost of the history: publishing with each engine, welcomes with missed messages, and slow consumers."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 
 from bench.figures import Figure, Target, figure, ratios
 from bench.machine import Cores
+from bench.measured_redis import measured_redis
 from bench.native import Fleet
 from bench.publisher import Publisher, Run, busy
 from bench.server import Server
@@ -56,7 +57,7 @@ QUICK = Plan(rounds=3, each=5, welcomes=5, updates=100)
 
 
 def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
-    """Yield publishing on SQLite ÷ in memory, the time of a welcome, and memory with slow consumers."""
+    """Yield rates of publishing on each engine, the time of a welcome, and memory with slow consumers."""
     plan = QUICK if quick else FULL
     yield from _kept(cores, plan)
     yield from _missed(cores, plan)
@@ -74,14 +75,17 @@ class _Rounds:
 
 def _kept(cores: Cores, plan: Plan) -> Iterator[Figure]:
     users = [f"user-{n}" for n in range(USERS)]
-    memory, file = _Rounds(), _Rounds()
+    memory, file, remote = _Rounds(), _Rounds(), _Rounds()
     with (
+        measured_redis(cores) as redis,
         Server(cores, JWT_SECRET=SECRET, ENGINE="memory") as in_memory,
         Server(cores, JWT_SECRET=SECRET, ENGINE="sqlite") as in_file,
+        Server(cores, JWT_SECRET=SECRET, ENGINE="redis", REDIS_URL=redis.url) as in_redis,
         connect_users(in_memory, users) as memory_fleet,
         connect_users(in_file, users) as file_fleet,
+        connect_users(in_redis, users) as redis_fleet,
     ):
-        sides = [(in_memory, memory_fleet, memory), (in_file, file_fleet, file)]
+        sides = [(in_memory, memory_fleet, memory), (in_file, file_fleet, file), (in_redis, redis_fleet, remote)]
         publishers = [(_publisher(server, fleet), rounds) for server, fleet, rounds in sides]
         for _ in range(plan.rounds + 1):
             for publisher, rounds in publishers:
@@ -92,13 +96,15 @@ def _kept(cores: Cores, plan: Plan) -> Iterator[Figure]:
                     rounds.single.append(publisher.run(clients, singles, receivers=1))
     for name in ("batch", "single"):
         # The first round warmed up.
-        kept = {"memory": getattr(memory, name)[1:], "SQLite": getattr(file, name)[1:]}
+        engines = {"memory": memory, "SQLite": file, "Redis": remote}
+        kept = {engine: getattr(rounds, name)[1:] for engine, rounds in engines.items()}
         title = f"batches of {BATCH}" if name == "batch" else f"one request each, {CLIENTS} at a time"
         for engine, runs in kept.items():
             yield figure(f"{title}, {engine}", "messages/s", _rates(runs), users=USERS, lost=0, **busy(runs))
         yield figure(
             f"{title}, SQLite ÷ memory", "×", ratios(_rates(kept["SQLite"]), _rates(kept["memory"])), FILE_TARGET
         )
+        yield figure(f"{title}, Redis ÷ SQLite", "×", ratios(_rates(kept["Redis"]), _rates(kept["SQLite"])))
 
 
 def _publisher(server: Server, fleet: Fleet) -> Publisher:

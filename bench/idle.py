@@ -1,6 +1,6 @@
 """Cost of idle connections: growth of the server's process per connection, and CPU time of pings.
 
-Each connection has another user and token, so the caches of tokens and users are included.
+Each connection has another user and token, so the entry of each user is included. A token with a secret is not cached.
 """
 
 import time
@@ -32,10 +32,10 @@ def measure(cores: Cores, quick: bool) -> Iterator[Figure]:
             with connect_users(server, [f"early-{n}" for n in range(_WARM_UP)]):
                 server.wait_for_connections(_WARM_UP)
             server.wait_for_connections(0)
-            before = _settled_rss(server)
+            before = settled_rss(server)
             with connect_users(server, [f"user-{n:05}" for n in range(count)]):
                 server.wait_for_connections(count)
-                grown = _settled_rss(server) - before
+                grown = settled_rss(server) - before
         name = f"idle connection, of {count:,}"
         yield figure(name, "bytes", [grown / count], TARGET if count == counts[-1] else None, rss_before=before)
 
@@ -60,7 +60,7 @@ def _cpu(cores: Cores, count: int, *, pings: bool) -> Figure:
     return figure(f"CPU of {count:,} idle connections, {title}", "ms/s", [1000 * used / seconds], pings=answered)
 
 
-def _settled_rss(server: Server) -> int:
+def settled_rss(server: Server) -> int:
     """Return the resident memory once it has not changed for a second."""
     give_up_at = time.monotonic() + _SETTLE_TIMEOUT_SECONDS
     last = -1

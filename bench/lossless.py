@@ -1,111 +1,49 @@
 """Test of the delivery promise: published messages are compared with those that each device received.
 
-    Producer   publishes numbered messages and upload progress until they are accepted, some of them twice
-    Device     a `tellwire.client.Client` that is cut off, closed and opened again, suspended, or slowed down
-    Ledger     accepted messages by user ─▶ compared with the messages of each device ─▶ `Faults`
-
-The messages are counted that an application behind `Client` receives; it keeps its cursors, as a page does over a
-reload.
+Producer   publishes numbered messages and upload progress until they are accepted, some of them twice
+Device     is disturbed at random, and records what its application receives (`device`)
+Ledger     accepted messages by user ─▶ compared with the messages of each device ─▶ `Faults` (`ledger`)
 """
 
 import asyncio
 import random
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from bench.device import Device
+from bench.ledger import MESSAGE_TYPE, Arrival, Faults, Ledger, Received
 from tellwire.broadcast import Broadcaster
-from tellwire.client import Client, ClientOptions, ReceivedMessage
-from tellwire.errors import HistoryUnavailable, PublishError, TellwireError
+from tellwire.client import ClientOptions
+from tellwire.errors import HistoryUnavailable, PublishError
 from tellwire.messages import Message, UploadProgress, UploadProgressMessage, create_message
 from tellwire.model import Delivery
 
-MESSAGE_TYPE = "numbered"
 LONG_BYTES = 100_000
 """Size of a message that is longer than a page of a welcome."""
 
 Publish = Callable[[str, Message], Awaitable[Delivery]]
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """Numbers of faulty messages, over all devices."""
-
-    lost: int = 0
-    duplicated: int = 0
-    out_of_order: int = 0
-    stale: int = 0
-
-    @property
-    def is_none(self) -> bool:
-        return self == Faults()
-
-    def __add__(self, other: "Faults") -> "Faults":
-        return Faults(
-            self.lost + other.lost,
-            self.duplicated + other.duplicated,
-            self.out_of_order + other.out_of_order,
-            self.stale + other.stale,
-        )
-
-    def __str__(self) -> str:
-        return f"lost {self.lost}, duplicated {self.duplicated}, out of order {self.out_of_order}, stale {self.stale}"
+TOPIC: Final = "topic:"
 
 
-@dataclass(slots=True)
-class Ledger:
-    """Accepted messages: by user their ids, and by user and upload the last row."""
+def publish_with(broadcaster: Broadcaster) -> Publish:
+    """Return a function that publishes to a user, or to `topic:<name>`."""
 
-    published: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    rows: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    async def publish(target: str, message: Message) -> Delivery:
+        if target.startswith(TOPIC):
+            return await broadcaster.broadcast_to_topic(target.removeprefix(TOPIC), message)
+        return await broadcaster.broadcast_to_user(target, message)
 
-    def __len__(self) -> int:
-        return sum(map(len, self.published.values()))
-
-
-@dataclass(slots=True)
-class Received:
-    """The messages of one device: their ids in the order of arrival, and the last row of each upload."""
-
-    ids: list[str] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
-    stale: int = 0
-
-    def add(self, message: ReceivedMessage) -> None:
-        if message.type == MESSAGE_TYPE:
-            self.ids.append(message.id or "")
-        elif message.type == "upload_progress":
-            upload_id, row = message.data["uploadId"], message.data["currentRow"]
-            self.stale += row < self.rows.get(upload_id, 0)
-            self.rows[upload_id] = row
-
-    def has_all(self, published: Iterable[str], rows: dict[str, int]) -> bool:
-        return set(published) <= set(self.ids) and self.rows == rows
-
-    def compare(self, published: Sequence[str], rows: dict[str, int]) -> Faults:
-        """Compare with the accepted messages. A producer publishes one after the other, so its numbers rise."""
-        received = Counter(self.ids)
-        newest: dict[str, int] = {}
-        out_of_order = 0
-        for each in received:  # each id at its first arrival
-            producer, _, number = each.partition("-")
-            out_of_order += int(number) < newest.get(producer, 0)
-            newest[producer] = max(int(number), newest.get(producer, 0))
-        return Faults(
-            lost=len(set(published) - received.keys()),
-            duplicated=sum(received.values()) - len(received),
-            out_of_order=out_of_order,
-            stale=self.stale + sum(self.rows.get(upload_id) != row for upload_id, row in rows.items()),
-        )
+    return publish
 
 
 class Producer:
-    """Publishes messages to users, one after the other, and repeats each until it is accepted."""
+    """Publishes messages to users and topics, one after the other, and repeats each until it is accepted."""
 
     def __init__(
         self, name: str, publish: Publish, users: Sequence[str], ledger: Ledger, generator: random.Random
@@ -119,10 +57,9 @@ class Producer:
         self._rows: dict[tuple[str, str], int] = {}
         self.retries = 0
 
-    async def work(self, seconds: float, pause_seconds: float) -> None:
-        """Publish for this time, then complete every upload."""
-        until = monotonic() + seconds
-        while monotonic() < until:
+    async def work(self, goes_on: Callable[[], bool], pause_seconds: float) -> None:
+        """Publish as long as the play goes on, then complete every upload."""
+        while goes_on():
             user_id = self._random.choice(self._users)
             if self._random.random() < 0.5:
                 await self._publish_message(user_id)
@@ -137,9 +74,10 @@ class Producer:
         message_id = f"{self._name}-{self._number}"
         size = LONG_BYTES if self._random.random() < 0.003 else self._random.randrange(2000)
         message = msgspec.structs.replace(create_message(MESSAGE_TYPE, {"filling": "x" * size}), id=message_id)
+        self._ledger.send(message_id)
         for _ in range(2 if self._random.random() < 0.05 else 1):
             await self._until_accepted(user_id, message)
-        self._ledger.published[user_id].append(message_id)
+        self._ledger.accept(user_id, message_id)
 
     async def _publish_progress(self, user_id: str, upload_id: str, *, is_last: bool = False) -> None:
         row = self._rows[user_id, upload_id] = self._rows.get((user_id, upload_id), 0) + 1
@@ -152,7 +90,7 @@ class Producer:
             status="complete" if is_last else "running",
         )
         await self._until_accepted(user_id, UploadProgressMessage(progress))
-        self._ledger.rows[user_id][upload_id] = row
+        self._ledger.accept_row(user_id, upload_id, row)
 
     async def _until_accepted(self, user_id: str, message: Message) -> None:
         while True:
@@ -165,122 +103,58 @@ class Producer:
                 return
 
 
-class Device:
-    """A device of a user that is disturbed at random. Its application records messages and the cursors."""
-
-    def __init__(
-        self,
-        user_id: str,
-        url: str,
-        get_token: Callable[[], str],
-        generator: random.Random,
-        options: ClientOptions | None = None,
-    ) -> None:
-        self.user_id = user_id
-        self.url = url
-        self.received = Received()
-        self.welcomes = 0
-        self.not_recovered = 0
-        self.is_undisturbed = False
-        self._get_token = get_token
-        self._random = generator
-        self._options = options
-        self._cursors: dict[str, str] = {}
-        self._client: Client | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._is_awake = asyncio.Event()
-        self._is_awake.set()
-
-    @property
-    def is_up_to_date(self) -> bool:
-        """True if the device is connected and has received its welcome."""
-        state = None if self._client is None else self._client.state
-        return state is not None and state.status == "open" and state.recovered is not None
-
-    async def open(self) -> None:
-        """Connect, and start to read."""
-        client = Client(
-            self.url,
-            lambda why: self._get_token(),
-            cursors=self._cursors,
-            options=self._options,
-            jitter=self._random.random,
-        )
-        client.on_state(lambda state: self._count(state.recovered))
-        self._client = client
-        await client.__aenter__()
-        self._reading = asyncio.create_task(self._read(client))
-
-    async def close(self) -> None:
-        """Disconnect, as a page that is left: messages that the application has not read count as not received."""
-        if self._client is None or self._reading is None:
-            return
-        self._reading.cancel()
-        await asyncio.wait([self._reading])
-        client, self._client = self._client, None
-        await client.close()
-
-    async def disturb(self, until: float, longest_seconds: float) -> None:
-        """Disturb the device at random until a time, except while `is_undisturbed`."""
-        while monotonic() < until:
-            await asyncio.sleep(self._random.random() * longest_seconds)
-            if self.is_undisturbed:
-                continue
-            disturbance = self._random.choice([self._cut, self._reload, self._suspend, self._lag])
-            await disturbance(self._random.random() * longest_seconds)
-
-    async def _read(self, client: Client) -> None:
-        with suppress(TellwireError):
-            async for message in client:
-                self.received.add(message)
-                self._cursors = client.cursors
-                await self._is_awake.wait()
-
-    def _count(self, recovered: bool | None) -> None:
-        self.welcomes += recovered is not None
-        self.not_recovered += recovered is False
-
-    # --- disturbances -------------------------------------------------------------------------------------------------
-
-    async def _cut(self, seconds: float) -> None:
-        for socket in self._sockets():
-            socket.abort()
-
-    async def _reload(self, seconds: float) -> None:
-        await self.close()
-        await asyncio.sleep(seconds)
-        await self.open()
-
-    async def _suspend(self, seconds: float) -> None:
-        self._is_awake.clear()
-        await asyncio.sleep(seconds)
-        self._is_awake.set()
-
-    async def _lag(self, seconds: float) -> None:
-        sockets = self._sockets()
-        for socket in sockets:
-            socket.pause_reading()
-        await asyncio.sleep(seconds)
-        for socket in sockets:
-            if not socket.is_closing():
-                socket.resume_reading()
-
-    def _sockets(self) -> list[asyncio.Transport]:
-        return [] if self._client is None else [socket.transport for socket in self._client._sockets.values()]
-
-
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Numbers of users, devices and producers, and times. A producer pauses `pause_seconds` on average."""
+    """Numbers of users, devices and producers, and times. A producer pauses `pause_seconds` on average.
+
+    On a busy machine it goes on for longer than `seconds`, until `at_least` messages are published.
+    The first device of each user is not disturbed: nothing that it does itself, as to connect again, mends what a
+    gateway has left out. `longest_disturbance_seconds` None: none is. `name` begins the ids of users, and the names of
+    topics, `topics` of them; each device follows half of them, or one.
+    """
 
     seconds: float = 30.0
     users: int = 50
     devices_per_user: int = 4
     producers: int = 20
     pause_seconds: float = 0.05
-    longest_disturbance_seconds: float = 3.0
+    longest_disturbance_seconds: float | None = 3.0
     settle_seconds: float = 60.0
     seed: int = 1
+    name: str = ""
+    at_least: int = 0
+    topics: int = 0
+
+
+@dataclass(slots=True)
+class Stage:
+    """The devices and the ledger of a play that runs."""
+
+    devices: list[Device]
+    ledger: Ledger
+    is_hushed: bool = False
+
+    def hush(self) -> None:
+        """End the producers now, before the play ends."""
+        self.is_hushed = True
+
+    def is_whole(self, since: float) -> bool:
+        """Return whether everything is well again: each device is connected, a message was accepted since that time,
+        and no device misses one.
+        """
+        now = monotonic()
+        return self.ledger.accepted_at > since and all(
+            device.is_up_to_date and not device.misses_any(now) for device in self.devices
+        )
+
+    async def seconds_to_whole(self, since: float, at_most_seconds: float, steady_seconds: float = 1.5) -> float:
+        """Wait until everything is well, and stays so for a while; return the seconds from `since` until it was."""
+        last_bad = monotonic()
+        while monotonic() - last_bad < steady_seconds and monotonic() - since < at_most_seconds:
+            await asyncio.sleep(0.02)
+            if not self.is_whole(since):
+                last_bad = monotonic()
+        return last_bad - since
 
 
 @dataclass(slots=True)
@@ -293,6 +167,16 @@ class Outcome:
     retries: int
     not_recovered: int
     settled_seconds: float
+    incomplete: list[str] = field(default_factory=list)
+    """The devices that miss something at the end, described."""
+    arrivals: list[Arrival] = field(repr=False, default_factory=list)
+
+    @property
+    def is_flawless(self) -> bool:
+        return self.faults.is_none and self.not_recovered == 0
+
+
+Meanwhile = Callable[[Stage], Coroutine[Any, Any, None]]
 
 
 async def run_scenario(
@@ -300,26 +184,37 @@ async def run_scenario(
     url: str,
     token_of: Callable[[str], str],
     *broadcasters: Broadcaster,
-    meanwhile: Callable[[list[Device]], Coroutine[Any, Any, None]] | None = None,
+    meanwhile: Meanwhile | None = None,
     options: ClientOptions | None = None,
 ) -> Outcome:
     """Run producers and disturbed devices, and compare published with received messages.
 
-    `meanwhile` runs at the same time, and may disturb the server.
+    `meanwhile` runs at the same time, and may disturb the server. Producers publish until it has ended, too.
     """
     generator = random.Random(scenario.seed)
-    users = [f"user-{n}" for n in range(scenario.users)]
+    users = [f"{scenario.name}user-{n}" for n in range(scenario.users)]
+    topics = [f"{scenario.name}play:{n}" for n in range(scenario.topics)]
     ledger = Ledger()
     devices = [
-        Device(user_id, url, lambda user_id=user_id: token_of(user_id), random.Random(generator.random()), options)  # type: ignore[misc]
+        Device(
+            user_id,
+            url,
+            lambda user_id=user_id: token_of(user_id),  # type: ignore[misc]
+            random.Random(generator.random()),
+            options,
+            [topic for number, topic in enumerate(topics) if len(topics) == 1 or (number + place) % 2],
+        )
         for user_id in users
-        for _ in range(scenario.devices_per_user)
+        for place in range(scenario.devices_per_user)
     ]
+    receivers = [(target, received) for device in devices for target, received in _received_by(device)]
+    for target, received in receivers:
+        ledger.receivers[target].append(received)
     producers = [
         Producer(
             f"p{n}",
-            broadcasters[n % len(broadcasters)].broadcast_to_user,
-            users,
+            publish_with(broadcasters[n % len(broadcasters)]),
+            [*users, *(TOPIC + topic for topic in topics)],
             ledger,
             random.Random(generator.random()),
         )
@@ -328,33 +223,51 @@ async def run_scenario(
     for device in devices:
         await device.open()
     await until(lambda: all(device.is_up_to_date for device in devices), scenario.settle_seconds)
-    ends_at = monotonic() + scenario.seconds
-    async with asyncio.TaskGroup() as group:
-        for producer in producers:
-            group.create_task(producer.work(scenario.seconds, scenario.pause_seconds))
-        for device in devices:
-            group.create_task(device.disturb(ends_at, scenario.longest_disturbance_seconds))
-        if meanwhile is not None:
-            group.create_task(meanwhile(devices))
-    settled = await until(
-        lambda: all(
-            device.received.has_all(ledger.published[device.user_id], ledger.rows[device.user_id]) for device in devices
-        ),
-        scenario.settle_seconds,
-    )
-    faults = [
-        device.received.compare(ledger.published[device.user_id], ledger.rows[device.user_id]) for device in devices
+    await _play(scenario, Stage(devices, ledger), producers, meanwhile)
+    settled = await until(ledger.is_complete, scenario.settle_seconds)
+    incomplete = [
+        each.describe()
+        for each in devices
+        if not all(ledger.has_all(target, received) for target, received in _received_by(each))
     ]
+    faults = ledger.compare()
     for device in devices:
         await device.close()
     return Outcome(
-        sum(faults, Faults()),
+        faults,
         published=len(ledger),
-        received=sum(len(device.received.ids) for device in devices),
+        received=sum(len(received.ids) for _, received in receivers),
         retries=sum(producer.retries for producer in producers),
         not_recovered=sum(device.not_recovered for device in devices),
         settled_seconds=settled,
+        incomplete=incomplete,
+        arrivals=ledger.arrivals(),
     )
+
+
+def _received_by(device: Device) -> list[tuple[str, Received]]:
+    """Return the messages of a device by their targets."""
+    return [(device.user_id, device.received), *((TOPIC + name, each) for name, each in device.of_topics.items())]
+
+
+async def _play(scenario: Scenario, stage: Stage, producers: Sequence[Producer], meanwhile: Meanwhile | None) -> None:
+    ends_at = monotonic() + scenario.seconds
+    disturbed = [each for number, each in enumerate(stage.devices) if number % scenario.devices_per_user]
+    async with asyncio.TaskGroup() as group:
+        elsewhere = None if meanwhile is None else group.create_task(meanwhile(stage))
+
+        def goes_on() -> bool:
+            is_enough = monotonic() >= ends_at and len(stage.ledger) >= scenario.at_least
+            return not (is_enough or stage.is_hushed) or (elsewhere is not None and not elsewhere.done())
+
+        def publishes() -> bool:
+            return goes_on() and not stage.is_hushed
+
+        for producer in producers:
+            group.create_task(producer.work(publishes, scenario.pause_seconds))
+        if scenario.longest_disturbance_seconds is not None:
+            for device in disturbed:
+                group.create_task(device.disturb(goes_on, scenario.longest_disturbance_seconds))
 
 
 async def until(is_true: Callable[[], bool], at_most_seconds: float) -> float:

@@ -9,9 +9,9 @@ import functools
 import os
 import subprocess
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from typing import Any, Self
 _SOURCES = Path(__file__).parent / "native"
 _BUILD = Path(__file__).parent / ".build"
 _WHY_BYTES = 1024
+_TIMES = 64 * 24
 _STRAY_SECONDS = 0.05
 TIMEOUT_SECONDS = 30.0
 
@@ -35,17 +36,18 @@ class _Received(ctypes.Structure):
 
 class _Requests(ctypes.Structure):
     _fields_ = (
-        ("blob", ctypes.c_char_p),
+        ("blob", ctypes.c_void_p),
         ("starts", ctypes.c_void_p),
         ("count", ctypes.c_int64),
-        ("messages_each", ctypes.c_int64),
+        ("messages", ctypes.c_int64),
+        ("interval", ctypes.c_int64),
         ("one_at_a_time", ctypes.c_int),
     )
 
 
 class _Load(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("elapsed", "cpu", "sent", "answered", "delivered")),
+        *((name, ctypes.c_int64) for name in ("elapsed", "cpu", "sent", "answered", "delivered", "began", "latest")),
         ("why", ctypes.c_char * _WHY_BYTES),
     )
 
@@ -70,6 +72,9 @@ def _library() -> Any:
         getattr(library, name).argtypes = (ctypes.c_void_p,)
         getattr(library, name).restype = None
     library.fleet_received.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+    library.fleet_counts.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    library.fleet_counts.restype = None
+    library.fleet_ask.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int, ctypes.c_int)
     library.fleet_drain.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
     library.publish.argtypes = (
         ctypes.c_void_p,
@@ -116,6 +121,16 @@ class Sockets:
                 os.close(fd)
 
 
+def joined(groups: Iterable[Sockets], *, in_turn: bool = False) -> Sockets:
+    """Return one group with the sockets of all, which own none any more. `in_turn`: first the first of each."""
+    taken = []
+    for group in groups:
+        taken.append(group.fds)
+        group.fds = array("i")
+    ordered = chain.from_iterable(zip(*taken, strict=True) if in_turn else taken)
+    return Sockets(array("i", ordered))
+
+
 def open_sockets(port: int, requests: Sequence[bytes], window: int = 64) -> Sockets:
     """Connect to loopback once per request, `window` at a time, and wait for the 101 (an empty request: connect only).
 
@@ -136,11 +151,36 @@ def open_sockets(port: int, requests: Sequence[bytes], window: int = 64) -> Sock
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The cost of a series of requests: wall time, CPU time of the load's thread, and the counts in the responses."""
+    """The cost of a series of requests: wall time, CPU time of the load's thread, and the counts in the responses.
+
+    `behind_seconds`: the most that a paced request was sent too late, as all clients were busy, or the load itself.
+    """
 
     seconds: float
     cpu_seconds: float
     delivered: int
+    behind_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Counts of the times from sent to received, in microseconds: exact below 128, above in 64 steps a power of two."""
+
+    counts: Sequence[int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    def percentile(self, share: float) -> float:
+        """Return the milliseconds within which this share of the messages arrived."""
+        wanted, seen = share * self.total, 0
+        for index, count in enumerate(self.counts):
+            seen += count
+            if seen >= wanted and seen:
+                power = max(0, index // 64 - 1)
+                return (index - 64 * power << power) / 1000
+        return 0.0
 
 
 class Fleet:
@@ -180,20 +220,75 @@ class Fleet:
         return int(got.pings)
 
     def publish(
-        self, clients: Sockets, requests: Sequence[bytes], messages_each: int, *, one_at_a_time: bool = False
+        self,
+        clients: Sockets,
+        requests: Sequence[bytes],
+        messages_each: int,
+        *,
+        one_at_a_time: bool = False,
     ) -> Load:
         """Send HTTP requests, one outstanding per client, until all are answered and all their messages have arrived.
 
         With `one_at_a_time`, a request waits until every message of the last has arrived.
         """
+        return self._publish(clients, requests, messages_each * len(requests), one_at_a_time=one_at_a_time)
+
+    def publish_paced(self, clients: Sockets, requests: Sequence[bytes], messages: int, per_second: float) -> Load:
+        """Send so many requests a second, whether the earlier ones are answered or not, while a client is free.
+
+        `messages` is the number that arrive in all. Those with a mark (`traffic.TIMED`) are timed; see `counts`.
+        """
+        return self._publish(clients, requests, messages, interval=int(1e9 / per_second))
+
+    def ask(self, request: bytes, window: int = 64) -> None:
+        """Send one request from every device, each answered with one message."""
+        frame = _client_frame(request)
+        if _library().fleet_ask(self._fleet, frame, len(frame), window, int(TIMEOUT_SECONDS * 1000)):
+            raise LoadError(f"asking: {self._received().messages} of {len(self)} devices were answered")
+
+    def counts(self) -> tuple[Sequence[int], Times]:
+        """Return the messages of every device since the last `settle` or `reset`, and their times."""
+        messages, times = array("q", bytes(8 * len(self))), array("q", bytes(8 * _TIMES))
+        _library().fleet_counts(self._fleet, messages.buffer_info()[0], times.buffer_info()[0])
+        return messages, Times(times)
+
+    def reset(self) -> None:
+        """Count anew.
+
+        Raises:
+            LoadError: something arrived that is no message, or a connection was closed.
+        """
+        got = self._received()
+        if got.strays or got.closed:
+            raise LoadError(f"{got.strays} strays, {got.closed} connections closed")
+        _library().fleet_reset(self._fleet)
+
+    def _publish(
+        self,
+        clients: Sockets,
+        requests: Sequence[bytes],
+        messages: int,
+        *,
+        interval: int = 0,
+        one_at_a_time: bool = False,
+    ) -> Load:
         blob, starts = _joined(requests)
-        series = _Requests(blob, starts.buffer_info()[0], len(requests), messages_each, one_at_a_time)
+        # A copy, since the times are written into it.
+        series = _Requests(
+            ctypes.addressof(copy := ctypes.create_string_buffer(blob, len(blob))),
+            starts.buffer_info()[0],
+            len(requests),
+            messages,
+            interval,
+            one_at_a_time,
+        )
         load = _Load()
         address = clients.fds.buffer_info()[0]
-        milliseconds = int(TIMEOUT_SECONDS * 1000)
+        milliseconds = int(TIMEOUT_SECONDS * 1000 + interval * len(requests) / 1e6)
         if _library().publish(self._fleet, address, len(clients), series, milliseconds, load):
             raise LoadError(f"publishing: {load.why.decode(errors='replace')}")
-        return Load(load.elapsed / 1e9, load.cpu / 1e9, load.delivered)
+        del copy
+        return Load(load.elapsed / 1e9, load.cpu / 1e9, load.delivered, load.latest / 1e9)
 
     def settle(self, messages_each: int, bytes_each: int) -> None:
         """Check the exact number of messages and bytes of every device, and reset the counters.
@@ -218,5 +313,17 @@ class Fleet:
         return received
 
 
+def nobody() -> Fleet:
+    """Return a fleet without devices, for publications to users who are not connected."""
+    return Fleet(Sockets(array("i")))
+
+
 def _joined(requests: Sequence[bytes]) -> tuple[bytes, "array[int]"]:
     return b"".join(requests), array("q", accumulate(map(len, requests), initial=0))
+
+
+def _client_frame(text: bytes) -> bytes:
+    """Return a text message as a client sends it (RFC 6455 §5.2). The mask is zero, so the text stays as it is."""
+    size = len(text)
+    head = bytes([0x81, 0x80 | size]) if size < 126 else bytes([0x81, 0x80 | 126]) + size.to_bytes(2, "big")
+    return head + bytes(4) + text

@@ -25,16 +25,18 @@ _HANDSHAKE = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _TOKEN_TTL_SECONDS = 3600
+TIMED = "sent-at:" + 19 * "0"
+"""The mark of a message that is timed. The load writes the time at which it is sent into it."""
 _EMPTY_BYTES = len(encode_message(create_notification_message("Upload complete", "", "success")))
 
 
-def notification() -> NotificationMessage:
-    """Return a notification of exactly `MESSAGE_BYTES` as JSON, including an id.
+def notification(words: str = "") -> NotificationMessage:
+    """Return a notification of exactly `MESSAGE_BYTES` as JSON, including an id. It begins with these words.
 
     Raises:
         RuntimeError: a notification cannot be that small.
     """
-    words = "." * (MESSAGE_BYTES - _EMPTY_BYTES)
+    words = words.ljust(MESSAGE_BYTES - _EMPTY_BYTES, ".")
     message = create_notification_message("Upload complete", words, "success")
     if len(encode_message(message)) != MESSAGE_BYTES:
         raise RuntimeError(f"a message has {len(encode_message(message))} bytes, not {MESSAGE_BYTES}")
@@ -51,13 +53,13 @@ def publish_request(target: dict[str, Any], message: Message | None = None) -> b
     return _post("/v1/publish", "application/json", publish_line(target, message))
 
 
-def batch_requests(users: Sequence[str], size: int) -> list[bytes]:
+def batch_requests(users: Sequence[str], size: int, message: Message | None = None) -> list[bytes]:
     """Return HTTP requests that publish one message to each user, `size` messages per request."""
     return [
         _post(
             "/v1/publish/batch",
             "application/x-ndjson",
-            b"\n".join(publish_line({"user": user}) for user in users[start : start + size]),
+            b"\n".join(publish_line({"user": user}, message) for user in users[start : start + size]),
         )
         for start in range(0, len(users), size)
     ]

@@ -23,6 +23,13 @@
 
 enum { READ_BYTES = 256 * 1024, EVENTS = 1024, HEAD_BYTES = 1024, ANSWER_BYTES = 128 * 1024 };
 
+/* One address has about 28,000 ports: the sockets of each group have a source address of their own, 127.0.0.1 first. */
+enum { SOCKETS_PER_ADDRESS = 10000 };
+
+/* A message that is timed has this mark and the nanoseconds at which it was sent, in so many digits. */
+static const char MARK[] = "sent-at:";
+enum { MARK_BYTES = sizeof MARK - 1, MARK_DIGITS = 19 };
+
 static int64_t clock_ns(clockid_t which) {
     struct timespec at;
     clock_gettime(which, &at);
@@ -53,10 +60,14 @@ static int start_connecting(int epoll, int port, uint32_t index) {
     /* Closing resets: tens of thousands of sockets in TIME_WAIT would use up the ports of the next measurement. */
     struct linger reset = {1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + index / SOCKETS_PER_ADDRESS);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = index};
-    if ((connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) ||
+    if ((index >= SOCKETS_PER_ADDRESS && bind(fd, (struct sockaddr *)&from, sizeof from) < 0) ||
+        (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) ||
         epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
         close(fd);
         return -1;
@@ -144,6 +155,16 @@ struct received {
     int64_t messages, bytes, strays, closed, fewest, most, pings;
 };
 
+/* Counts of microseconds: exact below 128, above in 64 steps for each power of two (at most 1.6 % too few). */
+enum { TIMES = 64 * 24 };
+
+static void count_time(int64_t *times, int64_t nanoseconds) {
+    uint64_t us = nanoseconds > 0 ? (uint64_t)nanoseconds / 1000 : 0;
+    int power = us < 128 ? 0 : 57 - __builtin_clzll(us);
+    uint64_t index = 64 * (uint64_t)power + (us >> power);
+    times[index < TIMES ? index : TIMES - 1]++;
+}
+
 struct device {
     int fd;
     int have;
@@ -157,6 +178,7 @@ struct fleet {
     int count;
     struct device *devices;
     struct received total;
+    int64_t times[TIMES]; /* of the messages with a mark, from sent to received */
     uint8_t buffer[READ_BYTES];
 };
 
@@ -192,8 +214,15 @@ void fleet_received(struct fleet *fleet, struct received *out) {
     }
 }
 
+/* Counts of messages by device, and of times; see `count_time`. */
+void fleet_counts(struct fleet *fleet, int64_t *messages, int64_t *times) {
+    for (int i = 0; i < fleet->count; i++) messages[i] = fleet->devices[i].messages;
+    memcpy(times, fleet->times, sizeof fleet->times);
+}
+
 void fleet_reset(struct fleet *fleet) {
     memset(&fleet->total, 0, sizeof fleet->total);
+    memset(fleet->times, 0, sizeof fleet->times);
     for (int i = 0; i < fleet->count; i++) fleet->devices[i].messages = 0;
 }
 
@@ -236,11 +265,26 @@ static void count_frames(struct fleet *fleet, struct device *device, const uint8
     }
 }
 
+/* Time the messages with a mark. One that is cut in two reads is counted, but not timed. */
+static void time_messages(struct fleet *fleet, const uint8_t *data, size_t length) {
+    const uint8_t *end = data + length, *mark = data;
+    int64_t now = 0;
+    while ((mark = memmem(mark, (size_t)(end - mark), MARK, MARK_BYTES))) {
+        mark += MARK_BYTES;
+        if (end - mark < MARK_DIGITS) return;
+        if (!now) now = clock_ns(CLOCK_MONOTONIC);
+        int64_t sent_at = 0;
+        for (int i = 0; i < MARK_DIGITS; i++) sent_at = 10 * sent_at + *mark++ - '0';
+        count_time(fleet->times, now - sent_at);
+    }
+}
+
 static void read_device(struct fleet *fleet, uint32_t index) {
     struct device *device = &fleet->devices[index];
     ssize_t got = recv(device->fd, fleet->buffer, READ_BYTES, 0);
     if (got > 0) {
         count_frames(fleet, device, fleet->buffer, (size_t)got);
+        time_messages(fleet, fleet->buffer, (size_t)got);
     } else if (got == 0 || errno != EAGAIN) {
         fleet->total.closed++;
         epoll_ctl(fleet->epoll, EPOLL_CTL_DEL, device->fd, NULL);
@@ -260,18 +304,31 @@ int fleet_drain(struct fleet *fleet, int64_t messages, int timeout_ms) {
     return 0;
 }
 
+/* Send the same bytes from every device, `window` devices at a time: the next when one more has answered. Each is
+ * answered with one message. -1 if a device cannot send, or if the time was up first. */
+int fleet_ask(struct fleet *fleet, const char *data, int64_t length, int window, int timeout_ms) {
+    int64_t deadline = deadline_in(timeout_ms);
+    for (int sent = 0; sent < fleet->count;) {
+        for (; sent < fleet->count && sent - fleet->total.messages < window; sent++)
+            if (send(fleet->devices[sent].fd, data, (size_t)length, MSG_NOSIGNAL) != length) return -1;
+        if (ms_until(deadline) < 0 || fleet_drain(fleet, sent - window + 1, ms_until(deadline)) < 0) return -1;
+    }
+    return ms_until(deadline) < 0 ? -1 : fleet_drain(fleet, fleet->count, ms_until(deadline));
+}
+
 /* --- publishing -------------------------------------------------------------------------------------------------- */
 
 struct requests {
-    const char *blob;
+    char *blob;
     const int64_t *starts;
     int64_t count;
-    int64_t messages_each; /* that arrive at the fleet for each request */
-    int one_at_a_time;     /* the next request waits until the messages of the last have arrived */
+    int64_t messages;    /* that arrive at the fleet for all requests together */
+    int64_t interval;    /* between two requests; 0: as soon as a client is free */
+    int one_at_a_time;   /* the next request waits until the messages of the last have arrived: as many for each */
 };
 
 struct load {
-    int64_t elapsed, cpu, sent, answered, delivered;
+    int64_t elapsed, cpu, sent, answered, delivered, began, latest; /* latest: most behind the pace */
     char why[HEAD_BYTES];
 };
 
@@ -282,9 +339,25 @@ struct client {
     char answer[ANSWER_BYTES];
 };
 
+/* Write the time into the marks of a request. */
+static void stamp(char *data, size_t length) {
+    char digits[MARK_DIGITS + 1];
+    char *end = data + length, *mark = data;
+    snprintf(digits, sizeof digits, "%0*ld", MARK_DIGITS, (long)clock_ns(CLOCK_MONOTONIC));
+    while ((mark = memmem(mark, (size_t)(end - mark), MARK, MARK_BYTES))) {
+        mark += MARK_BYTES;
+        memcpy(mark, digits, MARK_DIGITS);
+    }
+}
+
 static int send_request(struct client *client, const struct requests *requests, struct load *load) {
-    const char *data = requests->blob + requests->starts[load->sent];
+    char *data = requests->blob + requests->starts[load->sent];
     size_t left = (size_t)(requests->starts[load->sent + 1] - requests->starts[load->sent]);
+    if (requests->interval) {
+        int64_t behind = clock_ns(CLOCK_MONOTONIC) - load->began - load->sent * requests->interval;
+        if (behind > load->latest) load->latest = behind;
+        stamp(data, left);
+    }
     while (left) {
         ssize_t sent = send(client->fd, data, left, MSG_NOSIGNAL);
         if (sent < 0 && errno == EAGAIN) {
@@ -342,22 +415,28 @@ static int read_answer(struct client *client, struct load *load) {
 
 static int may_send(const struct fleet *fleet, const struct requests *requests, const struct load *load) {
     return load->sent < requests->count &&
-           (!requests->one_at_a_time || fleet->total.messages >= load->sent * requests->messages_each);
+           (!requests->one_at_a_time ||
+            fleet->total.messages * requests->count >= load->sent * requests->messages) &&
+           (!requests->interval ||
+            clock_ns(CLOCK_MONOTONIC) >= load->began + load->sent * requests->interval);
 }
 
 static int publish_all(struct fleet *fleet, struct client *clients, int count, const struct requests *requests,
                        int64_t deadline, struct load *load) {
     struct epoll_event events[EVENTS];
-    int64_t messages = requests->count * requests->messages_each;
+    int64_t messages = requests->messages;
+    int next = 0;
     while (load->answered < requests->count || fleet->total.messages < messages) {
-        for (int i = 0; i < count && may_send(fleet, requests, load); i++)
-            if (!clients[i].busy && send_request(&clients[i], requests, load) < 0) return -1;
+        /* In turn: the server closes a client that has nothing to send for some seconds. */
+        for (int i = 0; i < count && may_send(fleet, requests, load); i++, next = (next + 1) % count)
+            if (!clients[next].busy && send_request(&clients[next], requests, load) < 0) return -1;
         int wait_ms = ms_until(deadline);
         if (wait_ms < 0) {
             snprintf(load->why, HEAD_BYTES, "out of time: %ld of %ld requests answered, %ld of %ld messages received",
                      (long)load->answered, (long)requests->count, (long)fleet->total.messages, (long)messages);
             return -1;
         }
+        if (requests->interval && load->sent < requests->count) wait_ms = 1;
         int ready = epoll_wait(fleet->epoll, events, EVENTS, wait_ms);
         for (int i = 0; i < ready; i++) {
             uint32_t index = events[i].data.u32;
@@ -381,9 +460,10 @@ int publish(struct fleet *fleet, const int *fds, int count, const struct request
         clients[i].fd = fds[i];
         epoll_ctl(fleet->epoll, EPOLL_CTL_ADD, fds[i], &event);
     }
-    int64_t began = clock_ns(CLOCK_MONOTONIC), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    int64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    load->began = clock_ns(CLOCK_MONOTONIC);
     int result = publish_all(fleet, clients, count, requests, deadline_in(timeout_ms), load);
-    load->elapsed = clock_ns(CLOCK_MONOTONIC) - began;
+    load->elapsed = clock_ns(CLOCK_MONOTONIC) - load->began;
     load->cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
     for (int i = 0; i < count; i++) epoll_ctl(fleet->epoll, EPOLL_CTL_DEL, fds[i], NULL);
     free(clients);
