@@ -17,12 +17,20 @@ from tellwire.broadcast import (
     broadcast_to_all,
     broadcast_to_connection,
     broadcast_to_connections,
+    broadcast_to_topic,
     broadcast_to_user,
+    is_online,
+    try_broadcast_to_all,
+    try_broadcast_to_connection,
+    try_broadcast_to_connections,
+    try_broadcast_to_topic,
+    try_broadcast_to_user,
     use_broadcaster,
 )
 from tellwire.errors import (
     AwsRefused,
     AwsUnreachable,
+    CannotRunHere,
     ConfigError,
     GatewayRefused,
     GatewayUnreachable,
@@ -36,8 +44,10 @@ from tellwire.errors import (
     TokenInvalid,
     TokenMissing,
     TokenRefused,
+    TooManyEscalations,
     UploadCancelled,
     UploadFailed,
+    UploadWillRetry,
 )
 from tellwire.messages import (
     Message,
@@ -45,12 +55,14 @@ from tellwire.messages import (
     create_error_message,
     create_message,
     create_notification_message,
+    create_state_message,
     create_upload_progress_message,
 )
 from tellwire.model import ConnectionInfo, Delivery, Identity, Sender, Target
 from tellwire.ports import Authenticator, Carrier, Clock, NullObserver, Observer, Published
 from tellwire.progress import Upload, track_upload
 from tellwire.publication import Publication
+from tellwire.queued import queue_upload
 from tellwire.stream import Replay
 
 if TYPE_CHECKING:
@@ -58,6 +70,7 @@ if TYPE_CHECKING:
     from tellwire.carriers.http import HttpCarrier
     from tellwire.config import Settings
     from tellwire.engine import Engine
+    from tellwire.engines.redis.producer import RedisProducer
     from tellwire.engines.registry import open_engine
     from tellwire.gateway.node import Node
 
@@ -66,6 +79,7 @@ __all__ = [
     "AwsRefused",
     "AwsUnreachable",
     "Broadcaster",
+    "CannotRunHere",
     "Carrier",
     "Clock",
     "ConfigError",
@@ -87,6 +101,7 @@ __all__ = [
     "Publication",
     "PublishError",
     "Published",
+    "RedisProducer",
     "Replay",
     "Sender",
     "Settings",
@@ -97,21 +112,32 @@ __all__ = [
     "TokenInvalid",
     "TokenMissing",
     "TokenRefused",
+    "TooManyEscalations",
     "Upload",
     "UploadCancelled",
     "UploadFailed",
+    "UploadWillRetry",
     "__version__",
     "broadcast_to_all",
     "broadcast_to_connection",
     "broadcast_to_connections",
+    "broadcast_to_topic",
     "broadcast_to_user",
     "create_error_message",
     "create_message",
     "create_notification_message",
+    "create_state_message",
     "create_upload_progress_message",
+    "is_online",
     "mint_token",
     "open_engine",
+    "queue_upload",
     "track_upload",
+    "try_broadcast_to_all",
+    "try_broadcast_to_connection",
+    "try_broadcast_to_connections",
+    "try_broadcast_to_topic",
+    "try_broadcast_to_user",
     "use_broadcaster",
 ]
 
@@ -119,6 +145,7 @@ _LAZY: Final = {
     "Engine": ("tellwire.engine", ""),
     "HttpCarrier": ("tellwire.carriers.http", ""),
     "Node": ("tellwire.gateway.node", "gateway"),
+    "RedisProducer": ("tellwire.engines.redis.producer", "redis"),
     "Settings": ("tellwire.config", ""),
     "mint_token": ("tellwire.auth.mint", "aws"),
     "open_engine": ("tellwire.engines.registry", "gateway"),

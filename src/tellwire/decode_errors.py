@@ -2,11 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from tellwire.errors import InvalidMessage
+
+T = TypeVar("T")
+
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""The errors of a decoder that reads a text which is no JSON, or has another form."""
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`")
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`")
@@ -16,6 +21,14 @@ _EXPECTED: Final = re.compile(r"Expected `(.+)`, got `.+`")
 class _Missing:
     def __repr__(self) -> str:
         return "nothing"
+
+
+def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode a JSON text. Raise `InvalidMessage` if it is not valid."""
+    try:
+        return decoder.decode(body)
+    except DECODE_ERRORS as error:
+        raise describe(body, error) from error
 
 
 def describe(
@@ -32,8 +45,8 @@ def describe(
     path = path.rstrip("`").lstrip(".")
     try:
         given = _at(msgspec.json.decode(payload), path)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return InvalidMessage("message", bytes(payload)[:80], f"JSON ({reason})")
+    except DECODE_ERRORS:
+        return InvalidMessage("message", bytes(payload)[:80].decode(errors="replace"), f"JSON ({reason})")
     if match := _UNKNOWN.match(reason):
         value = given.get(match[1]) if isinstance(given, dict) else given
         return InvalidMessage(_join(path, match[1]), value, "no such field here")

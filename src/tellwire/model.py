@@ -1,22 +1,34 @@
 """The nouns of all other modules: the receivers of a message (`Target`), its outcome (`Delivery`), the user in a token
-(`Identity`), the client that sent a message (`Sender`), and a live connection (`ConnectionInfo`)."""
+(`Identity`), the client that sent a message (`Sender`), and live connections (`ConnectionInfo`, `PresenceCounts`).
+"""
 
 import base64
 import functools
 import os
+import re
 import time
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from tellwire.errors import ConfigError, InvalidMessage
+from tellwire.limits import MAX_CONNECTION_ID_BYTES, MAX_TARGET_CONNECTIONS, MAX_USER_ID_BYTES
+from tellwire.text import require_id, require_topic
+
+T = TypeVar("T")
 
 
 def new_connection_id() -> str:
     """Return an id of API Gateway's form: 11 random bytes in URL-safe base64, 15 characters and `=`."""
     return base64.urlsafe_b64encode(os.urandom(11)).decode("ascii")
+
+
+def new_epoch() -> str:
+    """Return a new random epoch of a stream's log."""
+    return os.urandom(6).hex()
 
 
 class _MessageIds:
@@ -69,15 +81,6 @@ def _timestamp(milliseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def is_text(value: str) -> bool:
-    """Return True if a string can be encoded as UTF-8. JSON may hold half a surrogate pair, which cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def is_loopback(host: str | None) -> bool:
     """Tell whether a host name or address is this machine's own."""
     try:
@@ -86,48 +89,81 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+_AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
+
+
+def is_loopback_authority(authority: str | None) -> bool:
+    """Tell whether a `Host` header names this machine. A missing or malformed one does not.
+
+    A page of another site may reach this machine by a name of its own (DNS rebinding), and the header has that name.
+    """
+    found = _AUTHORITY.fullmatch(authority or "")
+    return found is not None and is_loopback(found[1].strip("[]"))
+
+
 def require_api_key(key: str) -> None:
     """Raise `ConfigError`, without quoting it, unless `key` can travel in an HTTP header as it is."""
     if not key or not all("!" <= character <= "~" for character in key):
         raise ConfigError("TELLWIRE_API_KEY: got one with other characters; allowed: printable ASCII without spaces")
 
 
+class TokenStamp(Struct, frozen=True, gc=False):
+    """The traits of a token by which its connections are found again.
+
+    `key` names the key that verified it, by a digest; `token_id` is its `jti`, `issued_at` its `iat` in epoch seconds.
+    """
+
+    key: str = ""
+    token_id: str | None = None
+    issued_at: float | None = None
+
+
+NO_STAMP: Final = TokenStamp()
+
+
 class Identity(Struct, frozen=True):
     """The user in a token.
 
-    `user_id` is the token's `sub`; `expires_at` its `exp`, in epoch seconds; `claims` all it said.
+    `user_id` is the token's `sub`, or the claim that the settings name; `expires_at` its `exp`, in epoch seconds;
+    `claims` all it said; `stamp` its traits, by which it can be shut out.
     """
 
     user_id: str
     expires_at: float
     claims: dict[str, Any] = field(default_factory=dict)
+    stamp: TokenStamp = NO_STAMP
 
 
 class Target(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """The receivers of a broadcast. Exactly one of the four is set.
+    """The receivers of a broadcast. Exactly one of the five is set.
 
-    On the wire: `{"user": "u1"}`, `{"connection": "nBUGZLR2Hhyb5qM="}`, `{"connections": ["…", "…"]}` or
-    `{"all": true}`.
+    On the wire: `{"user": "u1"}`, `{"topic": "moc:1:comments"}`, `{"connection": "nBUGZLR2Hhyb5qM="}`,
+    `{"connections": ["…", "…"]}` or `{"all": true}`.
 
     Raises:
-        InvalidMessage: none of them is set, or more than one, or an id is empty.
+        InvalidMessage: none of them is set, or more than one, or an id is empty, too long, or no text, or a topic has
+            white space, control characters or any of `*{}`.
     """
 
     user: str | None = None
     connection: str | None = None
     connections: tuple[str, ...] | None = None
     all: bool | None = None
+    topic: str | None = None
 
     def __post_init__(self) -> None:
         # Once per published message, so the most frequent case is the shortest.
-        if self.user is not None and self.connection is None and self.connections is None and self.all is None:
-            _require_id("target.user", self.user)
+        has_no_other = self.topic is None and self.connection is None and self.connections is None and self.all is None
+        if has_no_other and self.user is not None:
+            user = require_id("target.user", self.user, MAX_USER_ID_BYTES)
+            if user is not self.user:
+                force_setattr(self, "user", user)
         else:
             self._check_other_ways()
 
     @property
     def connection_ids(self) -> tuple[str, ...]:
-        """The connections that it names; empty for a user or for everybody."""
+        """The connections that it names; empty for a user, a topic, or everybody."""
         if self.connections is not None:
             return self.connections
         return () if self.connection is None else (self.connection,)
@@ -136,24 +172,37 @@ class Target(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_f
         chosen = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
         match chosen:
             case ["connection"]:
-                _require_id("target.connection", self.connection)
+                force_setattr(self, "connection", _connection_id("target.connection", self.connection))
             case ["connections"]:
                 if not isinstance(self.connections, tuple):
                     raise InvalidMessage("target.connections", self.connections, "a list of non-empty strings")
-                for each in self.connections:
-                    _require_id("target.connections", each)
+                if len(self.connections) > MAX_TARGET_CONNECTIONS:
+                    given = f"{len(self.connections):,} ids"
+                    raise InvalidMessage("target.connections", given, f"at most {MAX_TARGET_CONNECTIONS:,}")
+                ids = tuple(_connection_id("target.connections", each) for each in self.connections)
+                force_setattr(self, "connections", ids)
+            case ["topic"]:
+                force_setattr(self, "topic", require_topic("target.topic", self.topic))
             case ["all"]:
                 if self.all is not True:
                     raise InvalidMessage("target.all", self.all, "true")
             case _:
-                raise InvalidMessage("target", chosen, "exactly one of user, connection, connections, all")
+                raise InvalidMessage("target", chosen, "exactly one of user, topic, connection, connections, all")
 
 
-def _require_id(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
+def given(name: str, value: T | None) -> T:
+    """Return a value for one of a target's fields, where None would mean that another one is set.
+
+    Raises:
+        InvalidMessage: it is None, such as the id of a user who is not signed in.
+    """
+    if value is None:
         raise InvalidMessage(name, value, "a non-empty string")
-    if not value.isascii() and not is_text(value):
-        raise InvalidMessage(name, value, "text that UTF-8 can carry")
+    return value
+
+
+def _connection_id(name: str, value: object) -> str:
+    return require_id(name, value, MAX_CONNECTION_ID_BYTES)
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -165,6 +214,7 @@ class Delivery(Struct, frozen=True, gc=False):
     `unsent`: not attempted, for lack of time (a Lambda function's, see `tellwire.aws.deadline`). A lower bound: there
     may have been no time to find all connections.
     `cancelled`: the upload of this state is cancelled, so it was not delivered.
+    `superseded`: another run of the upload has begun, so it was not delivered.
     """
 
     delivered: int = 0
@@ -172,6 +222,14 @@ class Delivery(Struct, frozen=True, gc=False):
     failed: int = 0
     unsent: int = 0
     cancelled: bool = False
+    superseded: bool = False
+
+    @property
+    def resume(self) -> str | None:
+        """A token to go on with a broadcast that had no time for all, by `tellwire.aws.resume_broadcast`. None: there
+        is nothing to go on with.
+        """
+        return None
 
     def __add__(self, other: Self) -> "Delivery":
         return Delivery(
@@ -180,14 +238,25 @@ class Delivery(Struct, frozen=True, gc=False):
             self.failed + other.failed,
             self.unsent + other.unsent,
             self.cancelled or other.cancelled,
+            self.superseded or other.superseded,
         )
 
 
 class Sender(Struct, frozen=True):
-    """The client that a message of a type of your own came from."""
+    """The client that a message of a type of your own came from. `request_id` is the `id` that it gave its request;
+    None: it gave none.
+    """
 
     user_id: str
     connection_id: str
+    request_id: str | None = None
+
+
+class PresenceCounts(Struct, frozen=True):
+    """The nodes that run, and the live connections of all of them."""
+
+    nodes: int
+    connections: int
 
 
 class ConnectionInfo(Struct, frozen=True, rename="camel"):

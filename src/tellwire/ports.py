@@ -3,8 +3,14 @@
 Broker          keeps a publication in its stream and hands it to live connections, as one step
 History         keeps streams, and reads them back after a cursor
 Carrier         delivers publications to live connections
+Presence        knows the live connections of all nodes
+Subscribers     brings the publications of topics to the connections that are subscribed to them
+TopicPresence   knows the users in each topic, on all nodes, and tells who comes and goes
+TopicAuthorizer decides who may subscribe and publish to a topic
+RequestLedger   remembers the requests of clients, so that a repeated one runs once
 RowErrorSink    stores the row errors of jobs; RowErrorStore also reads them back
 Authenticator   verifies tokens
+ShutOuts        users and tokens that are shut out until a time
 Peer            the client at the other end of a conversation
 Observer        receives counts and timings
 Clock           the time, and waiting
@@ -12,16 +18,21 @@ Clock           the time, and waiting
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from tellwire.errors import TellwireError
-from tellwire.model import ConnectionInfo, Delivery, Identity
+from tellwire.entry import Entry
+from tellwire.errors import HistoryUnavailable, TellwireError
+from tellwire.limits import MAX_PRESENCE_MEMBERS
+from tellwire.model import ConnectionInfo, Delivery, Identity, PresenceCounts, TokenStamp
+from tellwire.position import Position, StreamEnd
 from tellwire.publication import Publication, StreamKey
-from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
-from tellwire.stream import Entry, Position, Replay
+from tellwire.row_errors import Place, RowErrorChunk, RowErrorList, RowErrorPage
+from tellwire.shut_out import ShutOut
+from tellwire.stream import HistoryPage, Replay
+from tellwire.topic_members import Members
 
 
 class Carrier(Protocol):
@@ -47,7 +58,216 @@ class Carrier(Protocol):
         ...
 
     async def disconnect(self, connection_id: str) -> bool:
-        """Close a connection with 1000, as `DELETE @connections` does. False if there is none with this id."""
+        """Close a connection with 1000, as `DELETE @connections` does. False if there is none with this id.
+
+        Another node may know it for a moment after its end.
+        """
+        ...
+
+
+@runtime_checkable
+class ConnectionCounter(Protocol):
+    """A carrier that counts the connections of a user without listing them."""
+
+    def count(self, user_id: str) -> int | Awaitable[int]:
+        """Return the number of live connections of a user, at once or after a wait.
+
+        Raises:
+            PublishError: nobody knows, just now.
+        """
+        ...
+
+
+class Present(Protocol):
+    """The presence's view of a connection."""
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def user_id(self) -> str: ...
+
+    @property
+    def stamp(self) -> TokenStamp:
+        """The traits of the token that opened it, or renewed it last."""
+        ...
+
+    def info(self) -> ConnectionInfo: ...
+
+
+class Presence(Protocol):
+    """The live connections of all nodes: those that have entered and have not left.
+
+    A connection of this process is counted at once, and is no more when `leave` was called; of another node, within
+    moments. A node that dies takes its connections with it, within seconds.
+    """
+
+    @property
+    def admits(self) -> bool:
+        """True if `enter` refuses who is shut out: a handshake need not ask `ShutOuts.admit` before."""
+        ...
+
+    async def enter(self, connection: Present, at_most: int) -> bool:
+        """Add a connection, before its handshake is answered. False: its user has `at_most` connections, and it is not
+        added. Two that enter at once do not both get the last place.
+
+        When it returns, the connection's publications come to this process; the caller hands it to the hub at once.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now. `leave` must be called.
+            UserShutOut: its user or its token is shut out. `leave` must be called.
+        """
+        ...
+
+    def enters_at_once(self, connection: Present, at_most: int) -> bool:
+        """Add a connection, if that waits for nothing. False: it is not added, and `enter` must be asked."""
+        ...
+
+    def leave(self, connection: Present) -> None:
+        """Remove a connection. It need not be there. Never raises: where it cannot be done now, it is done later."""
+        ...
+
+    async def renewed(self, connection: Present) -> None:
+        """Tell the other nodes that a connection has another token. Never raises: where it cannot be done now, it is
+        done later.
+        """
+        ...
+
+    async def connections(self, user_id: str) -> list[ConnectionInfo]:
+        """List the connections of a user, oldest first. `last_active_at` is exact on the connection's own node, and may
+        be some minutes old on the others.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now.
+        """
+        ...
+
+    async def count(self, user_id: str) -> int:
+        """Return the number of connections of a user.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now.
+        """
+        ...
+
+    async def is_online(self, user_id: str) -> bool:
+        """Return True if a user has a connection.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now.
+        """
+        ...
+
+    async def counts(self) -> PresenceCounts:
+        """Count all nodes and connections.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now.
+        """
+        ...
+
+
+class Subscribers(Protocol):
+    """The connections of this process that are subscribed to topics.
+
+    A connection that leaves, or was never there, is subscribed to nothing: `Presence.leave` and `Hub.detach` end all
+    its subscriptions, and one that is under way then does not begin.
+    """
+
+    async def subscribe(self, connection: Present, stream: StreamKey) -> None:
+        """Begin: when it returns, all publications of the stream that are kept later come to this connection, each
+        once. It may be subscribed already.
+
+        Raises:
+            HistoryUnavailable: it is not subscribed, and nothing was changed.
+        """
+        ...
+
+    def unsubscribe(self, connection: Present, stream: StreamKey) -> None:
+        """End: nothing of the stream comes to this connection any more. It need not be subscribed. Never raises: where
+        something cannot be done now, it is done later.
+        """
+        ...
+
+
+class TopicPresence(Protocol):
+    """The users in each topic. A user is a member while a connection of theirs is subscribed to it, on any node, and
+    for `PRESENCE_GRACE_SECONDS` after that. Several connections of one user are one member.
+
+    It is told of topics with presence alone; whoever calls it asks the rules. The subscription itself is the matter of
+    `Subscribers`, and comes first.
+
+    Watchers are connections that get a `presence` first, and then each change as a `join`, a `leave`, or a `presence`;
+    see `topic_members.Telling`. A join of a member whom a watcher knows means another info. What a watcher makes of all
+    that is right within moments; within the lease of a node, if one has died. Neither a return within the grace time,
+    nor a node that drains, is told.
+    """
+
+    def subscribed(self, connection: Present, stream: StreamKey, info: bytes | None) -> None:
+        """A connection is subscribed to a topic, and stays so until `unsubscribed`. `info` is an encoded JSON object of
+        at most `MAX_PRESENCE_INFO_BYTES`; None: its token has none, and that of the user's other connections stays.
+
+        It may be called again for a connection, with another info, that replaces the user's. Never raises: where it
+        cannot be done now, it is done later.
+        """
+        ...
+
+    def unsubscribed(self, connection: Present, stream: StreamKey) -> None:
+        """A connection is subscribed no more, or has ended: it watches no more, either. It need not be there. Never
+        raises: where it cannot be done now, it is done later.
+        """
+        ...
+
+    async def watch(self, connection: Present, stream: StreamKey) -> None:
+        """Send a subscribed connection a `presence`, and from then on each change. It may watch already: then it gets
+        another `presence`. A connection that ends meanwhile watches nothing, which is no error.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now. It does not watch.
+        """
+        ...
+
+    async def members(self, stream: StreamKey, limit: int = MAX_PRESENCE_MEMBERS) -> Members:
+        """Return the number of members of a topic, and at most `limit` of them.
+
+        Raises:
+            HistoryUnavailable: nobody knows, just now.
+        """
+        ...
+
+
+@runtime_checkable
+class ToldCounter(Protocol):
+    """A `TopicPresence` that counts the changes that this process has told its watchers."""
+
+    @property
+    def told(self) -> int:
+        """Those that were told by name."""
+        ...
+
+    @property
+    def untold(self) -> int:
+        """Those that were told only as a number, since there were many members."""
+        ...
+
+
+class TopicAuthorizer(Protocol):
+    """The rights to topics. It fails closed: who is not known to have a right has none."""
+
+    async def may_subscribe(self, identity: Identity, topic: str) -> bool:
+        """Return True if a user may subscribe to a topic.
+
+        Raises:
+            TopicRightsUnavailable: nobody knows, just now.
+        """
+        ...
+
+    async def may_publish(self, identity: Identity, topic: str) -> bool:
+        """Return True if a user's client may publish messages of own types to a topic.
+
+        Raises:
+            TopicRightsUnavailable: nobody knows, just now.
+        """
         ...
 
 
@@ -55,13 +275,18 @@ class History(Protocol):
     """Streams that are kept, and read back after a cursor. See `stream`."""
 
     async def append(self, publication: Publication) -> Entry | None:
-        """Keep a publication in its stream. None: it is kept already, or is older than the state of its key.
+        """Keep a publication in its stream. None: it is kept already, it is late, or there is no room for it.
 
         When it returns, the publication is safe. Appends that were begun one after the other get their numbers in that
         order, and return in it.
 
+        One with an escalation is kept together with the first state of that, both or none: a state of the stream
+        `escalations:<user id>`, see `escalation`.
+
         Raises:
             HistoryUnavailable: it is not kept.
+            TooManyEscalations: it is not kept: too many of its user wait.
+            InvalidMessage: it is not kept: `EscalationRules` do not allow its escalation.
         """
         ...
 
@@ -69,12 +294,35 @@ class History(Protocol):
         """Append each of these as `append` does, in this order; they are made safe together.
 
         Raises:
-            HistoryUnavailable: not all of them are kept.
+            TellwireError: not all of them are kept.
         """
         ...
 
-    async def read(self, stream: StreamKey, cursor: str | None) -> Replay:
+    async def append_linked(self, publications: Sequence[Publication]) -> list[Entry | None]:
+        """Append publications of one stream of which the others depend on the first, a state that names the version it
+        was made of: if that is not kept, none is. They are made safe together.
+
+        Raises:
+            HistoryUnavailable: none of them is kept.
+        """
+        ...
+
+    async def read(self, stream: StreamKey, cursor: str | None, version: int | None = None) -> Replay:
         """Read all that a client with this cursor has missed. Everything in it is safe.
+
+        `version` is the highest one that the client has of a state; None: it has none. Uploads that have ended a long
+        time ago are in the snapshot only if their version is above it.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    async def page(self, stream: StreamKey, before: int | None, limit: int, max_bytes: int) -> HistoryPage:
+        """Read the newest messages of the log below an offset, the newest first. None: from the end.
+
+        As many as are allowed and fit into `max_bytes`, but one at least. Those whose time to live has passed are left
+        out. Everything in it is safe.
 
         Raises:
             HistoryUnavailable: it cannot be read.
@@ -89,6 +337,18 @@ class History(Protocol):
         """
         ...
 
+    async def end(self, stream: StreamKey) -> StreamEnd | None:
+        """Return the end of both lanes; None if neither has begun. It may be late by moments.
+
+        Raises:
+            HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    def known_end(self, stream: StreamKey) -> StreamEnd | None:
+        """Return the end of both lanes without a read; None if this process does not know it."""
+        ...
+
     async def position(self, stream: StreamKey) -> Position | None:
         """Return the end of the log; None if it has not begun.
 
@@ -97,8 +357,17 @@ class History(Protocol):
         """
         ...
 
+    async def forget(self, stream: StreamKey) -> None:
+        """Delete everything that is kept of a stream. A publication that is kept later begins it anew, with another
+        epoch; its versions are higher than those before.
+
+        Raises:
+            HistoryUnavailable: not all of it is deleted.
+        """
+        ...
+
     def leased_uploads(self) -> AsyncIterator[Entry]:
-        """Yield the state of every upload with a lease that has not ended.
+        """Yield the state of every upload, and of every escalation, that has not ended.
 
         Raises:
             HistoryUnavailable: it cannot be read.
@@ -107,6 +376,23 @@ class History(Protocol):
 
     async def close(self) -> None:
         """Release files and connections. Appends that have returned stay."""
+        ...
+
+
+class LocalHistory(History, Protocol):
+    """A history of this process, which assigns a number without waiting. Outcomes of one stream come in its order."""
+
+    on_escalation: Callable[[Entry], None]
+    """Gets the first state of each escalation that is kept, as its lease begins."""
+
+    def append_soon(self, publication: Publication, done: Callable[[Entry | TellwireError | None], None]) -> None:
+        """Call `done` with the outcome of `append`, at once or in a later turn of the event loop."""
+        ...
+
+    def append_linked_soon(
+        self, publications: Sequence[Publication], done: Callable[[list[Entry | None] | HistoryUnavailable], None]
+    ) -> None:
+        """Call `done` with the outcome of `append_linked`, at once or in a later turn of the event loop."""
         ...
 
 
@@ -119,10 +405,14 @@ class Published(Struct, frozen=True, gc=False):
     delivery: Delivery
 
 
+PublishDone = Callable[[Published | Exception], None]
+"""Takes the outcome of a publish. It never raises."""
+
+
 class Broker(Protocol):
     """The one way to publish: kept in its stream, then handed to live connections, as one step.
 
-    A publication without a stream is only delivered. A double, or a state that is out of date, is not delivered.
+    A publication without a stream is only delivered. A duplicate, or a state that is out of date, is not delivered.
     """
 
     async def publish(self, publication: Publication) -> Published:
@@ -131,12 +421,63 @@ class Broker(Protocol):
 
         Raises:
             HistoryUnavailable: it cannot be kept, and was not delivered.
-            PublishError: it has no stream, and the carrier cannot be reached.
+            PublishError: it has no stream, and the carrier cannot be reached; or the carrier refuses for good, such as
+                for a missing right. What was kept stays kept.
+        """
+        ...
+
+    def publish_soon(self, publication: Publication, done: PublishDone) -> None:
+        """Publish, and call `done` with the outcome, at once or in a later turn of the event loop.
+
+        For who answers many publishes a second: `publish` needs a task of its own. Both keep one order.
+        """
+        ...
+
+    async def publish_linked(self, publications: Sequence[Publication]) -> list[Published]:
+        """Publish the publications that `History.append_linked` keeps together, one after the other.
+
+        Raises:
+            HistoryUnavailable: none of them is kept, or was delivered.
         """
         ...
 
     async def publish_all(self, publications: Sequence[Publication]) -> list[Published | Exception]:
         """Publish one after the other, kept together. An error is the outcome of its publication; the others go on."""
+        ...
+
+
+class RequestLedger(Protocol):
+    """The requests of users that are remembered for `REQUEST_KEEP_SECONDS` from their `begin`, over restarts and on all
+    nodes, so that a repeated one is not run again.
+
+    Of one user the last `REQUESTS_PER_USER` are remembered (on AWS, all). An older one, and one whose handler runs for
+    longer, may run again. One whose node has died does not: nobody knows how far it came.
+    """
+
+    async def begin(self, user_id: str, request_id: str) -> bytes | None:
+        """Claim a request before it is run. None: it is the caller's to run. Otherwise it was run, and this is its
+        answer. Of two callers at once only one gets None.
+
+        Raises:
+            RequestRunning: another caller has begun it, and has not finished.
+            HistoryUnavailable: nobody knows, just now. It must not be run.
+        """
+        ...
+
+    async def finish(self, user_id: str, request_id: str, answer: bytes) -> None:
+        """Keep the answer of a request that was run, of up to `MAX_REQUEST_ANSWER_BYTES`.
+
+        Raises:
+            HistoryUnavailable: it is not kept. The request counts as one that is still running.
+        """
+        ...
+
+    async def forget(self, user_id: str) -> None:
+        """Delete all requests of a user.
+
+        Raises:
+            HistoryUnavailable: not all of them are deleted.
+        """
         ...
 
 
@@ -154,10 +495,10 @@ class RowErrorSink(Protocol):
 
 
 class RowErrorStore(RowErrorSink, Protocol):
-    """The lists of row errors: of each upload that of its last run, kept as long as a history."""
+    """The lists of row errors, one for each run of an upload. The last two of each are kept, as long as a history."""
 
-    async def row_error_list(self, user_id: str, upload_id: str) -> RowErrorList | None:
-        """Return the head of an upload's list; None if there is none.
+    async def row_error_list(self, user_id: str, upload_id: str, run: str | None = None) -> RowErrorList | None:
+        """Return the head of a run's list; None if there is none. Without a run: of the one that began last.
 
         Raises:
             HistoryUnavailable: it cannot be read.
@@ -165,12 +506,20 @@ class RowErrorStore(RowErrorSink, Protocol):
         ...
 
     async def row_errors(
-        self, user_id: str, upload_id: str, started_at: str, first: int, at_most: int
-    ) -> list[RowError]:
-        """Return a part of a run's list, in its order; none if another run has begun.
+        self, user_id: str, upload_id: str, run: str, after: Place | None, at_most: int
+    ) -> RowErrorPage:
+        """Return the row errors of a run that come after a place, in the order of their places. None: from the first.
 
         Raises:
             HistoryUnavailable: it cannot be read.
+        """
+        ...
+
+    async def forget(self, user_id: str) -> None:
+        """Delete all lists of a user.
+
+        Raises:
+            HistoryUnavailable: not all of them are deleted.
         """
         ...
 
@@ -187,6 +536,51 @@ class Authenticator(Protocol):
             TokenInvalid: not signed by the keys we trust, not for us, or malformed.
             TokenExpired: its `exp` has passed.
             KeysUnavailable: the keys that verify it cannot be fetched just now.
+        """
+        ...
+
+
+class ShutOuts(Protocol):
+    """Users and tokens that are shut out until a time, on all nodes. They are kept as safely as a history."""
+
+    async def shut_out(self, entry: ShutOut) -> int:
+        """Keep it, in place of an earlier one of its kind; then close the live connections it is for, each with an
+        `error` first and with 4403. Returns their number. A handshake that begins later is refused by `admit`.
+
+        Raises:
+            HistoryUnavailable: it is not kept, and nothing was closed.
+            PublishError: it is kept, and some connections may still be open.
+        """
+        ...
+
+    async def let_in(self, user_id: str) -> int:
+        """End all shut-outs of a user. Returns how many lasted still.
+
+        Raises:
+            PublishError: some may last.
+        """
+        ...
+
+    async def of(self, user_id: str) -> list[ShutOut]:
+        """Return the shut-outs of a user that last.
+
+        Raises:
+            PublishError: they cannot be read.
+        """
+        ...
+
+    def admits_at_once(self, identity: Identity) -> bool:
+        """Return True if the token of this identity is not shut out, and nobody else need be asked; False: `admit`
+        tells.
+        """
+        ...
+
+    async def admit(self, identity: Identity) -> None:
+        """Raise if the token of this identity is shut out.
+
+        Raises:
+            UserShutOut: it is.
+            PublishError: nobody knows, just now.
         """
         ...
 
@@ -209,12 +603,50 @@ class Peer(Protocol):
         """Send one encoded message. False: the client is gone, which is no error."""
         ...
 
-    async def ready(self) -> None:
-        """Wait until the client can take more, or is gone."""
+    async def ready(self, size_bytes: int) -> None:
+        """Wait until the client may get so many bytes of a replay, or is gone."""
         ...
 
     async def renew(self, identity: Identity) -> bool:
         """Set the expiry to that of the identity's token. False: the connection is not known any more."""
+        ...
+
+    @property
+    def subscriptions(self) -> Collection[StreamKey]:
+        """The streams of the topics that it is subscribed to."""
+        ...
+
+    async def grants(self) -> Identity:
+        """Return the user in its token, with the claims that the rights to topics need."""
+        ...
+
+    async def subscribe(self, stream: StreamKey) -> None:
+        """Begin with the publications of a topic: when it returns, those that are kept later come to this client.
+
+        It may be subscribed already. A client that is gone is subscribed to nothing, which is no error.
+
+        Raises:
+            TooManySubscriptions: it has as many as it may.
+            HistoryUnavailable: it is not subscribed.
+        """
+        ...
+
+    async def unsubscribe(self, stream: StreamKey) -> None:
+        """End the publications of a topic. It need not be subscribed.
+
+        Raises:
+            HistoryUnavailable: it may still be subscribed.
+        """
+        ...
+
+    async def watch(self, stream: StreamKey) -> None:
+        """Send the client a `presence` with the users in a topic that it is subscribed to, and from then on who comes
+        and goes, until it is unsubscribed.
+
+        Raises:
+            PresenceOff: the server has no presence of topics.
+            HistoryUnavailable: nobody knows, just now.
+        """
         ...
 
     async def close(self, error: TellwireError) -> None:
@@ -249,12 +681,22 @@ class Observer(Protocol):
         """Count a publication, and how long it took to keep and deliver it."""
         ...
 
+    def publish_refused(self, key: str) -> None:
+        """Count a publish, or a batch of them, of an API key that sends too many. `key` is its name."""
+        ...
+
     def welcomed(self, replay: Replay, seconds: float) -> None:
         """Count a client that came back, and how long its welcome took."""
         ...
 
     def lease_expired(self, status: str) -> None:
         """Count an upload that was declared `stalled` or `failed`."""
+        ...
+
+    def escalation_ended(self, outcome: str) -> None:
+        """Count an escalation that has ended: its target was `called`, the user had `acknowledged` the notification
+        before, or it `failed`.
+        """
         ...
 
 
@@ -279,18 +721,32 @@ class NullObserver:
     def published(self, publication: Publication, published: Published, seconds: float) -> None:
         """Ignore it."""
 
+    def publish_refused(self, key: str) -> None:
+        """Ignore it."""
+
     def welcomed(self, replay: Replay, seconds: float) -> None:
         """Ignore it."""
 
     def lease_expired(self, status: str) -> None:
         """Ignore it."""
 
+    def escalation_ended(self, outcome: str) -> None:
+        """Ignore it."""
+
 
 class Clock(Protocol):
-    """The time, and waiting. Everything that expires or times out uses it, so that a test can move the time."""
+    """The time, and waiting. Everything that expires or times out uses it, so that a test can move the time.
+
+    `now` is for what has a date: timestamps, tokens, retention. It may step, forward or back. `monotonic` is for what
+    is measured: leases, idle and close timeouts, rates, retries.
+    """
 
     def now(self) -> float:
         """Return the time in epoch seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow, since any moment. They may stand still while the machine sleeps."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -303,6 +759,9 @@ class SystemClock:
 
     def now(self) -> float:
         return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))

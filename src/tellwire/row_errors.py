@@ -6,14 +6,16 @@
 A cause is a code and a message. The bounds of a state's causes and of a list are here and in `limits`.
 """
 
-import re
-from collections.abc import Sized
+import itertools
+from collections.abc import Sequence, Sized
 from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
 
 from tellwire.errors import InvalidMessage
-from tellwire.limits import MAX_ROW_ERRORS
+from tellwire.limits import MAX_ROW_ERRORS, MAX_RUN_BYTES, MAX_UPLOAD_ID_BYTES, MAX_USER_ID_BYTES
+from tellwire.numeric import finite_number
+from tellwire.text import PART_PATTERN, require_id, require_part, words_of
 
 MAX_CAUSES: Final = 20
 """Most causes in a state: the most frequent ones."""
@@ -24,14 +26,16 @@ MAX_ROWS_OF_CAUSE: Final = 10
 MAX_TEXT: Final = 200
 """Characters of a code or a message. A longer one is cut."""
 
+KEPT_RUNS: Final = 2
+"""Runs of an upload whose lists are kept: the one that the user sees, and the one before it."""
+
 MAX_NUMBER: Final = 2**53 - 1
 """The highest number that every language reads from JSON exactly."""
 
+_UNKNOWN: Final = "UNKNOWN"
+
 # Messages that differ in every row are no causes. Above this number, new ones count only in the total.
 _MAX_COUNTED_CAUSES: Final = 1000
-
-# One form only, so that the order of texts is the order of time.
-_STARTED_AT: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
 
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_NUMBER})]
 Code = Annotated[str, Meta(extra_json_schema={"minLength": 1, "pattern": r"\S"})]
@@ -62,34 +66,60 @@ class RowErrors(Struct, frozen=True):
         _require_at_most("data.rowErrors.causes", self.causes, MAX_CAUSES)
 
 
+def summed(of_parts: Sequence[RowErrors]) -> RowErrors | None:
+    """Return the row errors of all parts of an upload; None if there are none."""
+    if not of_parts:
+        return None
+    causes: dict[tuple[str, str], RowErrorCause] = {}
+    for cause in itertools.chain.from_iterable(each.causes for each in of_parts):
+        known = causes.get((cause.code, cause.message))
+        if known is not None:
+            rows = sorted([*known.rows, *cause.rows])[:MAX_ROWS_OF_CAUSE]
+            count = min(known.count + cause.count, MAX_NUMBER)
+            cause = RowErrorCause(cause.code, cause.message, count, rows)
+        causes[cause.code, cause.message] = cause
+    frequent = sorted(causes.values(), key=lambda cause: -cause.count)[:MAX_CAUSES]
+    return RowErrors(min(sum(each.total for each in of_parts), MAX_NUMBER), frequent)
+
+
+Place = tuple[int, int]
+"""The place of a row error in the list of a run: its part (0: there are none), and its index."""
+
+
 class RowError(NamedTuple):
     """One row that was left out. On the wire it is an array of three."""
 
-    row: int
-    code: str
-    message: str
+    row: Count
+    code: Annotated[Code, Meta(extra_json_schema={"maxLength": MAX_TEXT})]
+    message: Annotated[str, Meta(extra_json_schema={"maxLength": MAX_TEXT})]
 
 
 class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """A chunk of an upload's list of row errors, from the index `first` on, which counts from 0.
 
-    `total` is the number of row errors at that time; a list holds at most 100,000. A later `started_at`, such as
-    2026-11-23T09:18:54.123Z, is that of another run, which begins a new list.
+    `total` is the number of row errors at that time; a list holds at most 100,000. `run` is any name of the run; each
+    has a list of its own. Workers that share a run count for themselves, each with its `part`, such as 3/8.
     """
 
-    user_id: str
-    upload_id: str
-    file_name: str
-    started_at: str
+    user_id: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_USER_ID_BYTES})]
+    upload_id: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_UPLOAD_ID_BYTES})]
+    file_name: Code
+    run: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_RUN_BYTES})]
     total: Count
     first: Count
     errors: list[RowError]
+    part: Annotated[str, Meta(extra_json_schema={"pattern": PART_PATTERN})] | None = None
 
     def __post_init__(self) -> None:
-        for name, text in (("userId", self.user_id), ("uploadId", self.upload_id), ("fileName", self.file_name)):
-            _require_code(name, text)
-        if not _STARTED_AT.fullmatch(self.started_at):
-            raise InvalidMessage("startedAt", self.started_at, "a time in UTC such as 2026-11-23T09:18:54.123Z")
+        for name, text, bound in (
+            ("userId", self.user_id, MAX_USER_ID_BYTES),
+            ("uploadId", self.upload_id, MAX_UPLOAD_ID_BYTES),
+            ("run", self.run, MAX_RUN_BYTES),
+        ):
+            require_id(name, text, bound)
+        _require_code("fileName", self.file_name)
+        if self.part is not None:
+            require_part("part", self.part)
         _require_number("total", self.total)
         _require_number("first", self.first)
         for row, code, message in self.errors:
@@ -98,18 +128,31 @@ class RowErrorChunk(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
             if len(code) > MAX_TEXT or len(message) > MAX_TEXT:
                 raise InvalidMessage("errors", (code, message), f"texts of at most {MAX_TEXT} characters")
 
-    def by_index(self) -> dict[int, RowError]:
-        """Return the row errors by their index in the list, without those above its bound."""
-        return {index: error for index, error in enumerate(self.errors, self.first) if index < MAX_ROW_ERRORS}
+    @property
+    def part_number(self) -> int:
+        """The number of its part; 0 without one."""
+        return 0 if self.part is None else require_part("part", self.part)[0]
+
+    def by_place(self) -> dict[Place, RowError]:
+        """Return the row errors by their place in the list, without those above its bound."""
+        part = self.part_number
+        return {(part, index): error for index, error in enumerate(self.errors, self.first) if index < MAX_ROW_ERRORS}
 
 
 class RowErrorList(Struct, frozen=True):
-    """The list of the row errors of an upload's last run. `total` counts all row errors, `kept` those in the list."""
+    """The list of the row errors of one run of an upload. `total` counts all of them, `kept` those in the list."""
 
     file_name: str
-    started_at: str
+    run: str
     total: int
     kept: int
+
+
+class RowErrorPage(Struct, frozen=True):
+    """A page of a list, and the place of its last row error; None: no page follows."""
+
+    errors: list[RowError]
+    last: Place | None
 
 
 class _Cause:
@@ -135,33 +178,32 @@ class RowErrorCounts:
         self._reported = 0
         self._keeps_list = True
 
-    def add(self, row: int, code: str, message: str) -> None:
-        """Add a row error.
+    def add(self, row: object, code: object, message: object) -> bool:
+        """Add a row error, whatever it is described with: a report about a row must not end the job.
 
-        Raises:
-            InvalidMessage: `row` is no whole number from 0, `code` is empty, or `message` is no string.
+        A row that is no number is listed as row 0, an empty code as `UNKNOWN`, and any other object by its text.
+        Returns False if the number or the code is missing.
         """
-        if type(row) is not int or not 0 <= row <= MAX_NUMBER:
-            raise InvalidMessage("row", row, f"a whole number from 0 to {MAX_NUMBER:,}")
-        try:
-            cause = self._causes[code, message]
-        except (KeyError, TypeError):
-            cause = self._cause(code, message)
+        number = row if type(row) is int and 0 <= row <= MAX_NUMBER else _row_number(row)
+        is_plain = type(code) is str and type(message) is str
+        cause = self._causes.get((code, message)) if is_plain else None  # type: ignore[arg-type]
+        if cause is None:
+            cause = self._cause(_words(code) or _UNKNOWN, _words(message))
         cause.count += 1
         if cause.count <= MAX_ROWS_OF_CAUSE:
-            cause.rows.append(row)
+            cause.rows.append(number or 0)
         if self._room:
             self._room -= 1
-            self._waiting.append((row, cause.code, cause.message))
+            self._waiting.append((number or 0, cause.code, cause.message))
         # Last, so that a thread that reads the total finds the rest up to date.
         self.total += 1
+        return number is not None and cause.code != _UNKNOWN
 
-    def _cause(self, code: object, message: object) -> _Cause:
-        texts = (_text("code", code), _text("message", message))
-        _require_code("code", texts[0])
-        cause = self._causes.get(texts) or _Cause(*texts)
+    def _cause(self, *texts: str) -> _Cause:
+        code, message = texts
+        cause = self._causes.get((code, message)) or _Cause(code, message)
         if len(self._causes) < _MAX_COUNTED_CAUSES:
-            self._causes[texts] = cause
+            self._causes[code, message] = cause
         return cause
 
     @property
@@ -197,12 +239,21 @@ class RowErrorCounts:
         self._waiting.clear()
 
 
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidMessage(name, value, "a string")
-    text = value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
-    # A string may hold half surrogate pairs, which UTF-8 cannot encode.
-    return text if text.isascii() else text.encode(errors="replace").decode()
+def _words(value: object) -> str:
+    text = "" if value is None else words_of(value, MAX_TEXT)
+    return "" if text.isspace() else text
+
+
+def _row_number(row: object) -> int | None:
+    """Return the number of a row that is given as another kind of number, or as a text; None if there is none."""
+    number = finite_number(row)
+    if number is None and isinstance(row, str):
+        try:
+            number = int(row)
+        except ValueError:
+            return None
+    whole = int(number) if number is not None and number == int(number) else -1
+    return whole if 0 <= whole <= MAX_NUMBER else None
 
 
 def _require_code(name: str, value: str) -> None:

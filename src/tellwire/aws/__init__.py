@@ -7,6 +7,8 @@
              └▶ management (@connections) ───────────┴▶ client ─▶ sigv4, credentials
 """
 
+from tellwire.aws.resuming import resume_broadcast
+from tellwire.aws.users import delete_user, let_in_user, shut_out_user
 from tellwire.aws_api.deadline import deadline
 
-__all__ = ["deadline"]
+__all__ = ["deadline", "delete_user", "let_in_user", "resume_broadcast", "shut_out_user"]

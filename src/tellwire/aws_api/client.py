@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -23,8 +23,10 @@ from msgspec import Struct
 from tellwire.aws_api.credentials import CredentialsSource
 from tellwire.aws_api.deadline import remaining_seconds
 from tellwire.aws_api.sigv4 import Signer, sha256_hex
+from tellwire.decode_errors import DECODE_ERRORS
 from tellwire.errors import AwsRefused, AwsUnreachable
-from tellwire.http_client import HttpClient, HttpFailed, HttpResponse, full_jitter
+from tellwire.http_client import HttpClient, HttpFailed, full_jitter
+from tellwire.http_messages import HttpResponse, host_header
 from tellwire.limits import (
     AWS_ATTEMPT_SECONDS,
     AWS_ATTEMPTS,
@@ -40,6 +42,8 @@ _THROTTLED: Final = frozenset(
         "RequestThrottledException",
         "ThrottlingException",
         "TooManyRequestsException",
+        # DynamoDB refuses a write to an item that a transaction is writing at the moment.
+        "TransactionConflictException",
     }
 )
 _CLOCK_ERRORS: Final = frozenset(
@@ -54,9 +58,6 @@ _CLOCK_ERRORS: Final = frozenset(
 )
 # AWS allows five minutes. A clock with a smaller difference than this is not the cause of an error.
 _WRONG_CLOCK_SECONDS: Final = 240.0
-
-DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""The errors of a decoder that reads a response that is not from AWS."""
 
 
 class Retries(Struct, frozen=True):
@@ -122,7 +123,7 @@ class AwsClient:
     ) -> None:
         parts = urlsplit(url)
         self._http = HttpClient(f"{parts.scheme}://{parts.netloc}", AWS_ATTEMPT_SECONDS, ca_bundle=ca_bundle)
-        self._host = _host_header(parts)
+        self._host = host_header(parts)
         self._path = parts.path
         self._credentials = credentials
         self._signer = Signer(service, region)
@@ -228,11 +229,6 @@ def refused(action: str, response: HttpResponse) -> AwsRefused:
     message = str(body.get("message") or body.get("Message") or "no reason given")
     # From the second line on, AWS explains a wrong signature with all signed headers, the session's token among them.
     return AwsRefused(action, response.status, error_type_of(response), message.splitlines()[0])
-
-
-def _host_header(parts: SplitResult) -> str:
-    """Return the `Host` header as the HTTP client sends it: in lower case, without the scheme's default port."""
-    return parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
 
 
 def _error_body(response: HttpResponse) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from tellwire.limits import DEADLINE_MARGIN_SECONDS
 
 _ends_at: ContextVar[float] = ContextVar("tellwire_deadline", default=math.inf)
+_function_ends_at: ContextVar[float] = ContextVar("tellwire_function_deadline", default=math.inf)
 
 
 @contextmanager
@@ -30,6 +31,41 @@ def deadline(time_left: Any) -> Iterator[None]:
     """
     ends_at = time.monotonic() + _seconds(time_left) - DEADLINE_MARGIN_SECONDS
     token = _ends_at.set(min(ends_at, _ends_at.get()))
+    function_token = _function_ends_at.set(min(ends_at, _function_ends_at.get()))
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+        _function_ends_at.reset(function_token)
+
+
+@contextmanager
+def reserve(seconds: float) -> Iterator[None]:
+    """End the requests in this block so much earlier, at most by a quarter of the time left: the rest is for the
+    answer, in `last_moments`.
+    """
+    ends_at = _ends_at.get() - min(seconds, max(0.0, remaining_seconds()) / 4)
+    token = _ends_at.set(ends_at)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
+@contextmanager
+def last_moments() -> Iterator[None]:
+    """Allow the requests in this block the whole time of the function, with that which was reserved."""
+    token = _ends_at.set(_function_ends_at.get())
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Limit the requests in this block to so much time."""
+    token = _ends_at.set(min(_ends_at.get(), time.monotonic() + seconds))
     try:
         yield
     finally:

@@ -5,18 +5,28 @@ Items are in DynamoDB's own form, `{"userId": {"S": "u1"}, "expiresAt": {"N": "1
 Source: API reference of DynamoDB, 2012-08-10.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
-from tellwire.aws_api.client import DECODE_ERRORS, AwsClient, AwsRequest, Payload, error_type_of, refused
+from tellwire.aws_api.client import AwsClient, AwsRequest, Payload, error_type_of, refused
+from tellwire.aws_api.deadline import remaining_seconds
+from tellwire.decode_errors import DECODE_ERRORS
 from tellwire.errors import AwsRefused, AwsUnreachable
-from tellwire.http_client import HttpResponse
+from tellwire.http_client import full_jitter
+from tellwire.http_messages import HttpResponse
+from tellwire.limits import AWS_ATTEMPTS, AWS_FIRST_WAIT_SECONDS, AWS_LONGEST_WAIT_SECONDS
 
 Item = Mapping[str, Mapping[str, Any]]
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+
+_TRANSACTION_FAILED: Final = ("TransactionCanceledException", "TransactionInProgressException")
+_CONDITION: Final = "ConditionalCheckFailed"
+_PASSING: Final = ("None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
 
 
 class DynamoDb:
@@ -66,6 +76,33 @@ class DynamoDb:
             raise refused(f"DynamoDB {operation}", response)
         item: Item = _read(operation, response).get("Item") or {}
         return item
+
+    async def transact(self, writes: list[dict[str, Any]], token: str) -> list[Item | None] | None:
+        """Run conditional writes, all or none. None: they are written; otherwise for each write the present item if its
+        condition did not hold (`{}` if there is none), and None if it held.
+
+        `token` names this transaction: repeated with it, it is done once. Writes that another transaction is in the way
+        of are repeated, as when DynamoDB is busy.
+
+        Raises as `call` does.
+        """
+        parameters = {"TransactItems": writes, "ClientRequestToken": token}
+        waits = full_jitter(AWS_FIRST_WAIT_SECONDS, AWS_LONGEST_WAIT_SECONDS)
+        for wait_seconds in islice(waits, AWS_ATTEMPTS):
+            response = await self._request("TransactWriteItems", parameters)
+            if response.status == 200:
+                return None
+            if error_type_of(response) not in _TRANSACTION_FAILED:
+                raise refused("DynamoDB TransactWriteItems", response)
+            reasons = _read("TransactWriteItems", response).get("CancellationReasons") or []
+            if any(reason.get("Code") == _CONDITION for reason in reasons):
+                return [reason.get("Item") or {} if reason.get("Code") == _CONDITION else None for reason in reasons]
+            if any(reason.get("Code") not in _PASSING for reason in reasons):
+                raise refused("DynamoDB TransactWriteItems", response)
+            if wait_seconds >= remaining_seconds():
+                break
+            await asyncio.sleep(wait_seconds)
+        raise AwsUnreachable("DynamoDB TransactWriteItems", "other writes were in its way")
 
     async def close(self) -> None:
         """Close the pooled connections."""

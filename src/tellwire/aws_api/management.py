@@ -12,8 +12,11 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from tellwire.aws_api.client import DECODE_ERRORS, AwsClient, AwsRequest, Payload, refused
-from tellwire.http_client import HttpResponse
+from tellwire.aws_api.client import AwsClient, AwsRequest, Payload, refused
+from tellwire.aws_api.deadline import at_most
+from tellwire.decode_errors import DECODE_ERRORS
+from tellwire.http_messages import HttpResponse
+from tellwire.limits import AWS_POST_SECONDS
 
 _NO_BODY: Final = Payload.of(None)
 _GONE: Final = 410
@@ -38,14 +41,17 @@ class Management:
     def __init__(self, client: AwsClient) -> None:
         self._client = client
 
-    async def post(self, connection_id: str, payload: Payload) -> bool:
+    async def post(self, connection_id: str, payload: Payload, *, may_repeat: bool = False) -> bool:
         """Send to a connection. False: there is no connection with this id.
+
+        `may_repeat`: if its answer is lost it is sent again, as the client would take no notice of a second one.
 
         Raises:
             AwsRefused: API Gateway refuses it.
             AwsUnreachable: the outcome is not known.
         """
-        return await self._request("POST", connection_id, payload) is not None
+        with at_most(AWS_POST_SECONDS):
+            return await self._request("POST", connection_id, payload, may_repeat=may_repeat) is not None
 
     async def delete(self, connection_id: str) -> bool:
         """Close a connection, with 1000. False: there is none with this id. Raises as `post` does."""
@@ -53,8 +59,10 @@ class Management:
 
     async def expel(self, connection_id: str, reason: bytes) -> None:
         """Post a reason to a connection, then close it: the close code is always 1000. Raises as `post` does."""
-        await self.post(connection_id, Payload.of(reason))
-        await self.delete(connection_id)
+        try:
+            await self.post(connection_id, Payload.of(reason))
+        finally:
+            await self.delete(connection_id)
 
     async def get(self, connection_id: str) -> Activity | None:
         """Look a connection up. None: there is none with this id. Raises as `post` does."""
@@ -70,13 +78,14 @@ class Management:
         """Close the pooled connections."""
         await self._client.close()
 
-    async def _request(self, method: str, connection_id: str, payload: Payload) -> HttpResponse | None:
+    async def _request(
+        self, method: str, connection_id: str, payload: Payload, *, may_repeat: bool = True
+    ) -> HttpResponse | None:
         if _CONNECTION_ID.fullmatch(connection_id) is None:
             return None
         action = f"{method} @connections"
         path = f"/@connections/{quote(connection_id, safe='')}"
-        # A POST is not idempotent: a second one may be a second message.
-        response = await self._client.call(AwsRequest(action, method, path, payload, may_repeat=method != "POST"))
+        response = await self._client.call(AwsRequest(action, method, path, payload, may_repeat=may_repeat))
         if 200 <= response.status < 300:
             return response
         if response.status == _GONE or _is_no_id(response):

@@ -3,13 +3,13 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
-from tellwire.auth import development_secret, mint_token
 from tellwire.config import Settings, load_settings, unknown_names
 from tellwire.errors import ConfigError, InvalidMessage
 
@@ -51,24 +51,61 @@ def warn_of_unknown_variables() -> None:
         click.echo(f"tellwire: {name} is set, but there is no such setting", err=True)
 
 
-def token_for(settings: Settings, user_id: str, ttl_seconds: float) -> str:
-    """Make a token that this machine's gateway accepts.
+def info_in(text: str | None) -> dict[str, Any] | None:
+    """Return the object of an option `--info`; None: it was not given.
+
+    Raises:
+        InvalidMessage: it is no JSON object.
+    """
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text.encode(errors="replace"), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidMessage("--info", text, 'a JSON object, such as {"name": "Ann"}') from error
+
+
+def token_for(
+    settings: Settings,
+    user_id: str,
+    ttl_seconds: float,
+    topics: Sequence[str] = (),
+    info: Mapping[str, Any] | None = None,
+) -> str:
+    """Make a token that this machine's gateway accepts. `topics` are patterns of those that it allows to follow, `info`
+    is for others in a topic to see.
 
     Raises:
         ConfigError: the gateway accepts tokens of an identity provider, which only the provider can make.
         InvalidMessage: `user_id` is empty.
     """
+    from tellwire.auth import development_secret, mint_token  # imported here: few commands make tokens
+
     if not user_id.strip():
         raise InvalidMessage("--user", user_id, "a non-empty user id")
-    if settings.jwt_secret is None and settings.key_sources:
+    if not settings.jwt_secrets and settings.key_sources:
         raise ConfigError(f"{settings.key_sources[0]} is set: tokens come from your identity provider; pass --token")
-    secret = settings.jwt_secret or development_secret()
-    return mint_token(secret, user_id, ttl_seconds, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    secret = next(iter(settings.jwt_secrets), None) or development_secret()
+    return mint_token(
+        secret,
+        user_id,
+        ttl_seconds,
+        issuer=next(iter(settings.jwt_issuers), None),
+        audience=next(iter(settings.jwt_audiences), None),
+        user_claim=settings.jwt_user_claim,
+        topics=topics,
+        topics_claim=settings.jwt_topics_claim,
+        info=info,
+        info_claim=settings.jwt_info_claim,
+    )
 
 
-def configure_logging(level: str) -> None:
-    """Log to standard error: tellwire's messages from this level on, warnings of others."""
-    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+def configure_logging(level: str, process: str = "") -> None:
+    """Log to standard error: tellwire's messages from this level on, warnings of others. `process` names one of several
+    that share it.
+    """
+    name = f" {process}" if process else ""
+    logging.basicConfig(format=f"%(asctime)s %(levelname)-7s{name} %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tellwire").setLevel(level.upper())
     for others in ("uvicorn", "watchfiles"):
         # By name: a handler may lower the level of the root logger.

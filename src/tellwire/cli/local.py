@@ -18,10 +18,12 @@ import click
 
 from tellwire._version import __version__
 from tellwire.cli.common import configure_logging, log_level_option, loop_factory
+from tellwire.cli.local_invoke import invoke
 from tellwire.errors import ConfigError
 from tellwire.ports import SystemClock
 
 if TYPE_CHECKING:
+    from tellwire.apigateway.definition import Api
     from tellwire.apigateway.local import LocalApi
     from tellwire.cli.local_plan import Plan
 
@@ -42,7 +44,7 @@ _DURATION = re.compile(r"\+?(\d+(?:\.\d+)?)(s|m|h)?")
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
-@click.command(epilog=_EPILOG)
+@click.group(epilog=_EPILOG, invoke_without_command=True)
 @click.option("--template", type=click.Path(path_type=Path), help="A template, cdk.out, or a directory with one.")
 @click.option("--route", "routes", multiple=True, metavar="KEY=MODULE:HANDLER", help="A route and its handler.")
 @click.option("--answer", "answers", multiple=True, metavar="KEY", help="A route with a route response.")
@@ -55,13 +57,27 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
     help="A value that requests must have for the authorizer, such as route.request.querystring.token.",
 )
 @click.option("--selection", metavar="EXPRESSION", help="Route selection expression.  [default: $request.body.action]")
+@click.option(
+    "--api", "api_name", metavar="NAME", help="One of several APIs of the template.  [default: all, each on its path]"
+)
+@click.option(
+    "--replace",
+    "replacements",
+    multiple=True,
+    metavar="NAME=MODULE:HANDLER",
+    help="A handler that stands in for a function, or for a route that cannot run here.",
+)
 @click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the template.")
 @click.option("--stage", help="Stage.  [default: the template's, otherwise prod]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="Port; 0 picks a free one."
 )
+@click.option(
+    "--table", "tables", multiple=True, metavar="NAME=KEY[,SORTKEY]", help="A DynamoDB table for handlers by name."
+)
 @click.option("--env-file", type=click.Path(path_type=Path), help="More variables for handlers: NAME=VALUE lines.")
+@click.option("--strict", is_flag=True, help="What runs here and fails on AWS is an error, not a note.")
 @click.option("--dynamodb", metavar="URL", help="Use this DynamoDB instead of starting one.")
 @click.option(
     "--clock",
@@ -71,14 +87,28 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
     help="A manual clock stands still until `tellwire clock` moves it.",
 )
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Load the handlers again when they change.")
+@click.option("--print-env", is_flag=True, help="Print the variables that a worker beside this needs.")
 @log_level_option
-def local(host: str, port: int, clock: str, reload: bool, log_level: str, **options: Any) -> None:
+@click.pass_context
+def local(
+    context: click.Context,
+    /,
+    host: str,
+    port: int,
+    clock: str,
+    reload: bool,
+    print_env: bool,
+    log_level: str,
+    **options: Any,
+) -> None:
     """Run a WebSocket API's Lambda handlers on this machine, as API Gateway would.
 
-    The events, statuses, errors, limits and the management API are those of AWS. Handlers are Python and run unchanged,
-    without Docker and without an account.
+    The events, statuses, errors, limits and the management API are those of AWS. Handlers run unchanged, without
+    Docker and without an account: those by name in Python, those of a template in Python, JavaScript and others.
     """
     _require_extra()
+    if context.invoked_subcommand is not None:
+        return
     from tellwire.apigateway.local import LocalApi
     from tellwire.apigateway.runner.output import tagged_streams
     from tellwire.cli.local_plan import make_plan
@@ -91,29 +121,33 @@ def local(host: str, port: int, clock: str, reload: bool, log_level: str, **opti
             # The API Gateway logs a refusal with more detail than the socket does.
             logging.getLogger("tellwire.gateway").setLevel("WARNING")
         chosen_clock = FakeClock(time.time()) if clock == "manual" else SystemClock()
-        plan = make_plan(stack, chosen_clock.now, **options)
+        plan = make_plan(stack, chosen_clock.monotonic, services_port=port + 1 if 0 < port < 65535 else 0, **options)
         running = stack.enter_context(
             LocalApi(
-                plan.api,
+                plan.apis,
                 plan.functions,
                 host=host,
                 port=port,
                 clock=chosen_clock,
                 credentials=plan.credentials,
                 environment=plan.environment,
+                services=plan.services,
+                on_demand=plan.on_demand,
             )
         )
         for note in plan.notes:
             click.echo(f"tellwire: {note}", err=True)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_serve(running, plan, reload=reload))
+            runner.run(_serve(running, plan, reload=reload, print_env=print_env))
 
 
-async def _serve(running: "LocalApi", plan: "Plan", *, reload: bool) -> None:
+async def _serve(running: "LocalApi", plan: "Plan", *, reload: bool, print_env: bool) -> None:
     watching: list[asyncio.Task[None]] = []
 
     def started() -> None:
         _announce(running, plan)
+        if print_env:
+            _print_environment(running, plan)
         if reload:
             watching.append(asyncio.create_task(_reload_on_save(running, plan)))
 
@@ -127,10 +161,12 @@ async def _serve(running: "LocalApi", plan: "Plan", *, reload: bool) -> None:
 
 
 async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
-    from watchfiles import PythonFilter, awatch
+    from watchfiles import awatch
+
+    from tellwire.cli.saved import CodeFilter
 
     try:
-        async for changes in awatch(*plan.watched(), watch_filter=PythonFilter()):
+        async for changes in awatch(*plan.watched(), watch_filter=CodeFilter()):
             names = sorted({Path(path).name for _, path in changes})
             click.echo(f"tellwire: {', '.join(names)} changed; handlers are loaded again", err=True)
             plan.before_reloading()
@@ -142,27 +178,55 @@ async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
 
 def _announce(running: "LocalApi", plan: "Plan") -> None:
     from tellwire.apigateway.clock_api import MovableClock
+    from tellwire.apigateway.local import management_url, websocket_url
 
-    api = running.api
-    click.echo(f"tellwire {__version__}  websocket   {running.websocket_url}")
-    pad = " " * len(f"tellwire {__version__}")
-    click.echo(f"{pad}  management  {running.management_url}/@connections/<connectionId>")
+    left = f"tellwire {__version__}"
+    for api in running.apis:
+        name = f"  ({api.name})" if api.prefix else ""
+        click.echo(f"{left}  websocket   {websocket_url(api)}{name}")
+        left = " " * len(left)
+        click.echo(f"{left}  management  {management_url(api)}/@connections/<connectionId>")
     if isinstance(running.clock, MovableClock):
-        url = "" if running.port == DEFAULT_PORT else f" --url http://{api.domain_name}"
-        click.echo(f"{pad}  clock       stands still; move it with: tellwire clock 10m{url}")
+        url = "" if running.port == DEFAULT_PORT else f" --url http://{running.address}"
+        click.echo(f"{left}  clock       stands still; move it with: tellwire clock 10m{url}")
     for line in plan.summary:
-        click.echo(f"{pad}  {line}")
-    for route in api.routes:
-        click.echo(f"{pad}  {route.key:<11} {route.function}{'  (answers)' if route.has_response else ''}")
-    if api.authorizer is not None:
-        click.echo(f"{pad}  authorizer  {api.authorizer.function}")
+        click.echo(f"{left}  {line}")
+    for api in running.apis:
+        for line in _parts(api, plan):
+            click.echo(f"{left}  {line}{f'  ({api.name})' if api.prefix else ''}")
     sys.stdout.flush()
+
+
+def _print_environment(running: "LocalApi", plan: "Plan") -> None:
+    from tellwire.cli.local_env import lines, shared_environment
+
+    for line in lines(shared_environment(running, plan.functions)):
+        click.echo(line)
+    sys.stdout.flush()
+
+
+def _parts(api: "Api", plan: "Plan") -> list[str]:
+    lines = []
+    for route in api.routes:
+        answers = "  (answers)" if route.has_response else ""
+        lines.append(f"{route.key:<11} {_function(route.function, plan) or f'status {route.mock_status}'}{answers}")
+    if api.authorizer is not None:
+        lines.append(f"authorizer  {_function(api.authorizer.function, plan)}")
+    return lines
+
+
+def _function(name: str, plan: "Plan") -> str:
+    is_left_out = getattr(plan.functions.get(name), "left_out", None) is not None
+    return "left out" if name.startswith("route ") and is_left_out else f"{name}{'  (left out)' if is_left_out else ''}"
 
 
 def _require_extra() -> None:
     missing = [name for name in ("cryptography", "dotenv", "jsonpath", "watchfiles") if find_spec(name) is None]
     if missing:
         raise ConfigError("tellwire local needs more packages: pip install 'tellwire[local]'")
+
+
+local.add_command(invoke)
 
 
 @click.command()

@@ -2,8 +2,7 @@
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,11 +11,14 @@ from typing import Protocol
 
 from dotenv import dotenv_values
 
-from tellwire.apigateway.definition import DEFAULT, Api, Authorizer, Function, IdentitySource, Project, Route
+from tellwire.apigateway.definition import DEFAULT, Api, Authorizer, Function, IdentitySource, Route
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.handlers import HandlerName, Modules
 from tellwire.apigateway.runner.host import InProcess
+from tellwire.apigateway.services.attached import TemplateServices
 from tellwire.aws_api.sigv4 import Credentials
+from tellwire.cli.local_tables import start_tables
+from tellwire.cli.local_template import TemplateOptions, plan_template
 from tellwire.errors import ConfigError
 
 CREDENTIALS_VARIABLE = "TELLWIRE_LOCAL_CREDENTIALS"
@@ -26,14 +28,16 @@ _DEVELOPER_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGIO
 
 
 class Plan(Protocol):
-    """The API to run, its functions and their environment."""
+    """The APIs to run, their functions and the environment of these."""
 
-    api: Api
+    apis: Sequence[Api]
     functions: Mapping[str, Function | InProcess]
     environment: Mapping[str, str]
     credentials: Credentials | None
     notes: Sequence[str]
     summary: Sequence[str]
+    services: TemplateServices | None
+    on_demand: Collection[str]
 
     def before_loading(self, running: LocalApi) -> None:
         """Prepare this process once the address is known, before any handler is loaded."""
@@ -62,6 +66,12 @@ def make_plan(
     stage: str | None,
     env_file: Path | None,
     dynamodb: str | None,
+    api_name: str | None,
+    replacements: Sequence[str],
+    tables: Sequence[str],
+    functions: Sequence[str] = (),
+    strict: bool = False,
+    services_port: int = 0,
 ) -> Plan:
     """Make a plan from the options. Resources of it are closed with `stack`; `now` is the clock of the handlers.
 
@@ -72,16 +82,40 @@ def make_plan(
     if (template is None) is (not routes):
         raise ConfigError("say what to run: --template FILE, or --route KEY=MODULE:HANDLER, and not both")
     if template is None:
-        if dynamodb is not None or parameters:
-            raise ConfigError("--dynamodb and --parameter go with --template")
+        if dynamodb is not None or parameters or api_name is not None or replacements or strict:
+            raise ConfigError("--dynamodb, --parameter, --api, --replace and --strict go with --template")
         api, handlers = _from_options(
             routes, answers, authorizer, sources, selection, "prod" if stage is None else stage
         )
         notes = [] if api.route(DEFAULT) else ["no $default: a message that no route takes is answered with Forbidden"]
-        return HandlersPlan(api, handlers, environment, _credentials(), now, notes)
-    if answers or authorizer or sources or selection:
-        raise ConfigError("--answer, --authorizer, --identity-source and --selection go with --route")
-    return _from_template(stack, template, _pairs("--parameter", parameters), stage, dynamodb, environment)
+        summary = []
+        if tables:
+            endpoint, line = start_tables(stack, _pairs("--table", tables), api.region)
+            environment, summary = endpoint | environment, [line]
+        return HandlersPlan((api,), handlers, environment, _credentials(), now, notes, summary)
+    if answers or selection or tables:
+        raise ConfigError("--answer, --selection and --table go with --route")
+    _require_authorizer(authorizer, sources)
+    options = TemplateOptions(
+        template=template,
+        region=_region(),
+        parameters=_pairs("--parameter", parameters),
+        stage=stage,
+        api=api_name,
+        replacements=_pairs("--replace", replacements),
+        authorizer=authorizer,
+        sources=sources,
+        dynamodb=dynamodb,
+        functions=functions,
+        services_port=services_port,
+        is_strict=strict,
+    )
+    return plan_template(stack, options, environment, _credentials())
+
+
+def _require_authorizer(authorizer: str | None, sources: Sequence[str]) -> None:
+    if sources and authorizer is None:
+        raise ConfigError("--identity-source goes with --authorizer")
 
 
 # --- handlers by name -------------------------------------------------------------------------------------------------
@@ -91,13 +125,15 @@ def make_plan(
 class HandlersPlan:
     """Handlers given by name. They all run in this process, with its environment."""
 
-    api: Api
+    apis: Sequence[Api]
     handlers: Mapping[str, HandlerName]
     environment: Mapping[str, str]
     credentials: Credentials | None
     now: Callable[[], float]
     notes: Sequence[str] = ()
     summary: Sequence[str] = ()
+    services: TemplateServices | None = None
+    on_demand: Collection[str] = ()
     functions: Mapping[str, Function | InProcess] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +143,7 @@ class HandlersPlan:
         }
 
     def before_loading(self, running: LocalApi) -> None:
+        running.lead_hosts_here()
         # A handler may create its client while it is imported, so the environment must be set before.
         for name, value in running.environment.items():
             is_kept = name in _DEVELOPER_VARIABLES and name in os.environ
@@ -134,8 +171,7 @@ def _from_options(
     for key in answers:
         if key not in by_key:
             raise ConfigError(f"--answer: got {key!r}, which is not a route; allowed: {', '.join(by_key)}")
-    if sources and authorizer is None:
-        raise ConfigError("--identity-source goes with --authorizer")
+    _require_authorizer(authorizer, sources)
     handlers = [HandlerName.parse(name) for name in by_key.values()]
     asked = None
     if authorizer is not None:
@@ -174,69 +210,6 @@ def _root(name: HandlerName) -> Path | None:
     else:
         return Path.cwd()
     return None if "site-packages" in root.parts else root
-
-
-# --- templates --------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class TemplatePlan:
-    """The API of a template. Each function runs in a process of its own."""
-
-    api: Api
-    functions: Mapping[str, Function | InProcess]
-    environment: Mapping[str, str]
-    credentials: Credentials | None
-    notes: Sequence[str]
-    summary: Sequence[str]
-
-    def before_loading(self, running: LocalApi) -> None:
-        pass
-
-    def before_reloading(self) -> None:
-        pass
-
-    def watched(self) -> list[Path]:
-        functions = (function for function in self.functions.values() if isinstance(function, Function))
-        return sorted({path for function in functions for path in (function.code_dir, *function.layers)})
-
-
-def _from_template(
-    stack: ExitStack,
-    template: Path,
-    parameters: Mapping[str, str],
-    stage: str | None,
-    dynamodb: str | None,
-    environment: Mapping[str, str],
-) -> Plan:
-    from tellwire.apigateway.template import read_project
-
-    workspace = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
-    project = read_project(template, stage=stage, region=_region(), parameters=parameters, workspace=workspace)
-    tables: dict[str, str] = {}
-    summary = []
-    if project.tables or dynamodb is not None:
-        url, names = _with_tables(stack, project, dynamodb)
-        tables["AWS_ENDPOINT_URL_DYNAMODB"] = url
-        summary.append(f"dynamodb    {url}  {', '.join(names)}")
-    notes = [note for note in project.notes if not any(f"variable {name}:" in note for name in environment)]
-    notes += _runtime_notes(project)
-    return TemplatePlan(project.api, project.functions, tables | dict(environment), _credentials(), notes, summary)
-
-
-def _runtime_notes(project: Project) -> list[str]:
-    local = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    others = {function.runtime for function in project.functions.values()} - {local}
-    return [
-        f"{each} is the runtime on AWS; here it is {local}" for each in sorted(others) if each.startswith("python3")
-    ]
-
-
-def _with_tables(stack: ExitStack, project: Project, url: str | None) -> tuple[str, list[str]]:
-    from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
-
-    at = url if url is not None else stack.enter_context(local_dynamodb())
-    return at, create_tables(at, project.tables, project.ttl_attributes, project.api.region)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

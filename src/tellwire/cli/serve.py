@@ -1,7 +1,9 @@
 """`tellwire serve`: run the gateway."""
 
 import asyncio
+import socket
 import sys
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import click
@@ -18,7 +20,14 @@ from tellwire.cli.common import (
     warn_of_unknown_variables,
 )
 from tellwire.config import Settings
+from tellwire.errors import ConfigError
 from tellwire.gateway import Node
+from tellwire.gateway.garbage import FrozenHeap
+from tellwire.gateway.hangup import hold_hangup
+from tellwire.gateway.supervisor import Supervisor
+from tellwire.gateway.worker import Worker
+from tellwire.ports import SystemClock
+from tellwire.server import descriptors
 
 
 @click.command(epilog="Settings come from options, TELLWIRE_ variables and tellwire.toml: see `tellwire config`.")
@@ -31,31 +40,100 @@ from tellwire.gateway import Node
     default=None,
     help="For development, on loopback only: accepts tokens of `tellwire token` and needs no API key.",
 )
+@click.option("--workers", type=int, help="Processes at this address; more than 1 need Redis.  [default: 1]")
+@click.option("--worker", hidden=True, help="This process as one of the workers; said by their supervisor.")
 @log_level_option
-def serve(config_file: Path | None, host: str | None, port: int | None, dev: bool | None, log_level: str) -> None:
+@click.pass_context
+def serve(
+    context: click.Context,
+    config_file: Path | None,
+    host: str | None,
+    port: int | None,
+    dev: bool | None,
+    workers: int | None,
+    worker: str | None,
+    log_level: str,
+) -> None:
     """Run the gateway.
 
     Devices connect to it by WebSocket; producers publish over its HTTP API.
 
-    SIGTERM or Ctrl-C closes every connection with "service restart" (1012), then exits with 0.
+    SIGTERM, Ctrl-C or `tellwire drain` closes all connections (1012), answers the requests in progress, and exits with
+    0. A second signal ends it at once. SIGHUP reads API keys, secrets, key sets and rules of topics again, from
+    tellwire.toml and from the files that the settings name.
+
+    With --workers, as many processes share the address. A supervisor starts those again that end, and passes signals
+    on.
     """
-    warn_of_unknown_variables()
-    settings = current_settings(config_file, host=host, port=port, dev=dev)
-    if settings.dev and not settings.key_sources:
-        settings = msgspec.structs.replace(settings, jwt_secret=development_secret())
-    configure_logging(log_level)
+    hold_hangup()
+    if worker is None:
+        warn_of_unknown_variables()
+
+    def read() -> Settings:
+        return complete(current_settings(config_file, host=host, port=port, dev=dev, workers=workers))
+
+    settings = read()
+    if settings.workers > 1 and worker is None:
+        Node(settings)  # raises what a worker would refuse
+        configure_logging(log_level, "supervisor")
+        context.exit(asyncio.run(_supervise(settings, context.find_root().obj or ())))
+    this = None if worker is None else Worker.of(worker)
+    configure_logging(log_level, this.name if this else "")
+    descriptors.raise_limit()
     node = Node(settings)
+    heap = FrozenHeap(SystemClock())
+
+    def announce(started: Node) -> None:
+        heap.begin()
+        if this is None:
+            _announce(started.authority, settings)
+
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(node.serve(lambda started: _announce(started, settings)))
+        runner.run(_serve(node.serve(announce, read, this), heap))
 
 
-def _announce(node: Node, settings: Settings) -> None:
-    address = node.authority
+async def _serve(serving: Awaitable[None], heap: FrozenHeap) -> None:
+    freezing = asyncio.create_task(heap.watch())
+    try:
+        await serving
+    finally:
+        freezing.cancel()
+
+
+async def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigError("workers: several need a system with SO_REUSEPORT, such as Linux; allowed: 1")
+    supervisor = Supervisor(
+        [*_launcher(arguments), *arguments],
+        settings.host,
+        settings.port,
+        count=settings.workers,
+        drain_seconds=settings.drain_seconds,
+    )
+    return await supervisor.run(lambda started: _announce(started.authority, settings))
+
+
+def _launcher(arguments: Sequence[str]) -> list[str]:
+    """Return the command that runs this program, without its arguments: as this process was started, if it was."""
+    given = sys.argv[1:]
+    if given == list(arguments) and sys.orig_argv[len(sys.orig_argv) - len(given) :] == given:
+        return [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - len(given)]]
+    return [sys.executable, "-m", "tellwire"]
+
+
+def complete(settings: Settings) -> Settings:
+    """Return the settings with the secret of development, if they ask for it and have no other."""
+    if settings.dev and not settings.key_sources:
+        return msgspec.structs.replace(settings, jwt_secret=development_secret())
+    return settings
+
+
+def _announce(address: str, settings: Settings) -> None:
     click.echo(f"tellwire {__version__}  devices  ws://{address}")
     click.echo(f"{'':{len(f'tellwire {__version__}')}}  publish  http://{address}/v1/publish")
     if settings.dev:
         click.echo("development mode: no API key needed; open another terminal and try")
-        url = "" if node.address[1] == 8787 else f" --url http://{address}"
+        url = "" if address.endswith(":8787") else f" --url http://{address}"
         click.echo(f"  tellwire listen --user user-1{url}")
     elif settings.api_key is None:
         click.echo("the HTTP API is closed: set TELLWIRE_API_KEY to publish")

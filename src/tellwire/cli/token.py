@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tellwire.cli.common import config_option, current_settings, token_for
+from tellwire.cli.common import config_option, current_settings, info_in, token_for
 
 
 @click.command()
@@ -18,7 +18,9 @@ from tellwire.cli.common import config_option, current_settings, token_for
     show_default=True,
     help="Seconds until it expires.",
 )
-def token(config_file: Path | None, user_id: str, ttl_seconds: int) -> None:
+@click.option("--topic", "topics", multiple=True, help="Allow the topics of this pattern; may be given several times.")
+@click.option("--info", help="Traits of the user that others in a topic see: a JSON object of at most 1 KiB.")
+def token(config_file: Path | None, user_id: str, ttl_seconds: int, topics: tuple[str, ...], info: str | None) -> None:
     """Print a token that a gateway on this machine accepts.
 
     Signed with TELLWIRE_JWT_SECRET, or with this machine's development secret, which `serve --dev` accepts.
@@ -26,5 +28,6 @@ def token(config_file: Path | None, user_id: str, ttl_seconds: int) -> None:
     \b
     Example:
       wscat -c "ws://127.0.0.1:8787?token=$(tellwire token --user user-1)"
+      tellwire token --user user-1 --topic 'moc:*:comments' --info '{"name": "Ann"}'
     """
-    click.echo(token_for(current_settings(config_file), user_id, ttl_seconds))
+    click.echo(token_for(current_settings(config_file), user_id, ttl_seconds, topics, info_in(info)))

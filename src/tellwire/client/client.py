@@ -1,46 +1,40 @@
-"""The client: the asyncio shell of the machine. It opens and reads sockets, calls `get_token` and sleeps."""
+"""The client as an application sees it: its messages, its state, its topics, and its requests."""
 
-import asyncio
-import logging
 import random
-from collections.abc import Callable, Mapping
-from math import inf
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+import msgspec
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Pass, Send, Why
 from tellwire.client.address import websocket_url
-from tellwire.client.close_codes import ClosedForGood, CloseReason
-from tellwire.client.cursors import USER_STREAM, Position
-from tellwire.client.decode import ReceivedMessage, read_message
-from tellwire.client.encode import ack, cancel, own_message
-from tellwire.client.inbox import Inbox
+from tellwire.client.close_codes import CloseReason
+from tellwire.client.cursors import USER_STREAM
+from tellwire.client.decode import HistoryPage, ReceivedMessage, read_history, read_message
+from tellwire.client.encode import ack, cancel, dismiss, history, own_message, read
 from tellwire.client.machine import Machine
-from tellwire.client.options import ClientOptions
-from tellwire.client.socket import (
-    Refused,
-    TokenIn,
-    Unreachable,
-    close_of,
-    open_socket,
-    part,
-    send_text,
-)
+from tellwire.client.options import REQUEST_TIMEOUT_SECONDS, ClientOptions
+from tellwire.client.session_user import SessionUser
+from tellwire.client.shell import Shell
+from tellwire.client.socket import TokenIn
 from tellwire.client.state import ConnectionState
-from tellwire.client.token_source import GetToken, NoToken, ask_token
-from tellwire.errors import ConfigError
+from tellwire.client.token_source import GetToken
+from tellwire.client.topic import Topic
+from tellwire.errors import ConfigError, shown
 from tellwire.ports import Clock, SystemClock
-from tellwire.stream import START
-
-logger = logging.getLogger("tellwire.client")
+from tellwire.position import START, Position
+from tellwire.text import require_topic
 
 StartFrom = Literal["now", "oldest"]
 """The beginning for a client without a cursor: with messages from now on, or with all that the server keeps."""
 
 
+OnOtherUser = Literal["close", "restart"]
+"""The reaction to a token or a welcome of another user: close for good, or begin anew as theirs."""
+
+T = TypeVar("T")
+
+_REACTIONS: Final[tuple[OnOtherUser, ...]] = ("close", "restart")
 _STARTS: Final[tuple[StartFrom, ...]] = ("now", "oldest")
 
 
@@ -52,9 +46,13 @@ class Client:
     travels: `query` is for servers that know only `?token=`, and lets it end up in logs. `gives_up` is asked about each
     reason that the client would come back from; True closes it for good.
 
-    `cursors` is where an earlier client was, by stream (`{"user": "…"}`); without one of the user's own stream,
-    `start_from` says where this one begins. `recover=False` asks for nothing that was missed: for servers that do not
-    accept a `hello`.
+    `cursors` is where an earlier client was, by stream (`{"user": "…", "topic:moc:1:comments": "…"}`); without one of
+    the user's own stream, `start_from` says where this one begins. `recover=False` asks for nothing that was missed,
+    for servers that do not accept a `hello`.
+
+    `user` is the id that the server knows, and `user_claim` the claim of tokens that has it. A token or a welcome of
+    another user than before closes the client (`state.reason.kind` is `user`), or with `on_other_user="restart"` begins
+    anew as theirs: with nothing of the one before, and `state.user` says whose messages come.
 
     It connects when the block is entered and comes back by itself until the block is left. If the application does not
     keep up, up to 1,024 messages or 1 MiB wait here; then the server waits, and in the end closes with 1013.
@@ -81,29 +79,34 @@ class Client:
         recover: bool = True,
         cursors: Mapping[str, str] | None = None,
         start_from: StartFrom = "now",
+        user: str | None = None,
+        user_claim: str = "sub",
+        on_other_user: OnOtherUser = "close",
         options: ClientOptions | None = None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        if start_from not in _STARTS:
-            raise ConfigError(f"start_from: got {start_from!r}; allowed: {', '.join(_STARTS)}")
-        self._url = websocket_url(url)
-        self._get_token = get_token
-        self._token_in: TokenIn = token_in
-        self._clock = clock or SystemClock()
-        start = {USER_STREAM: START} if start_from == "oldest" else {}
+        _one_of("start_from", start_from, _STARTS)
+        _one_of("on_other_user", on_other_user, _REACTIONS)
+        if user is not None and (not isinstance(user, str) or not user):
+            raise ConfigError(f"user: got {user!r}; allowed: the id of a user")
+        if not callable(get_token):
+            raise ConfigError(
+                f"get_token: got {shown(type(get_token).__name__)}; allowed: a function that returns a token"
+            )
+        address = websocket_url(url)
+        self._start_from = start_from
         self._machine = Machine(
-            options or ClientOptions(), jitter, gives_up, recover=recover, cursors=start | dict(cursors or {})
+            options or ClientOptions(),
+            jitter,
+            gives_up,
+            recover=recover,
+            cursors=cursors,
+            starts_at={USER_STREAM: START} if start_from == "oldest" else {},
+            user=SessionUser(user, user_claim),
+            restarts=on_other_user == "restart",
         )
-        self._told = self._machine.state
-        self._listeners: list[Callable[[ConnectionState], object]] = []
-        self._inbox = Inbox()
-        self._failure: BaseException | None = None
-        self._sockets: dict[int, ClientConnection] = {}
-        self._tasks: dict[asyncio.Task[None], int] = {}
-        self._asking: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.Task[None] | None = None
-        self._timer_at = inf
+        self._shell = Shell(address, get_token, token_in, clock or SystemClock(), self._machine)
 
     # --- for the application ------------------------------------------------------------------------------------------
 
@@ -118,72 +121,123 @@ class Client:
 
         An application that stores it when it has done with a message, and comes back with it as `cursors`, misses
         nothing: not what was received and not taken, nor the message it was about when it crashed, which it gets again.
+        One that begins with `now` also stores it when `state.recovered` is first not None: it may end before a message.
         When something went missing it stays until `state.recovered` has said so, so that this is not lost either.
         """
-        return self._machine.cursors(self._inbox.cursor)
+        return self._machine.cursors(self._shell.inboxes.cursor)
 
     def on_state(self, listener: Callable[[ConnectionState], object]) -> Callable[[], None]:
         """Call `listener` with every new state, and return a function that ends it. One that raises is logged."""
-        self._listeners.append(listener)
+        listeners = self._shell.listeners
+        listeners.append(listener)
 
         def forget() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            if listener in listeners:
+                listeners.remove(listener)
 
         return forget
 
-    async def send(self, message_type: str, data: Any = None) -> bool:
-        """Send a message of your own type, for an application on AWS. False: not open, and nothing was sent.
+    async def send(
+        self, message_type: str, data: Any = None, *, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+    ) -> ReceivedMessage | None:
+        """Send a request of your own type, and return the message that its handler answers with, if it does.
 
-        True says that it was handed to the connection, not that it arrived. `data` is anything JSON can carry.
+        `data` is anything JSON can carry.
 
         Raises:
             InvalidMessage: `message_type` is empty, or `data` holds what JSON cannot carry.
             MessageTooBig: over 128 KiB.
+            RequestError: see `RequestError`. So do all other requests.
         """
-        return await self._say(own_message(message_type, data))
+        result = await self._ask_server(lambda request_id: own_message(request_id, message_type, data), timeout_seconds)
+        return None if result is None else read_message(msgspec.json.encode(result))
 
-    async def ack(self, cursor: str | None = None) -> bool:
+    async def ack(self, cursor: str | None = None) -> None:
         """Tell the user's other devices that everything up to a cursor has been seen. They receive `seen`.
 
-        Without `cursor`: up to the client's own. False: not open, or that is no position; nothing was sent.
+        Without `cursor`: up to the client's own; nothing is sent if there is none.
         """
-        cursor = cursor or self.cursors.get(USER_STREAM)
-        if cursor is None or Position.parse(cursor) is None:
-            return False
-        return await self._say(ack(cursor))
+        own = cursor if cursor is not None else self.cursors.get(USER_STREAM)
+        if own is not None and (cursor is not None or Position.parse(own) is not None):
+            await self._ask_server(lambda request_id: ack(request_id, own))
 
-    async def cancel(self, upload_id: str) -> bool:
-        """Ask for an upload to be cancelled. False: not open, and nothing was sent.
+    async def read(self, *, cursors: Sequence[str] | None = None, up_to: str | None = None) -> None:
+        """Mark messages as read, on all devices: those at up to 100 cursors, all up to a cursor, or both.
 
-        All devices receive its last state, `cancelled`; or this one an `error`: `UPLOAD_UNKNOWN`, `UPLOAD_OVER`.
+        All devices receive `marks`.
+        """
+        await self._ask_server(lambda request_id: read(request_id, cursors, up_to))
+
+    async def cancel(self, upload_id: str) -> None:
+        """Cancel an upload. All devices receive its last state, `cancelled`.
 
         Raises:
             InvalidMessage: `upload_id` is empty.
+            RequestError: `UPLOAD_UNKNOWN`, `UPLOAD_OVER` or another.
         """
-        return await self._say(cancel(upload_id))
+        await self._ask_server(lambda request_id: cancel(request_id, upload_id))
+
+    async def dismiss(
+        self, upload_id: str | None = None, *, cursors: Sequence[str] | None = None, up_to: str | None = None
+    ) -> None:
+        """Show something no more, on any device: an upload that has ended, or messages: up to 100 by cursor, or all
+        up to a cursor. All devices receive `dismissed` or `marks`.
+
+        Raises:
+            InvalidMessage: not exactly one of them is given, or it is not valid.
+            RequestError: `UPLOAD_RUNNING` or another.
+        """
+        await self._ask_server(lambda request_id: dismiss(request_id, upload_id, cursors, up_to, None))
+
+    async def clear_finished(self, up_to_version: int | None = None) -> None:
+        """Show no upload more that has ended, on any device. All devices receive `dismissed` for each.
+
+        `up_to_version`: those whose state is of at most this version. None: all whose states have come so far.
+        """
+        version = self._machine.version if up_to_version is None else up_to_version
+        if version:
+            await self._ask_server(lambda request_id: dismiss(request_id, None, None, None, version))
+
+    async def history(self, *, before: str | None = None, limit: int | None = None) -> HistoryPage:
+        """Read up to 100 messages of the user's log, the newest first: those before a cursor, or the newest."""
+        result = await self._ask_server(lambda request_id: history(request_id, before, limit))
+        return read_history(result)
+
+    def topic(self, name: str, *, start_from: StartFrom | None = None) -> Topic:
+        """Return a topic to follow: its messages come while its block is entered.
+
+        It goes on from its cursor in the option `cursors`, if that has one; else it begins with `start_from`, or as the
+        client does. A client follows a topic once at a time, and as many topics as the server allows (100).
+
+        Raises:
+            InvalidMessage: `name` is no name of a topic: 1 to 256 bytes without white space, `*`, `{` and `}`.
+            ConfigError: `start_from` is neither "now" nor "oldest".
+
+        Example:
+            async with client.topic("moc:1:comments", start_from="oldest") as topic:
+                async for message in topic:
+                    print(message.data)
+        """
+        start_from = self._start_from if start_from is None else _one_of("start_from", start_from, _STARTS)
+        return Topic(self._shell, require_topic("topic", name), START if start_from == "oldest" else None)
 
     def wake(self) -> None:
         """Probe the connection now, or connect now: the network may be another one. A sleep is noticed without this."""
-        self._apply(self._machine.wake(self._clock.now()))
+        self._shell.wake()
 
     async def close(self) -> None:
         """Close for good. Messages that have been received can still be iterated over."""
-        self._apply(self._machine.stop())
-        for task in self._asking:
-            task.cancel()
-        while tasks := self._tasks.keys() - {asyncio.current_task()}:
-            await asyncio.wait(tasks)
+        await self._shell.close()
 
-    async def _say(self, payload: bytes) -> bool:
-        number = self._machine.open_number
-        socket = None if number is None else self._sockets.get(number)
-        return socket is not None and await send_text(socket, payload)
+    async def _ask_server(
+        self, encode: Callable[[str], bytes], timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+    ) -> Any:
+        return await self._shell.ask(encode, timeout_seconds)
 
     async def __aenter__(self) -> Self:
         if self.state.status != "idle":
             raise RuntimeError("a Client is entered once; make another")
-        self._apply(self._machine.start(self._clock.now()))
+        self._shell.start()
         return self
 
     async def __aexit__(
@@ -194,133 +248,19 @@ class Client:
     def __aiter__(self) -> Self:
         if self.state.status == "idle":
             raise RuntimeError("a Client is iterated over within `async with client:`")
+        self._shell.inboxes.iterate()
         return self
 
     async def __anext__(self) -> ReceivedMessage:
-        message = await self._inbox.get()
+        self._shell.inboxes.iterate()
+        message = await self._shell.inboxes.user.get()
         if message is not None:
             return message
-        if self._failure is not None:
-            raise self._failure
-        if self.state.reason is not None:
-            raise ClosedForGood(self.state.reason)
+        self._shell.check_end()
         raise StopAsyncIteration
 
-    # --- what the machine asks for ------------------------------------------------------------------------------------
 
-    def _apply(self, actions: list[Action]) -> None:
-        for action in actions:
-            self._act(action)
-        self._tell()
-        if self.state.status == "closed":
-            self._inbox.end()
-        self._set_timer()
-
-    def _act(self, action: Action) -> None:
-        match action:
-            case Pass(messages):
-                self._inbox.put(*messages)
-            case AskToken(number, why):
-                task = asyncio.create_task(self._ask(number, why))
-                self._asking.add(task)
-                task.add_done_callback(self._asking.discard)
-                self._own(task, number)
-            case Open(number, token):
-                self._own(asyncio.create_task(self._live(number, token)), number)
-            case Drop(number):
-                for task in [task for task, owner in self._tasks.items() if owner == number]:
-                    task.cancel()
-            case Send() | Close():
-                if (socket := self._sockets.get(action.number)) is not None:
-                    self._own(asyncio.create_task(self._use(socket, action)), action.number)
-
-    async def _use(self, socket: ClientConnection, action: Send | Close) -> None:
-        match action:
-            case Send(payload=payload):
-                await send_text(socket, payload)
-            case Close():
-                await part(socket)
-
-    async def _ask(self, number: int, why: Why) -> None:
-        try:
-            token = await ask_token(self._get_token, why, self._token_in)
-        except NoToken as error:
-            self._apply(self._machine.no_token(number, str(error), self._clock.now()))
-        else:
-            self._apply(self._machine.token(number, token, self._clock.now()))
-
-    async def _live(self, number: int, token: str) -> None:
-        try:
-            socket = await open_socket(self._url, token, self._token_in, self._clock)
-        except Refused as error:
-            self._apply(self._machine.refused(number, error.refusal, self._clock.now()))
-            return
-        except Unreachable as error:
-            self._apply(self._machine.unreachable(number, str(error), self._clock.now()))
-            return
-        self._sockets[number] = socket
-        try:
-            self._apply(self._machine.opened(number, self._clock.now()))
-            code, reason = await self._read(number, socket)
-        finally:
-            del self._sockets[number]
-            socket.transport.abort()
-        self._apply(self._machine.closed(number, code, reason, self._clock.now()))
-
-    async def _read(self, number: int, socket: ClientConnection) -> tuple[int, str]:
-        while True:
-            try:
-                payload = await socket.recv(decode=False)
-            except ConnectionClosed as closed:
-                return close_of(closed)
-            message = read_message(payload)
-            if message is None:
-                logger.warning("%s: not a message: %.200r", self._url, payload)
-            self._apply(self._machine.received(number, message, self._clock.now()))
-            if self._inbox.is_full:
-                self._machine.stalled(number)
-                await self._inbox.room()
-                self._machine.resumed(number, self._clock.now())
-
-    # --- tasks and time -----------------------------------------------------------------------------------------------
-
-    def _own(self, task: asyncio.Task[None], number: int = 0) -> None:
-        self._tasks[task] = number
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # A fault of ours, or of `gives_up`: the iteration raises it.
-            self._failure = self._failure or error
-            self._apply(self._machine.stop())
-
-    def _set_timer(self) -> None:
-        due = self._machine.due
-        if due is not None and due >= self._timer_at:
-            # The timer that runs is early enough. Setting another for each message would cost more than the message.
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self._timer_at = None, inf
-        if due is not None:
-            self._timer_at = due
-            self._timer = asyncio.create_task(self._wait_until(due))
-            self._own(self._timer)
-
-    async def _wait_until(self, due: float) -> None:
-        await self._clock.sleep(due - self._clock.now())
-        self._timer, self._timer_at = None, inf
-        self._apply(self._machine.tick(self._clock.now()))
-
-    def _tell(self) -> None:
-        state = self._machine.state
-        if state is self._told:
-            return
-        self._told = state
-        logger.debug("%s: %s", self._url, state)
-        for listener in tuple(self._listeners):
-            try:
-                listener(state)
-            except Exception:
-                logger.exception("a listener of on_state failed")
+def _one_of(name: str, value: T, allowed: Sequence[T]) -> T:
+    if value not in allowed:
+        raise ConfigError(f"{name}: got {value!r}; allowed: {', '.join(map(str, allowed))}")
+    return value

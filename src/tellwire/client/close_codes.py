@@ -16,16 +16,17 @@ from typing import Final, Literal
 from tellwire import errors
 from tellwire.errors import TellwireError
 
-Kind = Literal["lost", "server", "token", "final"]
+Kind = Literal["lost", "server", "token", "final", "user"]
 """The kind of a reason.
 
 lost: the network or the server did not answer. server: it closed, or refused the handshake, and takes the client back.
-token: there was no token, or it was refused. final: coming back is of no use.
+token: there was no token, or it was refused. final: coming back is of no use. user: the token, or the welcome, is
+another user's, and the client is closed.
 """
 
 _MAX_RETRY_AFTER_SECONDS: Final = 300.0
 _HINT_SECONDS: Final = 10.0
-_CODE: Final = re.compile(r"[A-Z][A-Z_]*")
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ _FINAL: Final = Rule("final", ComeBack.NEVER)
 _AT_ONCE: Final = Rule("server", ComeBack.AT_ONCE)
 _LATER: Final = Rule("server", ComeBack.WITH_BACKOFF)
 _LOST: Final = Rule("lost", ComeBack.WITH_BACKOFF)
+_OTHER_USER: Final = Rule("user", ComeBack.AT_ONCE)
 _SILENT: Final = Rule("lost", ComeBack.AT_ONCE)
 
 CLOSE_CODES: Final[Mapping[int, Rule]] = MappingProxyType(
@@ -138,7 +140,10 @@ class CloseHint:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A handshake's answer that was not 101. `error` and `message` are those of its JSON, if it has any."""
+    """A handshake's answer that was not 101. `error` and `message` are those of its JSON, if it has any.
+
+    `status` is a close code where the server has refused by a close.
+    """
 
     status: int
     error: str | None = None
@@ -155,11 +160,17 @@ def close_hint(data: object, now: float) -> CloseHint | None:
 
 
 def judge_close(code: int, text: str, hint: CloseHint | None, now: float) -> Verdict:
-    """Judge a close. With 1000 soon after a hint, as on AWS, it is the close that the hint stands for."""
-    if code == 1000 and hint is not None and now - hint.at <= _HINT_SECONDS:
+    """Judge a close. With 1000 soon after a hint, as on AWS, it is the close that the hint stands for; with the hint's
+    own code, the hint says why.
+    """
+    if hint is not None and now - hint.at <= _HINT_SECONDS:
         meant = _meant_by(hint.error) or code
-        return _verdict(CLOSE_CODES[meant], hint.message, meant, hint.error)
-    return _verdict(CLOSE_CODES.get(code, _LATER), text, code, text if _CODE.fullmatch(text) else None)
+        if code in (1000, meant):
+            return _verdict(CLOSE_CODES[meant], hint.message, meant, hint.error)
+    error, _, words = text.partition(": ")
+    if _CODE.fullmatch(error):
+        return _verdict(CLOSE_CODES.get(code, _LATER), words or text, code, error)
+    return _verdict(CLOSE_CODES.get(code, _LATER), text, code)
 
 
 def judge_refusal(refusal: Refusal) -> Verdict:
@@ -172,6 +183,16 @@ def judge_refusal(refusal: Refusal) -> Verdict:
 def silent() -> Verdict:
     """Judge a server that did not answer a ping."""
     return _verdict(_SILENT, "the server did not answer", 1006)
+
+
+def another_user() -> Verdict:
+    """Judge a token, a welcome or a close that is about another user than the session's."""
+    return _verdict(_OTHER_USER, "The token is another user's", 4403, errors.TokenOfAnotherUser.code)
+
+
+def nobodys() -> Verdict:
+    """Judge a server that did not say whose a connection is."""
+    return _verdict(_LOST, "the server did not say whose connection this is", 1006)
 
 
 def unreachable(message: str) -> Verdict:

@@ -1,13 +1,14 @@
-"""Cursors and streams: the position of a message in its user's stream, as pure code.
+"""Cursors and streams: the position of a message in the stream of its user or topic, as pure code.
 
 A stream has a log lane, whose messages have a cursor `<epoch>:<offset>`, and a state lane, whose messages have a key
 and a version. A message with neither has no position: it went to a connection or to everybody.
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, Self
+from typing import Final
 
 from tellwire.client.decode import ReceivedMessage
+from tellwire.position import Position
 
 USER_STREAM: Final = "user"
 """The name of the user's own stream in a map of cursors; that of a topic is `topic:<name>`."""
@@ -15,37 +16,22 @@ USER_STREAM: Final = "user"
 KEPT_NOTHING: Final = ""
 """The cursor of a client whose server keeps no history."""
 
-# More than any server counts to, and few enough to parse at once.
-_MAX_DIGITS: Final = 15
-
-
-class Position(NamedTuple):
-    """A position in the log: everything of `epoch` up to `offset`."""
-
-    epoch: str
-    offset: int
-
-    @classmethod
-    def parse(cls, cursor: str | None) -> Self | None:
-        """Return the position that a cursor names; None if it names none."""
-        epoch, _, digits = (cursor or "").rpartition(":")
-        is_one = epoch and digits.isdecimal() and digits.isascii() and len(digits) <= _MAX_DIGITS
-        return cls(epoch, int(digits)) if is_one else None
-
-    @property
-    def before(self) -> Self:
-        """The position of a client that is to get the message at this one next."""
-        return self._replace(offset=self.offset - 1)
-
-    def __str__(self) -> str:
-        return f"{self.epoch}:{self.offset}"
-
 
 def stream_of(message: ReceivedMessage) -> str | None:
     """Return the name of the stream that a message is in; None if it has no position."""
-    if not is_state(message) and position_of(message) is None:
+    if not has_position(message):
         return None
-    return USER_STREAM if message.topic is None else f"topic:{message.topic}"
+    return USER_STREAM if message.topic is None else topic_stream(message.topic)
+
+
+def topic_stream(topic: str) -> str:
+    """Return the name of a topic's stream."""
+    return f"topic:{topic}"
+
+
+def has_position(message: ReceivedMessage) -> bool:
+    """Return whether a message is in the log, or a state."""
+    return is_state(message) or position_of(message) is not None
 
 
 def is_state(message: ReceivedMessage) -> bool:

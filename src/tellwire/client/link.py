@@ -1,12 +1,14 @@
 """One connection, as pure code: from its token to its end, its heartbeat, its age, the renewal of its token.
 
 Anything received is a sign of life. A server that is silent for a heartbeat is sent a `ping`, and is dead if nothing
-comes within the answer timeout. While the application does not keep up nothing is read, so silence says nothing.
+comes within the answer timeout. So it is if it was sent a request, and is silent for half of that timeout. While the
+application does not keep up nothing is read, so silence says nothing.
 
 A token is renewed before it expires, and again after half of what is left until the server has accepted one. A server
 closes with 4401 when it has expired.
 """
 
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Final
@@ -16,6 +18,7 @@ from tellwire.client.close_codes import CloseHint
 from tellwire.client.decode import ReceivedMessage
 from tellwire.client.encode import PING, auth
 from tellwire.client.options import ClientOptions, Pace
+from tellwire.client.resequencer import MAX_BUFFERED
 from tellwire.client.token import expiry_of, expiry_told
 
 _RENEW_AGAIN_SECONDS: Final = 1.0
@@ -35,6 +38,10 @@ class Link:
         self.connect_by = now + options.connect_timeout_seconds
         self.rotate_at = inf
         self.close_hint: CloseHint | None = None
+        self.awaited_since = inf
+        self.silence_seconds = inf
+        self.is_verified = True
+        self._held: deque[ReceivedMessage] = deque(maxlen=MAX_BUFFERED)
         self._options = options
         self._pace = pace
         self._jitter = jitter
@@ -65,6 +72,19 @@ class Link:
     def keep_pace(self) -> None:
         """Set the time of the rotation by the pace that holds now."""
         self.rotate_at = self.opened_at + self._pace.rotate_after_seconds * self._age_factor
+
+    # --- its user ----------------------------------------------------------------------------------------------------
+
+    def hold(self, message: ReceivedMessage) -> None:
+        """Keep a message until it is known whose connection this is."""
+        self._held.append(message)
+
+    def verified(self) -> list[ReceivedMessage]:
+        """Return the messages that were held: the connection is that of the session's user."""
+        self.is_verified = True
+        held = list(self._held)
+        self._held.clear()
+        return held
 
     # --- signs of life ------------------------------------------------------------------------------------------------
 
@@ -135,7 +155,9 @@ class Link:
         """Do the tasks that are due on an open link."""
         actions: list[Action] = []
         if now >= self._ping_at:
-            actions += self.probe(now, self._options.answer_timeout_seconds)
+            # Half of the time for the answer to a request has passed already.
+            share = 1 if self.awaited_since == inf else 2
+            actions += self.probe(now, self._options.answer_timeout_seconds / share)
         if now >= self._renew_at:
             self._schedule_renewal(now)
             actions.append(AskToken(self.number, "renew"))
@@ -143,5 +165,8 @@ class Link:
 
     @property
     def _ping_at(self) -> float:
-        is_quiet = self._is_stalled or self._answer_by < inf
-        return inf if is_quiet else self._heard_at + self._pace.heartbeat_seconds
+        heartbeat_seconds = self._pace.heartbeat_seconds
+        if self._is_stalled or self._answer_by < inf or heartbeat_seconds == inf:
+            return inf
+        awaited = max(self._heard_at, self.awaited_since) + self._options.answer_timeout_seconds / 2
+        return min(self._heard_at + min(heartbeat_seconds, self.silence_seconds), awaited)

@@ -15,28 +15,43 @@ everybody in and falls over is left alone. A close to come back from at once is 
 A look at the clock (`tick`) that comes much too late says that the computer has slept: then it has woken up.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 
-from tellwire.client.actions import Action, AskToken, Close, Drop, Open, Why
+from tellwire.client.actions import Action, AskToken, Close, Drop, Forget, Open, Pass, Settle, Why
 from tellwire.client.backoff import Backoff
 from tellwire.client.close_codes import (
     CloseReason,
     ComeBack,
     Refusal,
     Verdict,
+    another_user,
     close_hint,
     judge_close,
     judge_refusal,
+    nobodys,
     silent,
     unreachable,
     without_token,
 )
 from tellwire.client.decode import ReceivedMessage, read_welcome
+from tellwire.client.leases import Leases
 from tellwire.client.link import Link
 from tellwire.client.options import LATE_SECONDS, TICK_SECONDS, ClientOptions, Pace
-from tellwire.client.recovery import Bounds, Recovery
+from tellwire.client.pacing import Pacing
+from tellwire.client.recovery import Recovery
+from tellwire.client.request_error import RequestError
+from tellwire.client.requests import RequestLimits, Requests
+from tellwire.client.session_user import SessionUser
 from tellwire.client.state import ConnectionState
+from tellwire.client.stream import Bounds
+from tellwire.client.topic_presence import TopicPresences
+from tellwire.client.topics import Topics
+from tellwire.errors import TokenOfAnotherUser
+
+_CLOSED = "The client is closed"
 
 
 def _never(_: CloseReason) -> bool:
@@ -46,7 +61,8 @@ def _never(_: CloseReason) -> bool:
 class Machine:
     """The decisions of one client. `jitter` returns a random number from 0 to 1; `gives_up` makes a reason a final one.
 
-    `cursors` is where the application is: without any, from now on. Without `recover`, nothing is asked for.
+    `cursors` is where the application is: without any, from now on. Without `recover`, nothing is asked for. `user` is
+    whose session it is; with a token or a welcome of another one it ends, or `restarts` as theirs.
     """
 
     def __init__(
@@ -57,9 +73,17 @@ class Machine:
         *,
         recover: bool = True,
         cursors: Mapping[str, str] | None = None,
+        user: SessionUser | None = None,
+        restarts: bool = False,
+        starts_at: Mapping[str, str] | None = None,
         bounds: Bounds | None = None,
+        request_limits: RequestLimits | None = None,
+        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(12),
     ) -> None:
-        self.state = ConnectionState("idle")
+        self._user = user or SessionUser(None, "sub")
+        self._restarts = restarts
+        self._starts_at = starts_at or {}
+        self.state = ConnectionState("idle", user=self._user.name)
         self._options = options
         self._pace = Pace(options)
         self._jitter = jitter
@@ -72,7 +96,19 @@ class Machine:
         self._successor: Link | None = None
         self._retiring: Link | None = None
         self._retire_at = inf
-        self._recovery = Recovery(cursors or {}, options.answer_timeout_seconds, is_wanted=recover, bounds=bounds)
+        self._leases = Leases()
+        pacing, bounds = Pacing(), bounds or Bounds()
+        self._requests = Requests(options, jitter, request_limits or RequestLimits(), pacing)
+        self._presences = TopicPresences(self._requests, new_id)
+        self._topics = Topics(options, jitter, pacing, cursors or {}, bounds, self._presences)
+        self._recovery_of = partial(
+            Recovery,
+            topics=self._topics,
+            answer_timeout_seconds=options.answer_timeout_seconds,
+            is_wanted=recover,
+            bounds=bounds,
+        )
+        self._recovery = self._recovery_of({**self._starts_at, **(cursors or {})})
 
     def cursors(self, waiting: Callable[[str], str | None] = lambda _: None) -> dict[str, str]:
         """Return the cursor of each stream to come back with; see `Recovery.cursors`."""
@@ -83,7 +119,46 @@ class Machine:
         """The number of the link to send a message on; None if there is none."""
         return self._current.number if self._current is not None and self._current.is_open else None
 
+    @property
+    def version(self) -> int | None:
+        """The highest version of a state that has passed; None: there was none."""
+        return self._recovery.version
+
     # --- what the application asks ------------------------------------------------------------------------------------
+
+    def request(self, request_id: str, payload: bytes, until: float) -> list[Action]:
+        """Ask the server for something until a time. Its answer settles it."""
+        if self.state.status == "closed":
+            return [Settle(request_id, error=RequestError("CLOSED", _CLOSED))]
+        return self._requests.add(request_id, payload, until)
+
+    def forget(self, request_id: str) -> None:
+        """Send a request no more: nobody waits for it."""
+        self._requests.drop(request_id)
+
+    def follow(self, topic: str, start: str | None, now: float) -> None:
+        """Follow a topic; see `Topics`."""
+        self._topics.follow(topic, start, now)
+
+    def leave(self, topic: str, now: float) -> None:
+        """Follow a topic no longer."""
+        self._topics.leave(topic, now)
+
+    def watch(self, topic: str) -> None:
+        """Report the members of a topic that is followed; see `TopicPresences`."""
+        self._topics.watch(topic)
+
+    def proceed(self, now: float) -> list[Action]:
+        """Send and give up requests whose time has come; the shell calls it after every other call."""
+        link = self._current
+        number = self.open_number if link is not None and link.is_verified else None
+        # What a welcome says of limits, and of the user, comes first.
+        of_topics = None if self._recovery.is_buffering else number
+        actions = self._topics.proceed(now, of_topics) + self._requests.proceed(now, number)
+        if link is not None:
+            link.awaited_since = self._requests.awaited_since(link.number)
+            link.silence_seconds = self._leases.silence_seconds
+        return actions + self._presences.told()
 
     def start(self, now: float) -> list[Action]:
         """Connect."""
@@ -101,9 +176,14 @@ class Machine:
         link = self._find(number)
         if link is None:
             return []
+        claim = self._user.claim_of(token)
+        is_known = self._user.name is not None
+        if not self._user.has_claim(claim):
+            return self._become_another_users(now, claim)
         if link.is_open:
             return link.renews_with(token)
         link.connects_with(token, now)
+        link.is_verified = claim is not None or not is_known or not self._recovery.is_wanted
         return [Open(number, token)]
 
     def no_token(self, number: int, message: str, now: float) -> list[Action]:
@@ -122,12 +202,12 @@ class Machine:
         self._why = "connect"
         if link is self._successor:
             return self._succeed(link, now)
-        self.state = ConnectionState("open")
+        self.state = ConnectionState("open", user=self._user.name)
         return self._recovery.begin(number, now)
 
     def refused(self, number: int, refusal: Refusal, now: float) -> list[Action]:
         """Judge a handshake that the server answered with something else than 101."""
-        return self._ended(number, judge_refusal(refusal), now)
+        return self._judged(number, judge_refusal(refusal), now)
 
     def unreachable(self, number: int, message: str, now: float) -> list[Action]:
         """Judge a handshake without an answer."""
@@ -137,7 +217,28 @@ class Machine:
         """Judge the end of a connection."""
         link = self._find(number)
         hint = None if link is None else link.close_hint
-        return self._ended(number, judge_close(code, text, hint, now), now)
+        return self._judged(number, judge_close(code, text, hint, now), now)
+
+    def _judged(self, number: int, verdict: Verdict, now: float) -> list[Action]:
+        link = self._find(number)
+        if link not in (None, self._retiring) and verdict.reason.error == TokenOfAnotherUser.code:
+            return self._become_another_users(now)
+        return self._ended(number, verdict, now)
+
+    def _become_another_users(self, now: float, claim: str | None = None, user_id: str | None = None) -> list[Action]:
+        """End the session, or begin anew as that of another user, with nothing of the one before."""
+        settled = self._requests.reject("USER", "The session has become another user's")
+        verdict = another_user()
+        if not self._restarts or self._gives_up(verdict.reason):
+            return settled + self._close(verdict.reason)
+        links = [link for link in (self._current, self._successor, self._retiring) if link is not None]
+        self._current = self._successor = self._retiring = None
+        self._retire_at = inf
+        self._topics.begin_anew()
+        self._recovery = self._recovery_of(self._starts_at)
+        self._leases = Leases()
+        self._user.become(claim, user_id)
+        return [*settled, *(Drop(link.number) for link in links), Forget(), *self._again(verdict, now)]
 
     # --- what was received --------------------------------------------------------------------------------------------
 
@@ -151,18 +252,38 @@ class Machine:
             return []
         match message.type:
             case "pong":
+                self._recovery.pong(number, message.data, now)
                 return []
             case "auth_ok":
                 link.renewed(message, now)
+                self._topics.renewed(number, now)
                 return []
             case "welcome":
                 return self._welcomed(link, message, now)
-            case "error":
-                link.close_hint = close_hint(message.data, now) or link.close_hint
-                if (given_up := self._answered(link, message)) is not None:
-                    return given_up
+            case "ok" | "error":
+                return self._answered(link, message, now)
+            case "subscribed" | "unsubscribed" | "presence" | "join" | "leave":
+                return self._noted(self._topics.answered(number, message, now))
+        return self._pass(link, message, now)
+
+    def _pass(self, link: Link, message: ReceivedMessage, now: float) -> list[Action]:
+        if not link.is_verified and message.cursor is None and message.key is None:
+            link.hold(message)
+            return []
         is_beside = link is not self._current and self.open_number is not None
-        return self._recovery.receive(message, now, is_beside=is_beside)
+        return self._noted(self._recovery.receive(message, now, is_beside=is_beside))
+
+    def _verify(self, link: Link, now: float) -> list[Action]:
+        """Pass the messages on that were held until the user of this connection was known."""
+        return [action for message in link.verified() for action in self._pass(link, message, now)]
+
+    def _noted(self, actions: list[Action]) -> list[Action]:
+        """Note the leases of messages that pass."""
+        for action in actions:
+            if isinstance(action, Pass):
+                for message in action.messages:
+                    self._leases.heard(message)
+        return actions
 
     def stalled(self, number: int) -> None:
         """Expect nothing until `resumed`: the application does not keep up, and nothing is read."""
@@ -180,21 +301,36 @@ class Machine:
         page = read_welcome(message)
         if page is None or not self._recovery.is_expected(link.number):
             return []
+        if not self._user.has_id(page.user_id):
+            return self._become_another_users(now, user_id=page.user_id)
+        held = self._verify(link, now)
         self._pace.obey(page.heartbeat_seconds, page.rotate_after_seconds)
+        self._requests.obey(page.requests_per_second, page.request_burst)
+        self._topics.obey(page.max_subscriptions, page.hello_interval_seconds)
         if page.last:
             link.expires(message, now)
         if self._successor is None:
             link.keep_pace()
         actions, recovered = self._recovery.welcome(page, now)
-        if recovered is False or (recovered and not self.state.recovered):
-            self.state = ConnectionState("open", recovered=recovered)
-        return actions
+        is_news = recovered is False or (recovered is True and not self.state.recovered)
+        if is_news or self.state.user != self._user.name:
+            recovered = self.state.recovered if recovered is None else recovered
+            self.state = ConnectionState("open", recovered=recovered, user=self._user.name)
+        return held + self._noted(actions)
 
-    def _answered(self, link: Link, error: ReceivedMessage) -> list[Action] | None:
-        match error.data:
-            case {"code": "UNKNOWN_TYPE"}:
-                return self._recovery.unknown_type(link.number)
-        return None
+    def _answered(self, link: Link, answer: ReceivedMessage, now: float) -> list[Action]:
+        """Take the answer to a request, or an error about something else, which passes."""
+        match answer:
+            case ReceivedMessage(type="error", data={"code": code}):
+                if code == "UNKNOWN_TYPE" and (given_up := self._recovery.unknown_type(link.number)) is not None:
+                    return given_up + self._verify(link, now)
+                if self._topics.failed(link.number, answer, now):
+                    return []
+                link.close_hint = close_hint(answer.data, now) or link.close_hint
+        is_answer, settled = self._requests.answered(answer, now)
+        if not is_answer:
+            return self._pass(link, answer, now)
+        return [each for each in settled if not self._presences.answered(each)]
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -202,15 +338,21 @@ class Machine:
     def due(self) -> float | None:
         """The time of the next `tick`; None when there is nothing to come."""
         if self.state.status in ("idle", "closed"):
-            return None
+            return None if self._requests.due == inf else self._requests.due
         links = [link.due for link in (self._current, self._successor) if link is not None]
         retry_at = inf if self.state.retry_at is None else self.state.retry_at
-        return min(self._ticked_at + TICK_SECONDS, retry_at, *links, self._retire_at, self._recovery.due)
+        parts = (self._recovery.due, self._requests.due, self._topics.due)
+        return min(self._ticked_at + TICK_SECONDS, retry_at, *links, self._retire_at, *parts)
 
     def tick(self, now: float) -> list[Action]:
         """Do the tasks that are due."""
-        has_slept = not -LATE_SECONDS < now - self._ticked_at < TICK_SECONDS + LATE_SECONDS
+        if self.state.status == "idle":
+            return []
+        passed = now - self._ticked_at
+        has_slept = not -LATE_SECONDS < passed < TICK_SECONDS + LATE_SECONDS
         self._ticked_at = now
+        if passed < -LATE_SECONDS:
+            self._requests.set_back(passed)
         actions = self._overslept(now) if has_slept else []
         if self.state.status == "waiting" and now >= (self.state.retry_at or now):
             actions += self._begin(self.state.reason, now)
@@ -219,6 +361,9 @@ class Machine:
                 actions += self._tick_link(link, now)
         if now >= self._retire_at:
             actions += self._retire()
+        link = self._current
+        if link is not None and not link.is_verified and now >= self._recovery.give_up_at:
+            return [*actions, Drop(link.number), *self._ended(link.number, nobodys(), now)]
         return actions + self._recovery.tick(now)
 
     def wake(self, now: float) -> list[Action]:
@@ -234,6 +379,7 @@ class Machine:
         if self._current is not None:
             self._current.overslept()
         self._recovery.expect(now)
+        self._topics.expect(now)
         return self.wake(now)
 
     def _tick_link(self, link: Link, now: float) -> list[Action]:
@@ -277,7 +423,7 @@ class Machine:
 
     def _begin(self, reason: CloseReason | None, now: float) -> list[Action]:
         self._current = self._new_link(now)
-        self.state = ConnectionState("connecting", self.state.attempt + 1, None, reason)
+        self.state = ConnectionState("connecting", self.state.attempt + 1, None, reason, user=self._user.name)
         return [AskToken(self._current.number, self._current.why)]
 
     def _ended(self, number: int, verdict: Verdict, now: float) -> list[Action]:
@@ -304,12 +450,15 @@ class Machine:
             self._backoff.reset()
         if self._successor is not None:
             self._current, self._successor = self._successor, None
-            self.state = ConnectionState("connecting", 1, None, verdict.reason)
+            self.state = ConnectionState("connecting", 1, None, verdict.reason, user=self._user.name)
             return []
+        return self._again(verdict, now)
+
+    def _again(self, verdict: Verdict, now: float) -> list[Action]:
         wait = self._backoff.next_wait(verdict)
         if wait is None:
             return self._begin(verdict.reason, now)
-        self.state = ConnectionState("waiting", self.state.attempt, now + wait, verdict.reason)
+        self.state = ConnectionState("waiting", self.state.attempt, now + wait, verdict.reason, user=self._user.name)
         return []
 
     def _learn(self, verdict: Verdict) -> None:
@@ -331,6 +480,7 @@ class Machine:
         links = [link for link in (self._current, self._successor) if link is not None]
         self._current = self._successor = self._retiring = None
         if self.state.status != "closed":
-            self.state = ConnectionState("closed", 0, None, reason)
+            self.state = ConnectionState("closed", 0, None, reason, user=self._user.name)
         self._recovery.stop()
+        actions += self._requests.reject("CLOSED", _CLOSED)
         return actions + [Close(link.number) if link.is_open else Drop(link.number) for link in links]

@@ -6,6 +6,9 @@ from typing import Final
 
 from tellwire.errors import ConfigError
 
+REQUEST_TIMEOUT_SECONDS: Final = 30.0
+"""The time for the answer to a request, over all connections that it needs."""
+
 TICK_SECONDS: Final = 5.0
 """The longest time between two looks at the clock, so that a sleep of the machine is noticed soon."""
 

@@ -16,10 +16,10 @@ import enum
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from tellwire.client.cursors import KEPT_NOTHING, Position, by_offset, is_state, is_within, offset_of, position_of
+from tellwire.client.cursors import KEPT_NOTHING, by_offset, is_state, is_within, offset_of, position_of
 from tellwire.client.decode import ReceivedMessage, WelcomePage
 from tellwire.client.versions import Versions
-from tellwire.stream import START
+from tellwire.position import START, Position
 
 MAX_BUFFERED: Final = 1000
 """The number of messages that wait for a welcome to end. The server is asked again for those that come then."""
@@ -60,6 +60,7 @@ class Resequencer:
         self._is_first_page = False
         self._may_miss = False
         self._lost_at: str | None = None
+        self._asked_version = 0
 
     @property
     def cursor(self) -> str | None:
@@ -67,9 +68,29 @@ class Resequencer:
         return str(self._position) if self._position else self._origin
 
     @property
+    def version(self) -> int | None:
+        """The highest version of a state that has passed; None before the first one."""
+        return self._versions.highest
+
+    @property
     def lost_at(self) -> str | None:
         """The cursor from before something went missing, until the end of a welcome tells of it."""
         return self._lost_at if self._may_miss else None
+
+    # --- the end of the stream, as a pong tells it --------------------------------------------------------------------
+
+    def is_behind(self, cursor: str | None, version: int) -> bool:
+        """Return whether messages or states up to this end have not come (14)."""
+        if self.mode is not Mode.IN_ORDER or self._position is None:
+            return False
+        end = Position.parse(cursor)
+        is_shorter = end is not None and (end.epoch != self._position.epoch or end.offset > self._position.offset)
+        return is_shorter or version > max(self.version or 0, self._asked_version)
+
+    def ask_up_to(self, version: int) -> None:
+        """Ask for the rest of the stream. A version that the welcome does not have either is not asked for again."""
+        self._asked_version = max(self._asked_version, version)
+        self.mode = Mode.RESYNC
 
     # --- hello and welcome --------------------------------------------------------------------------------------------
 
@@ -78,8 +99,11 @@ class Resequencer:
 
         `missed_nothing`: the connection before this one still lives. It matters where the server keeps no history.
         """
-        if missed_nothing and self._origin == KEPT_NOTHING:
-            self._origin = None
+        if self._origin == KEPT_NOTHING:
+            if missed_nothing:
+                self._origin = None
+            else:
+                self._miss()
         if self.cursor is None:
             self._position = self._before_first_buffered()
         self.mode = Mode.BUFFERING
@@ -113,12 +137,13 @@ class Resequencer:
         if not page.last:
             return Replayed([])
         self._position, self._origin = None, KEPT_NOTHING  # (11)
-        self._may_miss = False
-        return Replayed(self.give_up(), page.recovered)
+        recovered, self._may_miss = page.recovered and not self._may_miss, False
+        return Replayed(self.give_up(), recovered)
 
     def _begin_welcome(self, page: WelcomePage, end: Position) -> None:
         self._is_first_page = False
         if self._versions.begin(end.epoch):
+            self._asked_version = 0
             # What waits may be of the epoch before (8): its high versions would shut out the new ones.
             log = [message for message in self._buffer if not is_state(message)]
             self._is_incomplete |= len(log) < len(self._buffer)

@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import logging
-import os
 import re
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from tellwire.client.close_codes import Refusal, retry_after
+from tellwire.client.failures import reason_of
+from tellwire.http_messages import redirect_target
 from tellwire.limits import CLOSE_TIMEOUT_SECONDS, MAX_FRAME_BYTES
 from tellwire.model import is_loopback
 from tellwire.ports import Clock
@@ -25,11 +26,13 @@ TokenIn = Literal["subprotocol", "query"]
 _protocol_logger = logging.getLogger("tellwire.client.frames")
 _protocol_logger.setLevel(logging.WARNING)
 
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REFUSING_CLOSE: Final = re.compile(r"([A-Z][A-Z0-9_]*): (.*)", re.DOTALL)
 _SUBPROTOCOL_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Refused(Exception):
-    """The server answered the handshake with something else than 101."""
+    """The server answered the handshake with something else than 101, or with 101 and a close."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.status} {refusal.error or ''}")
@@ -60,7 +63,7 @@ async def open_socket(url: str, token: str, token_in: TokenIn, clock: Clock) -> 
     """
     offered = [Subprotocol(SUBPROTOCOL), Subprotocol(f"token.{token}")] if token_in == "subprotocol" else None  # noqa: S105 - a place
     try:
-        return await _Connect(
+        socket = await _Connect(
             url if offered else f"{url}?{urlencode({'token': token})}",
             subprotocols=offered,
             # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
@@ -74,9 +77,15 @@ async def open_socket(url: str, token: str, token_in: TokenIn, clock: Clock) -> 
             logger=_protocol_logger,
         )
     except InvalidStatus as refused:
-        raise Refused(_refusal(refused, clock.now())) from refused
+        raise Refused(_refusal(refused, url, clock.now())) from refused
     except (OSError, EOFError, WebSocketException, ImportError) as error:
-        raise Unreachable(_reason(error)) from error
+        raise Unreachable(reason_of(error)) from error
+    close = socket.protocol.close_rcvd
+    if close is not None and (refusing := _REFUSING_CLOSE.fullmatch(close.reason)):
+        # A gateway refuses by a close, which comes together with the 101. No other close has such a reason.
+        await part(socket)
+        raise Refused(Refusal(int(close.code), refusing[1], refusing[2]))
+    return socket
 
 
 async def send_text(socket: ClientConnection, payload: bytes) -> bool:
@@ -103,8 +112,11 @@ def close_of(closed: ConnectionClosed) -> tuple[int, str]:
     return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 
 
-def _refusal(refused: InvalidStatus, now: float) -> Refusal:
+def _refusal(refused: InvalidStatus, url: str, now: float) -> Refusal:
     response = refused.response
+    if response.status_code in _REDIRECTS:
+        target = redirect_target(url, response.headers.get("Location", ""))
+        return Refusal(response.status_code, "REDIRECTED", f"It redirects to {target}")
     wait = 0.0
     if response.status_code in (429, 503):
         wait = retry_after(response.headers.get("Retry-After"), now)
@@ -113,16 +125,3 @@ def _refusal(refused: InvalidStatus, now: float) -> Refusal:
         return Refusal(response.status_code, str(answer["code"]), str(answer["message"]), wait)
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
         return Refusal(response.status_code, retry_after_seconds=wait)
-
-
-def _reason(error: Exception) -> str:
-    # asyncio puts the address into the text, and several addresses into several texts.
-    match error:
-        case ConnectionRefusedError():
-            return "connection refused"
-        case OSError(errno=number) if number:
-            return os.strerror(number).lower()
-        case InvalidProxy():
-            # Its text has the proxy's address, and maybe a password in it.
-            return "the address of the proxy is not valid"
-    return str(error)

@@ -14,7 +14,8 @@ class ConnectionState:
 
     `retry_at` is when the next one begins, in epoch seconds, while waiting. `reason` says why there is no connection.
     `recovered` is there while it is open, once the welcome has ended: False says that something may be missing, and
-    comes as a new state each time.
+    comes as a new state each time. `user` is whose messages these are: by the server's word, or before it
+    by that of the option `user` or of the token. None: nobody said it yet.
     """
 
     status: Status
@@ -22,3 +23,4 @@ class ConnectionState:
     retry_at: float | None = None
     reason: CloseReason | None = None
     recovered: bool | None = None
+    user: str | None = None

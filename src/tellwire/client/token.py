@@ -1,4 +1,4 @@
-"""The expiry of a token, as pure code. Nothing in a token is trusted: checking is the server's part."""
+"""The expiry and the claims of a token, as pure code. Nothing in a token is trusted: checking is the server's part."""
 
 import base64
 import binascii
@@ -16,16 +16,31 @@ class _Claims(Struct):
 
 
 _claims: Final = msgspec.json.Decoder(_Claims)
+_NO_JWT: Final = (msgspec.DecodeError, binascii.Error, ValueError, RecursionError)
 
 
 def expiry_of(token: str) -> float | None:
     """Return the expiry of a token, in epoch seconds; None if it is no JWT, or says none."""
-    _, _, rest = token.partition(".")
-    claims, _, _ = rest.partition(".")
     try:
-        return _claims.decode(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))).exp
-    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
+        return _claims.decode(_payload(token)).exp
+    except _NO_JWT:
         return None
+
+
+def claim_of(token: str, name: str) -> str | None:
+    """Return a claim of a token as text; None if it is no JWT, or has no such text or number."""
+    try:
+        claims = msgspec.json.decode(_payload(token))
+    except _NO_JWT:
+        return None
+    value = claims.get(name) if isinstance(claims, dict) else None
+    is_id = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_id else None
+
+
+def _payload(token: str) -> bytes:
+    claims = token.partition(".")[2].partition(".")[0]
+    return base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
 
 
 def expiry_told(answer: ReceivedMessage, now: float) -> float | None:

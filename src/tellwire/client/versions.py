@@ -5,7 +5,7 @@ from typing import Final
 from tellwire.client.decode import ReceivedMessage
 
 MAX_KEYS: Final = 1000
-"""The number of keys to remember: more than a server keeps states of. Those that are quiet for longest go first."""
+"""The number of keys to remember. Those that are quiet for longest go first; their newest state may pass twice."""
 
 
 class Versions:
@@ -15,6 +15,11 @@ class Versions:
         self._max_keys = max_keys
         self._epoch: str | None = None
         self._newest: dict[str, int] = {}
+
+    @property
+    def highest(self) -> int | None:
+        """The highest version of all; None before the first one."""
+        return max(self._newest.values(), default=None)
 
     def begin(self, epoch: str) -> bool:
         """Begin anew if it is another epoch. Return whether one ended."""

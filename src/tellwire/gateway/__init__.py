@@ -6,6 +6,9 @@
 `node` puts the parts together; nothing else knows all of them.
 """
 
-from tellwire.gateway.node import Node
+from tellwire.extras import needs_extra
+
+with needs_extra("tellwire.gateway", "gateway"):
+    from tellwire.gateway.node import Node
 
 __all__ = ["Node"]

@@ -1,8 +1,7 @@
-"""The parts that the HTTP endpoints share: the API key, bodies, answers and errors."""
+"""The parts that the HTTP endpoints share: answers and errors."""
 
-import hmac
-from collections.abc import Awaitable, Callable
-from hashlib import sha256
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +11,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tellwire.errors import TellwireError
-from tellwire.model import is_loopback
+from tellwire.gateway.paths import client_of
+from tellwire.limits import UNAVAILABLE_RETRY_SECONDS
+from tellwire.server.direct import Answer
+
+logger = logging.getLogger("tellwire.gateway")
 
 _JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
 _encoder = msgspec.json.Encoder()
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -27,86 +31,71 @@ class Problem(Struct, frozen=True):
     message: str
 
 
-class ApiKey:
-    """The key that producers and operators send. None refuses everybody, unless `is_open` (development)."""
-
-    def __init__(self, key: str | None, *, is_open: bool = False) -> None:
-        # Digests have one length, so the time of a comparison reveals nothing.
-        self._digest = None if key is None else sha256(key.encode()).digest()
-        self._is_open = is_open
-
-    def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """Return an endpoint that refuses requests without the key."""
-
-        async def guarded(request: Request) -> Response:
-            return self.refusal(request) or await endpoint(request)
-
-        return guarded
-
-    def refusal(self, request: Request) -> Response | None:
-        """Return the refusal of a request; None: it is allowed."""
-        if self._is_open:
-            return _development_refusal(request)
-        if self._digest is None:
-            return problem(403, "API_KEY_NOT_CONFIGURED", "The HTTP API is closed: the gateway has no TELLWIRE_API_KEY")
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        digest = sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
-        if scheme.lower() == "bearer" and hmac.compare_digest(digest, self._digest):
-            return None
-        response = problem(401, "API_KEY_WRONG", "Send the header Authorization: Bearer <api key>")
-        response.headers["www-authenticate"] = "Bearer"
-        return response
-
-
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return a request's body.
-
-    Raises:
-        HTTPException: it is over `max_bytes` (413).
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise HTTPException(413, f"body: got over {max_bytes:,} bytes; allowed: at most {max_bytes:,}")
-    return bytes(body)
-
-
 def json_response(content: Any, status: int = 200) -> Response:
     """Return an answer in JSON."""
     return Response(_encoder.encode(content), status, media_type=_JSON)
 
 
-def problem(status: int, code: str, message: str) -> Response:
+def problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return a refusal."""
-    return json_response(Problem(code, message), status)
+    response = json_response(Problem(code, message), status)
+    response.headers.update(headers or {})
+    return response
 
 
 def error_response(error: TellwireError) -> Response:
     """Return the response for an error."""
-    return problem(error.http_status, error.code, str(error))
+    headers = {"retry-after": str(UNAVAILABLE_RETRY_SECONDS)} if error.http_status == 503 else None
+    return problem(error.http_status, error.code, str(error), headers)
+
+
+_CODES: Final = {
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "BODY_TOO_BIG",
+    415: "CONTENT_ENCODING_UNKNOWN",
+}
+
+
+def _tell(request: Request, status: int, reason: str) -> None:
+    # The message may quote the body, and the query may hold a token.
+    path = request.scope["path"]
+    logger.debug("refused %s %r from %s: %d %s", request.method, path, client_of(request), status, reason)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, TellwireError)  # noqa: S101 - registered for it
-    return error_response(error)
+    response = error_response(error)
+    _tell(request, response.status_code, error.code)
+    return response
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_BIG"}
-    response = problem(error.status_code, codes.get(error.status_code, "BAD_REQUEST"), str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
+    code = _CODES.get(error.status_code, "BAD_REQUEST")
+    _tell(request, error.status_code, code)
+    return problem(error.status_code, code, str(error.detail), error.headers)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
+    _tell(request, 400, "the client has gone")
     return problem(400, "BAD_REQUEST", "The request ended before its body did")
+
+
+def internal_error() -> Response:
+    """Return the response for an error that nobody expected."""
+    return problem(500, "INTERNAL_ERROR", "Something went wrong; the server's log has more")
+
+
+def answer_of(response: Response) -> Answer:
+    """Return a response as the answer of a direct endpoint."""
+    headers = tuple(each for each in response.raw_headers if each[0] != b"content-length")
+    return Answer(response.status_code, bytes(response.body), headers)
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:
     # Starlette also raises it to the server, which logs it.
-    return problem(500, "INTERNAL_ERROR", "Something went wrong; the server's log has more")
+    return internal_error()
 
 
 EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Response]]]] = {
@@ -115,10 +104,3 @@ EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Res
     ClientDisconnect: _on_disconnect,
     Exception: _on_crash,
 }
-
-
-def _development_refusal(request: Request) -> Response | None:
-    # Without a key only requests from this machine are allowed, and not those of pages in its browser.
-    if "origin" in request.headers or not is_loopback(request.url.hostname):
-        return problem(403, "NOT_FROM_A_PAGE", "In development mode pages may not publish; set TELLWIRE_API_KEY")
-    return None

@@ -2,55 +2,57 @@
 
     POST   /v1/publish                  {"target": …, "message": …} → Delivery
     POST   /v1/publish/batch            the same, one JSON object a line (NDJSON) → one answer a line, in order
-    GET    /v1/users/{id}/connections   the live connections of a user
-    DELETE /v1/connections/{id}         close one with 1000
-    GET    /v1/stats                    counters of this node
+    GET    /v1/connections?user=…       the live connections of a user; also /v1/users/{user}/connections
+    DELETE /v1/connections?connection=… close one with 1000; also /v1/connections/{connection}
+    GET    /v1/stats                    counters of this node, and the connections of all
+    POST   /v1/drain                    let all clients go, and end
     GET    /healthz  /readyz  /openapi.json
 
-Everything under /v1 needs `Authorization: Bearer <api key>`. An error is `{"code": …, "message": …}`.
+Those of users and topics are in `users_api` and `topics_api`. Everything under /v1 needs `Authorization: Bearer <api
+key>`: a key with the scope `publish` for the first two, with `admin` for the others. An error is `{"code": …,
+"message": …}`.
 """
 
-import asyncio
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from tellwire.api_keys import Scope
 from tellwire.engine import Engine
-from tellwire.errors import TellwireError
-from tellwire.gateway.http import EXCEPTION_HANDLERS, ApiKey, Problem, json_response, problem, read_body
+from tellwire.gateway.admission import Network
+from tellwire.gateway.api_key import ApiKeyGuard, key_of
+from tellwire.gateway.batch import Batches, DirectBatch, LineProblem, count_lines, joined, tell_batch
+from tellwire.gateway.bodies import read_body
+from tellwire.gateway.http import EXCEPTION_HANDLERS, NDJSON, Endpoint, Problem, json_response, problem
 from tellwire.gateway.openapi import openapi_document
+from tellwire.gateway.paths import ForwardedClient, IdRoute, OtherSlash, SlashAtEnd, client_of, id_of
+from tellwire.gateway.publish import DirectPublish, GuardedDirect, PublishRequest, read_publish, tell_published
+from tellwire.gateway.publish_rates import PublishRates
 from tellwire.gateway.row_errors import RowErrorsApi
-from tellwire.limits import MAX_BATCH_BYTES, MAX_PUBLISH_BYTES
-from tellwire.messages import CustomMessage, KnownMessage, MessageDecoder
-from tellwire.model import ConnectionInfo, Delivery, Target
-from tellwire.ports import Published
-from tellwire.publication import Publication
+from tellwire.gateway.topics_api import TYPES as TOPICS_TYPES
+from tellwire.gateway.topics_api import TopicsApi
+from tellwire.gateway.users_api import TYPES as USERS_TYPES
+from tellwire.gateway.users_api import UsersApi
+from tellwire.limits import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_LINES,
+    MAX_CONNECTION_ID_BYTES,
+    MAX_PUBLISH_BYTES,
+    MAX_USER_ID_BYTES,
+)
+from tellwire.model import ConnectionInfo, Delivery
 from tellwire.row_errors import RowErrorChunk
+from tellwire.server.drain import Drain
 
 logger = logging.getLogger("tellwire.gateway")
-
-_NDJSON: Final = "application/x-ndjson"
-_LINES_PER_TURN: Final = 200
-
-
-class PublishRequest(Struct, forbid_unknown_fields=True):
-    """A message and its target."""
-
-    target: Target
-    message: KnownMessage
-
-
-class _CustomPublishRequest(Struct, forbid_unknown_fields=True):
-    target: Target
-    message: CustomMessage
 
 
 class Connections(Struct, frozen=True):
@@ -60,133 +62,179 @@ class Connections(Struct, frozen=True):
 
 
 class Stats(Struct, frozen=True, rename="camel"):
-    """Counters of this node since it started."""
+    """The connections of this node, how many it has closed since it started, and the publishes that it has refused
+    because their API key sent too many; a batch counts as one. `presence_told` are the changes of members of topics
+    that this node has told by name, `presence_untold` those that it has told only as a number. Then the nodes that run,
+    and the connections on all of them; null: nobody knows, just now. At last the
+    escalations that have ended here: the target was called, the user had acknowledged it before, or it failed.
+    """
 
     connections: int
     slow_closed: int
     unanswered_closed: int
+    publishes_refused: int = 0
+    presence_told: int = 0
+    presence_untold: int = 0
+    nodes: int | None = None
+    connections_on_all_nodes: int | None = None
+    escalations_called: int = 0
+    escalations_acknowledged: int = 0
+    escalations_failed: int = 0
 
 
-_publish_request = MessageDecoder[PublishRequest, _CustomPublishRequest](PublishRequest, _CustomPublishRequest)
-_encoder = msgspec.json.Encoder()
+class Draining(Struct, frozen=True, rename="camel"):
+    """The time after which the gateway has ended."""
+
+    within_seconds: float
 
 
 class HttpApi:
-    """The endpoints. `api_key` None refuses everything under /v1, unless `is_open` (development)."""
+    """The endpoints. `key` guards everything under /v1. `begin_drain` begins the drain that `drain` shows."""
 
     def __init__(
         self,
         engine: Engine,
-        stats: Callable[[], Stats],
-        is_ready: Callable[[], bool],
+        stats: Callable[[], Awaitable[Stats]],
+        drain: Drain,
+        begin_drain: Callable[[], None],
         row_errors: RowErrorsApi,
-        *,
-        api_key: str | None,
-        is_open: bool = False,
+        users: UsersApi,
+        topics: TopicsApi,
+        key: ApiKeyGuard,
+        rates: PublishRates,
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
         self._broker = engine.broker
         self._carrier = engine.carrier
         self._stats = stats
-        self._is_ready = is_ready
+        self._drain = drain
+        self._begin_drain = begin_drain
+        self._trouble = engine.trouble
         self._row_errors = row_errors
-        self._key = ApiKey(api_key, is_open=is_open)
+        self._users = users
+        self._topics = topics
+        self._key = key
+        self._rates = rates
+        self._trusted_proxies = trusted_proxies
+        self._batches = Batches(engine, read_publish, lambda: drain.is_ending)
+        publish, batch = DirectPublish(engine.broker), DirectBatch(self._batches, engine.broker, engine.topics)
+        self.direct: Final = {
+            b"/v1/publish": GuardedDirect(publish.answer, publish.max_bytes, key, trusted_proxies, rates),
+            b"/v1/publish/batch": GuardedDirect(
+                batch.answer, batch.max_bytes, key, trusted_proxies, rates, count_lines
+            ),
+        }
 
     def application(self, routes: Sequence[BaseRoute] = ()) -> Starlette:
         """Return the ASGI application. `routes` are another program's; they may take any path that is not the API's."""
-        guarded = self._key.guarded
-        return Starlette(
-            routes=[
-                Route("/v1/publish", guarded(self.publish), methods=["POST"]),
-                Route("/v1/publish/batch", guarded(self.publish_batch), methods=["POST"]),
-                *self._row_errors.routes(self._key),
-                Route("/v1/users/{user_id:path}/connections", guarded(self.connections), methods=["GET"]),
-                Route("/v1/connections/{connection_id}", guarded(self.disconnect), methods=["DELETE"]),
-                Route("/v1/stats", guarded(self.stats), methods=["GET"]),
-                Route("/healthz", self.healthy, methods=["GET"]),
-                Route("/readyz", self.ready, methods=["GET"]),
-                Route("/openapi.json", self.openapi, methods=["GET"]),
-                *routes,
-                Route("/", self.upgrade_required, methods=["GET"]),
-            ],
+        for_publishing = functools.partial(self._key.guarded, scope=Scope.PUBLISH)
+        for_admin = functools.partial(self._key.guarded, scope=Scope.ADMIN)
+        own = [
+            Route("/v1/publish", for_publishing(self._rated(self.publish)), methods=["POST"]),
+            Route("/v1/publish/batch", for_publishing(self._rated(self.publish_batch)), methods=["POST"]),
+            *self._row_errors.routes(self._key),
+            *self._users.routes(self._key),
+            *self._topics.routes(self._key),
+            Route("/v1/connections", for_admin(self.connections), methods=["GET"]),
+            Route("/v1/connections", for_admin(self.disconnect), methods=["DELETE"]),
+            IdRoute("/v1/users/{user:path}/connections", for_admin(self.connections), methods=["GET"]),
+            IdRoute("/v1/connections/{connection:path}", for_admin(self.disconnect), methods=["DELETE"]),
+            Route("/v1/stats", for_admin(self.stats), methods=["GET"]),
+            Route("/v1/drain", for_admin(self.drain), methods=["POST"]),
+            Route("/healthz", self.healthy, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+        ]
+        application = Starlette(
+            routes=[*own, *routes, Route("/", self.upgrade_required, methods=["GET"])],
             exception_handlers=EXCEPTION_HANDLERS,
+            middleware=[
+                Middleware(ForwardedClient, trusted=self._trusted_proxies),
+                Middleware(SlashAtEnd, routes=own),
+            ],
         )
+        application.router.redirect_slashes = False
+        application.router.default = OtherSlash(application.router)
+        return application
 
     # --- endpoints ----------------------------------------------------------------------------------------------------
 
+    def _rated(self, endpoint: Endpoint) -> Endpoint:
+        """Return an endpoint that refuses the publishes of a key that sends too many."""
+
+        async def rated(request: Request) -> Response:
+            key, rate = key_of(request), self._rates.rate
+            if rate is None or self._rates.allows(key):
+                return await endpoint(request)
+            headers = {"retry-after": str(self._rates.refuse(rate, key))}
+            who = f"The API key {key}" if key else "Whoever has no API key"
+            text = f"{who} publishes too much; allowed: {rate}"
+            return problem(429, "TOO_MANY_PUBLISHES", text, headers)
+
+        return rated
+
     async def publish(self, request: Request) -> Response:
-        publish_request = _publish_request.decode(await read_body(request, MAX_PUBLISH_BYTES))
-        published = await self._broker.publish(Publication.of(publish_request.target, publish_request.message))
+        self._rates.spend(key_of(request))
+        publication = read_publish(await read_body(request, MAX_PUBLISH_BYTES))
+        published = await self._broker.publish(publication)
+        tell_published(client_of(request), publication, published)
         return json_response(published.delivery)
 
     async def publish_batch(self, request: Request) -> Response:
-        lines = [line for line in (await read_body(request, MAX_BATCH_BYTES)).split(b"\n") if line.strip()]
-        answers: list[bytes] = []
-        for start in range(0, len(lines), _LINES_PER_TURN):
-            answers += await self._answers(lines[start : start + _LINES_PER_TURN])
-            # A long batch must not block the event loop.
-            await asyncio.sleep(0)
-        return Response(b"\n".join([*answers, b""]), media_type=_NDJSON)
+        body = await read_body(request, MAX_BATCH_BYTES, MAX_BATCH_LINES)
+        self._rates.spend(key_of(request), count_lines(body))
+        answers = await self._batches.publish(body, request)
+        tell_batch(client_of(request), len(answers))
+        return Response(joined(answers), media_type=NDJSON)
 
     async def connections(self, request: Request) -> Response:
-        user_id = request.path_params["user_id"]
+        user_id = id_of(request, "user", MAX_USER_ID_BYTES)
         return json_response(Connections(await self._carrier.connections(user_id)))
 
     async def disconnect(self, request: Request) -> Response:
-        if not await self._carrier.disconnect(request.path_params["connection_id"]):
+        if not await self._carrier.disconnect(id_of(request, "connection", MAX_CONNECTION_ID_BYTES)):
             return problem(410, "GONE", "There is no connection with this id (any more)")
         return Response(status_code=204)
 
     async def stats(self, request: Request) -> Response:
-        return json_response(self._stats())
+        return json_response(await self._stats())
+
+    async def drain(self, request: Request) -> Response:
+        logger.info("%s asks for a drain", client_of(request))
+        self._begin_drain()
+        return json_response(Draining(self._drain.seconds), 202)
 
     async def healthy(self, request: Request) -> Response:
         return json_response({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        if not self._is_ready():
+        if self._drain.has_begun:
             return json_response({"status": "draining"}, 503)
+        if self._trouble() is not None:
+            return json_response({"status": "unavailable"}, 503)
         return json_response({"status": "ready"})
 
     async def openapi(self, request: Request) -> Response:
         return json_response(describe())
 
     async def upgrade_required(self, request: Request) -> Response:
-        response = problem(426, "UPGRADE_REQUIRED", "This is a WebSocket: connect with ws:// and a token")
-        response.headers["upgrade"] = "websocket"
-        return response
-
-    async def _answers(self, lines: Sequence[bytes]) -> list[bytes]:
-        read = [_read_line(line) for line in lines]
-        outcomes = iter(await self._broker.publish_all([each for each in read if isinstance(each, Publication)]))
-        return [_answer(next(outcomes) if isinstance(each, Publication) else each) for each in read]
-
-
-def _read_line(line: bytes) -> Publication | TellwireError:
-    try:
-        publish_request = _publish_request.decode(line)
-        return Publication.of(publish_request.target, publish_request.message)
-    except TellwireError as error:
-        return error
-
-
-def _answer(outcome: Published | Exception) -> bytes:
-    match outcome:
-        case Published(delivery=delivery):
-            return _encoded(delivery)
-        case TellwireError():
-            return _encoder.encode(Problem(outcome.code, str(outcome)))
-        case _:
-            # Earlier lines are delivered, so an unexpected error must not lose their answers.
-            logger.error("a line of a batch failed", exc_info=outcome)
-            return _encoder.encode(Problem("INTERNAL_ERROR", "Something went wrong; the server's log has more"))
-
-
-# Most deliveries of a batch are the same few.
-@functools.lru_cache(maxsize=64)
-def _encoded(delivery: Delivery) -> bytes:
-    return _encoder.encode(delivery)
+        text = "This is a WebSocket: connect with ws:// and a token"
+        return problem(426, "UPGRADE_REQUIRED", text, {"upgrade": "websocket"})
 
 
 def describe() -> dict[str, Any]:
     """Return the OpenAPI document of these endpoints."""
-    return openapi_document((PublishRequest, Delivery, Problem, Connections, Stats, RowErrorChunk))
+    return openapi_document(
+        (
+            PublishRequest,
+            Delivery,
+            Problem,
+            LineProblem,
+            Connections,
+            Stats,
+            Draining,
+            RowErrorChunk,
+            *USERS_TYPES,
+            *TOPICS_TYPES,
+        )
+    )

@@ -3,42 +3,73 @@
 The only module that chooses the clock, the authenticator and the engine.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import overload
+from typing import Any, TypeVar, overload
 
+from msgspec import structs
 from starlette.routing import BaseRoute
 
-from tellwire.auth import make_authenticator
+from tellwire.auth import Gatekeeper, SettingsAuthenticator, make_authenticator
 from tellwire.broadcast import Broadcaster
-from tellwire.broker import BrokerCarrier
 from tellwire.carriers.hub import Hub
-from tellwire.config import Settings
+from tellwire.config import RELOADED, Settings
 from tellwire.conversation import Conversation
 from tellwire.engine import Engine
-from tellwire.engines.registry import open_engine
-from tellwire.errors import ConfigError, GatewayRefused, GatewayUnreachable
+from tellwire.engines.registry import check_engine, open_engine
+from tellwire.errors import ConfigError, HistoryUnavailable, PresenceOff
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
-from tellwire.gateway.application import GatewayApplication
+from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.application import Admission, GatewayApplication
+from tellwire.gateway.connection_limits import ConnectionLimits
+from tellwire.gateway.connection_presence import ConnectionPresence
+from tellwire.gateway.connection_topics import ConnectionTopics
+from tellwire.gateway.hangup import on_hangup
 from tellwire.gateway.http_api import HttpApi, Stats
+from tellwire.gateway.node_carrier import HomeLoop, NodeCarrier
+from tellwire.gateway.opening import Opening, StoppedEarly, on_end_signals
+from tellwire.gateway.publish_rates import PublishRates
+from tellwire.gateway.request_rates import RequestRates
+from tellwire.gateway.rights_watch import RightsWatch
 from tellwire.gateway.row_errors import RowErrorsApi
+from tellwire.gateway.topics_api import TopicsApi
+from tellwire.gateway.users_api import UsersApi
+from tellwire.gateway.webhooks import NodeWebhooks, targets_of
+from tellwire.gateway.withdrawn_keys import WithdrawnKeys
+from tellwire.gateway.worker import Worker
 from tellwire.message_handlers import F, MessageHandlers
-from tellwire.model import ConnectionInfo, Delivery
-from tellwire.ports import Authenticator, Clock, NullObserver, Observer, SystemClock
-from tellwire.publication import Publication
-from tellwire.row_errors import RowErrorChunk
+from tellwire.ports import Authenticator, Clock, NullObserver, Observer, Peer, Presence, SystemClock, ToldCounter
+from tellwire.publication import topic_stream
+from tellwire.rate import Rate
+from tellwire.server import descriptors
+from tellwire.server.deflating_socket import DeflatingHub
+from tellwire.server.drain import Drain
 from tellwire.server.outbox import OutboxBounds
 from tellwire.server.server import Server
-from tellwire.server.socket import SocketLimits, Sockets
+from tellwire.server.socket import Connection
+from tellwire.server.sockets import SocketLimits, Sockets
+from tellwire.text import require_topic
+from tellwire.topic_members import Members
+from tellwire.topic_rights import Action, TopicCallback, TopicRights
+
+logger = logging.getLogger("tellwire.gateway")
+
+
+C = TypeVar("C", bound=TopicCallback)
+
+_PLENTY_IN_DEVELOPMENT = 1000
 
 
 class Node:
     """One gateway process.
 
-    `broadcaster` publishes without HTTP, for a program that serves and publishes. `engine` is an open engine; None: the
-    node opens the one that the settings name. The node closes it in both cases. `routes` are further HTTP routes of the
-    program: `/` and every path that the HTTP API does not use. Their errors are answered like the API's.
+    `broadcaster` publishes without HTTP, for a program that serves and publishes, from any thread and event loop.
+    `engine` is an open engine; None: the node opens the one that the settings name. The node closes it in both cases.
+    `routes` are further HTTP routes of the program: `/` and every path that the HTTP API does not use. Their errors are
+    answered like the API's.
 
     Example:
         node = Node(settings)
@@ -64,13 +95,27 @@ class Node:
         self._authenticator = authenticator or make_authenticator(settings, self._clock)
         self._origins = Origins(settings.allowed_origins)
         self._trusted_proxies = parse_networks(settings.trusted_proxies)
-        self._limiter = HandshakeLimiter(settings.handshakes_per_second, settings.handshake_burst)
+        self._api_key = ApiKeyGuard(settings.api_keys, self._clock, is_open=settings.dev)
+        self._admission = Admission(
+            self._origins,
+            HandshakeLimiter(settings.handshakes_per_second, settings.handshake_burst),
+            self._trusted_proxies,
+            _connection_limits(settings),
+        )
+        targets_of(settings)  # raises what cannot be used
         self._given_engine = engine
+        if engine is None:
+            check_engine(settings)
         self._observer = observer or NullObserver()
+        self._publish_rates = PublishRates(_publish_rate(settings), self._clock, self._observer)
+        self._topic_rules = settings.topic_rules
+        self._topic_callbacks: dict[Action, TopicCallback] = {}
         self._routes = routes
         self._handlers = MessageHandlers()
         self._running: _Running | None = None
-        self.broadcaster = Broadcaster(_NodeCarrier(self))
+        self._worker: Worker | None = None
+        self._opening = Opening()
+        self.broadcaster = Broadcaster(NodeCarrier(self._home))
 
     @property
     def engine(self) -> Engine:
@@ -89,6 +134,15 @@ class Node:
             RuntimeError: the node does not run.
         """
         return self._now.hub
+
+    @property
+    def presence(self) -> Presence:
+        """The live connections of all nodes.
+
+        Raises:
+            RuntimeError: the node does not run.
+        """
+        return self._now.presence
 
     @property
     def sockets(self) -> Sockets:
@@ -124,18 +178,145 @@ class Node:
         add = self._handlers.on_message(message_type)
         return add if handler is None else add(handler)
 
-    async def serve(self, started: Callable[["Node"], None] | None = None) -> None:
-        """Run until SIGTERM or SIGINT, then drain within `drain_seconds`.
+    def authorize_topic(self, callback: C) -> C:
+        """Ask `callback(identity, topic)` for rights to subscribe, where neither a rule nor the token has said yes.
+
+        It is a function, which runs in a thread, or a coroutine function, and has two seconds. It is asked at each
+        `subscribe`, when a client brings a new token, after a reload, and for `recheck_topics`. Also as a decorator.
+
+        Raises:
+            RuntimeError: the node runs; claims of the tokens before are not kept.
+        """
+        return self._decide("subscribe", callback)
+
+    def authorize_publish(self, callback: C) -> C:
+        """Ask `callback(identity, topic)` for rights of clients to publish, where a rule has `publish` "token", and
+        the token has not said yes. See `authorize_topic`.
+        """
+        return self._decide("publish", callback)
+
+    def _decide(self, action: Action, callback: C) -> C:
+        if self._running is not None:
+            raise RuntimeError("the node runs: set the functions that decide about topics before")
+        self._topic_callbacks[action] = callback
+        return callback
+
+    async def recheck_topics(self) -> None:
+        """Check the rights of all clients of this node to their topics again, because something has changed in the
+        program. A client whose right was withdrawn gets `unsubscribed` with `TOPIC_FORBIDDEN`.
+        """
+        await self._now.recheck_topics()
+
+    async def topic_members(self, topic: str) -> Members:
+        """Return the number of users in a topic, on all nodes, and at most 200 of them.
+
+        Raises:
+            InvalidMessage: `topic` is no topic's name.
+            PresenceOff: its rule has no presence.
+            HistoryUnavailable: nobody knows, just now.
+        """
+        engine, stream = self.engine, topic_stream(require_topic("topic", topic))
+        if engine.topic_presence is None or not engine.topics.has_presence(stream):
+            raise PresenceOff(topic)
+        return await engine.topic_presence.members(stream)
+
+    async def forget_topic(self, topic: str) -> None:
+        """Delete everything that is kept of a topic. See `Engine.forget_topic`.
+
+        Raises:
+            InvalidMessage: `topic` is no topic's name.
+            HistoryUnavailable: not all of it is deleted; doing it again does the rest.
+        """
+        await self.engine.forget_topic(require_topic("topic", topic))
+
+    async def serve(
+        self,
+        started: Callable[["Node"], None] | None = None,
+        reread: Callable[[], Settings] | None = None,
+        worker: Worker | None = None,
+    ) -> None:
+        """Run until SIGTERM, SIGINT or `POST /v1/drain`, then drain within `drain_seconds`; a second signal ends it at
+        once, and so does the first one before it serves.
+
+        SIGHUP reloads; see `reload`. `reread` returns the settings as they are then; None: those of this node, with the
+        files that they name read again. `worker`: this process is one of several, and `POST /v1/drain` drains all.
 
         Raises:
             ConfigError: the address cannot be listened on, or the engine cannot be used.
         """
-        async with self._opened() as running:
-            await running.server.serve(None if started is None else lambda: started(self))
+        self._worker = worker
+
+        def tell() -> None:
+            if worker is not None:
+                worker.tell_ready()
+            if started is not None:
+                started(self)
+
+        opening = self._opening = Opening()
+        obeying = contextlib.nullcontext() if worker is None else worker.obeying(self._stop, self._end)
+        try:
+            with contextlib.ExitStack() as signals:
+                signals.enter_context(on_end_signals(self._stop))
+                async with obeying, self._opened() as running:
+                    if not opening.is_stopped:
+                        with on_hangup(lambda: self.reload_or_log(reread), self.stop):
+                            await running.server.serve(tell)
+                    # While the engine closes, a signal ends the process.
+                    signals.close()
+        except StoppedEarly:
+            logger.info("stopped before it was open")
+
+    async def reload(self, settings: Settings | None = None) -> None:
+        """Use the API keys, secrets, key sets and rules of topics of `settings` from now on, and fetch the key sets
+        anew. None: those of this node, with the files that they name read again. No connection is closed but those that
+        a withdrawn key or secret has opened; a topic ends where there is no right to it any more. Other settings stay
+        as they are, and so do the rules of an engine that was given.
+
+        Raises:
+            ConfigError: they cannot be used, and everything stays as it is.
+        """
+        settings = structs.replace(self.settings) if settings is None else settings
+        authenticator = self._authenticator
+        reloaded = structs.replace(self.settings, **{name: getattr(settings, name) for name in RELOADED})
+        targets, rules = targets_of(reloaded), reloaded.topic_rules
+        if isinstance(authenticator, SettingsAuthenticator):
+            authenticator.use(settings)
+        if self._running is not None:
+            self._running.webhooks.sign_with(targets)
+        self._api_key.replace(settings.api_keys, is_open=self.settings.dev)
+        self.settings = reloaded
+        if isinstance(authenticator, SettingsAuthenticator) and not await authenticator.fetch_all():
+            logger.error("reload: a key set cannot be fetched; its keys of before stay")
+        self._topic_rules.replace(rules.retention, rules.rules)
+        if self._running is not None:
+            await self._running.reloaded()
+        logger.info("reload: API keys, secrets, key sets and rules of topics are read again")
+
+    async def reload_or_log(self, reread: Callable[[], Settings] | None = None) -> None:
+        """Reload. Settings that cannot be used are logged as an error, and everything stays as it is."""
+        try:
+            await self.reload(None if reread is None else reread())
+        except ConfigError as error:
+            logger.error("reload: nothing has changed: %s", error)  # noqa: TRY400 - the text says it all
 
     def stop(self) -> None:
-        """Begin to drain, as SIGTERM does."""
+        """Begin to drain, as SIGTERM does, from any thread. `serve` or `running` ends when that is done."""
         self._now.server.stop()
+
+    def _stop(self) -> None:
+        self._opening.stop()
+        if self._running is not None:
+            self.stop()
+
+    def _end(self) -> None:
+        self._stop()
+        if self._running is not None:
+            self._running.server.end()
+
+    def _drain_all(self) -> None:
+        if self._worker is not None:
+            self._worker.ask_for_drain()
+        self.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -152,87 +333,203 @@ class Node:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator["_Running"]:
         async with contextlib.AsyncExitStack() as stack:
-            engine = self._given_engine or await open_engine(self.settings, self._clock, self._observer)
+            engine = self._given_engine
+            if engine is None:
+                engine = await self._opening.run(
+                    open_engine(self.settings, self._clock, self._observer, self._topic_rules)
+                )
             await stack.enter_async_context(engine)
-            self._running = self._compose(engine)
+            self._running = running = self._compose(engine)
+            watching = [asyncio.create_task(each) for each in running.watches(self.settings)]
+            stack.push_async_callback(running.webhooks.close)
             try:
-                yield self._running
+                yield running
             finally:
                 self._running = None
+                running.home.close()
+                for task in watching:
+                    task.cancel()
+                    await asyncio.wait([task])
+
+    def _home(self) -> tuple[HomeLoop, Engine] | None:
+        return None if self._running is None else (self._running.home, self._running.engine)
 
     def _compose(self, engine: Engine) -> "_Running":
-        if engine.hub is None:
+        if engine.hub is None or engine.presence is None:
             raise ConfigError("engine: got one without a hub; allowed: one that holds the connections of a process")
-        conversation = Conversation(engine, self._authenticator, self._clock, self._handlers, observer=self._observer)
-        application = GatewayApplication(
-            engine.hub,
-            conversation,
-            self._authenticator,
-            self._clock,
-            origins=self._origins,
-            limiter=self._limiter,
-            trusted_proxies=self._trusted_proxies,
-        )
+        hub = engine.hub
+        gatekeeper = Gatekeeper(self._authenticator, engine.shut_outs)
         settings = self.settings
+        rates = RequestRates(
+            settings.messages_per_second,
+            settings.message_burst,
+            settings.hello_interval_seconds,
+            settings.replay_bytes_per_second,
+            settings.subscriptions_per_connection,
+        )
+        webhooks = NodeWebhooks(settings, self._clock, self._handlers, engine.escalations)
+        claim, callbacks = settings.jwt_topics_claim, self._topic_callbacks
+        rights = TopicRights(engine.topics, self._clock, claim, callbacks, webhooks.topics)
+        conversation = Conversation(
+            engine,
+            gatekeeper,
+            self._clock,
+            self._handlers,
+            authorizer=rights,
+            limits=rates.on_the_wire,
+            observer=self._observer,
+        )
+        members = ConnectionPresence(hub, engine.topics, engine.topic_presence, self._clock, settings.jwt_info_claim)
+        at_most = settings.subscriptions_per_connection
+        topics = ConnectionTopics(engine.hub, engine.subscribers, rights, members, at_most)
+        # Where it is asked anyway, the store says in the same answer who is shut out.
+        door = Gatekeeper(self._authenticator, None) if engine.presence.admits else gatekeeper
+        application = GatewayApplication(
+            engine.hub, engine.presence, conversation, door, self._clock, self._admission, rates, topics
+        )
         bounds = OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes)
         limits = SocketLimits(
             settings.ping_after_seconds, settings.idle_timeout_seconds, settings.max_connection_seconds, bounds
         )
-        return _Running(self, engine, engine.hub, Sockets(application, self._clock, limits, self._observer))
+        drain = Drain(settings.drain_seconds, settings.spread_seconds)
+        sockets = Sockets(
+            application,
+            self._clock,
+            limits,
+            self._observer,
+            engine.new_connection_id,
+            drain,
+            refuses_by_close=True,
+            deflater=engine.hub.deflater if isinstance(engine.hub, DeflatingHub) else None,
+        )
+        rights_watch = RightsWatch(lambda: _peers_with_topics(hub), conversation.recheck_topics, self._clock)
+        return _Running(self, engine, hub, engine.presence, sockets, webhooks, rights_watch, members)
 
     def _http_api(self, running: "_Running") -> HttpApi:
-        row_errors = RowErrorsApi(running.engine, self._authenticator, self._origins)
+        gatekeeper = Gatekeeper(self._authenticator, running.engine.shut_outs)
+        row_errors = RowErrorsApi(running.engine, gatekeeper, self._origins)
         return HttpApi(
             running.engine,
-            lambda: Stats(len(running.hub), running.sockets.slow_closed, running.sockets.unanswered_closed),
-            lambda: not running.server.is_stopping,
+            lambda: _stats(running, self._publish_rates.refused),
+            running.sockets.drain,
+            self._drain_all,
             row_errors,
-            api_key=self.settings.api_key,
-            is_open=self.settings.dev and self.settings.api_key is None,
+            UsersApi(running.engine, running.presence),
+            TopicsApi(running.engine),
+            self._api_key,
+            self._publish_rates,
+            self._trusted_proxies,
         )
 
 
-class _NodeCarrier:
-    """The carrier of a node's broadcaster, which may be made before the node runs."""
+async def _stats(running: "_Running", refused: int) -> Stats:
+    presence = running.engine.topic_presence
+    own = Stats(
+        len(running.hub),
+        running.sockets.slow_closed,
+        running.sockets.unanswered_closed,
+        refused,
+        presence_told=presence.told if isinstance(presence, ToldCounter) else 0,
+        presence_untold=presence.untold if isinstance(presence, ToldCounter) else 0,
+    )
+    if (escalations := running.engine.escalations) is not None:
+        ended = escalations.counts
+        own = structs.replace(
+            own,
+            escalations_called=ended.called,
+            escalations_acknowledged=ended.acknowledged,
+            escalations_failed=ended.failed,
+        )
+    try:
+        counts = await running.presence.counts()
+    except HistoryUnavailable:
+        return own
+    return structs.replace(own, nodes=counts.nodes, connections_on_all_nodes=counts.connections)
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
 
-    async def deliver(self, publication: Publication) -> Delivery:
-        return await self._running.carrier.deliver(publication)
+def _peers_with_topics(hub: Hub) -> Iterator[Peer]:
+    for connection in hub.connections_with_topics():
+        # One that is closed has none any more.
+        peer = connection.state if isinstance(connection, Connection) else None
+        if peer is not None:
+            yield peer
 
-    async def connections(self, user_id: str) -> list[ConnectionInfo]:
-        return await self._running.carrier.connections(user_id)
 
-    async def disconnect(self, connection_id: str) -> bool:
-        return await self._running.carrier.disconnect(connection_id)
+def _publish_rate(settings: Settings) -> Rate | None:
+    per_second = settings.publishes_per_second
+    return None if per_second is None else Rate(per_second, settings.publish_burst)
 
-    async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        store = self._running.engine.row_errors
-        if store is None:
-            raise GatewayRefused(501, "ROW_ERRORS_NOT_KEPT", "This gateway's engine keeps no lists of row errors")
-        await store.add_row_errors(chunk)
 
-    @property
-    def _running(self) -> "_Running":
-        if self._node._running is None:
-            raise GatewayUnreachable("this process", "the node does not run", not_sent=True)
-        return self._node._running
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    room = descriptors.room_for_connections()
+    in_all = settings.max_connections if room is None else min(settings.max_connections, room)
+    if in_all < settings.max_connections:
+        is_plenty = settings.dev and in_all >= _PLENTY_IN_DEVELOPMENT
+        logger.log(
+            logging.DEBUG if is_plenty else logging.INFO,
+            "at most %d connections, not max_connections = %d: the limit of open files is %s. Raise it: ulimit -n, or "
+            "LimitNOFILE= of systemd",
+            in_all,
+            settings.max_connections,
+            descriptors.limit(),
+        )
+    return ConnectionLimits(settings.connections_per_user, settings.connections_per_address, in_all)
 
 
 class _Running:
     """The parts of a node that is open."""
 
-    def __init__(self, node: Node, engine: Engine, hub: Hub, sockets: Sockets) -> None:
+    def __init__(
+        self,
+        node: Node,
+        engine: Engine,
+        hub: Hub,
+        presence: Presence,
+        sockets: Sockets,
+        webhooks: NodeWebhooks,
+        rights: RightsWatch[Peer],
+        members: ConnectionPresence,
+    ) -> None:
         settings = node.settings
         self.engine = engine
         self.hub = hub
+        self.presence = presence
         self.sockets = sockets
-        self.carrier = BrokerCarrier(engine.broker, engine.carrier)
+        self.home = HomeLoop()
+        self.webhooks = webhooks
+        self.rights = rights
+        self.members = members
+        authenticator = node._authenticator
+        # An authenticator of the program's own does not tell its keys.
+        self.keys: WithdrawnKeys | None = None
+        if isinstance(authenticator, SettingsAuthenticator):
+            self.keys = WithdrawnKeys(authenticator, hub, node._clock)
+        api = node._http_api(self)
         self.server = Server(
             sockets,
-            node._http_api(self).application(node._routes),
+            api.application(node._routes),
+            direct=api.direct,
             host=settings.host,
             port=settings.port,
-            drain_seconds=settings.drain_seconds,
+            listener=None if node._worker is None else node._worker.listener,
         )
+
+    def watches(self, settings: Settings) -> list[Coroutine[Any, Any, None]]:
+        """Return the work that goes on while the node runs."""
+        found = [] if self.keys is None else [self.keys.watch()]
+        if self.webhooks.topics is not None:
+            found.append(self.rights.watch(settings.topic_auth_cache_seconds))
+        return found
+
+    async def reloaded(self) -> None:
+        """Act on keys and rules that have changed."""
+        self.members.rules_changed()
+        if self.keys is not None:
+            await self.keys.close_connections()
+        await self.recheck_topics()
+
+    async def recheck_topics(self) -> None:
+        """Look at all rights to topics again, whatever was known of them."""
+        if self.webhooks.topics is not None:
+            self.webhooks.topics.forget()
+        await self.rights.look()

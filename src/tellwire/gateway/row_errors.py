@@ -1,41 +1,62 @@
 """The HTTP API of row errors: workers add them, and a user downloads the list.
 
-    POST /v1/uploads/row-errors              with the API key: a chunk of a list
-    GET  /v1/uploads/{uploadId}/row-errors   with the user's token, or the API key and ?user=: all, as CSV or NDJSON
+    POST /v1/uploads/row-errors            with the API key: a chunk of a list
+    GET  /v1/uploads/row-errors?upload=…   with the user's token, or the API key and &user=: all, as CSV or NDJSON
+    GET  /v1/uploads/{upload}/row-errors   the same
 
 Pages call the second, so it has CORS headers for the origins that may connect. A last line counts the row errors that
 are not in the list.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
-from datetime import datetime
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
-from tellwire.decode_errors import describe
+from tellwire.api_keys import Scope
+from tellwire.decode_errors import decoded
 from tellwire.engine import Engine
 from tellwire.errors import RowErrorsUnknown, TellwireError, TokenMissing
 from tellwire.gateway.admission import Origins
-from tellwire.gateway.http import ApiKey, error_response, problem, read_body
-from tellwire.limits import MAX_PUBLISH_BYTES
+from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.bodies import read_body
+from tellwire.gateway.http import NDJSON, error_response, problem
+from tellwire.gateway.paths import IdRoute, id_of
+from tellwire.limits import (
+    DOWNLOAD_PAGE_ROWS,
+    DOWNLOAD_PAGES_AT_ONCE,
+    DOWNLOADS_PER_USER,
+    MAX_PUBLISH_BYTES,
+    MAX_UPLOAD_ID_BYTES,
+    MAX_USER_ID_BYTES,
+)
 from tellwire.ports import Authenticator, RowErrorStore
+from tellwire.protocol import bearer_in
 from tellwire.publication import upload_key, user_stream
-from tellwire.row_errors import RowError, RowErrorChunk, RowErrorList
+from tellwire.row_errors import Place, RowError, RowErrorChunk
 
-_ROWS_AT_A_TIME: Final = 1000
-_NDJSON: Final = "application/x-ndjson"
 # A spreadsheet would run such a cell as a formula.
 _FORMULA: Final = re.compile(r"^[=+\-@\t\r\n]")
 _NAME: Final = re.compile(r"[^\w .-]", re.ASCII)
+_NOT_IN_FILE_NAMES: Final = re.compile(r"^\.+|[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069/\\:*?\"<>|]")
+
 
 _chunk: Final = msgspec.json.Decoder(RowErrorChunk)
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def decode_chunk(body: bytes) -> RowErrorChunk:
+    """Decode a chunk of row errors. Raise `InvalidMessage` if it is none."""
+    return decoded(_chunk, body)
 
 
 class RowErrorsApi:
@@ -46,32 +67,29 @@ class RowErrorsApi:
         self._history = engine.history
         self._authenticator = authenticator
         self._origins = origins
+        self._downloads = Downloads()
 
-    def routes(self, key: ApiKey) -> list[Route]:
+    def routes(self, key: ApiKeyGuard) -> list[Route]:
         """Return the routes; `key` guards those that need the API key."""
-        path = "/v1/uploads/{upload_id:path}/row-errors"
+        paths = ("/v1/uploads/row-errors", "/v1/uploads/{upload:path}/row-errors")
 
         async def download(request: Request) -> Response:
             return await self._download(request, key)
 
         return [
-            Route("/v1/uploads/row-errors", key.guarded(self.add), methods=["POST"]),
-            Route(path, download, methods=["GET"]),
-            Route(path, self.preflight, methods=["OPTIONS"]),
+            Route("/v1/uploads/row-errors", key.guarded(self.add, Scope.PUBLISH), methods=["POST"]),
+            *(IdRoute(path, download, methods=["GET"]) for path in paths),
+            *(IdRoute(path, self.preflight, methods=["OPTIONS"]) for path in paths),
         ]
 
     async def add(self, request: Request) -> Response:
-        body = await read_body(request, MAX_PUBLISH_BYTES)
-        try:
-            chunk = _chunk.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise describe(body, error) from error
+        chunk = decode_chunk(await read_body(request, MAX_PUBLISH_BYTES))
         if self._store is None:
             return problem(501, "ROW_ERRORS_NOT_KEPT", "This gateway's engine keeps no lists of row errors")
         await self._store.add_row_errors(chunk)
         return Response(status_code=204)
 
-    async def _download(self, request: Request, key: ApiKey) -> Response:
+    async def _download(self, request: Request, key: ApiKeyGuard) -> Response:
         try:
             response = await self._list(request, key)
         except TellwireError as error:
@@ -80,46 +98,48 @@ class RowErrorsApi:
         response.headers.update(self._cors(request))
         return response
 
-    async def _list(self, request: Request, key: ApiKey) -> Response:
+    async def _list(self, request: Request, key: ApiKeyGuard) -> Response:
         user_id = await self._user(request, key)
         if isinstance(user_id, Response):
             return user_id
-        upload_id = request.path_params["upload_id"]
-        found = None if self._store is None else await self._store.row_error_list(user_id, upload_id)
-        if self._store is None or found is None or not await self._is_of_last_run(user_id, upload_id, found):
+        upload_id = id_of(request, "upload", MAX_UPLOAD_ID_BYTES)
+        run = await self._last_run(user_id, upload_id)
+        found = None if self._store is None else await self._store.row_error_list(user_id, upload_id, run)
+        if self._store is None or found is None:
             raise RowErrorsUnknown(upload_id)
-        is_csv = _NDJSON not in request.headers.get("accept", "")
+        if not self._downloads.begin(user_id):
+            return _too_many_downloads()
+        is_csv = NDJSON not in ",".join(request.headers.getlist("accept"))
         headers = {
             "content-disposition": _attachment(found.file_name, "csv" if is_csv else "ndjson"),
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",
             "x-total-count": str(found.total),
         }
-        rows = _rows(self._store, user_id, upload_id, found.started_at)
+        rows = self._downloads.rows(self._store, user_id, upload_id, found.run)
         lines = _csv(rows, found.total) if is_csv else _ndjson(rows, found.total)
-        return StreamingResponse(lines, headers=headers, media_type="text/csv" if is_csv else _NDJSON)
+        end = partial(self._downloads.end, user_id)
+        return _Download(end, lines, headers=headers, media_type="text/csv" if is_csv else NDJSON)
 
-    async def _is_of_last_run(self, user_id: str, upload_id: str, found: RowErrorList) -> bool:
-        """Return False for the list of a run before the last one, which itself left out nothing."""
+    async def _last_run(self, user_id: str, upload_id: str) -> str | None:
+        """Return the run that the user sees, which may have left out nothing; None if it has no name."""
         if self._history is None:
-            return True
+            return None
         upload = await self._history.state(user_stream(user_id), upload_key(upload_id))
-        run = None if upload is None else upload.run
-        return run is None or datetime.fromisoformat(found.started_at).timestamp() >= run
+        return None if upload is None else upload.run
 
     async def preflight(self, request: Request) -> Response:
         allowed = {"access-control-allow-methods": "GET", "access-control-allow-headers": "authorization, accept"}
         return Response(status_code=204, headers=self._cors(request) | allowed)
 
-    async def _user(self, request: Request, key: ApiKey) -> str | Response:
+    async def _user(self, request: Request, key: ApiKeyGuard) -> str | Response:
         """Return the user of the list: the token's, or `?user=` with the API key. Or return a refusal."""
-        user_id = request.query_params.get("user")
-        if user_id is not None:
-            return key.refusal(request) or user_id
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise TokenMissing
-        return (await self._authenticator.authenticate(token.strip())).user_id
+        if "user" in request.query_params:
+            return key.refusal(request, Scope.ADMIN) or id_of(request, "user", MAX_USER_ID_BYTES)
+        token = bearer_in(request.headers.get("authorization", ""))
+        if token is None:
+            raise TokenMissing("the header Authorization: Bearer <jwt>")
+        return (await self._authenticator.authenticate(token)).user_id
 
     def _cors(self, request: Request) -> dict[str, str]:
         origin = request.headers.get("origin")
@@ -133,11 +153,57 @@ class RowErrorsApi:
         }
 
 
-async def _rows(store: RowErrorStore, user_id: str, upload_id: str, started_at: str) -> AsyncIterator[list[RowError]]:
-    first = 0
-    while rows := await store.row_errors(user_id, upload_id, started_at, first, _ROWS_AT_A_TIME):
-        yield rows
-        first += len(rows)
+class Downloads:
+    """The downloads in progress: a few of each user, and of all of them a few rows at a time."""
+
+    def __init__(self, per_user: int = DOWNLOADS_PER_USER, pages_at_once: int = DOWNLOAD_PAGES_AT_ONCE) -> None:
+        self._per_user = per_user
+        self._pages = asyncio.Semaphore(pages_at_once)
+        self._of_user: dict[str, int] = {}
+
+    def begin(self, user_id: str) -> bool:
+        """Count a download. False: this user has too many."""
+        count = self._of_user.get(user_id, 0)
+        if count >= self._per_user:
+            return False
+        self._of_user[user_id] = count + 1
+        return True
+
+    def end(self, user_id: str) -> None:
+        """Count the end of a download."""
+        self._of_user[user_id] -= 1
+        if not self._of_user[user_id]:
+            del self._of_user[user_id]
+
+    async def rows(self, store: RowErrorStore, user_id: str, upload_id: str, run: str) -> AsyncIterator[list[RowError]]:
+        """Yield all rows of a list. While others download, it takes turns with them."""
+        after: Place | None = None
+        while True:
+            async with self._pages:
+                page = await store.row_errors(user_id, upload_id, run, after, DOWNLOAD_PAGE_ROWS)
+            yield page.errors
+            after = page.last
+            if after is None:
+                return
+
+
+class _Download(StreamingResponse):
+    """A response that says when it has ended, also if its client is gone."""
+
+    def __init__(self, end: Callable[[], None], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._end = end
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
+def _too_many_downloads() -> Response:
+    text = f"You have {DOWNLOADS_PER_USER} downloads already; wait for one to end"
+    return problem(429, "TOO_MANY_DOWNLOADS", text, {"retry-after": "5"})
 
 
 async def _csv(rows: AsyncIterator[list[RowError]], total: int) -> AsyncIterator[bytes]:
@@ -158,7 +224,9 @@ async def _ndjson(rows: AsyncIterator[list[RowError]], total: int) -> AsyncItera
 
 
 def _attachment(file_name: str, ending: str) -> str:
-    name = f"{file_name.rpartition('.')[0] or file_name}"[:100] + f"-left-out.{ending}"
+    # A file of this name is made on the user's computer: no folders, no control characters, nothing hidden.
+    stem = _NOT_IN_FILE_NAMES.sub("_", file_name.rpartition(".")[0] or file_name)
+    name = f"{stem[:100]}-left-out.{ending}"
     return f"attachment; filename=\"{_NAME.sub('_', name)}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

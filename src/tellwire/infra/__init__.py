@@ -8,6 +8,9 @@
 It needs `pip install 'tellwire[cdk]'` and, like all of the CDK, Node.
 """
 
-from tellwire.infra.realtime_api import RealtimeApi
+from tellwire.extras import needs_extra
+
+with needs_extra("tellwire.infra", "cdk"):
+    from tellwire.infra.realtime_api import RealtimeApi
 
 __all__ = ["RealtimeApi"]

@@ -9,8 +9,12 @@
 
 The sweeper counts as a handler, and the history as a table.
 
-Source: API Gateway developer guide, "Monitor WebSocket API execution with CloudWatch metrics"; Lambda developer guide,
-"Types of metrics for Lambda functions"; DynamoDB developer guide, "DynamoDB Metrics and dimensions".
+DynamoDB counts an operation's throttles and errors only while there are some, and a sum has no value where one of its
+parts has none. So each part is filled with zeros: else an alarm would be silent while one operation is throttled.
+
+Sources: API Gateway developer guide, "Monitor WebSocket API execution with CloudWatch metrics"; Lambda developer guide,
+"Types of metrics for Lambda functions"; DynamoDB developer guide, "DynamoDB Metrics and dimensions"; CloudWatch user
+guide, "Using metric math", on FILL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +38,8 @@ FAILING_CONNECTS_PERIODS: Final = 3
 FEWEST_CONNECTS: Final = 20
 """Fewest handshakes in a period for the alarm: with fewer, one client that retries could be most of them."""
 
-_OF_CONNECTIONS: Final = ("PUT_ITEM", "UPDATE_ITEM", "DELETE_ITEM", "QUERY", "SCAN")
-_OF_HISTORY: Final = ("GET_ITEM", "PUT_ITEM", "UPDATE_ITEM", "QUERY")
+_OF_CONNECTIONS: Final = ("PutItem", "UpdateItem", "DeleteItem", "Query", "Scan")
+_OF_HISTORY: Final = ("GetItem", "PutItem", "UpdateItem", "Query")
 
 
 class Alarms(Construct):
@@ -66,9 +70,8 @@ class Alarms(Construct):
             self._watch("History", history_table, _OF_HISTORY, "the history table")
 
     def _watch(self, name: str, table: dynamodb.Table, operations: Sequence[str], title: str) -> None:
-        watched = [dynamodb.Operation[operation] for operation in operations]
-        throttled = table.metric_throttled_requests_for_operations(operations=watched)
-        failed = table.metric_system_errors_for_operations(operations=watched)
+        throttled = _total(table, "ThrottledRequests", operations)
+        failed = _total(table, "SystemErrors", operations)
         self._at_once(f"{name}Throttles", throttled, f"DynamoDB throttled {title}")
         self._at_once(f"{name}SystemErrors", failed, f"DynamoDB failed with {title}")
 
@@ -96,6 +99,23 @@ class Alarms(Construct):
         )
         if self._topic is not None:
             alarm.add_alarm_action(actions.SnsAction(self._topic))
+
+
+def _total(table: dynamodb.Table, metric: str, operations: Sequence[str]) -> cloudwatch.MathExpression:
+    """Return the sum of a metric over operations, each of which has no data while it has no trouble."""
+    period = Duration.minutes(PERIOD_MINUTES)
+    parts = {
+        operation.lower(): table.metric(
+            metric,
+            dimensions_map={"TableName": table.table_name, "Operation": operation},
+            statistic="Sum",
+            period=period,
+        )
+        for operation in operations
+    }
+    return cloudwatch.MathExpression(
+        expression=" + ".join(f"FILL({part}, 0)" for part in parts), using_metrics=parts, label=metric, period=period
+    )
 
 
 def _failing_connects(stage: apigatewayv2.WebSocketStage) -> cloudwatch.MathExpression:

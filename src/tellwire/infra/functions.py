@@ -14,7 +14,7 @@ from constructs import Construct
 
 from tellwire.errors import ConfigError
 from tellwire.infra.permissions import of_logging
-from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS
+from tellwire.limits import AWS_FUNCTION_TIMEOUT_SECONDS, FUNCTION_MEMORY_MB
 
 _NO_CODE: Final = Path(__file__).with_name("no_code")
 """A directory without code. Inline code is no alternative: CloudFormation requires its handler to be in `index`."""
@@ -76,10 +76,14 @@ def make_function(
     environment: Mapping[str, str],
     statements: Sequence[iam.PolicyStatement],
     log_retention: logs.RetentionDays,
+    timeout_seconds: float = AWS_FUNCTION_TIMEOUT_SECONDS,
+    memory_mb: int = FUNCTION_MEMORY_MB,
+    reserved_concurrency: int | None = None,
 ) -> lambda_.Function:
     """Return a function with the rights in `statements` and the right to write its own log.
 
-    `code` is the user's own; None takes the package's.
+    `code` is the user's own; None takes the package's. `reserved_concurrency` is the number of invocations that may run
+    at once; None: as many as the account has.
     """
     group = logs.LogGroup(scope, f"{name}Log", retention=log_retention, removal_policy=RemovalPolicy.DESTROY)
     role = iam.Role(
@@ -96,8 +100,9 @@ def make_function(
         layers=[] if package.layer is None else [package.layer],
         runtime=package.runtime,
         architecture=package.architecture,
-        timeout=Duration.seconds(FUNCTION_TIMEOUT_SECONDS),
-        memory_size=FUNCTION_MEMORY_MB,
+        timeout=Duration.seconds(timeout_seconds),
+        memory_size=memory_mb,
+        reserved_concurrent_executions=reserved_concurrency,
         environment=dict(environment),
         role=role,
         log_group=group,

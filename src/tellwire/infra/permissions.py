@@ -21,41 +21,52 @@ _POST_AND_DELETE: Final = ("POST", "DELETE")
 
 
 def of_connect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
-    """Store a connection."""
-    return [_allow(["dynamodb:PutItem"], [table.table_arn])]
+    """Store a connection, and remove it if its user is shut out."""
+    return [_allow(["dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem"], [table.table_arn])]
 
 
 def of_disconnect(table: dynamodb.Table) -> list[iam.PolicyStatement]:
-    """Find a connection by its id, and remove it."""
+    """Find a connection by its id, remove it, and note that its user may have left topics."""
     return [
         _allow(["dynamodb:Query"], [_index_arn(table, BY_CONNECTION)]),
-        _allow(["dynamodb:DeleteItem"], [table.table_arn]),
+        _allow(["dynamodb:UpdateItem", "dynamodb:DeleteItem"], [table.table_arn]),
     ]
 
 
 def of_default(
     table: dynamodb.Table, history: dynamodb.Table | None, api: apigatewayv2.WebSocketApi, stage_name: str
 ) -> list[iam.PolicyStatement]:
-    """Find a connection, renew or remove it, and post to it.
+    """Find a connection and the shut-outs of its user, renew or remove it, and post to it.
 
     With a history: read it, and store and publish the changes that a client requests.
     """
     index = _index_arn(table, BY_CONNECTION)
     return [
-        _allow(["dynamodb:Query"], [index] if history is None else [index, table.table_arn]),
+        _allow(["dynamodb:Query"], [index, table.table_arn]),
         _allow(["dynamodb:UpdateItem", "dynamodb:DeleteItem"], [table.table_arn]),
-        *_keep(history),
+        *_keep(history, "dynamodb:Query"),
         _manage_connections(api, stage_name),
     ]
 
 
 def of_broadcast(
-    table: dynamodb.Table, history: dynamodb.Table | None, api: apigatewayv2.WebSocketApi, stage_name: str
+    table: dynamodb.Table,
+    history: dynamodb.Table | None,
+    api: apigatewayv2.WebSocketApi,
+    stage_name: str,
+    *,
+    to_connections: bool = False,
+    to_all: bool = False,
 ) -> list[iam.PolicyStatement]:
-    """Store publications; find the connections of a user or of all, post to them, and remove those that are gone."""
+    """Store publications; find the connections of users and topics, post to them, and remove those that are gone.
+
+    `to_connections`: also find connections by their ids. `to_all`: also read the whole table of connections.
+    """
+    index = [_index_arn(table, BY_CONNECTION)] if to_connections else []
+    scan = ["dynamodb:Scan"] if to_all else []
     return [
-        _allow(["dynamodb:Query"], [table.table_arn, _index_arn(table, BY_CONNECTION)]),
-        _allow(["dynamodb:Scan", "dynamodb:DeleteItem"], [table.table_arn]),
+        _allow(["dynamodb:Query"], [table.table_arn, *index]),
+        _allow([*scan, "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [table.table_arn]),
         *_keep(history),
         _manage_connections(api, stage_name),
     ]
@@ -64,12 +75,18 @@ def of_broadcast(
 def of_sweep(
     table: dynamodb.Table, history: dynamodb.Table, api: apigatewayv2.WebSocketApi, stage_name: str
 ) -> list[iam.PolicyStatement]:
-    """Find uploads with leases, store that they have stalled or failed, and publish that to their users."""
+    """Find uploads with leases, store that they have stalled or failed, and publish that to their users.
+
+    Find who has left topics, also by looking connections up, and tell that.
+    """
     return [
         _allow(["dynamodb:Query"], [_index_arn(history, LEASED_UPLOADS), table.table_arn]),
-        _allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [history.table_arn]),
-        _allow(["dynamodb:DeleteItem"], [table.table_arn]),
-        _manage_connections(api, stage_name),
+        _allow(
+            ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+            [history.table_arn],
+        ),
+        _allow(["dynamodb:UpdateItem", "dynamodb:DeleteItem"], [table.table_arn]),
+        _manage_connections(api, stage_name, "GET"),
     ]
 
 
@@ -78,18 +95,18 @@ def of_logging(group: logs.LogGroup) -> iam.PolicyStatement:
     return _allow(["logs:CreateLogStream", "logs:PutLogEvents"], [group.log_group_arn])
 
 
-def _manage_connections(api: apigatewayv2.WebSocketApi, stage_name: str) -> iam.PolicyStatement:
-    paths = [f"{stage_name}/{method}/@connections/*" for method in _POST_AND_DELETE]
+def _manage_connections(api: apigatewayv2.WebSocketApi, stage_name: str, *more: str) -> iam.PolicyStatement:
+    paths = [f"{stage_name}/{method}/@connections/*" for method in (*_POST_AND_DELETE, *more)]
     format_arn = Stack.of(api).format_arn
     arns = [format_arn(service="execute-api", resource=api.api_id, resource_name=path) for path in paths]
     return _allow(["execute-api:ManageConnections"], arns)
 
 
-def _keep(history: dynamodb.Table | None) -> list[iam.PolicyStatement]:
+def _keep(history: dynamodb.Table | None, *more: str) -> list[iam.PolicyStatement]:
     if history is None:
         return []
     # Nothing is deleted: items expire in DynamoDB.
-    actions = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    actions = ["dynamodb:GetItem", *more, "dynamodb:PutItem", "dynamodb:UpdateItem"]
     return [_allow(actions, [history.table_arn])]
 
 

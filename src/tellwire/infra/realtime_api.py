@@ -7,15 +7,14 @@
 The second line needs `grant_broadcast`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Final
+from typing import Any, Final
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cognito as cognito
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -30,6 +29,8 @@ from tellwire.infra.functions import make_function, make_package
 from tellwire.infra.schedule import run_every_minute
 from tellwire.infra.table import make_history_table, make_table
 from tellwire.infra.tokens import token_environment
+from tellwire.infra.topics import topics_environment
+from tellwire.limits import AWS_SWEEP_MEMORY_MB, AWS_SWEEP_TIMEOUT_SECONDS
 
 REQUESTS_PER_SECOND: Final = 1000
 """Throttle of each route. The account's APIs share 10,000 in a region: one faulty client must not use it up."""
@@ -59,6 +60,8 @@ class RealtimeApi(Construct):
         user_pool, user_pool_client: the Cognito user pool of the tokens, and the app client they are made for.
         jwks_url: the key set of the tokens, instead of a user pool; set `TELLWIRE_JWT_ISSUER` and
             `TELLWIRE_JWT_AUDIENCE` in `environment`, too.
+        topics: the rules of topics, as in `TELLWIRE_TOPICS`, also for functions that broadcast. None: every topic keeps
+            a history as a user's stream does, and tokens say who may subscribe.
         environment: more variables for `$connect` and `$default`; `TELLWIRE_JWT_SECRET` is the third source of keys.
         message_code: code for `$default` that contains your module, with `@default.on_message` in it.
         message_handler: the handler in that code, such as `app.default`.
@@ -68,6 +71,8 @@ class RealtimeApi(Construct):
         runtime: the Python of all functions.
         architecture: the processor architecture of all functions.
         throttle: requests per second of each route, and their burst; 1,000 each by default.
+        reserved_concurrency: messages of clients that are handled at once; more are throttled, and other functions of
+            the account keep their share. None reserves nothing: an account with few concurrent executions cannot.
         log_retention: retention of the logs of functions and of accesses.
         removal_policy: the fate of the tables when the stack is deleted. By default they are deleted: rows are useless
             without the sockets they describe, and publications are at most a day old.
@@ -79,7 +84,8 @@ class RealtimeApi(Construct):
             settings": then pass True, in one stack.
 
     Raises:
-        ConfigError: not exactly one of `layer` and `code`, or not exactly one source of keys for tokens.
+        ConfigError: not exactly one of `layer` and `code`, or not exactly one source of keys for tokens, or a rule of
+            `topics` is not valid.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class RealtimeApi(Construct):
         user_pool: cognito.IUserPool | None = None,
         user_pool_client: cognito.IUserPoolClient | None = None,
         jwks_url: str | None = None,
+        topics: Sequence[Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
         message_code: lambda_.Code | None = None,
         message_handler: str = f"{_HANDLERS}.default",
@@ -100,6 +107,7 @@ class RealtimeApi(Construct):
         runtime: lambda_.Runtime = lambda_.Runtime.PYTHON_3_13,
         architecture: lambda_.Architecture = lambda_.Architecture.ARM_64,
         throttle: apigatewayv2.ThrottleSettings | None = None,
+        reserved_concurrency: int | None = None,
         log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
         removal_policy: RemovalPolicy = RemovalPolicy.DESTROY,
         point_in_time_recovery: bool = False,
@@ -129,7 +137,12 @@ class RealtimeApi(Construct):
         )
         where = {TABLE_NAME: table.table_name}
         # Events of $default have the API's address, too, but a wrong one behind a custom domain name.
-        everywhere = {**where, **_kept_in(history_table), MANAGEMENT_ENDPOINT: stage.callback_url}
+        self._publishing = {
+            **where,
+            **({} if history_table is None else {HISTORY_TABLE_NAME: history_table.table_name}),
+            **topics_environment(topics),
+            MANAGEMENT_ENDPOINT: stage.callback_url,
+        }
         make = partial(make_function, self, package=package, log_retention=log_retention)
 
         self._layer = package.layer
@@ -140,7 +153,7 @@ class RealtimeApi(Construct):
         self.connect_function = make(
             "ConnectHandler",
             handler=f"{_HANDLERS}.connect",
-            environment=where | tokens,
+            environment=where | topics_environment(topics) | tokens,
             statements=permissions.of_connect(table),
         )
         self.disconnect_function = make(
@@ -153,16 +166,19 @@ class RealtimeApi(Construct):
             "DefaultHandler",
             handler=message_handler,
             code=message_code,
-            environment=everywhere | tokens,
+            environment=self._publishing | tokens,
             statements=permissions.of_default(table, history_table, api, stage_name),
+            reserved_concurrency=reserved_concurrency,
         )
         self.sweep_function: lambda_.Function | None = None
         if history_table is not None:
             self.sweep_function = make(
                 "Sweeper",
                 handler=f"{_HANDLERS}.sweep",
-                environment=everywhere,
+                environment=self._publishing,
                 statements=permissions.of_sweep(table, history_table, api, stage_name),
+                timeout_seconds=AWS_SWEEP_TIMEOUT_SECONDS,
+                memory_mb=AWS_SWEEP_MEMORY_MB,
             )
             run_every_minute(self, self.sweep_function)
         for route_key, function in self._routes().items():
@@ -203,17 +219,22 @@ class RealtimeApi(Construct):
         """The URL that workers post to: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`."""
         return self.stage.callback_url
 
-    def grant_broadcast(self, function: lambda_.Function) -> None:
-        """Allow a function of yours to publish: give it the rights, and the variables that tellwire reads."""
-        variables = {
-            TABLE_NAME: self.connections_table.table_name,
-            **_kept_in(self.history_table),
-            MANAGEMENT_ENDPOINT: self.management_endpoint,
-        }
-        for name, value in variables.items():
+    def grant_broadcast(
+        self, function: lambda_.Function, *, to_connections: bool = False, to_all: bool = False
+    ) -> None:
+        """Allow a function of yours to publish to users and topics: give it the rights, and the variables it needs.
+
+        `to_connections` adds the right that `broadcast_to_connection(s)` needs, `to_all` that of `broadcast_to_all`.
+        """
+        for name, value in self._publishing.items():
             function.add_environment(name, value)
         for statement in permissions.of_broadcast(
-            self.connections_table, self.history_table, self.api, self.stage.stage_name
+            self.connections_table,
+            self.history_table,
+            self.api,
+            self.stage.stage_name,
+            to_connections=to_connections,
+            to_all=to_all,
         ):
             function.add_to_role_policy(statement)
 
@@ -226,7 +247,3 @@ class RealtimeApi(Construct):
             "$disconnect": self.disconnect_function,
             "$default": self.default_function,
         }
-
-
-def _kept_in(history_table: dynamodb.Table | None) -> dict[str, str]:
-    return {} if history_table is None else {HISTORY_TABLE_NAME: history_table.table_name}

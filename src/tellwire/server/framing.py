@@ -11,12 +11,37 @@ from websockets.frames import Frame, Opcode
 from tellwire.limits import MAX_FRAME_BYTES
 
 _FIN_TEXT = 0x80 | Opcode.TEXT
+_RSV1 = 0x40
 _SHORT_HEADER = Struct("!BB").pack
 _HEADER = Struct("!BBH").pack
+_CODE = Struct("!H").pack
+_MAX_REASON_BYTES = 123  # A control frame has at most 125 bytes (RFC 6455 §5.5), and its code has two.
 
 
 PING: Final = bytes([0x80 | Opcode.PING, 0])
 """A ping without a payload (RFC 6455 §5.5.2)."""
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping."""
+    return _SHORT_HEADER(0x80 | Opcode.PONG, len(payload)) + payload
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Return a close frame. A reason that is too long for one is cut."""
+    return echoed_close(_CODE(code) + reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode())
+
+
+def echoed_close(payload: bytes) -> bytes:
+    """Return the answer to a client's close frame: its code and its reason."""
+    return _SHORT_HEADER(0x80 | Opcode.CLOSE, len(payload)) + payload
+
+
+def compressed_text_frames(compressed: bytes) -> bytes:
+    """Return a compressed payload as one text message: its first frame is marked (RFC 7692 §6)."""
+    frames = bytearray(text_frames(compressed))
+    frames[0] |= _RSV1
+    return bytes(frames)
 
 
 def text_frames(payload: bytes) -> bytes:

@@ -1,44 +1,46 @@
-"""The opening handshake (RFC 6455 §4.2), as pure code: the request's bytes in, the answer's bytes out.
+"""The opening handshake (RFC 6455 §4.2), as pure code: the parts of a request in, the answer's bytes out."""
 
-uvicorn has parsed the request and passes it on in a regular form, one `name: value` a line. Two splits a line read that
-form, so no second HTTP parser is needed.
-"""
-
-import base64
-import binascii
-import http
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import parse_qs
 
-import msgspec
 from websockets.utils import accept_key
 
-from tellwire.errors import TellwireError
 from tellwire.protocol import SUBPROTOCOL, offered_subprotocols, token_in
+from tellwire.server.refusal import Refusal
+
+# 16 bytes in base64.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+# A query that is a token and nothing else, as most are: it needs no decoding.
+_TOKEN_ALONE: Final = re.compile(r"token=([A-Za-z0-9_.-]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpgradeRequest:
     """A WebSocket handshake.
 
-    `path` is undecoded; `headers` have lower-case names, repeated ones joined by commas; `raw_headers` are as sent.
+    `path` is undecoded; `headers` have lower-case names, repeated ones joined by commas; `sent_headers` are as sent.
+    `subprotocols` are those that the client offers, in its order.
     """
 
     path: str
     query: str
     headers: Mapping[str, str]
     method: str = "GET"
-    raw_headers: Sequence[tuple[str, str]] = ()
+    sent_headers: Sequence[tuple[bytes, bytes]] = ()
+    subprotocols: Sequence[str] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        offered = self.headers.get("sec-websocket-protocol")
+        if offered:
+            self.subprotocols = offered_subprotocols(offered)
 
     def __repr__(self) -> str:
         # The query and the headers may hold a token.
         return f"UpgradeRequest(path={self.path!r})"
-
-    @property
-    def subprotocols(self) -> list[str]:
-        """The subprotocols that the client offers, in its order."""
-        return offered_subprotocols(self.headers.get("sec-websocket-protocol", ""))
 
     @property
     def chosen_subprotocol(self) -> str | None:
@@ -47,50 +49,24 @@ class UpgradeRequest:
 
     @property
     def token(self) -> str | None:
-        """The token, from the subprotocol `token.<jwt>` or, the guide's way, from `?token=` (the last one counts)."""
-        return token_in(self.subprotocols, parse_qs(self.query).get("token", ()))
+        """The token: of the subprotocol `token.<jwt>`, of `Authorization: Bearer`, or of `?token=`, in this order."""
+        authorization = self.headers.get("authorization", "")
+        return token_in(self.subprotocols, _tokens_in(self.query), authorization)
 
 
-class Refusal(Exception):
-    """A refused handshake: its HTTP status, and a JSON body with the reason."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of the answer, without `Content-Length` and `Connection`."""
-        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-        if self.status == 426:
-            headers["Sec-WebSocket-Version"] = "13"
-        if self.status in (429, 503):
-            headers["Retry-After"] = "5"
-        return headers
-
-    @property
-    def body(self) -> bytes:
-        return msgspec.json.encode({"code": self.code, "message": self.message})
-
-    @classmethod
-    def of(cls, error: TellwireError) -> "Refusal":
-        """Return the refusal for an error."""
-        return cls(error.http_status, error.code, str(error))
-
-
-def read_request(data: bytes) -> UpgradeRequest:
-    """Read a handshake that uvicorn passed on."""
-    request_line, *lines = data.decode("latin-1").split("\r\n")
-    method, target, *_ = request_line.split(" ")
-    path, _, query = target.partition("?")
-    raw_headers = [(name, value) for name, separator, value in (line.partition(": ") for line in lines) if separator]
+def read_request(method: str, target: bytes, sent_headers: Sequence[tuple[bytes, bytes]]) -> UpgradeRequest:
+    """Return the handshake in a request that was parsed."""
+    path, _, query = target.decode("latin-1").partition("?")
     headers: dict[str, str] = {}
-    for given, value in raw_headers:
-        name = given.lower()
+    for sent, bytes_of_value in sent_headers:
+        name, value = sent.decode("latin-1").lower(), bytes_of_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return UpgradeRequest(path, query, headers, method, raw_headers)
+    return UpgradeRequest(path, query, headers, method, sent_headers)
+
+
+def _tokens_in(query: str) -> Sequence[str]:
+    alone = _TOKEN_ALONE.fullmatch(query)
+    return (alone[1],) if alone is not None else parse_qs(query).get("token", ()) if query else ()
 
 
 def accept(request: UpgradeRequest) -> str:
@@ -99,42 +75,22 @@ def accept(request: UpgradeRequest) -> str:
     Raises:
         Refusal: 400 without a proper key, 426 for another version than 13.
     """
-    if request.method != "GET" or not request.headers.keys().isdisjoint({"content-length", "transfer-encoding"}):
+    has_body = request.headers.get("content-length", "").strip("0") != "" or "transfer-encoding" in request.headers
+    if request.method != "GET" or has_body:
         raise Refusal(400, "BAD_HANDSHAKE", "A WebSocket begins with a GET without a body")
     if request.headers.get("sec-websocket-version") != "13":
         raise Refusal(426, "UPGRADE_REQUIRED", "This server speaks WebSocket version 13 (RFC 6455)")
     key = request.headers.get("sec-websocket-key", "")
-    try:
-        valid = len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        valid = False
-    if not valid:
+    if _KEY.fullmatch(key) is None:
         raise Refusal(400, "BAD_HANDSHAKE", "Sec-WebSocket-Key must be 16 bytes in base64")
     return accept_key(key)
 
 
-def accepted(accept_value: str, subprotocol: str | None) -> bytes:
+def accepted(accept_value: str, subprotocol: str | None, extensions: str | None = None) -> bytes:
     """Return the 101 answer."""
     protocol = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol is not None else ""
+    agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions is not None else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_value}\r\n{protocol}\r\n"
+        f"Sec-WebSocket-Accept: {accept_value}\r\n{protocol}{agreed}\r\n"
     ).encode("ascii")
-
-
-def refused(refusal: Refusal) -> bytes:
-    """Return the answer that ends a handshake."""
-    body = refusal.body
-    headers = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers.items())
-    head = (
-        f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}\r\n{headers}"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode("latin-1") + body
-
-
-def _phrase(status: int) -> str:
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -10,25 +10,41 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
+from types import FrameType, MappingProxyType
 from typing import Any, cast
 
 import uvicorn
 
 from tellwire.errors import ConfigError
+from tellwire.limits import UNSENT_BYTES
+from tellwire.server.arrival import Arrival
+from tellwire.server.deflating_socket import DeflatingConnection
+from tellwire.server.direct import Answers, DirectEndpoint
+from tellwire.server.drain import Drain
 from tellwire.server.http_protocol import HttpProtocol
-from tellwire.server.socket import Connection, Sockets
+from tellwire.server.socket import Connection
+from tellwire.server.sockets import Sockets
 from tellwire.server.tls import TlsOrPlain
+from tellwire.server.turns import Turns
+
+logger = logging.getLogger("tellwire.gateway")
 
 _BACKLOG = 4096
 _KEEP_ALIVE_SECONDS = 75
 _TURNS_TO_END = 100
+_TURNS_TO_BEGIN = 5
+_TURNS_TO_CANCEL = 3
+_NO_ENDPOINTS: Mapping[bytes, DirectEndpoint] = MappingProxyType({})
+_CLOSE_SECONDS = 1.0
 
 
 class Server:
     """One listening address: `listener` if it is given, otherwise host and port, taken when `serve` is called.
 
-    With `tls`, the same port speaks TLS to those who begin with it and plain text to the others.
+    With `tls`, the same port speaks TLS to those who begin with it and plain text to the others. `direct` has endpoints
+    of POST requests that are answered without the HTTP application, by their path.
     """
 
     def __init__(
@@ -36,23 +52,23 @@ class Server:
         sockets: Sockets,
         http_application: Any,
         *,
-        drain_seconds: float,
         host: str = "",
         port: int = 0,
         listener: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
+        direct: Mapping[bytes, DirectEndpoint] = _NO_ENDPOINTS,
     ) -> None:
         self._sockets = sockets
         self._host, self._port = host, port
         self._listener = listener
-        self._uvicorn = _Uvicorn(_uvicorn_config(sockets, http_application, drain_seconds), tls)
+        self._address = None if listener is None else address_of(listener)
+        self._uvicorn = _Uvicorn(_uvicorn_config(sockets, http_application, direct), sockets.drain, tls)
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port it listens on, once it does."""
-        assert self._listener is not None  # noqa: S101 - a precondition, as documented
-        host, port = self._listener.getsockname()[:2]
-        return host, port
+        assert self._address is not None  # noqa: S101 - a precondition, as documented
+        return self._address
 
     @property
     def authority(self) -> str:
@@ -62,16 +78,23 @@ class Server:
     @property
     def is_stopping(self) -> bool:
         """True from `stop`, or a signal, on."""
-        return self._uvicorn.should_exit
+        return self._sockets.drain.has_begun
+
+    @property
+    def is_ending(self) -> bool:
+        """True in the last moments, when a request that has not ended is refused."""
+        return self._sockets.drain.is_ending
 
     async def serve(self, started: Callable[[], None] | None = None) -> None:
-        """Run until `stop`, SIGTERM or SIGINT, then drain within `drain_seconds`.
+        """Run until `stop`, SIGTERM or SIGINT, then drain (see `drain`). Another signal ends it at once.
 
         Raises:
             ConfigError: the address cannot be listened on.
         """
         if self._listener is None:
             self._listener = listen(self._host, self._port)
+            self._address = address_of(self._listener)
+        _bound_unsent(self._listener)
         self._uvicorn.on_started = started
         watch = asyncio.create_task(self._sockets.watch(), name="tellwire-deadlines")
         try:
@@ -82,6 +105,7 @@ class Server:
                 await watch
             self._listener.close()
             await self._abort_connections()
+            await self._uvicorn.closed()
 
     async def _abort_connections(self) -> None:
         for task in list(self._sockets.tasks):
@@ -99,7 +123,11 @@ class Server:
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
-        self._uvicorn.should_exit = True
+        self._uvicorn.drain()
+
+    def end(self) -> None:
+        """End at once, as a second SIGTERM does."""
+        self._uvicorn.end()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -120,34 +148,73 @@ class Server:
             await serving
 
 
-def _uvicorn_config(sockets: Sockets, http_application: Any, drain_seconds: float) -> uvicorn.Config:
-    # Its access log prints query strings, and those may hold tokens: off, whatever the program's logging says.
-    logging.getLogger("uvicorn.access").disabled = True
-    return uvicorn.Config(
+def _uvicorn_config(sockets: Sockets, http_application: Any, direct: Mapping[bytes, DirectEndpoint]) -> uvicorn.Config:
+    def make_connection(config: Any, server_state: Any, app_state: Any) -> Connection:
+        if sockets.deflater is None:
+            return Connection(sockets, server_state)
+        return DeflatingConnection(sockets.deflater, sockets, server_state)
+
+    make_http = partial(HttpProtocol, turns=Turns(), drain=sockets.drain, direct=direct, answers=Answers())
+    return _Config(
         http_application,
-        http=HttpProtocol,
-        # uvicorn calls a class with a connection's arguments. This method adds the parts that all connections share.
-        ws=cast("Any", sockets.make_connection),
+        # uvicorn calls a class with a connection's arguments; this adds what all connections share.
+        http=cast("Any", partial(Arrival, make_http=make_http)),
+        ws=cast("Any", make_connection),
         lifespan="off",
-        access_log=False,
         log_config=None,
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(drain_seconds)),
     )
 
 
+class _Config(uvicorn.Config):
+    """uvicorn's settings, without its changes to loggers: those belong to the program that this server runs in."""
+
+    def configure_logging(self) -> None:
+        pass
+
+
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, with a callback when it listens, and exit code 0 after a signal."""
+    """uvicorn's server, with a callback when it listens, a drain before its end, and exit code 0 after a signal."""
 
     on_started: Callable[[], None] | None = None
     handles_signals = True
 
-    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
+        self._drain = drain
         self._tls = tls
+
+    def drain(self) -> None:
+        self._drain.begin()
+        self.should_exit = True
+
+    def end(self) -> None:
+        self.drain()
+        self._drain.force()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Only a second signal ends it: a SIGTERM may follow a drain that was asked for.
+        if self._captured_signals:
+            self.end()
+        self._captured_signals.append(sig)
+        self.drain()
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        # The original logs "Started server process", which the program around us has said of itself.
+        if not self.config.loaded:
+            self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets)
+        if not self.should_exit:
+            await self.main_loop()
+        if self.started:
+            await self.shutdown(sockets)
+
+    def _log_started_message(self, listeners: Any) -> None:
+        pass  # this server may be one of several in its process
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._tls is None:
@@ -160,8 +227,81 @@ class _Uvicorn(uvicorn.Server):
         if self.on_started is not None:
             self.on_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        drain, connections = self._drain, self.server_state.connections
+        drain.begin()
+        drain.start_clock()
+        logger.info("stopping: %d connections are open", len(connections))
+        for each in self._http_connections():
+            each.last_answer()
+        await drain.close_all(self._websockets())
+        await drain.until(lambda: not self._websockets(), drain.last_moments_at)
+        await self._close_listeners(sockets or [])
+        for each in self._http_connections():
+            each.shutdown()
+        await drain.until(self._is_done, drain.last_moments_at)
+        drain.is_ending = True
+        if not self._is_done():
+            await self._refuse_rest()
+        logger.info("stopped")
+
+    async def _close_listeners(self, sockets: list[socket.socket]) -> None:
+        # The kernel has completed connections that nobody has accepted yet, and closing would reset them.
+        accepted = [] if self._tls else [each for listener in sockets for each in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        for each in sockets:
+            each.close()
+        loop = asyncio.get_running_loop()
+        for each in accepted:
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._make_protocol, each)
+        # Those that the event loop has accepted get their protocols some turns later.
+        for _ in range(_TURNS_TO_BEGIN):
+            await asyncio.sleep(0)
+
+    async def _refuse_rest(self) -> None:
+        drain, state = self._drain, self.server_state
+        for websocket in self._websockets():
+            websocket.shutdown()
+        for connection in self._http_connections():
+            connection.refuse()
+        await drain.until(self._is_done, (drain.last_moments_at + drain.ends_at) / 2)
+        for task in list(state.tasks):
+            task.cancel("the server ends")
+        for connection in self._http_connections():
+            connection.cut_short()
+        for _ in range(_TURNS_TO_CANCEL):
+            await asyncio.sleep(0)
+        await drain.until(self._is_done, drain.ends_at)
+
+    def _is_done(self) -> bool:
+        return not (self.server_state.connections or self.server_state.tasks)
+
+    def _websockets(self) -> list[Connection]:
+        everyone = cast("set[Any]", self.server_state.connections)
+        return [each for each in everyone if isinstance(each, Connection) and not each.is_refused]
+
+    def _http_connections(self) -> list[HttpProtocol]:
+        everyone = cast("set[Any]", self.server_state.connections)
+        for each in list(everyone):
+            if isinstance(each, Arrival):
+                each.become_http()
+        return [each for each in everyone if isinstance(each, HttpProtocol)]
+
+    async def closed(self) -> None:
+        """Wait until the listeners are closed. Connections must have ended before."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                for server in getattr(self, "servers", ()):
+                    await server.wait_closed()
+
     def _make_protocol(self) -> asyncio.Protocol:
-        return HttpProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        make_protocol = cast("Any", self.config.http_protocol_class)
+        protocol: asyncio.Protocol = make_protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -171,8 +311,7 @@ class _Uvicorn(uvicorn.Server):
             return
         names = ("SIGINT", "SIGTERM", "SIGHUP")
         signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        # A signal that the process ignores (`nohup`) stays ignored.
-        handled = [each for each in signals if signal.getsignal(each) is not signal.SIG_IGN]
+        handled = [each for each in signals if _ends_here(each)]
         before = {each: signal.signal(each, self.handle_exit) for each in handled}
         try:
             yield
@@ -181,13 +320,43 @@ class _Uvicorn(uvicorn.Server):
                 signal.signal(each, handler)
 
 
+def _ends_here(number: signal.Signals) -> bool:
+    # A signal that the process ignores (`nohup`) stays ignored. A SIGHUP that the program handles is a wish to reload.
+    handler = signal.getsignal(number)
+    return handler is signal.SIG_DFL if number.name == "SIGHUP" else handler is not signal.SIG_IGN
+
+
+def _bound_unsent(listener: socket.socket) -> None:
+    """Bound the bytes that the kernel takes of a connection before it sends them. Accepted sockets inherit it."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
+    if option is not None and listener.family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            listener.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    accepted: list[socket.socket] = []
+    # Ends with BlockingIOError when there is none left.
+    with contextlib.suppress(OSError):
+        while len(accepted) < _BACKLOG:
+            accepted.append(listener.accept()[0])
+    return accepted
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """Return the host and the port that a socket is bound to."""
+    host, port = listener.getsockname()[:2]
+    return host, port
+
+
 def authority_of(host: str, port: int) -> str:
     """Return host and port as they stand in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind a listening socket to an address.
+def listen(host: str, port: int, *, shares_port: bool = False) -> socket.socket:
+    """Bind a listening socket to an address. With `shares_port` others may be bound to it, too: the kernel spreads new
+    connections over those that listen (Linux).
 
     Raises:
         ConfigError: the address is in use, or not one of this machine.
@@ -197,6 +366,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
     except OSError as error:
         listener.close()

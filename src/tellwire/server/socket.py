@@ -1,42 +1,42 @@
 """One WebSocket: the shell between a transport and an application. Its only rules are those of RFC 6455.
 
-    data_received ─▶ handshake ─▶ application.authorize ─▶ 101 ─▶ application.opened
-                  └▶ websockets' sans-I/O Protocol ─▶ frames ─▶ application.received(text)
+    open ─▶ handshake ─▶ application.authorize, at once or in a task ─▶ 101 ─▶ application.opened
+    data_received ─▶ parser ─▶ in this turn of the event loop, or a later one (reading) ─▶ application.received(text)
     send ─▶ outbox ─▶ once per turn of the event loop ─▶ transport
+    a message to many ─▶ link.write_ready ─▶ at once, past the outbox of those that are ready
 
-uvicorn makes one `Connection` per upgrade request (its `ws=` extension point). Incoming frames go through websockets'
-`Protocol`; outgoing ones are bytes that the hub framed once for everybody, so they go to the transport as they are.
+`HttpProtocol` makes one `Connection` for each handshake, and hands it the transport. Outgoing frames are bytes that the
+hub framed once for everybody, so they go to the transport as they are.
 
 Writes are coalesced: a `send()` call costs about as much as all other work for a message, so the frames of one turn of
 the event loop leave in one write.
+
+Intervals are measured on the clock that never goes back. A token expires by the wall clock; and if that is set back,
+after the time that was left.
 """
 
 import asyncio
-import contextlib
 import logging
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable
+from typing import Any, Final, cast
 
-from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets import protocol as ws
-from websockets.frames import Frame, Opcode
 
 from tellwire import limits
 from tellwire.carriers.hub import Sent
 from tellwire.errors import TellwireError
-from tellwire.model import ConnectionInfo, Identity, new_connection_id, timestamp
-from tellwire.ports import Clock, NullObserver, Observer
+from tellwire.model import NO_STAMP, ConnectionInfo, Identity, timestamp
+from tellwire.protocol import SUBPROTOCOL
+from tellwire.rate import Rate
 from tellwire.server import handshake
-from tellwire.server.framing import PING
-from tellwire.server.outbox import Outbox, OutboxBounds
-from tellwire.server.timer_wheel import TimerWheel
+from tellwire.server.framing import PING, close_frame, echoed_close, pong_frame, text_frames
+from tellwire.server.link import IS_FAST, Link
+from tellwire.server.outbox import Outbox
+from tellwire.server.parser import BadFrame, Close, Event, Fragment, FrameParser, Ping, Pong, Text
+from tellwire.server.refusal import DRAINING, STOPPING, Refusal, refused, refusing_close
+from tellwire.server.sockets import Sockets
 
 logger = logging.getLogger("tellwire.gateway")
-
-# websockets logs every connection's end at INFO, a logger looked up by name each time.
-_protocol_logger = logging.getLogger("tellwire.server.framing")
-_protocol_logger.setLevel(logging.WARNING)
 
 # Read once per message and device; on the class the lookup goes through the enumeration's metaclass.
 _DELIVERED = Sent.DELIVERED
@@ -45,113 +45,37 @@ GOING_AWAY = (1001, "Going away")
 TOO_SLOW = (1013, "Too slow: come back")
 RESTARTING = (1012, "Service restart")
 TOKEN_EXPIRED = (4401, "Token expired")
+FAILED = (1011, "Internal error")
+
+_LOST: Final = (1006, "")
 
 
-class Application(Protocol):
-    """The application behind the connections. All calls come from the event loop; only `authorize` may wait."""
-
-    async def authorize(self, connection: "Connection", request: handshake.UpgradeRequest) -> str | None:
-        """Accept the connection and return the subprotocol to answer, or raise `Refusal` or a `TellwireError`."""
-        ...
-
-    def opened(self, connection: "Connection") -> None:
-        """Handle a connection whose 101 has been written."""
-        ...
-
-    def received(self, connection: "Connection", text: str) -> None:
-        """Handle one text message of the client."""
-        ...
-
-    def closed(self, connection: "Connection", code: int, reason: str) -> None:
-        """Handle the end of a connection. `code` is the close code that came first, 1006 if there was none."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SocketLimits:
-    """The limits of a connection. See `limits` for the sources.
-
-    A slow consumer, whose outbox is full, is closed; with `closes_slow` false it stays, and the message counts as
-    failed.
-
-    After `ping_after_seconds` without traffic a connection gets a ping; 0: it gets none. The pong is traffic, so only a
-    connection that gets no pings, or answers none, can be idle for long.
-    """
-
-    ping_after_seconds: float = limits.SERVER_PING_SECONDS
-    idle_timeout_seconds: float = limits.IDLE_TIMEOUT_SECONDS
-    max_connection_seconds: float = limits.MAX_CONNECTION_SECONDS
-    outbox: OutboxBounds = field(default_factory=OutboxBounds)
-    closes_slow: bool = True
-
-
-class Sockets:
-    """The parts that all connections share: the application, the clock, the timers, and the connections to flush."""
-
-    def __init__(
-        self,
-        application: Application,
-        clock: Clock,
-        socket_limits: SocketLimits | None = None,
-        observer: Observer | None = None,
-    ) -> None:
-        self.application = application
-        self.clock = clock
-        self.limits = socket_limits or SocketLimits()
-        self.observer = observer or NullObserver()
-        self.timers: TimerWheel[Connection] = TimerWheel(clock.now())
-        self.slow_closed = 0
-        self.unanswered_closed = 0
-        self.tasks: set[asyncio.Task[None]] = set()
-        self._to_flush: list[Connection] = []
-
-    def make_connection(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> "Connection":
-        """Make the protocol for one upgrade request, with the arguments uvicorn gives its `ws=` class."""
-        return Connection(self, server_state)
-
-    def flush_soon(self, connection: "Connection") -> None:
-        """Write the connection's outbox at the end of this turn of the event loop."""
-        if not self._to_flush:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._to_flush.append(connection)
-
-    def _flush(self) -> None:
-        waiting, self._to_flush = self._to_flush, []
-        for connection in waiting:
-            connection.flush()
-
-    async def watch(self) -> None:
-        """Check the deadlines of the connections that are due, once a second. It never returns."""
-        while True:
-            await self.clock.sleep(1.0)
-            now = self.clock.now()
-            for number, connection in enumerate(self.timers.due(now), 1):
-                connection.check_deadlines(now)
-                if number % limits.CONNECTIONS_PER_TURN == 0:
-                    await asyncio.sleep(0)
-
-
-class Connection(asyncio.Protocol):
+class Connection(Link, asyncio.Protocol):
     """One WebSocket connection, from the upgrade request to the end of the socket."""
 
     __slots__ = (
+        "_accept_value",
         "_close_by",
+        "_closed_with",
+        "_control_full_at",
         "_drained",
-        "_fragments",
+        "_expires_by",
+        "_is_in_line",
         "_outbox",
+        "_parser",
         "_paused",
         "_pinged_at",
-        "_protocol",
         "_server_state",
         "_sockets",
         "_transport",
         "_unanswered_pings",
+        "client_address",
         "connected_at",
         "connection_id",
         "due_slot",
-        "expires_at",
         "is_open",
-        "last_active_at",
+        "is_refused",
+        "stamp",
         "state",
         "user_id",
     )
@@ -161,21 +85,33 @@ class Connection(asyncio.Protocol):
     def __init__(self, sockets: Sockets, server_state: ServerState) -> None:
         self._sockets = sockets
         self._server_state = server_state
-        self._protocol: ws.Protocol | None = None
+        # None until the 101 has been written.
+        self._parser: FrameParser | None = None
         self._outbox = Outbox(sockets.limits.outbox, sockets.observer.frame_conflated)
         self._paused = False
         self._drained: asyncio.Future[None] | None = None
-        self._fragments: bytearray | None = None
+        # Of the 101 that comes before a refusing close; None: a refusal is an HTTP status.
+        self._accept_value: str | None = None
+        # The close frame that came first: the client's, or ours.
+        self._closed_with: tuple[int, str] | None = None
         self._close_by = float("inf")
+        self._control_full_at = 0.0
+        self._is_in_line = False
         self._pinged_at = 0.0
         self._unanswered_pings = 0
-        self.connection_id = new_connection_id()
+        self.connection_id = sockets.new_connection_id()
         self.user_id = ""
+        # The address of the client behind a proxy, if the application knows it.
+        self.client_address = ""
+        self.stamp = NO_STAMP
         # Set and used by the application alone.
         self.state: Any = None
-        self.is_open = False
-        self.expires_at = float("inf")
-        self.connected_at = self.last_active_at = sockets.clock.now()
+        self.is_open = self.is_ready = False
+        self.fd = -1
+        # Refused by a close, and waiting for that of the client. The application knows nothing of it.
+        self.is_refused = False
+        self.expires_at = self._expires_by = float("inf")
+        self.connected_at = self.last_active_at = sockets.clock.monotonic()
         self.due_slot = 0
 
     # --- for the application ------------------------------------------------------------------------------------------
@@ -185,6 +121,11 @@ class Connection(asyncio.Protocol):
         """The address at the other end of the TCP connection; empty if the system does not know it."""
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def control_frames(self) -> Rate:
+        """The rate of pings and pongs that the client may send."""
+        return self._sockets.limits.control_frames
 
     @property
     def local_port(self) -> int:
@@ -198,8 +139,11 @@ class Connection(asyncio.Protocol):
 
     def identify(self, identity: Identity) -> None:
         """Set the user of this connection, and the time at which it expires."""
+        clock = self._sockets.clock
         self.user_id = identity.user_id
+        self.stamp = identity.stamp
         self.expires_at = identity.expires_at
+        self._expires_by = clock.monotonic() + identity.expires_at - clock.now()
         if self.is_open:
             self._set_deadline()
 
@@ -207,10 +151,15 @@ class Connection(asyncio.Protocol):
         return ConnectionInfo(
             self.connection_id,
             self.user_id,
-            timestamp(self.connected_at),
-            timestamp(self.last_active_at),
+            self.timestamp_of(self.connected_at),
+            self.timestamp_of(self.last_active_at),
             timestamp(self.expires_at),
         )
+
+    def timestamp_of(self, moment: float) -> str:
+        """Return a time of the monotonic clock, such as `connected_at`, as a timestamp."""
+        clock = self._sockets.clock
+        return timestamp(moment + clock.now() - clock.monotonic())
 
     def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         if not self.is_open:
@@ -231,10 +180,18 @@ class Connection(asyncio.Protocol):
                 if self._sockets.limits.closes_slow:
                     self._close_slow()
                 return Sent.FAILED
-        self.last_active_at = now
+        self.is_ready = False
         if is_first and not self._paused:
             self._sockets.flush_soon(self)
         return _DELIVERED
+
+    def send_text(self, payload: bytes, now: float) -> Sent:
+        """Send a message that is for this client alone. `send` has the details."""
+        return self.send(text_frames(payload), now)
+
+    def write_now(self, frames: bytes) -> None:
+        """Give frames to the transport, past the outbox: only while `is_ready`."""
+        self._transport.write(frames)
 
     async def drained(self) -> None:
         """Wait until the outbox is empty, or the client is gone."""
@@ -244,74 +201,81 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake, after the frames in the outbox. Does nothing if the connection is closing."""
-        if not self.is_open or self._protocol is None:
+        if not self.is_open:
             return
         if len(self._outbox):
             # All of it, even to a paused transport: the outbox is bounded, and no later flush will come.
             self._transport.writelines(self._outbox.take(self._outbox.size_bytes))
-        self._protocol.send_close(code, reason)
-        self._after_protocol()
+        self._begin_closing(code, reason, close_frame(code, reason))
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         # The transport pauses as soon as bytes are left, so that messages wait in the outbox, where they can still be
-        # counted and dropped. Not 0: a TLS transport pauses at the mark, the others above it.
-        self._transport.set_write_buffer_limits(high=1, low=0)
+        # counted and dropped. A TLS transport pauses at the mark, the others above it.
+        self._transport.set_write_buffer_limits(high=1 if self.is_secure else 0, low=0)
         self._server_state.connections.add(cast("Any", self))
 
     def data_received(self, data: bytes) -> None:
-        if self._protocol is not None:
-            self._receive(data)
-            return
-        # A client sends no frames before the 101, so reading can pause.
-        self._transport.pause_reading()
-        task = asyncio.get_running_loop().create_task(self._open(handshake.read_request(data)))
-        self._sockets.tasks.add(task)
-        task.add_done_callback(self._sockets.tasks.discard)
+        if self._parser is None:
+            return  # from a client that does not wait for the 101
+        self.last_active_at = self._sockets.clock.monotonic()
+        self._unanswered_pings = 0
+        self._parser.feed(data)
+        self._sockets.turns.received(self)
 
     def eof_received(self) -> None:
-        if self._protocol is not None:
-            self._protocol.receive_eof()
-            self._after_protocol()
+        # The transport closes now.
+        self._outbox.clear()
+        self.is_open = self.is_ready = False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # First of all: from now on the descriptor may be that of another connection.
+        self.is_open = self.is_ready = False
+        self.fd = -1
         self._server_state.connections.discard(cast("Any", self))
         self._sockets.timers.discard(self)
+        self._sockets.turns.forget(self)
         self._outbox.clear()
-        self.is_open = False
         self._resolve_drained()
-        protocol = self._protocol
-        if protocol is None:
+        if self._parser is None:
             return
-        # The parser is a generator and refers to the protocol, which refers to the parser. Closing it breaks the cycle.
-        with contextlib.suppress(RuntimeError):
-            protocol.parser.close()
-        first = protocol.close_rcvd if protocol.close_rcvd_then_sent is not False else protocol.close_sent
-        first = first or protocol.close_sent
-        code, reason = (first.code, first.reason) if first is not None else (1006, "")
-        self._sockets.observer.connection_closed(int(code))
-        self._sockets.application.closed(self, int(code), reason)
+        self._parser.discard()
+        if self.is_refused:
+            self._sockets.forget_refused(self)
+            return
+        code, reason = self._closed_with or _LOST
+        self._sockets.observer.connection_closed(code)
+        self._sockets.application.closed(self, code, reason)
 
     def pause_writing(self) -> None:
         self._paused = True
+        self.is_ready = False
         # Pongs to a client that does not read would pile up beside the outbox, so its frames are not read either.
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._sockets.clock.now() >= self.expires_at:
+        if self._has_expired(self._sockets.clock.monotonic()):
             self._expire()
         self._paused = False
         self.flush()
-        if not self._transport.is_closing() and self._protocol is not None:
-            self._transport.resume_reading()
+        if self._parser is not None:
+            self._resume_reading()
+            if self._parser.has_bytes:
+                # They came before the pause.
+                self._sockets.turns.received(self)
+
+    def close_when_idle(self) -> None:
+        """Close the connection because the server drains, when the application is ready for it."""
+        if self.is_open:
+            self._sockets.application.close_when_idle(self)
 
     def shutdown(self) -> None:
-        """Close the connection because the server stops; uvicorn calls this."""
-        if self._protocol is None:
-            self._refuse(handshake.Refusal(503, "RESTARTING", "The server is restarting; come back"))
+        """Close the connection, or refuse it, because the server stops now."""
+        if self._parser is None:
+            self._refuse(STOPPING)
         else:
             self.close(*RESTARTING)
 
@@ -321,76 +285,187 @@ class Connection(asyncio.Protocol):
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    async def _open(self, request: handshake.UpgradeRequest) -> None:
+    def open(self, request: handshake.UpgradeRequest) -> None:
+        """Answer the handshake that came on the transport."""
         try:
             accept_value = handshake.accept(request)
-            subprotocol = await self._sockets.application.authorize(self, request)
-        except handshake.Refusal as refusal:
-            self._refuse(refusal)
-        except TellwireError as error:
-            self._refuse(handshake.Refusal.of(error))
-        except Exception:
-            logger.exception("a handshake failed")
-            self._refuse(handshake.Refusal(500, "INTERNAL_ERROR", "The handshake failed; the server's log has more"))
+            self._extend(request)
+            if self._sockets.refuses_by_close and request.chosen_subprotocol is not None:
+                self._accept_value = accept_value
+            if self._sockets.drain.has_begun:
+                self._refuse(DRAINING)
+                return
+            answer = self._sockets.application.authorize(self, request)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            self._refuse_for(error)
+            return
+        if answer is None or isinstance(answer, str):
+            self._accept(accept_value, answer)
+            return
+        # A client sends no frames before the 101, so reading can pause.
+        self._transport.pause_reading()
+        task = asyncio.get_running_loop().create_task(self._open_later(accept_value, answer))
+        self._sockets.tasks.add(task)
+        task.add_done_callback(self._sockets.tasks.discard)
+
+    async def _open_later(self, accept_value: str, answer: Awaitable[str | None]) -> None:
+        try:
+            subprotocol = await answer
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            self._refuse_for(error)
+            return
+        if self._transport.is_closing() or self.is_refused:
+            self._sockets.application.abandoned(self)
         else:
-            if not self._transport.is_closing():
-                self._accept(accept_value, subprotocol)
+            self._accept(accept_value, subprotocol)
+
+    def _refuse_for(self, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            self._refuse(error)
+        elif isinstance(error, TellwireError):
+            self._refuse(Refusal.of(error))
+        else:
+            logger.error("a handshake failed", exc_info=error)
+            text = "The handshake failed; the server's log has more"
+            self._refuse(Refusal(500, "INTERNAL_ERROR", text, close_code=FAILED[0]))
 
     def _accept(self, accept_value: str, subprotocol: str | None) -> None:
-        self._protocol = ws.Protocol(
-            ws.SERVER, max_size=(limits.MAX_MESSAGE_BYTES, limits.MAX_FRAME_BYTES), logger=_protocol_logger
-        )
+        self._parser = self._new_parser()
+        self._accept_value = None
         self.is_open = True
-        self._transport.write(handshake.accepted(accept_value, subprotocol))
+        self._transport.write(handshake.accepted(accept_value, subprotocol, self._extensions))
+        self.is_ready = not self._paused
+        plain_socket = self._transport.get_extra_info("socket") if IS_FAST and not self.is_secure else None
+        if plain_socket is not None:
+            self.fd = plain_socket.fileno()
         self._sockets.observer.connection_opened()
         self._sockets.application.opened(self)
         self._set_deadline()
-        if not self._paused:
-            self._transport.resume_reading()
+        self._resume_reading()
+        if self._sockets.drain.has_begun:
+            self.close_when_idle()
 
-    def _refuse(self, refusal: handshake.Refusal) -> None:
-        if not self._transport.is_closing():
-            logger.info("refused a connection from %s: %s %s", self.peer_address, refusal.status, refusal.code)
+    def _extend(self, request: handshake.UpgradeRequest) -> None:
+        """Negotiate extensions. There are none here.
+
+        Raises:
+            Refusal: the request for them is malformed.
+        """
+
+    @property
+    def _extensions(self) -> str | None:
+        """The header of the answer that says which extensions were agreed; None: there is none."""
+        return None
+
+    def _new_parser(self) -> FrameParser:
+        return FrameParser(limits.MAX_MESSAGE_BYTES, limits.MAX_FRAME_BYTES)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if not (self._transport.is_closing() or self.is_refused):
+            address = self.client_address or self.peer_address
+            detail = f" ({refusal.detail})" if refusal.detail else ""
+            self._sockets.refusals.write(
+                "refused a connection from %s: %s %s%s", address, refusal.status, refusal.code, detail
+            )
             self._sockets.observer.connection_refused(refusal.code)
-            self._transport.write(handshake.refused(refusal))
-            self._transport.close()
+            if self._accept_value is None or refusal.close_code is None:
+                self._transport.write(refused(refusal))
+                self._transport.close()
+            else:
+                opening = handshake.accepted(self._accept_value, SUBPROTOCOL)
+                self._transport.write(opening + refusing_close(refusal, refusal.close_code))
+                self._wait_for_close()
+
+    def _wait_for_close(self) -> None:
+        """Wait for the close of a client that was refused by one: unread words of it would take back ours."""
+        self._accept_value = None
+        self.is_refused = True
+        self._parser = FrameParser(limits.MAX_FRAME_BYTES, limits.MAX_FRAME_BYTES)
+        self._close_by = self._sockets.clock.monotonic() + limits.REFUSED_SECONDS
+        self._sockets.timers.put(self, self._close_by)
+        self._sockets.add_refused(self)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._resume_reading()
+
+    def end_refused(self) -> None:
+        """End a socket that was refused by a close: others wait."""
+        self._transport.close()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def _receive(self, data: bytes) -> None:
-        assert self._protocol is not None  # noqa: S101 - checked in data_received
-        self.last_active_at = self._sockets.clock.now()
-        self._unanswered_pings = 0
-        self._protocol.receive_data(data)
-        for frame in self._protocol.events_received():
-            if self.is_open:
-                self._receive_frame(frame)
-        self._after_protocol()
+    def read(self, budget_bytes: int) -> int:
+        """Handle frames until their cost reaches the budget. Return the cost; less than the budget: nothing is left."""
+        assert self._parser is not None  # noqa: S101 - checked in data_received
+        cost = 0
+        # The frames of a client that does not read wait, too: their answers would pile up beside the outbox.
+        while cost < budget_bytes and not self._paused:
+            try:
+                event = self._parser.next_event()
+            except BadFrame as bad:
+                cost += limits.READ_FRAME_COST_BYTES
+                self._refuse_frame(bad)
+                continue
+            if event is None:
+                break
+            cost += limits.READ_FRAME_COST_BYTES + event.size_bytes
+            self._handle(event)
+        return cost
 
-    def _receive_frame(self, frame: Any) -> None:
-        assert isinstance(frame, Frame)  # noqa: S101 - this side of the protocol emits frames only
-        if frame.opcode is Opcode.BINARY:
-            self.close(1003, "Only text messages are accepted")
-            return
-        if frame.opcode is Opcode.TEXT:
-            self._fragments = bytearray()
-        elif frame.opcode is not Opcode.CONT:
-            return
-        fragments = self._fragments
-        if fragments is None:
-            return
-        fragments += frame.data
-        if frame.fin:
-            self._fragments = None
-            self._receive_text(fragments)
+    def wait(self) -> None:
+        """Read nothing from the socket until `go_on`."""
+        self._is_in_line = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
-    def _receive_text(self, data: bytearray) -> None:
+    def go_on(self) -> None:
+        """Read from the socket again."""
+        self._is_in_line = False
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not (self._is_in_line or self._paused or self._transport.is_closing()):
+            self._transport.resume_reading()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Close):
+            self._closed_by_client(event)
+        elif not self.is_open:
+            pass  # Only the client's close matters now.
+        elif isinstance(event, Text):
+            self._receive_text(event.text)
+        elif not isinstance(event, Fragment):
+            self._control(event)
+
+    def _receive_text(self, text: str) -> None:
         try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            self.close(1007, "A text message must be UTF-8")
+            self._sockets.application.received(self, text)
+        except Exception:
+            logger.exception("%s: a message could not be handled", self.connection_id)
+            self.close(*FAILED)
+
+    def _control(self, frame: Ping | Pong) -> None:
+        now = self.last_active_at
+        full_at = self.control_frames.take(self._control_full_at, now)
+        if full_at is None:
+            self._sockets.application.overran(self)
             return
-        self._sockets.application.received(self, text)
+        self._control_full_at = full_at
+        if isinstance(frame, Ping):
+            self._transport.write(pong_frame(frame.payload))
+
+    def _refuse_frame(self, bad: BadFrame) -> None:
+        assert self._parser is not None  # noqa: S101 - checked in data_received
+        self.close(bad.close_code, bad.reason)
+        if self._parser.is_discarding and not self._transport.is_closing() and self._transport.can_write_eof():
+            # The client may be sending still. Closing with unread bytes would reset the connection before it reads the
+            # close frame, and its own close will not be seen. TLS has no half-close: there the deadline ends it.
+            self._transport.write_eof()
+
+    def _closed_by_client(self, frame: Close) -> None:
+        if self.is_open:
+            self._begin_closing(frame.code, frame.reason, echoed_close(frame.payload))
+        self._transport.close()
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -399,7 +474,8 @@ class Connection(asyncio.Protocol):
         outbox = self._outbox
         while outbox.size_bytes and not self._paused and self.is_open:
             self._transport.writelines(outbox.take())
-        if self._drained is not None and not (outbox.size_bytes or self._paused):
+        if not (outbox.size_bytes or self._paused):
+            self.is_ready = self.is_open
             self._resolve_drained()
 
     def _resolve_drained(self) -> None:
@@ -407,22 +483,14 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
             self._drained = None
 
-    def _after_protocol(self) -> None:
-        assert self._protocol is not None  # noqa: S101
-        for data in self._protocol.data_to_send():
-            if data:
-                self._transport.write(data)
-            elif self._protocol.close_rcvd is not None:
-                self._transport.close()
-            elif self._transport.can_write_eof():
-                # A client that sent too much may be sending still. Closing with unread bytes would reset the connection
-                # before the client reads the close frame. TLS has no half-close: there the deadline ends it.
-                self._transport.write_eof()
-        if self.is_open and self._protocol.state is not ws.OPEN:
-            self.is_open = False
-            self._outbox.clear()
-            self._close_by = self._sockets.clock.now() + limits.CLOSE_TIMEOUT_SECONDS
-            self._sockets.timers.put(self, self._close_by)
+    def _begin_closing(self, code: int, reason: str, frame: bytes) -> None:
+        self.is_open = self.is_ready = False
+        self._closed_with = (code, reason)
+        self._outbox.clear()
+        self._resolve_drained()
+        self._transport.write(frame)
+        self._close_by = self._sockets.clock.monotonic() + limits.CLOSE_TIMEOUT_SECONDS
+        self._sockets.timers.put(self, self._close_by)
 
     def _expire(self) -> None:
         if self._paused:
@@ -432,7 +500,7 @@ class Connection(asyncio.Protocol):
 
     def _close_slow(self) -> None:
         self._sockets.slow_closed += 1
-        logger.warning("closing %s: %d messages behind", self.connection_id, len(self._outbox))
+        self._sockets.slow_endings.write("closing %s: %d messages behind", self.connection_id, len(self._outbox))
         self._outbox.clear()
         self.close(*TOO_SLOW)
 
@@ -442,8 +510,9 @@ class Connection(asyncio.Protocol):
         """Ping the connection if a ping is due; end it if it is idle, too old, expired or dead."""
         if now >= self._close_by:
             self._transport.abort()
+        if not self.is_open:
             return
-        if now >= self.expires_at:
+        if self._has_expired(now):
             self._expire()
         elif now >= self._ends_at():
             self.close(*GOING_AWAY)
@@ -460,7 +529,9 @@ class Connection(asyncio.Protocol):
             return
         if self._unanswered_pings >= limits.MAX_UNANSWERED_PINGS:
             self._sockets.unanswered_closed += 1
-            logger.info("cutting %s: no answer to %d pings", self.connection_id, self._unanswered_pings)
+            self._sockets.dead_endings.write(
+                "cutting %s: no answer to %d pings", self.connection_id, self._unanswered_pings
+            )
             self._transport.abort()
             return
         self._unanswered_pings += 1
@@ -474,5 +545,10 @@ class Connection(asyncio.Protocol):
         bounds = self._sockets.limits
         return min(self.last_active_at + bounds.idle_timeout_seconds, self.connected_at + bounds.max_connection_seconds)
 
+    def _has_expired(self, now: float) -> bool:
+        return now >= self._expires_by or self._sockets.clock.now() >= self.expires_at
+
     def _set_deadline(self) -> None:
-        self._sockets.timers.put(self, min(self.expires_at, self._ends_at(), self._ping_at()))
+        # At least once a minute: the wall clock may be set forward, past the expiry.
+        again_at = self._sockets.clock.monotonic() + limits.EXPIRY_CHECK_SECONDS
+        self._sockets.timers.put(self, min(self._expires_by, self._ends_at(), self._ping_at(), again_at))

@@ -1,4 +1,4 @@
-"""A timer wheel of whole seconds. Pure: the time is an argument.
+"""A timer wheel of whole seconds. Pure: the time is an argument, in seconds of a monotonic clock.
 
 It replaces one timer for each of tens of thousands of idle sockets. A connection is in one slot; when the slot is due,
 the connection checks its deadlines and is put into its next slot. Traffic does not move it.
@@ -26,7 +26,7 @@ class TimerWheel(Generic[T]):
         self._reached = int(now)
 
     def put(self, entry: T, at: float) -> None:
-        """Make `entry` due at this time (epoch seconds), in place of the one it had before."""
+        """Make `entry` due at this time, in place of the one it had before."""
         self.discard(entry)
         slot = max(ceil(at), self._reached + 1)
         entry.due_slot = slot

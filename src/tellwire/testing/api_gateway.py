@@ -6,17 +6,22 @@ and connect with any client.
 
 import asyncio
 import contextlib
+import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from websockets.sync.client import ClientConnection, connect
 
-from tellwire.apigateway.definition import Api, Authorizer, IdentitySource, Route
+from tellwire.apigateway.definition import Api, Authorizer, Function, IdentitySource, Project, Route
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.host import InProcess
+from tellwire.apigateway.services.attached import TemplateServices, services_of
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import ConfigError, shown
 from tellwire.testing.clock import FakeClock
@@ -81,52 +86,124 @@ class ApiGateway:
 
 @contextlib.contextmanager
 def run_api_gateway(
-    routes: Mapping[str, Handler],
+    routes: Mapping[str, Handler] | None = None,
     *,
     authorizer: Handler | None = None,
     identity_sources: Iterable[str] = (),
     answering: Iterable[str] = (),
-    stage: str = "prod",
+    stage: str | None = None,
     route_selection_expression: str = "$request.body.action",
     stage_variables: Mapping[str, str] | None = None,
     clock: FakeClock | None = None,
     credentials: Credentials | None = None,
+    template: Path | str | None = None,
+    replacements: Mapping[str, Handler] | None = None,
+    parameters: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[ApiGateway]:
-    """Run an API made of handlers, on a free port of this machine.
+    """Run an API made of handlers, or that of a template, on a free port of this machine.
 
     `routes` are handlers by route key. `answering` are the routes with a route response, whose `body` goes back to the
     client. With `credentials`, signatures of the management API are verified.
 
+    With a `template` its functions run in processes of their own, with its tables; `replacements` are handlers of this
+    process, by names of functions, or of routes that cannot run here. `environment` has more variables for functions.
+
     Raises:
         ConfigError: an argument is invalid, or arguments contradict each other.
     """
+    fake_clock = clock or (FakeClock() if template is None else FakeClock(time.time()))
+    services: TemplateServices | None = None
+    on_demand: frozenset[str] = frozenset()
+    more: Mapping[str, str] = {}
+    apis: Sequence[Api]
+    with contextlib.ExitStack() as stack:
+        if template is not None:
+            if routes or authorizer or identity_sources or answering or stage_variables:
+                raise ConfigError(
+                    "template: got routes, too; allowed: template with replacements, parameters and stage"
+                )
+            project, services = _of_template(stack, Path(template), stage, parameters or {})
+            apis, functions = project.apis, _with_replacements(project, replacements or {}, fake_clock)
+            on_demand, more = project.on_demand, services.table_environment
+        else:
+            if replacements or parameters or routes is None:
+                raise ConfigError("routes: got none; allowed: handlers by route key, or a template")
+            apis, functions = _of_handlers(routes, authorizer, identity_sources, answering, fake_clock)
+            apis = [
+                replace(
+                    api,
+                    stage="prod" if stage is None else stage,
+                    route_selection_expression=route_selection_expression,
+                    stage_variables=dict(stage_variables or {}),
+                )
+                for api in apis
+            ]
+        local = stack.enter_context(
+            LocalApi(
+                apis,
+                functions,
+                clock=fake_clock,
+                credentials=credentials,
+                environment={**more, **(environment or {})},
+                services=services,
+                on_demand=on_demand,
+            )
+        )
+        loop = stack.enter_context(_serving(local))
+        yield ApiGateway(local, fake_clock, loop)
+
+
+Functions = dict[str, Function | InProcess]
+
+
+def _of_handlers(
+    routes: Mapping[str, Handler],
+    authorizer: Handler | None,
+    identity_sources: Iterable[str],
+    answering: Iterable[str],
+    clock: FakeClock,
+) -> tuple[list[Api], Functions]:
     answers = _listed("answering", answering)
     if not answers <= routes.keys():
         raise ConfigError(f"answering: got {shown(sorted(answers - routes.keys()))}; allowed: {', '.join(routes)}")
-    for name, handler in [*routes.items(), ("authorizer", authorizer or callable)]:
-        if not callable(handler):
-            raise ConfigError(f"handler of {name}: got {shown(handler)}; allowed: a function of an event and a context")
+    handlers = {key: _in_process(key, handler, clock) for key, handler in routes.items()}
     sources = _listed("identity_sources", identity_sources)
     if sources and authorizer is None:
         raise ConfigError("identity_sources: got some; allowed: with an authorizer")
-    fake_clock = clock or FakeClock()
-    handlers = {key: InProcess.of(handler, fake_clock.now) for key, handler in routes.items()}
-    request_authorizer = None
+    asked = None
     if authorizer is not None:
-        handlers["authorizer"] = InProcess.of(authorizer, fake_clock.now)
-        request_authorizer = Authorizer("authorizer", tuple(IdentitySource(each) for each in sorted(sources)))
-    definition = Api(
-        tuple(Route(key, key, has_response=key in answers) for key in routes),
-        stage=stage,
-        authorizer=request_authorizer,
-        route_selection_expression=route_selection_expression,
-        stage_variables=dict(stage_variables or {}),
-    )
-    with (
-        LocalApi(definition, handlers, clock=fake_clock, credentials=credentials) as local,
-        _serving(local) as loop,
-    ):
-        yield ApiGateway(local, fake_clock, loop)
+        handlers["authorizer"] = _in_process("authorizer", authorizer, clock)
+        asked = Authorizer("authorizer", tuple(IdentitySource(each) for each in sorted(sources)))
+    answering_routes = tuple(Route(key, key, has_response=key in answers) for key in routes)
+    return [Api(answering_routes, authorizer=asked)], dict(handlers)
+
+
+def _of_template(
+    stack: contextlib.ExitStack, template: Path, stage: str | None, parameters: Mapping[str, str]
+) -> tuple[Project, TemplateServices]:
+    from tellwire.apigateway.template import read_project
+
+    workspace = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
+    project = read_project(template, stage=stage, parameters=parameters, workspace=workspace)
+    return project, stack.enter_context(services_of(project))
+
+
+def _with_replacements(project: Project, replacements: Mapping[str, Handler], clock: FakeClock) -> Functions:
+    functions: Functions = dict(project.functions)
+    for name, handler in replacements.items():
+        found = name if name in functions else f"route {name}"
+        if found not in functions:
+            names = ", ".join(each.removeprefix("route ") for each in functions)
+            raise ConfigError(f"replacements: got {name!r}; allowed: {names}")
+        functions[found] = _in_process(name, handler, clock)
+    return functions
+
+
+def _in_process(name: str, handler: Handler, clock: FakeClock) -> InProcess:
+    if not callable(handler):
+        raise ConfigError(f"handler of {name}: got {shown(handler)}; allowed: a function of an event and a context")
+    return InProcess.of(handler, clock.monotonic)
 
 
 def _listed(name: str, given: Iterable[str]) -> set[str]:

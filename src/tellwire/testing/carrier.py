@@ -12,7 +12,7 @@ from tellwire.row_errors import RowError, RowErrorChunk
 class MemoryCarrier:
     """A `Carrier` that records messages. Every delivery returns `answer`; `error`, if set, is raised.
 
-    `row_errors` are the row errors that jobs reported, oldest first.
+    `row_errors` are the row errors that jobs reported, oldest first. Users in `online` have a connection.
     """
 
     def __init__(self, answer: Delivery | None = None) -> None:
@@ -20,6 +20,7 @@ class MemoryCarrier:
         self.error: Exception | None = None
         self.sent: list[tuple[Target, dict[str, Any]]] = []
         self.row_errors: list[RowError] = []
+        self.online: set[str] = set()
 
     def sent_to(self, user_id: str) -> list[dict[str, Any]]:
         """Return the messages sent to a user, oldest first, as a browser would decode them."""
@@ -38,6 +39,11 @@ class MemoryCarrier:
 
     async def connections(self, user_id: str) -> list[ConnectionInfo]:
         return []
+
+    async def count(self, user_id: str) -> int:
+        if self.error is not None:
+            raise self.error
+        return int(user_id in self.online)
 
     async def disconnect(self, connection_id: str) -> bool:
         return False

@@ -4,14 +4,20 @@ It opens nothing: the first call connects, which keeps a cold start short.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tellwire.aws_api.management import Management
 from tellwire.broker import ComposedBroker, LiveBroker
 from tellwire.engine import Engine
 from tellwire.engines.aws.carrier import AwsCarrier
 from tellwire.engines.aws.connections import ConnectionsTable
-from tellwire.engines.aws.environment import has_history, open_management, open_table
-from tellwire.ports import Clock, History, SystemClock
+from tellwire.engines.aws.environment import has_history, open_management, open_table, open_topic_rules
+from tellwire.engines.aws.shut_outs import AwsShutOuts
+from tellwire.ports import Clock, SystemClock
+from tellwire.topics import TopicRules
+
+if TYPE_CHECKING:
+    from tellwire.engines.aws.history import DynamoHistory
 
 
 def aws_engine(environ: Mapping[str, str], clock: Clock | None = None) -> Engine:
@@ -21,11 +27,12 @@ def aws_engine(environ: Mapping[str, str], clock: Clock | None = None) -> Engine
         ConfigError: a setting is missing or not valid.
     """
     clock = clock or SystemClock()
-    history = open_history(environ, clock) if has_history(environ) else None
-    return compose(open_table(environ, clock), open_management(environ), history, clock)
+    topics = open_topic_rules(environ)
+    history = open_history(environ, clock, topics) if has_history(environ) else None
+    return compose(open_table(environ, clock), open_management(environ), history, clock, topics)
 
 
-def open_history(environ: Mapping[str, str], clock: Clock) -> History:
+def open_history(environ: Mapping[str, str], clock: Clock, topics: TopicRules) -> "DynamoHistory":
     """Return the history in the table that the environment names.
 
     Raises:
@@ -33,17 +40,22 @@ def open_history(environ: Mapping[str, str], clock: Clock) -> History:
     """
     from tellwire.engines.aws.history import DynamoHistory  # functions without a history need none of it
 
-    return DynamoHistory.from_environment(environ, clock)
+    return DynamoHistory.from_environment(environ, clock, topics)
 
 
-def compose(table: ConnectionsTable, management: Management, history: History | None, clock: Clock) -> Engine:
-    """Return an engine of these parts. Without a history it only delivers."""
+def compose(
+    table: ConnectionsTable, management: Management, history: "DynamoHistory | None", clock: Clock, topics: TopicRules
+) -> Engine:
+    """Return an engine of these parts. Without a history it only delivers, and remembers no requests."""
     carrier = AwsCarrier(table, management, clock)
+    shut_outs = AwsShutOuts(table, lambda: management, clock)
     if history is None:
-        return Engine(LiveBroker(carrier), carrier, close=carrier.close)
+        return Engine(LiveBroker(carrier), carrier, shut_outs=shut_outs, topics=topics, close=carrier.close)
 
     async def close() -> None:
         await carrier.close()
         await history.close()
 
-    return Engine(ComposedBroker(history, carrier), carrier, history, close=close)
+    broker = ComposedBroker(history, carrier, topics=topics)
+    requests = history.requests
+    return Engine(broker, carrier, history, shut_outs=shut_outs, requests=requests, topics=topics, close=close)

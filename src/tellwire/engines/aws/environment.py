@@ -2,6 +2,11 @@
 
 CONNECTIONS_TABLE_NAME                      the table of connections
 HISTORY_TABLE_NAME                          the history table; without it nothing is kept
+HISTORY_MAX_AGE_SECONDS, and others         what the history keeps, see `retention`
+TELLWIRE_TOPICS                             the rules of topics, see `topic_settings`
+TELLWIRE_JWT_TOPICS_CLAIM                   the claim with the patterns of topics; `topics`, if it is not set
+TELLWIRE_JWT_INFO_CLAIM                     the claim with the info about a user; `info`, if it is not set
+TELLWIRE_SUBSCRIPTIONS_PER_CONNECTION       topics that one connection may be subscribed to
 WEBSOCKET_API_ENDPOINT                      the management API, https://{api}.execute-api.{region}.amazonaws.com/{stage}
 AWS_REGION, AWS_DEFAULT_REGION              else from the endpoint, else from botocore's configuration
 AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL another URL than AWS's own, as for SDKs
@@ -21,14 +26,18 @@ from tellwire.aws_api.management import Management
 from tellwire.engines.aws.connections import ConnectionsTable
 from tellwire.errors import ConfigError, shown
 from tellwire.http_client import http_base_url
+from tellwire.limits import MAX_SUBSCRIPTIONS
 from tellwire.ports import Clock
 
 if TYPE_CHECKING:
     from tellwire.engines.aws.history_table import HistoryTable
+    from tellwire.topics import TopicRules
 
 TABLE_NAME: Final = "CONNECTIONS_TABLE_NAME"
 HISTORY_TABLE_NAME: Final = "HISTORY_TABLE_NAME"
 MANAGEMENT_ENDPOINT: Final = "WEBSOCKET_API_ENDPOINT"
+TOPICS: Final = "TELLWIRE_TOPICS"
+SUBSCRIPTIONS: Final = "TELLWIRE_SUBSCRIPTIONS_PER_CONNECTION"
 
 _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 _EXECUTE_API: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.(com|com\.cn|eu)$")
@@ -46,8 +55,58 @@ def open_table(
     return ConnectionsTable(_dynamodb(environ, retries), table_name, clock)
 
 
-def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RETRIES) -> "HistoryTable":
-    """Return the history table.
+def open_topic_rules(environ: Mapping[str, str]) -> "TopicRules":
+    """Return the rules of topics, with the bounds of a user's stream.
+
+    Raises:
+        ConfigError: a setting is not valid.
+    """
+    from tellwire.retention import Retention  # $connect and $disconnect need none of it
+    from tellwire.topics import TopicRules
+
+    retention, given = Retention.from_environment(environ), environ.get(TOPICS, "").strip()
+    if not given:
+        return TopicRules(retention)
+    from tellwire.topic_settings import parse_topics
+
+    return TopicRules(retention, parse_topics(given, retention))
+
+
+def topics_claim(environ: Mapping[str, str]) -> str:
+    """Return the name of the claim with the patterns of topics."""
+    return environ.get("TELLWIRE_JWT_TOPICS_CLAIM", "").strip() or "topics"
+
+
+def info_claim(environ: Mapping[str, str]) -> str:
+    """Return the name of the claim with the info about a user, which others in a topic see."""
+    return environ.get("TELLWIRE_JWT_INFO_CLAIM", "").strip() or "info"
+
+
+def has_presence(environ: Mapping[str, str]) -> bool:
+    """Return True if a rule of topics names presence. It reads no rules, which takes a part of a cold start."""
+    return '"presence"' in environ.get(TOPICS, "")
+
+
+def subscriptions_per_connection(environ: Mapping[str, str]) -> int:
+    """Return the topics that one connection may be subscribed to at a time.
+
+    Raises:
+        ConfigError: it is no number above 0.
+    """
+    given = environ.get(SUBSCRIPTIONS, "").strip()
+    try:
+        at_most = int(given) if given else MAX_SUBSCRIPTIONS
+    except ValueError:
+        at_most = 0
+    if at_most < 1:
+        raise ConfigError(f"{SUBSCRIPTIONS}: got {shown(given)}; allowed: a whole number above 0")
+    return at_most
+
+
+def open_history_table(
+    environ: Mapping[str, str], retries: Retries = DEFAULT_RETRIES, topics: "TopicRules | None" = None
+) -> "HistoryTable":
+    """Return the history table. `topics` None: the rules that the environment has.
 
     Raises:
         ConfigError: a setting is missing or not valid.
@@ -55,7 +114,7 @@ def open_history_table(environ: Mapping[str, str], retries: Retries = DEFAULT_RE
     table_name = _table_name(environ, HISTORY_TABLE_NAME, "of the history")
     from tellwire.engines.aws.history_table import HistoryTable  # most functions need none of it
 
-    return HistoryTable(_dynamodb(environ, retries), table_name)
+    return HistoryTable(_dynamodb(environ, retries), table_name, topics or open_topic_rules(environ))
 
 
 def has_history(environ: Mapping[str, str]) -> bool:

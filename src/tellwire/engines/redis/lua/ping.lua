@@ -1,0 +1,3 @@
+#!lua flags=no-writes
+-- KEYS[1]: any key. Returns ARGV[1].
+return ARGV[1]

@@ -1,0 +1,3 @@
+#!lua
+-- Changes nothing, and is refused wherever a publication would be.
+return 1

@@ -1,0 +1,184 @@
+"""`POST /v1/publish`: the body of a publish, and its answer without ASGI (`server.direct`).
+
+    body ─▶ read_publish ─▶ Publication ─▶ broker.publish_soon ─▶ the answer
+
+Only a key that this client's address has sent before is let in here. Whatever is refused goes the long way, where
+refusals are counted, told and answered.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tellwire.api_keys import Scope
+from tellwire.errors import InvalidMessage, TellwireError
+from tellwire.fields import plain_ttl
+from tellwire.gateway.admission import Network, client_address
+from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.http import answer_of, error_response, internal_error
+from tellwire.gateway.publish_rates import PublishRates
+from tellwire.limits import MAX_PUBLISH_BYTES, MAX_STATE_KEY_BYTES, MAX_TTL_SECONDS
+from tellwire.messages import (
+    CustomMessage,
+    Escalation,
+    KnownMessage,
+    Message,
+    MessageDecoder,
+    StateMessage,
+    type_of,
+)
+from tellwire.model import Delivery, Target
+from tellwire.ports import Broker, Published
+from tellwire.publication import Publication
+from tellwire.server.direct import Answer, Direct, Respond
+
+logger = logging.getLogger("tellwire.gateway")
+
+StateKey = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_STATE_KEY_BYTES})]
+TimeToLive = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MAX_TTL_SECONDS})]
+
+
+class PublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
+    """A message and its target. After `ttl_seconds` a device that comes back does not get it.
+
+    A message of an own type with a `key` is a state: only the newest of its type and key counts, and data null removes
+    it, as does the end of its `ttl_seconds`, of at most a day. `escalate` is for a notification to a user.
+    """
+
+    target: Target
+    message: KnownMessage
+    ttl_seconds: TimeToLive | None = None
+    key: StateKey | None = None
+    escalate: Escalation | None = None
+
+
+class _CustomPublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
+    target: Target
+    message: CustomMessage
+    ttl_seconds: TimeToLive | None = None
+    key: StateKey | None = None
+    escalate: Escalation | None = None
+
+
+_decoder: Final = MessageDecoder[PublishRequest, _CustomPublishRequest](PublishRequest, _CustomPublishRequest)
+
+
+def read_publish(body: bytes) -> Publication:
+    """Return the publication of a publish, from its JSON.
+
+    Raises:
+        InvalidMessage: it is not valid.
+        MessageTooBig: the message is over 128 KiB.
+    """
+    request = _decoder.decode(body)
+    ttl_seconds = request.ttl_seconds
+    if ttl_seconds is not None:
+        ttl_seconds = plain_ttl("ttlSeconds", ttl_seconds)
+    message: Message = request.message
+    if request.key is not None:
+        if not isinstance(message, CustomMessage):
+            raise InvalidMessage("key", request.key, f"no key: {type_of(message)} is no type of your own")
+        message = StateMessage(message.type, message.data, message.timestamp, message.id, key=request.key)
+    return Publication.of(request.target, message, ttl_seconds, escalation=request.escalate)
+
+
+class GuardedDirect:
+    """An endpoint of producers that is answered without ASGI. `answer` gets a client's address, a body, and the way to
+    respond; False: it does not take the request. `count` returns the number of publishes in a body.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[str, bytes, Respond], bool],
+        max_bytes: int,
+        key: ApiKeyGuard,
+        trusted_proxies: Sequence[Network],
+        rates: PublishRates,
+        count: Callable[[bytes], int] = lambda body: 1,
+    ) -> None:
+        self.max_bytes: Final = max_bytes
+        self._answer = answer
+        self._key = key
+        self._trusted_proxies = trusted_proxies
+        self._rates = rates
+        self._count = count
+
+    def admit(self, headers: Sequence[tuple[bytes, bytes]], client: str) -> Direct | None:
+        address = self._address(headers, client)
+        key = self._key.known(headers, address, Scope.PUBLISH)
+        if key is None:
+            return None
+        return functools.partial(self._answer_guarded, self._key.keys, key.name, address)
+
+    def _address(self, headers: Sequence[tuple[bytes, bytes]], client: str) -> str:
+        if not self._trusted_proxies or not client:
+            return client
+        lines = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+        return client_address(client, ",".join(lines), self._trusted_proxies)
+
+    def _answer_guarded(self, keys: object, key: str, address: str, body: bytes, respond: Respond) -> bool:
+        # Otherwise one of them may be withdrawn.
+        if keys is not self._key.keys:
+            return False
+        if self._rates.rate is None:
+            return self._answer(address, body, respond)
+        if not self._rates.allows(key) or not self._answer(address, body, respond):
+            return False
+        self._rates.spend(key, self._count(body))
+        return True
+
+
+class DirectPublish:
+    """The answers to publishes, one publication each."""
+
+    max_bytes: Final = MAX_PUBLISH_BYTES
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def answer(self, address: str, body: bytes, respond: Respond) -> bool:
+        try:
+            publication = read_publish(body)
+        except TellwireError:
+            return False
+        self._broker.publish_soon(publication, functools.partial(_end, address, publication, respond))
+        return True
+
+
+def _end(address: str, publication: Publication, respond: Respond, outcome: Published | Exception) -> None:
+    if isinstance(outcome, Published):
+        tell_published(address, publication, outcome)
+        respond(_delivered(outcome.delivery))
+    elif isinstance(outcome, TellwireError):
+        respond(answer_of(error_response(outcome)))
+    else:
+        logger.error("a publish failed", exc_info=outcome)
+        respond(answer_of(internal_error()))
+
+
+# Most deliveries are the same few.
+@functools.lru_cache(maxsize=64)
+def _delivered(delivery: Delivery) -> Answer:
+    return Answer(200, msgspec.json.encode(delivery))
+
+
+def tell_published(address: str, publication: Publication, published: Published) -> None:
+    """Write a publish into the log of a developer."""
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "%s published %s for %s: %d delivered",
+            address,
+            publication.type,
+            _words(publication.target),
+            published.delivery.delivered,
+        )
+
+
+def _words(target: Target) -> str:
+    if target.user is not None:
+        return f"the user {target.user!r}"
+    return "everybody" if target.all else f"{len(target.connection_ids)} connections"
