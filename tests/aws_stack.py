@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 from websockets.asyncio.client import ClientConnection, connect
 
-from tellwire.auth import mint_token
 from tellwire.aws.deployment import Deployment
 from tellwire.aws.handlers import Connect, Default, Disconnect, Sweep
 from tellwire.aws_api.client import Retries
@@ -39,7 +39,9 @@ class Stack:
     carriers: list[AwsCarrier] = field(default_factory=list)
 
     def token(self, user_id: str = "user-1", ttl_seconds: float = 3600) -> str:
-        return mint_token(SECRET, user_id, ttl_seconds)
+        """Return a token that is issued now, by the clock of the functions."""
+        now = int(self.clock.now())
+        return jwt.encode({"sub": user_id, "iat": now, "exp": now + int(ttl_seconds)}, SECRET, algorithm="HS256")
 
     @asynccontextmanager
     async def device(
@@ -69,7 +71,7 @@ class Stack:
         """Return a carrier as a worker has it where a history is kept. It does not wait long either."""
         history = DynamoHistory(open_history_table(self.environ, QUICK), self.clock)
         carrier = self.carrier()
-        return BrokerCarrier(ComposedBroker(history, carrier), carrier)
+        return BrokerCarrier(ComposedBroker(history, carrier, topics=self.deployment.topics), carrier)
 
     def sweep(self) -> int:
         """Run the scheduled function; return the number of leases that had expired. Not on the event loop."""
@@ -77,7 +79,7 @@ class Stack:
 
     async def user_ids(self) -> list[str]:
         """Return the users of the rows in the table of connections."""
-        return sorted([row.user_id async for page in self.deployment.table.everyone() for row in page])
+        return sorted([row.user_id async for page, _ in self.deployment.table.everyone() for row in page])
 
 
 @contextmanager

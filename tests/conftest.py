@@ -1,23 +1,25 @@
 """Fixtures of all tests: a real gateway inside the test's event loop, and devices that connect to it."""
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import json
+import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
 import pytest
 import uvloop
 from hypothesis import settings as hypothesis_settings
+from hypothesis.internal.conjecture import providers
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tellwire.auth import mint_token
 from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.ports import Authenticator, Clock
@@ -27,13 +29,12 @@ from tests.virtual_time import VirtualTimeLoop, virtual_time
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("random", deadline=None)
 hypothesis_settings.load_profile("repeatable")
-
-pytest_plugins = ["tellwire.testing.pytest_plugin", "tests.dynamodb", "tests.scheduling"]
+pytest_plugins = ["tellwire.testing.pytest_plugin", "tests.dynamodb", "tests.redis_server", "tests.scheduling"]
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 SECRET = "a-secret-for-tests-of-forty-characters.."
-API_KEY = "key-for-tests"
+API_KEY = "key-for-tests-0123456789"
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +46,33 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_carrier_of_another_test() -> Iterator[None]:
+    """Forget the carrier that the environment of a test has named: a process keeps it as long as it runs."""
+    yield
+    producer = sys.modules.get("tellwire.producer")
+    if producer is not None:
+        producer._carrier_of_process.cache_clear()
+
+
+_LEVELLED = [logging.getLogger(name) for name in ("tellwire", "tellwire.gateway", "uvicorn", "watchfiles")]
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logs() -> Iterator[None]:
+    """Give loggers the levels again that they had: a command that runs in the process of tests sets some."""
+    levels = [each.level for each in _LEVELLED]
+    yield
+    for logger, level in zip(_LEVELLED, levels, strict=True):
+        if logger.level != level:
+            logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
 def one_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the virtual time, if a test has one, for the intervals of uploads."""
     if request.node.get_closest_marker("virtual_time"):
-        monkeypatch.setattr("tellwire.progress.monotonic", lambda: virtual_time().time())
+        for module in ("progress", "ticks"):
+            monkeypatch.setattr(f"tellwire.{module}.monotonic", lambda: virtual_time().time())
 
 
 @dataclass
@@ -63,7 +87,10 @@ class Gateway:
         return self.url.replace("http", "ws", 1)
 
     def token(self, user_id: str = "user-1", ttl_seconds: float = 3600) -> str:
-        return mint_token(SECRET, user_id, ttl_seconds)
+        """Return a token that is issued now, by the gateway's clock."""
+        now = int(self.node._clock.now())
+        claims = {"sub": user_id, "iat": now, "exp": now + int(ttl_seconds)}
+        return jwt.encode(claims, SECRET, algorithm="HS256")
 
     @asynccontextmanager
     async def device(self, user_id: str = "user-1", **options: Any) -> AsyncIterator[ClientConnection]:
@@ -73,19 +100,18 @@ class Gateway:
             yield socket
 
     @asynccontextmanager
-    async def devices(self, count: int, user_id: str = "user-1") -> AsyncIterator[list[ClientConnection]]:
+    async def devices(
+        self, count: int, user_id: str = "user-1", **options: Any
+    ) -> AsyncIterator[list[ClientConnection]]:
         async with AsyncExitStack() as stack:
-            yield [await stack.enter_async_context(self.device(user_id)) for _ in range(count)]
+            yield [await stack.enter_async_context(self.device(user_id, **options)) for _ in range(count)]
 
     async def ends(self) -> None:
-        """Stop the node, and wait until nobody listens at its address."""
-        address = self.node.address
+        """Stop the node, and wait until it serves nobody, also on connections that it has."""
+        drain = self.node.sockets.drain
         self.node.stop()
-        with contextlib.suppress(ConnectionError):
-            while True:
-                _, writer = await asyncio.open_connection(*address)
-                writer.close()
-                await asyncio.sleep(0.01)
+        while not drain.is_ending:
+            await asyncio.sleep(0.01)
 
 
 def offered(token: str) -> list[Subprotocol]:
@@ -133,18 +159,14 @@ async def gateway(start_gateway: StartGateway) -> Gateway:
 
 
 @pytest.fixture
-def producer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+def producer(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """The environment of a producer that publishes to `gateway`."""
     monkeypatch.setenv("TELLWIRE_URL", gateway.url)
     monkeypatch.setenv("TELLWIRE_API_KEY", API_KEY)
-    from tellwire.producer import _carrier_of_process
-
-    _carrier_of_process.cache_clear()
-    yield gateway
-    _carrier_of_process.cache_clear()
+    return gateway
 
 
-HANG_SECONDS = 90.0
+HANG_SECONDS = 200.0
 """The timeout of an async test. The test fails with the stack of its wait, and the run continues."""
 
 
@@ -153,22 +175,46 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualTimeLoop}
     factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
-    # A history and a list of row errors have no sockets.
-    without_sockets = ("test_broker.py", "test_conversation.py", "test_history.py", "test_row_errors.py")
-    has_sockets = "contract" in item.path.parts and item.path.name not in without_sockets
-    if has_sockets or "gateway" in item.path.parts:
+    if _has_sockets(item):
         factories["uvloop"] = uvloop.new_event_loop
     return factories
 
 
+def _has_sockets(item: pytest.Item) -> bool:
+    # A history and a list of row errors have none.
+    without = ("test_broker.py", "test_conversation.py", "test_history.py", "test_row_errors.py")
+    return ("contract" in item.path.parts and item.path.name not in without) or "gateway" in item.path.parts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make repeatable runs repeatable.
+
+    Hypothesis also tries the constants of all modules that are loaded, which are others in each process and in each
+    order of the tests.
+    """
+    if config.getoption("hypothesis_profile", None) is None:
+        vars(providers)["is_local_module_file"] = lambda path: False
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Bound the wait of every async test, below the limit of `pytest-timeout`, which ends the whole process."""
+    """Bound the wait of every async test, below the limit of `pytest-timeout`, which ends the whole process.
+
+    What another variant of a test shows as well is left to CI.
+    """
     if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
         return
+    if _is_second_way(item):
+        item.add_marker("long")
     # Hypothesis calls the test by itself, many times.
     if not hasattr(item.obj, "hypothesis"):
         own = item.get_closest_marker("timeout")
         item.obj = _bounded(item.obj, max(HANG_SECONDS, own.args[0] - 10) if own and own.args else HANG_SECONDS)
+
+
+def _is_second_way(item: pytest.Item) -> bool:
+    """Return True for moto beside Amazon's own DynamoDB, and for asyncio's event loop beside the server's."""
+    on_moto = "aws on moto" in item.nodeid and item.path.name == "test_carrier.py"
+    return on_moto or (_has_sockets(item) and "[asyncio" in item.nodeid)
 
 
 def _bounded(test: Callable[..., Any], seconds: float) -> Callable[..., Any]:

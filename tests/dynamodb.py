@@ -21,8 +21,10 @@ from typing import Any, cast
 import boto3
 import pytest
 
+from bench.aws_tables import CONNECTIONS_TABLE, HISTORY_TABLE
+from bench.processes import free_port
 from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
-from tests.tools import free_port, require, require_module
+from tests.tools import require, require_module
 
 REGION = "us-east-1"
 OF_ALL = pytest.StashKey[dict[str, Any]]()
@@ -32,48 +34,6 @@ START_SECONDS = 45.0
 
 # What matters is how soon it starts, not how fast it can get.
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m")
-
-CONNECTIONS_TABLE: dict[str, Any] = {
-    "BillingMode": "PAY_PER_REQUEST",
-    "AttributeDefinitions": [
-        {"AttributeName": "userId", "AttributeType": "S"},
-        {"AttributeName": "connectionId", "AttributeType": "S"},
-    ],
-    "KeySchema": [
-        {"AttributeName": "userId", "KeyType": "HASH"},
-        {"AttributeName": "connectionId", "KeyType": "RANGE"},
-    ],
-    "GlobalSecondaryIndexes": [
-        {
-            "IndexName": "byConnection",
-            "KeySchema": [{"AttributeName": "connectionId", "KeyType": "HASH"}],
-            "Projection": {"ProjectionType": "ALL"},
-        }
-    ],
-}
-
-HISTORY_TABLE: dict[str, Any] = {
-    "BillingMode": "PAY_PER_REQUEST",
-    "AttributeDefinitions": [
-        {"AttributeName": "streamKey", "AttributeType": "S"},
-        {"AttributeName": "sk", "AttributeType": "S"},
-        {"AttributeName": "leasedUploads", "AttributeType": "S"},
-    ],
-    "KeySchema": [
-        {"AttributeName": "streamKey", "KeyType": "HASH"},
-        {"AttributeName": "sk", "KeyType": "RANGE"},
-    ],
-    "GlobalSecondaryIndexes": [
-        {
-            "IndexName": "leasedUploads",
-            "KeySchema": [
-                {"AttributeName": "leasedUploads", "KeyType": "HASH"},
-                {"AttributeName": "streamKey", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }
-    ],
-}
 
 
 def new_table_name(kind: str) -> str:
@@ -87,8 +47,10 @@ def create_connections_table(url: str, name: str) -> None:
 
 
 def create_history_table(url: str, name: str) -> None:
-    """Create the history table, as the templates do on AWS."""
-    create_tables(url, [{**HISTORY_TABLE, "TableName": name}], {name: "expiresAt"}, REGION)
+    """Create the history table, as the templates do on AWS, but without its time to live: DynamoDB Local deletes items
+    at once that are too old by the real time, and a test has its own.
+    """
+    create_tables(url, [{**HISTORY_TABLE, "TableName": name}], {}, REGION)
 
 
 def local_environment(url: str) -> dict[str, str]:
@@ -141,12 +103,13 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End DynamoDB Local, whoever started it."""
+    """End DynamoDB Local, whoever started it, and then remove its directory, in which it writes."""
     if not hasattr(config, "workerinput"):
         directory = Path(config.stash[OF_ALL]["dynamodb_local"])
         running = directory / "running"
         if running.exists():
-            os.kill(int(running.read_text().split()[0]), signal.SIGTERM)
+            os.kill(int(running.read_text().split()[0]), signal.SIGKILL)
+            _wait_until_unlocked(directory / "alive")
         shutil.rmtree(directory)
 
 
@@ -174,15 +137,28 @@ def _start_dynamodb_local(directory: Path) -> tuple[int, int]:
         "-port",
         str(port),
     ]
-    with log.open("w") as output:
+    with log.open("w") as output, (directory / "alive").open("w") as alive:
+        # It is not the child of whoever ends it: the lock it inherits tells when it has ended.
+        fcntl.flock(alive, fcntl.LOCK_EX)
         # It leaves a file where it is started.
         process = subprocess.Popen(
-            command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(alive.fileno(),),
         )
     _wait_for(port, process, log)
     # It outlives the process that started it, and is ended by the one that began the tests.
     process.returncode = 0
     return process.pid, port
+
+
+def _wait_until_unlocked(path: Path) -> None:
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -2,11 +2,17 @@
 
 import msgspec
 
-from tellwire.messages import Message, decode_message
+from tellwire.broker import ComposedBroker
+from tellwire.entry import Entry
+from tellwire.messages import CustomMessage, KnownMessage, Message, MessageDecoder
 from tellwire.model import Target
 from tellwire.ports import History
 from tellwire.publication import Publication, user_stream
-from tellwire.stream import Entry, seen_state
+from tellwire.stream import seen_state
+from tellwire.testing import MemoryCarrier
+
+decode_message = MessageDecoder[KnownMessage, CustomMessage](KnownMessage, CustomMessage).decode
+"""Decode an encoded message."""
 
 
 def publication(target: Target, message: Message | bytes) -> Publication:
@@ -30,3 +36,10 @@ async def acknowledge(history: History, user_id: str, cursor: str, now: float = 
     if position is None or offset is None:
         return None
     return await history.append(seen_state(stream, position._replace(offset=offset), now))
+
+
+class Silent(ComposedBroker):
+    """A broker whose publications are kept, and reach nobody."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history, MemoryCarrier())

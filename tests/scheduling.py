@@ -43,13 +43,16 @@ class Scheduling(LoadScopeScheduling):
 
     def remove_node(self, node: WorkerController) -> str | None:
         """Forget a process that has ended. Its current test has failed, and is not run again."""
-        for unit in self.assigned_work[node].values():
-            for nodeid, is_done in unit.items():
-                if not is_done:
-                    unit[nodeid] = True
-                    super().remove_node(node)
-                    return nodeid
-        return super().remove_node(node)
+        units = self.assigned_work[node]
+        left = ((unit, nodeid) for unit in units.values() for nodeid, is_done in unit.items() if not is_done)
+        unit, crashed = next(left, (None, None))
+        if unit is not None and crashed is not None:
+            unit[crashed] = True
+        # Whoever gets a unit of which nothing is left would wait, and the run would never end.
+        for scope in [scope for scope, unit in units.items() if all(unit.values())]:
+            del units[scope]
+        super().remove_node(node)
+        return crashed
 
 
 @pytest.hookimpl(optionalhook=True)

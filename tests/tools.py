@@ -4,10 +4,9 @@ Without a program its tests are skipped; in CI they fail.
 """
 
 import asyncio
-import itertools
+import inspect
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,20 +40,7 @@ def require_module(directory: Path, name: str) -> Path:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until something is so. The condition may be asynchronous."""
     async with asyncio.timeout(SECONDS):
-        while not condition():
+        while not (await found if inspect.isawaitable(found := condition()) else found):
             await asyncio.sleep(0.01)
-
-
-# Below those that the system gives to whoever asks for any: between a look and its use, nobody gets such a port.
-_PORTS = itertools.count(10_000 + 13 * os.getpid() % 20_000)
-
-
-def free_port() -> int:
-    """Return a port of this machine for a program that cannot choose one itself."""
-    for port in _PORTS:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("there are ports without end")

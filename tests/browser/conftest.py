@@ -19,13 +19,16 @@ from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.web_app import PAGE, WebApp
 from tellwire import Message, create_notification_message
 from tellwire.config import Settings
+from tellwire.position import START
 from tellwire.publication import user_stream
-from tellwire.stream import START
 from tests.conftest import SECRET
 from tests.tools import missing, require
 
 SECONDS = 45.0
 """The timeout of one step of a browser: far above its usual time, far below the timeout of a test."""
+
+ROOMS = {"pattern": "room:*", "subscribe": "anyone", "presence": True}
+"""The topics of all sites."""
 
 PACKAGES = PAGE.parent / "node_modules"
 GUIDE = Path(__file__).parent / "guide"
@@ -80,7 +83,7 @@ class Site:
         return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        settings = Settings(port=self._port, dev=True, jwt_secret=SECRET, drain_seconds=1)
+        settings = Settings(port=self._port, dev=True, jwt_secret=SECRET, drain_seconds=1, topics=(ROOMS,))
         self.app = WebApp(
             settings,
             self._root,

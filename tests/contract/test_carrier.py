@@ -1,5 +1,6 @@
-"""The contract of every `Carrier`: the hub of a node, the HTTP carrier that publishes to it, and the carrier on AWS,
-whose connections are a local API Gateway's and are stored in moto's DynamoDB and in Amazon's own.
+"""The contract of every `Carrier`: the hub of a node, the HTTP carrier that publishes to it, the carrier over nodes on
+Redis, also as one that has no connection, and the carrier on AWS, whose connections are a local API Gateway's and are
+stored in moto's DynamoDB and in Amazon's own.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from contextlib import ExitStack
 import pytest
 from websockets.asyncio.client import ClientConnection
 
+from tellwire.broadcast import Broadcaster
+from tellwire.broker import BrokerCarrier, count_connections
 from tellwire.carriers.http import HttpCarrier
 from tellwire.messages import create_message, create_notification_message, encode_message
 from tellwire.model import Delivery, Target, new_connection_id
@@ -18,6 +21,7 @@ from tellwire.ports import Carrier
 from tests.aws_stack import Stack, running_stack
 from tests.conftest import API_KEY, Gateway, StartGateway, read
 from tests.publications import publication
+from tests.tools import until
 
 HELLO = encode_message(create_notification_message("Hello", "World", "info"))
 
@@ -40,12 +44,15 @@ def stacks() -> Iterator[Callable[[str], Stack]]:
         yield begin
 
 
-@pytest.fixture(params=["hub", "http", "aws on moto", "aws on DynamoDB Local"])
+@pytest.fixture(params=["hub", "http", "redis", "two nodes on redis", "aws on moto", "aws on DynamoDB Local"])
 async def gateway(
     request: pytest.FixtureRequest, start_gateway: StartGateway, stacks: Callable[[str], Stack]
 ) -> AsyncIterator[Devices]:
     if request.param in ("hub", "http"):
         yield await start_gateway()
+        return
+    if "redis" in request.param:
+        yield await start_gateway(**on_redis(request))
         return
     name = "moto_dynamodb" if request.param == "aws on moto" else "dynamodb_local"
     stack = stacks(request.getfixturevalue(name))
@@ -55,10 +62,23 @@ async def gateway(
             await asyncio.sleep(0.01)
 
 
+def on_redis(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the settings of nodes that belong together."""
+    url = request.getfixturevalue("redis_server").url
+    return {"engine": "redis", "redis_url": url, "redis_prefix": request.getfixturevalue("redis_prefix")}
+
+
 @pytest.fixture
-async def carrier(request: pytest.FixtureRequest, gateway: Devices) -> AsyncIterator[Carrier]:
-    if isinstance(gateway, Gateway) and request.node.callspec.params["gateway"] == "hub":
+async def carrier(
+    request: pytest.FixtureRequest, gateway: Devices, start_gateway: StartGateway
+) -> AsyncIterator[Carrier]:
+    kind = request.node.callspec.params["gateway"]
+    if isinstance(gateway, Gateway) and kind == "hub":
         yield gateway.node.hub
+        return
+    if isinstance(gateway, Gateway) and "redis" in kind:
+        other = gateway if kind == "redis" else await start_gateway(**on_redis(request))
+        yield BrokerCarrier(other.node.engine.broker, other.node.engine.carrier)
         return
     over_http = gateway.carrier() if isinstance(gateway, Stack) else HttpCarrier(gateway.url, API_KEY)
     yield over_http
@@ -87,12 +107,16 @@ async def test_a_user_without_connections_is_no_error(carrier: Carrier) -> None:
 
 
 async def test_one_connection_is_one_device(carrier: Carrier, gateway: Devices) -> None:
-    async with gateway.devices(2) as (first, second):
-        first_id, second_id = await ids(carrier, "user-1")
-        assert await carrier.deliver(publication(Target(connection=first_id), HELLO)) == Delivery(delivered=1)
-        assert await received_payload(first) == HELLO
-        await carrier.deliver(publication(Target(connection=second_id), encode_message(create_message("second", 2))))
-        assert (await read(second))["type"] == "second"
+    async with gateway.devices(2) as devices:
+        # Which is which is not known: two that connect in the same millisecond are listed in any order.
+        one_id, other_id = await ids(carrier, "user-1")
+        assert await carrier.deliver(publication(Target(connection=one_id), HELLO)) == Delivery(delivered=1)
+        other = encode_message(create_message("other", 2))
+        assert await carrier.deliver(publication(Target(connection=other_id), other)) == Delivery(delivered=1)
+        marker = encode_message(create_message("marker", 0))
+        await carrier.deliver(publication(Target(user="user-1"), marker))
+        got = [[await received_payload(device) for _ in range(2)] for device in devices]
+        assert sorted(got) == sorted([[HELLO, marker], [other, marker]])
 
 
 async def test_a_list_reaches_each_once_and_counts_the_gone(carrier: Carrier, gateway: Devices) -> None:
@@ -155,6 +179,14 @@ async def test_connections_are_listed_oldest_first_with_their_times(carrier: Car
         assert first.connected_at <= second.connected_at < first.expires_at
 
 
+async def test_the_connections_of_a_user_are_counted(carrier: Carrier, gateway: Devices) -> None:
+    assert await count_connections(carrier, "user-1") == 0
+    async with gateway.device(), gateway.device(), gateway.device("a/b ?"):
+        assert await count_connections(carrier, "user-1") == 2
+        broadcaster = Broadcaster(carrier)
+        assert [await broadcaster.is_online(each) for each in ("user-1", "a/b ?", "user-2")] == [True, True, False]
+
+
 async def test_user_ids_may_hold_anything(carrier: Carrier, gateway: Devices) -> None:
     for user_id in ("a/b", "auth0|5?x=1#y", "ü ñ", "%2F"):
         async with gateway.device(user_id) as device:
@@ -169,5 +201,9 @@ async def test_disconnect_closes_with_1000_as_api_gateway_does(carrier: Carrier,
         assert await carrier.disconnect(connection_id) is True
         await device.wait_closed()
         assert (device.close_code, device.close_reason) == (1000, "Connection Closed Normally")
-    assert await carrier.disconnect(connection_id) is False
+
+    async def is_gone() -> bool:
+        return await carrier.disconnect(connection_id) is False
+
+    await until(is_gone)  # another node hears of it a moment later
     assert json.loads(HELLO)["type"] == "notification"

@@ -6,50 +6,28 @@ minute.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from tellwire.engines.aws.environment import open_history_table
-from tellwire.engines.aws.history import DynamoHistory
-from tellwire.engines.memory.history import MemoryHistory
-from tellwire.engines.sqlite.history import SqliteHistory
-from tellwire.limits import HISTORY_MAX_AGE_SECONDS, HISTORY_MAX_MESSAGES, HISTORY_MAX_STATES
+from tellwire.limits import (
+    HISTORY_MAX_AGE_SECONDS,
+    HISTORY_MAX_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    PAST_RUNS,
+    REORDER_SECONDS,
+)
 from tellwire.messages import create_message
 from tellwire.ports import History
+from tellwire.position import START
 from tellwire.publication import Publication, user_stream
-from tellwire.stream import START, Replay
+from tellwire.retention import Retention
+from tellwire.stream import Replay
 from tellwire.testing import FakeClock
-from tests.dynamodb import create_history_table, local_environment, new_table_name
 from tests.publications import acknowledge, for_user
 
 ANNA, BEN = "anna", "ben"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite", "DynamoDB Local"])
-async def history(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[History]:
-    kinds: dict[str, Callable[[], History]] = {
-        "memory": lambda: MemoryHistory(clock),
-        "sqlite": lambda: SqliteHistory(tmp_path / "history.sqlite3", clock),
-        "DynamoDB Local": lambda: in_dynamodb(request.getfixturevalue("dynamodb_local"), clock),
-    }
-    history = kinds[request.param]()
-    yield history
-    await history.close()
-
-
-def in_dynamodb(url: str, clock: FakeClock) -> DynamoHistory:
-    table_name = new_table_name("history")
-    create_history_table(url, table_name)
-    return DynamoHistory(open_history_table(local_environment(url) | {"HISTORY_TABLE_NAME": table_name}), clock)
 
 
 def note(number: int) -> Publication:
@@ -69,11 +47,13 @@ def progress(value: float, status: str | None = None, second: int = 0, upload_id
     return for_user("anna", json.dumps({**message, "id": f"{upload_id}-{value}-{status}-{second}"}).encode())
 
 
-def leased(value: float, status: str = "running", second: int = 0, run: int = 0) -> Publication:
+def leased(
+    value: float, status: str = "running", second: int = 0, run: int = 0, *, name: str | None = None
+) -> Publication:
     data = {"uploadId": "u1", "fileName": "f.csv", "progress": value, "message": "", "status": status}
-    data |= {"startedAt": f"2026-11-25T09:00:{run:02}.000Z", "leaseSeconds": 30}
+    data |= {"startedAt": f"2026-11-25T09:00:{run:02}.000Z", "leaseSeconds": 30} | ({"run": name} if name else {})
     message = {"type": "upload_progress", "data": data, "timestamp": f"2026-11-25T10:00:{second:02}.000Z"}
-    return for_user("anna", json.dumps({**message, "id": f"{value}-{status}-{second}-{run}"}).encode())
+    return for_user("anna", json.dumps({**message, "id": f"{value}-{status}-{second}-{run}-{name}"}).encode())
 
 
 def numbers(replay: Replay) -> list[int]:
@@ -186,7 +166,7 @@ async def test_appends_begun_together_keep_their_order(history: History) -> None
 async def test_old_messages_are_evicted_and_their_cursors_are_not_recovered(history: History, clock: FakeClock) -> None:
     begin = await cursor_of(history)
     await history.append(for_user(ANNA, note(1)))
-    await history.append(for_user(ANNA, progress(10)))
+    await history.append(for_user(ANNA, progress(100)))
     middle = await cursor_of(history)
     await clock.advance(HISTORY_MAX_AGE_SECONDS - 10)
     await history.append(for_user(ANNA, note(2)))
@@ -276,11 +256,64 @@ async def test_a_final_state_outranks_a_clock_that_is_ahead(history: History) ->
     assert await history.append(for_user(ANNA, leased(60, second=40))) is None
 
 
-async def test_the_later_of_two_runs_counts(history: History) -> None:
-    await history.append(for_user(ANNA, leased(50, "cancelled", second=30)))
-    assert await history.append(for_user(ANNA, leased(7, second=31, run=20))) is not None
-    assert await history.append(for_user(ANNA, leased(100, "complete", second=40))) is None
+@pytest.mark.parametrize("clock_of_the_second", [20, 0])
+async def test_the_run_that_arrives_last_counts_and_the_clock_of_its_host_does_not(
+    history: History, clock_of_the_second: int
+) -> None:
+    first, second = "first", "second"
+    await history.append(for_user(ANNA, leased(50, second=30, run=10, name=first)))
+    begun = leased(7, second=clock_of_the_second, run=clock_of_the_second, name=second)
+    assert await history.append(for_user(ANNA, begun)) is not None
+    for status in ("running", "complete", "failed"):
+        assert await history.append(for_user(ANNA, leased(60, status, second=50, run=10, name=first))) is None
     assert shown(await history.read(user_stream(ANNA), None))["upload:u1"] == 7
+    assert await history.append(for_user(ANNA, leased(100, "complete", second=21, run=20, name=second))) is not None
+
+
+async def test_a_run_is_named_by_its_start_if_it_has_no_other_name(history: History) -> None:
+    await history.append(for_user(ANNA, leased(50, "failed", second=30, run=30)))
+    # Its host is behind by 20 seconds.
+    assert await history.append(for_user(ANNA, leased(7, second=11, run=10))) is not None
+    assert await history.append(for_user(ANNA, leased(100, "complete", second=40, run=30))) is None
+    assert shown(await history.read(user_stream(ANNA), None))["upload:u1"] == 7
+
+
+async def test_the_last_superseded_runs_are_remembered(history: History) -> None:
+    for number in range(PAST_RUNS + 1):
+        await history.append(for_user(ANNA, leased(number, second=number, name=f"run-{number}")))
+    for number in range(PAST_RUNS):
+        late = leased(100, "complete", second=50, name=f"run-{number}")
+        assert await history.append(for_user(ANNA, late)) is None
+    kept = await history.state(user_stream(ANNA), "upload:u1")
+    assert kept is not None
+    assert (kept.run, dict(kept.past_runs)) == (
+        f"run-{PAST_RUNS}",
+        {f"run-{number}": "running" for number in range(PAST_RUNS)},
+    )
+
+
+async def test_plain_messages_of_a_host_whose_clock_is_behind_begin_a_new_run(history: History) -> None:
+    for value, second in ((0, 30), (50, 31), (100, 32)):
+        await history.append(for_user(ANNA, progress(value, second=second)))
+    for value, second in ((0, 10), (30, 11), (60, 12), (100, 13)):
+        assert await history.append(for_user(ANNA, progress(value, second=second))) is not None
+
+
+async def test_an_update_that_arrives_much_later_is_newer_whatever_its_clock_says(
+    history: History, clock: FakeClock
+) -> None:
+    await history.append(for_user(ANNA, leased(50, second=30, name="run")))
+    assert await history.append(for_user(ANNA, leased(51, second=29, name="run"))) is None
+    await clock.advance(REORDER_SECONDS + 1)
+    assert await history.append(for_user(ANNA, leased(52, second=10, name="run"))) is not None
+
+
+async def test_a_run_that_has_failed_may_begin_again_under_its_name(history: History) -> None:
+    await history.append(for_user(ANNA, leased(50, "failed", second=10, name="task-7")))
+    assert await history.append(for_user(ANNA, leased(50, second=11, name="task-7"))) is None
+    assert await history.append(for_user(ANNA, leased(0, second=12, name="task-7"))) is not None
+    assert await history.append(for_user(ANNA, leased(100, "complete", second=13, name="task-7"))) is not None
+    assert await history.append(for_user(ANNA, leased(0, second=14, name="task-7"))) is None
 
 
 async def test_a_state_made_from_a_replaced_state_is_not_kept(history: History) -> None:
@@ -293,13 +326,40 @@ async def test_a_state_made_from_a_replaced_state_is_not_kept(history: History) 
     assert await history.append(for_user(ANNA, msgspec.structs.replace(verdict, replaces=second.number))) is not None
 
 
+async def test_the_end_is_that_of_both_lanes(history: History) -> None:
+    position = await cursor_of(history)
+    end = await history.end(user_stream(ANNA))
+    assert end is not None
+    assert (str(end.position), end.version) == (position, 0)
+    await history.append(for_user(ANNA, note(1)))
+    await history.append(for_user(ANNA, leased(10)))
+    last = await history.append(for_user(ANNA, leased(100, "complete", second=1)))
+    end = await history.end(user_stream(ANNA))
+    assert end is not None
+    assert last is not None
+    assert (str(end.position), end.version) == (await cursor_of(history), last.number)
+    known = history.known_end(user_stream(ANNA))
+    assert known in (None, end)
+
+
+async def test_publications_that_are_linked_are_kept_together_or_not_at_all(history: History) -> None:
+    first = await history.append(for_user(ANNA, leased(10)))
+    assert first is not None
+    linked = [msgspec.structs.replace(leased(10, "failed", second=1), replaces=first.number), note(1)]
+    kept = await history.append_linked([for_user(ANNA, each) for each in linked])
+    assert [entry and entry.number for entry in kept] == [kept[0] and kept[0].number, 1]
+    again = [msgspec.structs.replace(leased(10, "failed", second=2), replaces=first.number), note(2)]
+    assert await history.append_linked([for_user(ANNA, each) for each in again]) == [None, None]
+    assert numbers(await history.read(user_stream(ANNA), START)) == [1]
+
+
 async def test_leased_uploads_are_found(history: History) -> None:
     async def found() -> list[tuple[str, str | None]]:
         return [(entry.target.user or "", entry.status) async for entry in history.leased_uploads()]
 
     assert await found() == []
     await history.append(for_user(ANNA, leased(10)))
-    await history.append(for_user(BEN, progress(10)))
+    await history.append(for_user(BEN, progress(100)))
     assert await found() == [(ANNA, "running")]
     await history.append(for_user(ANNA, leased(10, "stalled", second=1)))
     assert await found() == [(ANNA, "stalled")]
@@ -339,20 +399,165 @@ async def test_a_foreign_cursor_does_not_change_the_seen_state(history: History,
     assert await seen(history) == []
 
 
+FEW = 5
+
+
+@pytest.mark.parametrize("retention", [Retention(max_states=FEW)])
 async def test_the_seen_state_is_kept_beside_any_number_of_uploads(history: History) -> None:
     await history.append(for_user(ANNA, note(0)))
     cursor = await cursor_of(history)
     await acknowledge(history, ANNA, cursor)
-    async with asyncio.TaskGroup() as group:
-        for number in range(HISTORY_MAX_STATES + 1):
-            group.create_task(history.append(for_user(ANNA, progress(1, upload_id=f"u{number}"))))
+    await history.append_all([for_user(ANNA, progress(100, upload_id=f"u{number}")) for number in range(FEW + 1)])
     assert await seen(history) == [cursor]
 
 
-async def test_the_states_unchanged_longest_go_first(history: History) -> None:
-    async with asyncio.TaskGroup() as group:
-        for number in range(HISTORY_MAX_STATES + 1):
-            group.create_task(history.append(for_user(ANNA, progress(1, upload_id=f"u{number}"))))
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retention", [Retention(max_states=FEW)])
+async def test_the_uploads_that_ended_first_go_first_and_running_ones_never(history: History) -> None:
+    running = [for_user(ANNA, progress(1, upload_id=f"running-{number}")) for number in range(2 * FEW)]
+    await history.append_all(running)
+    ended = [for_user(ANNA, progress(100, upload_id=f"ended-{number}")) for number in range(FEW + 2)]
+    await history.append_all(ended)
     kept = shown(await history.read(user_stream(ANNA), None))
-    assert len(kept) == HISTORY_MAX_STATES
-    assert "upload:u0" not in kept
+    assert list(kept) == [
+        *(f"upload:running-{number}" for number in range(2 * FEW)),
+        *(f"upload:ended-{number}" for number in range(2, FEW + 2)),
+    ]
+
+
+async def test_a_running_upload_stays_until_it_ends_however_old_it_is(history: History, clock: FakeClock) -> None:
+    await history.append(for_user(ANNA, progress(10)))
+    await clock.advance(HISTORY_MAX_AGE_SECONDS + 60)
+    await history.append(for_user(ANNA, note(1)))
+    assert shown(await history.read(user_stream(ANNA), None)) == {"upload:u1": 10}
+    assert [entry.status async for entry in history.leased_uploads()] == ["running"]
+
+
+@pytest.mark.parametrize("retention", [Retention(finished_keep_seconds=60)])
+async def test_an_ended_upload_leaves_the_snapshot_of_a_device_that_begins_anew(
+    history: History, clock: FakeClock
+) -> None:
+    running = await history.append(for_user(ANNA, progress(50, upload_id="u1")))
+    await history.append(for_user(ANNA, progress(50, upload_id="u2")))
+    await history.append(for_user(ANNA, progress(100, second=1, upload_id="u1")))
+    await clock.advance(59)
+    assert set(shown(await history.read(user_stream(ANNA), None))) == {"upload:u1", "upload:u2"}
+    await clock.advance(2)
+    assert set(shown(await history.read(user_stream(ANNA), None))) == {"upload:u2"}
+    # A device that has seen it running would show it as running for good.
+    assert running is not None
+    assert set(shown(await history.read(user_stream(ANNA), None, running.number))) == {"upload:u1", "upload:u2"}
+    # Its late worker is still recognised.
+    assert await history.append(for_user(ANNA, progress(60, second=2, upload_id="u1"))) is None
+
+
+@pytest.mark.parametrize("retention", [Retention(max_messages=3)])
+async def test_the_number_of_messages_is_a_setting(history: History) -> None:
+    begin = await cursor_of(history)
+    for number in range(5):
+        await history.append(for_user(ANNA, note(number)))
+    replay = await history.read(user_stream(ANNA), begin)
+    assert (replay.recovered, numbers(replay)) == (False, [2, 3, 4])
+
+
+@pytest.mark.parametrize("retention", [Retention(max_bytes=MAX_MESSAGE_BYTES)])
+async def test_the_bytes_of_a_log_are_bounded(history: History) -> None:
+    begin = await cursor_of(history)
+    for number in range(4):
+        await history.append(for_user(ANNA, create_message("note", {"number": number, "text": "x" * 60_000})))
+    replay = await history.read(user_stream(ANNA), begin)
+    assert not replay.recovered
+    assert [json.loads(message)["data"]["number"] for message in replay.messages] == [2, 3]
+
+
+@pytest.mark.parametrize("retention", [Retention(max_age_seconds=60)])
+async def test_the_age_of_messages_is_a_setting(history: History, clock: FakeClock) -> None:
+    begin = await cursor_of(history)
+    await history.append(for_user(ANNA, note(1)))
+    await clock.advance(61)
+    replay = await history.read(user_stream(ANNA), begin)
+    assert (replay.recovered, numbers(replay)) == (False, [])
+
+
+async def test_a_message_with_a_time_to_live_is_not_replayed_after_it(history: History, clock: FakeClock) -> None:
+    begin = await cursor_of(history)
+    await history.append(for_user(ANNA, note(1)))
+    await history.append(msgspec.structs.replace(for_user(ANNA, note(2)), ttl_seconds=30))
+    await history.append(for_user(ANNA, note(3)))
+    await clock.advance(29)
+    assert numbers(await history.read(user_stream(ANNA), begin)) == [1, 2, 3]
+    await clock.advance(1)
+    replay = await history.read(user_stream(ANNA), begin)
+    # It is left out on purpose: nothing is missing.
+    assert (replay.recovered, numbers(replay)) == (True, [1, 3])
+
+
+async def test_a_state_with_a_time_to_live_leaves_the_snapshot(history: History, clock: FakeClock) -> None:
+    await history.append(msgspec.structs.replace(for_user(ANNA, progress(100)), ttl_seconds=30))
+    assert shown(await history.read(user_stream(ANNA), None)) == {"upload:u1": 100}
+    await clock.advance(31)
+    assert shown(await history.read(user_stream(ANNA), None)) == {}
+
+
+# --- deletion ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_is_forgotten_is_empty_and_begins_anew(history: History, clock: FakeClock) -> None:
+    stream = user_stream(ANNA)
+    for number in range(5):
+        await history.append(for_user(ANNA, note(number)))
+    state = await history.append(for_user(ANNA, leased(50)))
+    other = await history.append(for_user(BEN, create_message("note", 7)))
+    before, cursor_of_other = await cursor_of(history), await cursor_of(history, BEN)
+    assert state is not None
+    assert other is not None
+    await history.forget(stream)
+    replay = await history.read(stream, before)
+    assert (replay.recovered, replay.messages, replay.snapshot) == (False, [], [])
+    assert replay.cursor.rpartition(":")[0] != before.rpartition(":")[0]
+    assert (await history.read(stream, START)).messages == []
+    assert await history.state(stream, "upload:u1") is None
+    assert [entry async for entry in history.leased_uploads()] == []
+    # A producer's id may come again, and a device takes a state that is above those it has.
+    assert await history.append(for_user(ANNA, repeatable(1))) is not None
+    again = await history.append(for_user(ANNA, leased(60, second=5)))
+    assert again is not None
+    assert again.number > state.number
+    assert numbers(await history.read(stream, replay.cursor)) == [1]
+    # Nobody else's is touched.
+    assert cursor_of_other == await cursor_of(history, BEN)
+    assert numbers(await history.read(user_stream(BEN), START)) == [7]
+
+
+async def test_a_stream_can_be_forgotten_again_and_one_that_is_not_there(history: History) -> None:
+    stream = user_stream(ANNA)
+    await history.forget(stream)
+    cursors = [await cursor_of(history)]
+    for number in range(2):
+        await history.append(for_user(ANNA, note(number)))
+        await history.forget(stream)
+        cursors.append(await cursor_of(history))
+    assert len({cursor.rpartition(":")[0] for cursor in cursors}) == 3
+
+
+async def test_what_is_published_while_a_stream_is_forgotten_is_there_or_not_but_never_half(history: History) -> None:
+    stream = user_stream(ANNA)
+    first = [history.append(for_user(ANNA, note(number))) for number in range(20)]
+    last = [history.append(for_user(ANNA, note(number))) for number in range(20, 40)]
+    await asyncio.gather(*first, history.forget(stream), *last)
+    replay = await history.read(stream, START)
+    found = numbers(replay)
+    assert found == sorted(found)
+    cursors = [json.loads(message)["cursor"] for message in replay.messages]
+    assert {cursor.rpartition(":")[0] for cursor in cursors} <= {replay.cursor.rpartition(":")[0]}
+
+
+async def test_a_cursor_of_another_user_is_noticed(history: History) -> None:
+    for number in range(3):
+        await history.append(for_user(ANNA, note(number)))
+        await history.append(for_user(BEN, create_message("note", number)))
+    replay = await history.read(user_stream(BEN), await cursor_of(history, ANNA))
+    assert not replay.recovered
+    assert numbers(replay) == [0, 1, 2]

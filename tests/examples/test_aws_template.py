@@ -4,24 +4,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tellwire.apigateway.definition import Api, Project
+from bench.aws_tables import HISTORY_TABLE
+from tellwire.apigateway.definition import Project
 from tellwire.apigateway.template import read_project
-from tellwire.apigateway.template.sam import translate
 from tellwire.apigateway.template.source import read_source
-from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
-from tests.dynamodb import HISTORY_TABLE
+from tests.sam_template import EXAMPLE, SECRET, Deployed, text
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "aws_parts_upload"
-SECRET = {"JwtSecret": "a-secret-for-tests-of-40-characters-long"}
 COGNITO = {"CognitoUserPoolId": "eu-west-1_AbCdEfGhI", "CognitoClientId": "1h57kf5cpq17m0eml12EXAMPLE"}
 
 TABLE = "${ConnectionsTable.Arn}"
@@ -30,10 +24,13 @@ HISTORY = "${HistoryTable.Arn}"
 BUCKET = "${Uploads.Arn}"
 API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/prod"
 MANAGE = {("execute-api:ManageConnections", f"{API}/{method}/@connections/*") for method in ("POST", "DELETE")}
-KEEP = {(f"dynamodb:{action}", HISTORY) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
-POST = {("dynamodb:Query", TABLE), ("dynamodb:DeleteItem", TABLE)} | MANAGE
+KEEP = {(f"dynamodb:{action}", HISTORY) for action in ("GetItem", "PutItem", "UpdateItem")}
+# A connection that is gone leaves its topics, whose members change.
+POST = {(f"dynamodb:{action}", TABLE) for action in ("Query", "DeleteItem", "UpdateItem")} | MANAGE
 TELL = KEEP | POST
-SWEEP = {("dynamodb:Query", f"{HISTORY}/index/leasedUploads")} | KEEP - {("dynamodb:Query", HISTORY)} | POST
+CONVERSE = {("dynamodb:Query", INDEX), ("dynamodb:UpdateItem", TABLE), ("dynamodb:Query", HISTORY)}
+LOOK = {("execute-api:ManageConnections", f"{API}/GET/@connections/*")}
+SWEEP = LOOK | {("dynamodb:BatchGetItem", HISTORY), ("dynamodb:Query", f"{HISTORY}/index/leasedUploads")}
 KEEP_FAILURES = {("sqs:SendMessage", "${FailedUploads.Arn}")}
 
 
@@ -41,67 +38,6 @@ def files(folder: str) -> set[tuple[str, str]]:
     """Return the right to read uploads, and to see and write results."""
     results = f"{BUCKET}/{folder}/*"
     return {("s3:GetObject", f"{BUCKET}/uploads/*"), ("s3:GetObject", results), ("s3:PutObject", results)}
-
-
-class Deployed:
-    """The template after SAM's translation, with queries."""
-
-    @cached_property
-    def resources(self) -> dict[str, Any]:
-        source = read_source(EXAMPLE)
-        stack = Stack(source.body, name=source.stack_name, identity=Api(routes=()), parameters=SECRET)
-        found: dict[str, Any] = translate(source.body, stack.resolve, SECRET, "us-east-1")["Resources"]
-        return found
-
-    def properties(self, logical_id: str) -> dict[str, Any]:
-        return dict(self.resources[logical_id]["Properties"])
-
-    def of_type(self, resource_type: str) -> dict[str, Any]:
-        return {
-            logical_id: resource["Properties"]
-            for logical_id, resource in self.resources.items()
-            if resource["Type"] == resource_type
-        }
-
-    def rights(self, function: str) -> set[tuple[str, str]]:
-        """Return all rights of a function: each action with each resource."""
-        role_id = f"{function}Role"
-        role = self.properties(role_id)
-        documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
-        documents += [
-            policy["PolicyDocument"]
-            for policy in self.of_type("AWS::IAM::RolePolicy").values()
-            if policy["RoleName"] == {"Ref": role_id}
-        ]
-        # The other managed policy is SAM's own: it writes logs.
-        documents += [
-            self.properties(arn["Ref"])["PolicyDocument"]
-            for arn in role["ManagedPolicyArns"]
-            if isinstance(arn, dict) and "Ref" in arn
-        ]
-        return {right for document in documents for statement in document["Statement"] for right in _rights(statement)}
-
-
-def _rights(statement: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    assert statement["Effect"] == "Allow"
-    return [(action, text(on)) for action in _list(statement["Action"]) for on in _list(statement["Resource"])]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def text(value: Any) -> str:
-    """Return a value of a template in one line."""
-    match value:
-        case {"Fn::Sub": str(line)}:
-            return line
-        case {"Ref": str(name)}:
-            return f"${{{name}}}"
-        case {"Fn::GetAtt": [str(name), str(attribute)]}:
-            return f"${{{name}.{attribute}}}"
-        case _:
-            return str(value)
 
 
 @pytest.fixture(scope="module")
@@ -165,19 +101,18 @@ def test_notes_are_about_what_is_not_emulated_and_nothing_else(tmp_path: Path) -
     others = [note for note in read(tmp_path, **SECRET).notes if not any(layer in note for layer in layers)]
     assert others == [
         "AWS::S3::Bucket Uploads: not emulated locally",
-        "AWS::SQS::Queue FailedUploads: not emulated locally",
-        "AWS::Events::Rule SweepFunctionEveryMinute: not emulated locally",
     ]
 
 
 # --- handlers ---------------------------------------------------------------------------------------------------------
 
 
-def test_handlers_are_tellwire_s_own_with_30_seconds_and_256_mb(deployed: Deployed) -> None:
+def test_handlers_are_tellwire_s_own_and_end_before_api_gateway_gives_up(deployed: Deployed) -> None:
     for name in ("connect", "disconnect", "default", "sweep"):
         function = deployed.properties(f"{name.capitalize()}Function")
         assert function["Handler"] == f"tellwire.aws.handlers.{name}"
-        assert (function["Timeout"], function["MemorySize"]) == (30, 256)
+        expected = (50, 1024) if name == "sweep" else (28, 256)
+        assert (function["Timeout"], function["MemorySize"]) == expected
         assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
 
 
@@ -217,10 +152,13 @@ def test_the_tables_have_their_keys_their_indexes_and_their_expiry(tmp_path: Pat
 @pytest.mark.parametrize(
     ("function", "allowed"),
     [
-        ("ConnectFunction", {("dynamodb:PutItem", TABLE)}),
-        ("DisconnectFunction", {("dynamodb:Query", INDEX), ("dynamodb:DeleteItem", TABLE)}),
-        ("DefaultFunction", {("dynamodb:Query", INDEX), ("dynamodb:UpdateItem", TABLE)} | TELL),
-        ("SweepFunction", SWEEP),
+        ("ConnectFunction", {(f"dynamodb:{action}", TABLE) for action in ("PutItem", "Query", "DeleteItem")}),
+        (
+            "DisconnectFunction",
+            {("dynamodb:Query", INDEX), *((f"dynamodb:{each}Item", TABLE) for each in ("Delete", "Update"))},
+        ),
+        ("DefaultFunction", CONVERSE | TELL),
+        ("SweepFunction", SWEEP | TELL),
         ("CsvWorkerFunction", files("parts") | TELL | KEEP_FAILURES),
         ("ImageWorkerFunction", files("thumbnails") | TELL | KEEP_FAILURES),
     ],
@@ -304,7 +242,18 @@ def test_no_log_can_hold_a_token(deployed: Deployed) -> None:
         "$context.identity.sourceIp",
         "$context.error.responseType",
     }
-    assert stage["DefaultRouteSettings"] == {"DataTraceEnabled": False}
+    assert stage["DefaultRouteSettings"]["DataTraceEnabled"] is False
+
+
+def test_clients_cannot_use_up_the_requests_of_the_account(deployed: Deployed) -> None:
+    (stage,) = deployed.of_type("AWS::ApiGatewayV2::Stage").values()
+    throttles = {"ThrottlingRateLimit": 1000, "ThrottlingBurstLimit": 1000}
+    assert stage["DefaultRouteSettings"] | throttles == stage["DefaultRouteSettings"]
+
+
+def test_a_concurrency_can_be_reserved_for_messages_of_clients(deployed: Deployed) -> None:
+    reserved = deployed.properties("DefaultFunction")["ReservedConcurrentExecutions"]
+    assert reserved == {"Fn::If": ["ReservesConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
 
 
 def test_every_log_group_ends_some_day_and_every_function_writes_to_one(deployed: Deployed) -> None:
@@ -319,6 +268,17 @@ def test_the_role_that_logs_is_there_before_the_stage(deployed: Deployed) -> Non
     assert condition == deployed.resources["ApiGatewayAccount"]["Condition"]
     assert "${ApiGatewayAccount}" in text(with_role)
     assert "${" not in text(without)
+
+
+def test_the_role_of_the_account_is_not_replaced_unless_somebody_asks_for_it() -> None:
+    parameter = read_source(EXAMPLE).body["Parameters"]["ApiGatewayLogRole"]
+    assert (parameter["Default"], parameter["AllowedValues"]) == ("present", ["create", "present"])
+
+
+def test_every_worker_has_time_and_memory(deployed: Deployed) -> None:
+    for function in deployed.of_type("AWS::Lambda::Function").values():
+        assert function["Timeout"] > 3
+        assert function["MemorySize"] > 128
 
 
 def test_urls_and_names_are_outputs() -> None:

@@ -250,6 +250,34 @@ async def test_the_event_loop_is_free_while_pillow_works(
     assert report.kept == 1
 
 
+@pytest.mark.parametrize("problem", [None, BadImage(Cause.DAMAGED)])
+async def test_a_worker_that_is_stopped_ends_after_its_thread_so_that_its_folder_can_be_removed(
+    tmp_path: Path, carrier: MemoryCarrier, monkeypatch: pytest.MonkeyPatch, problem: BadImage | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    has_begun, may_go_on = asyncio.Event(), threading.Event()
+
+    def slow(path: Path, thumbnail: Path) -> None:
+        loop.call_soon_threadsafe(has_begun.set)
+        assert may_go_on.wait(10)
+        thumbnail.write_bytes(b"late")
+        if problem is not None:
+            raise problem
+
+    monkeypatch.setattr(image_worker, "make_thumbnail", slow)
+    job = asyncio.create_task(make_all([tmp_path / "a.png"], tmp_path))
+    await has_begun.wait()
+    job.cancel()
+    # Publishing what has happened takes turns of the loop as well.
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not job.done()
+    loop.call_soon(may_go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert (tmp_path / "1.jpg").read_bytes() == b"late"
+
+
 async def test_a_full_disk_is_not_blamed_on_the_image(
     tmp_path: Path, carrier: MemoryCarrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

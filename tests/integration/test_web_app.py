@@ -16,7 +16,7 @@ from tellwire import Broadcaster
 from tellwire.config import Settings
 from tellwire.errors import ConfigError
 from tellwire.testing import MemoryCarrier
-from tests.conftest import SECRET, Gateway, offered
+from tests.conftest import API_KEY, SECRET, Gateway, offered
 from tests.integration.gateway.test_http_api import call
 
 PARTS = b"Part;Qty\n3001;4\n;5\n"
@@ -150,13 +150,25 @@ async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path:
 
 @pytest.mark.parametrize("path", ["/", "/demo/uploads/u-1/thumbnails"])
 @pytest.mark.parametrize(
-    "headers", [{"Host": "parts.example:80"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+    "headers",
+    [
+        {"Host": "parts.example:80"},
+        {"Host": "a{b.evil.test"},
+        {"Host": ""},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
 )
 async def test_other_names_and_other_sites_pages_are_refused(app: Gateway, path: str, headers: dict[str, str]) -> None:
     status, answer = await ask(app, "GET", path, **headers)
     assert (status, answer["code"]) == (403, "NOT_FROM_HERE")
     status, answer = await ask(app, "POST", "/demo/token", {"name": "ada"}, None, **headers)
     assert (status, answer["code"]) == (403, "NOT_FROM_HERE")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "%00", "..%2Findex.html", "no-such-file.js"])
+async def test_a_file_of_the_page_that_cannot_be_is_not_found(app: Gateway, name: str) -> None:
+    assert (await ask(app, "GET", f"/assets/{name}"))[0] == 404
 
 
 async def test_its_own_page_may_ask(app: Gateway) -> None:
@@ -186,6 +198,8 @@ async def test_without_a_good_token_nothing_is_had(app: Gateway) -> None:
         ("PUT", "/demo/uploads/u-1/files/1?name=..", b"x", "name: got '..'"),
         ("PUT", "/demo/uploads/u-1/files/1?name=a%2Fb.csv", b"x", "name: got 'a/b.csv'"),
         ("PUT", "/demo/uploads/u-1/files/201?name=a.csv", b"x", "number: got 201; allowed: a number from 1 to 200"),
+        ("PUT", f"/demo/uploads/u-1/files/{'9' * 5000}?name=a.csv", b"x", "number: got '999"),
+        ("PUT", "/demo/uploads/u-1/files/%C2%B2?name=a.csv", b"x", "number: got '²'"),
     ],
 )
 async def test_what_cannot_be_is_refused_with_a_reason(
@@ -205,7 +219,7 @@ async def test_a_file_that_is_too_big_is_refused_and_does_not_stay(
     assert not [file for file in (tmp_path / "root").rglob("*") if file.is_file()]
 
 
-@pytest.mark.parametrize("settings", [{"dev": False, "api_key": "k"}, {"dev": True, "jwks": "{}"}])
+@pytest.mark.parametrize("settings", [{"dev": False, "api_key": API_KEY}, {"dev": True, "jwks": "{}"}])
 def test_only_a_gateway_in_development_mode_signs_anybody_in(
     tmp_path: Path, samples: Samples, settings: dict[str, Any]
 ) -> None:

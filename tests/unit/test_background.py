@@ -117,6 +117,15 @@ def test_to_wait_for_the_loop_on_the_loop_is_an_error_and_not_for_ever() -> None
     assert run(where())[0] is background_loop()
 
 
+def test_work_that_wants_to_end_the_program_does_not_end_the_loop() -> None:
+    async def work() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        run(work())
+    assert run(where())[0] is background_loop()
+
+
 FORKING = """
 import asyncio, os, sys, warnings
 from tellwire.background import background_loop, run
@@ -162,15 +171,23 @@ import asyncio, atexit
 from tellwire.background import run
 
 async def nothing():
+    await asyncio.sleep(0)
     return 1
 
 def late():
+    print(run(nothing()))
+
+async def nested():
+    run(nothing())
+
+def too_late():
     try:
-        run(nothing())
+        asyncio.run(nested())
     except RuntimeError as error:
         print(error)
 
 atexit.register(late)
+atexit.register(too_late)
 run(nothing())
 """
 
@@ -204,8 +221,9 @@ def test_first_calls_at_once_make_one_loop() -> None:
     assert ended(FIRST_CALLS) == (0, "1", "")
 
 
-def test_what_comes_too_late_is_told_so() -> None:
-    assert ended(ENDING) == (0, "tellwire.sync has stopped: the interpreter is exiting", "")
+def test_an_exit_handler_runs_its_work_itself() -> None:
+    refusal = "tellwire.sync has stopped, since the interpreter is exiting: await tellwire's functions"
+    assert ended(ENDING) == (0, f"{refusal}\n1", "")
 
 
 def test_a_loop_that_is_busy_does_not_keep_a_process() -> None:

@@ -13,6 +13,7 @@ from tellwire.client import ClosedForGood, CloseReason
 from tellwire.errors import (
     AwsRefused,
     AwsUnreachable,
+    CannotRunHere,
     ConfigError,
     ConnectionUnknown,
     GatewayRefused,
@@ -21,8 +22,11 @@ from tellwire.errors import (
     HistoryUnavailable,
     InvalidMessage,
     KeysUnavailable,
+    MessageRefused,
     MessageTooBig,
+    PresenceOff,
     PublishError,
+    RequestRunning,
     RequestsLimited,
     RowErrorsUnknown,
     TellwireError,
@@ -31,15 +35,24 @@ from tellwire.errors import (
     TokenMissing,
     TokenOfAnotherUser,
     TokenRefused,
+    TooManyEscalations,
+    TooManySubscriptions,
+    TopicForbidden,
+    TopicNotSubscribed,
+    TopicRightsUnavailable,
     UploadCancelled,
     UploadFailed,
     UploadOver,
+    UploadRunning,
     UploadUnknown,
+    UploadWillRetry,
+    UserShutOut,
 )
 
 EXAMPLES: list[TellwireError] = [
     TellwireError("broken"),
     InvalidMessage("data.progress", 120, "a number from 0 to 100"),
+    MessageRefused("This MOC is closed"),
     MessageTooBig(140_000, 131_072),
     ConfigError("TELLWIRE_URL: not set"),
     PublishError("no way"),
@@ -48,20 +61,31 @@ EXAMPLES: list[TellwireError] = [
     AwsUnreachable("DynamoDB Query", "no answer"),
     AwsRefused("DynamoDB Query", 400, "AccessDeniedException", "no"),
     HistoryUnavailable("no disk"),
+    TooManyEscalations(100),
     TokenRefused("no"),
     TokenMissing(),
     TokenInvalid("no kid"),
     TokenExpired(),
     TokenOfAnotherUser(),
+    UserShutOut(1_764_000_000.0, "spam"),
     KeysUnavailable(),
     ConnectionUnknown(),
-    RequestsLimited(32),
+    RequestsLimited("20 messages a second"),
+    TopicForbidden("moc:1:comments"),
+    TopicNotSubscribed("moc:1:comments"),
+    PresenceOff("moc:1:comments"),
+    TopicRightsUnavailable("moc:1:comments"),
+    TooManySubscriptions(100),
+    RequestRunning(),
     HistoryMissing(),
     UploadFailed("NO_HEADER", "The first line must name the columns."),
+    UploadWillRetry("The shop does not answer", 300),
     UploadCancelled(),
     UploadUnknown("u1"),
     UploadOver("complete"),
+    UploadRunning("stalled"),
     RowErrorsUnknown("u1"),
+    CannotRunHere("not on this loop"),
     ClosedForGood(CloseReason("final", "the token is another user's", 4403, "TOKEN_OF_ANOTHER_USER")),
 ]
 
@@ -109,15 +133,47 @@ def test_a_value_that_cannot_be_pickled_is_replaced_by_its_repr() -> None:
     assert (again.field, again.allowed) == ("rows", "a list")
 
 
+def test_a_value_that_can_be_pickled_and_not_read_again_is_replaced_too() -> None:
+    again = pickle.loads(pickle.dumps(InvalidMessage("rows", OneWay("a", "b"), "a list")))
+    assert again.given == "OneWay('a and b')"
+
+
+def test_a_value_that_cannot_be_shown_is_shown_by_its_class() -> None:
+    assert "got a Unshowable that cannot be shown" in str(InvalidMessage("rows", Unshowable(), "a list"))
+
+
+class OneWay(Exception):
+    """An exception as people write them: pickled as its class and its text."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class Unshowable:
+    """An object that has no repr."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
 def test_a_process_pool_can_raise_them() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        error = pool.submit(_fail).exception(60)
-    assert isinstance(error, GatewayRefused)
-    assert (error.status, error.refusal) == (413, "BODY_TOO_BIG")
+        error = pool.submit(_fail, 3).exception(60)
+        assert isinstance(error, UploadFailed)
+        assert (error.upload_code, error.message) == ("NO_HEADER", "File 3 has no header.")
+        assert pool.submit(int, "5").result(60) == 5  # the pool goes on
 
 
-def _fail() -> Any:
-    raise GatewayRefused(413, "BODY_TOO_BIG", "too big")
+def test_a_pool_of_multiprocessing_can_raise_them() -> None:
+    # Its result thread dies of an exception that cannot be read, and `map` never returns.
+    with get_context("spawn").Pool(1) as pool:
+        with pytest.raises(UploadFailed, match="File 1 has no header"):
+            pool.map_async(_fail, [1, 2]).get(60)
+        assert pool.map_async(int, ["5"]).get(60) == [5]
+
+
+def _fail(number: int) -> Any:
+    raise UploadFailed("NO_HEADER", f"File {number} has no header.")
 
 
 def test_each_class_has_a_code_of_its_own() -> None:
@@ -133,6 +189,7 @@ def test_all_failures_of_a_publish_are_publish_errors() -> None:
         AwsUnreachable,
         AwsRefused,
         HistoryUnavailable,
+        TooManyEscalations,
     }
     assert set(classes(PublishError)) == {PublishError, *kinds}
     assert {each for each in kinds if each.retryable} == {GatewayUnreachable, AwsUnreachable, HistoryUnavailable}

@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 
-from tellwire.errors import ConfigError
-from tellwire.http_client import HttpClient, HttpFailed, HttpResponse, full_jitter, http_base_url
+from tellwire.errors import CannotRunHere, ConfigError
+from tellwire.http_client import HttpClient, HttpFailed, full_jitter, http_base_url
+from tellwire.http_messages import HttpResponse
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.scripted import DROPS, HANGS, OK, Response, Service, Step
 
 ATTEMPT_SECONDS = 60.0
+
+
+@pytest.fixture(params=["usual", "after a fork"], autouse=True)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test with both transports, as one suite."""
+    if request.param == "after a fork":
+        monkeypatch.setattr(HttpClient, "_open", HttpClient._open_plainly)
 
 
 @pytest.fixture
@@ -141,12 +149,14 @@ async def test_a_refused_connection_is_not_sent() -> None:
     assert "Connection refused" in failed.reason
 
 
-async def test_a_server_whose_certificate_is_not_trusted_was_sent_nothing(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_trusted_is_named_and_nothing_was_sent(tmp_path: Path) -> None:
     context, _ = make_authority(tmp_path)
     async with Service().running(context) as service:
         failed = await failure(HttpClient(service.url, ATTEMPT_SECONDS))
     assert failed.not_sent
-    assert "certificate" in failed.reason
+    assert failed.reason == (
+        "certificate verify failed: its issuer is not trusted; SSL_CERT_FILE names a file of further ones"
+    )
     assert not service.requests
 
 
@@ -188,6 +198,22 @@ async def test_an_attempt_has_its_time(service: Service) -> None:
     await client.close()
 
 
+async def test_an_attempt_ends_even_if_the_client_below_never_does(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: self
+
+        async def send(self, *_: object) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("tellwire.http_client._GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(HttpClient, "_client", lambda self: Endless())
+    failed = await failure(HttpClient(service.url, 0.05))
+    assert (failed.not_sent, failed.reason) == (False, "operation timed out")
+
+
 @pytest.mark.parametrize("timeout_seconds", [0.05, 1e-9])
 async def test_an_attempt_may_have_less_time_than_others(
     timeout_seconds: float, client: HttpClient, service: Service
@@ -201,7 +227,13 @@ async def test_an_attempt_may_have_less_time_than_others(
 async def test_a_closed_client_says_so(service: Service) -> None:
     client = HttpClient(service.url, ATTEMPT_SECONDS)
     await client.close()
-    assert "closed" in (await failure(client)).reason
+    with pytest.raises(HttpFailed, match="the client is closed"):
+        await client.send("POST", "/", b"x")
+
+
+def test_without_an_event_loop_of_asyncio_it_says_so() -> None:
+    with pytest.raises(CannotRunHere, match=r"trio\.to_thread\.run_sync"):
+        HttpClient("http://127.0.0.1:9", 1).send("GET", "/").send(None)
 
 
 # Proxies

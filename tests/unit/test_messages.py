@@ -2,30 +2,35 @@
 
 import contextlib
 import json
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tellwire.errors import InvalidMessage, MessageTooBig
-from tellwire.limits import MAX_MESSAGE_BYTES
+from tellwire.limits import MAX_DEPTH, MAX_MESSAGE_BYTES
 from tellwire.messages import (
     create_error_message,
     create_message,
     create_notification_message,
     create_upload_progress_message,
-    decode_message,
     encode_message,
 )
 from tellwire.wire import RESERVED_TYPES
+from tests.publications import decode_message
 
 GOLDEN = [
     path
     for path in sorted((Path(__file__).parents[2] / "spec" / "messages").glob("*.json"))
-    if not {"cursor", "key"} & set(json.loads(path.read_bytes()))
+    if not {"cursor", "key", "topic"} & set(json.loads(path.read_bytes()))
     and json.loads(path.read_bytes())["type"] not in RESERVED_TYPES
 ]
 
@@ -138,15 +143,144 @@ def test_a_custom_message_cannot_have_a_reserved_type(name: Any) -> None:
         create_message(name, {})
 
 
+class SafeString(str):
+    """A string as a template engine makes it, with methods of its own."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+    def isspace(self) -> bool:
+        raise RuntimeError("not here")
+
+    def isascii(self) -> bool:
+        raise RuntimeError("not here")
+
+
+NOT_UTF8 = b"caf\xe9".decode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize(
+    "word", [SafeString("café"), SafeString("cafe"), NOT_UTF8], ids=["class", "ascii", "not UTF-8"]
+)
+def test_all_words_of_a_message_are_repaired_when_it_is_made(word: str) -> None:
+    shown = str.__str__(word).encode(errors="replace").decode().replace("?", "\ufffd")
+    assert as_json(create_upload_progress_message("u1", word, 50, word))["data"]["fileName"] == shown
+    assert as_json(create_upload_progress_message("u1", word, 50, word))["data"]["message"] == shown
+    notification = create_notification_message(word, word, SafeString("info"), f"/{word}", word)  # type: ignore[arg-type]
+    assert as_json(notification)["data"] == {
+        "title": shown,
+        "message": shown,
+        "severity": "info",
+        "actionUrl": f"/{shown}",
+        "actionLabel": shown,
+    }
+    assert as_json(create_error_message(word, word))["data"] == {"code": shown, "message": shown}
+    assert as_json(create_message(SafeString("thing"), 1))["type"] == "thing"
+
+
+def test_two_ids_that_utf_8_cannot_carry_stay_two() -> None:
+    ids = [b"\xe9".decode(errors="surrogateescape"), b"\xe8".decode(errors="surrogateescape"), SafeString("u1")]
+    made = [create_upload_progress_message(each, "f", 0, "") for each in ids]
+    assert [as_json(each)["data"]["uploadId"] for each in made] == ["\\udce9", "\\udce8", "u1"]
+    sent = [msgspec.structs.replace(create_message("thing", 1), id=each) for each in ids]
+    assert [as_json(each)["id"] for each in sent] == ["\\udce9", "\\udce8", "u1"]
+
+
+def test_ids_of_uploads_and_messages_are_bounded_in_bytes() -> None:
+    for fits in ("a" * 1000, "é" * 500):
+        assert as_json(create_upload_progress_message(fits, "f", 0, ""))["data"]["uploadId"] == fits
+        assert as_json(msgspec.structs.replace(create_message("thing", 1), id=fits))["id"] == fits
+    for too_long in ("a" * 1001, "é" * 501, "\udce9" * 200):
+        with pytest.raises(InvalidMessage, match=r"data.uploadId: got .*; allowed: at most 1,000 bytes in UTF-8"):
+            create_upload_progress_message(too_long, "f", 0, "")
+        with pytest.raises(InvalidMessage, match=r"id: got .*; allowed: at most 1,000 bytes in UTF-8"):
+            msgspec.structs.replace(create_message("thing", 1), id=too_long)
+
+
 def test_custom_data_may_be_any_json() -> None:
     for data in (None, 1, "x", [1, {"a": None}], {"b": [True]}):
         assert as_json(create_message("thing.happened", data))["data"] == data
 
 
-@pytest.mark.parametrize("data", [object(), {"f": {1, object()}}, "\ud800", 2**70 * 1j])
+@pytest.mark.parametrize(
+    "data", [object(), {"f": {1, object()}}, {None: 1}, {True: 1}, 2**70 * 1j, {"\ud800": object()}]
+)
 def test_data_that_json_cannot_carry_is_refused(data: Any) -> None:
     with pytest.raises(InvalidMessage, match="data"):
         encode_message(create_message("thing", data))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan"), np.float32("inf")], ids=repr)
+def test_a_number_that_json_lacks_is_refused_and_never_becomes_null(value: float) -> None:
+    for data in (value, [value], {"a": [{"b": (None, value)}]}, Table([1.0, value])):
+        for message in (create_message("thing", data), create_error_message("BAD", "bad", data)):
+            with pytest.raises(InvalidMessage, match=r"got .*; allowed: a finite number; JSON has no NaN"):
+                encode_message(message)
+
+
+@dataclass
+class Table:
+    """Data in a class of its own."""
+
+    columns: list[float]
+
+
+def test_none_and_the_word_null_are_no_numbers() -> None:
+    for data in (None, [None], {"null": "null"}, Table([1.5])):
+        assert encode_message(create_message("thing", data))
+
+
+@pytest.mark.parametrize("name", [NOT_UTF8, SafeString("café")], ids=["not UTF-8", "class"])
+def test_words_in_own_data_are_repaired(name: str) -> None:
+    shown = str.__str__(name).replace("\udce9", "\ufffd")
+    data = {"files": [name, {"name": name, name: 1}], "table": {1: name}}
+    sent = {"files": [shown, {"name": shown, shown: 1}], "table": {"1": shown}}
+    assert as_json(create_message("thing", data))["data"] == sent
+    assert as_json(create_error_message("BAD", "bad", data))["data"]["details"] == sent
+
+
+def test_data_may_be_nested_64_deep_with_its_message() -> None:
+    def nested(depth: int) -> Any:
+        return [nested(depth - 1)] if depth else "]" * 100
+
+    assert encode_message(create_message("thing", nested(MAX_DEPTH - 1)))
+    for depth in (MAX_DEPTH, 900):
+        with pytest.raises(
+            InvalidMessage, match=r"data: got deeper ones; allowed: arrays and objects .* at most 64 deep"
+        ):
+            encode_message(create_message("thing", nested(depth)))
+    with pytest.raises(InvalidMessage, match="data"):
+        encode_message(create_error_message("BAD", "bad", nested(MAX_DEPTH - 1)))
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    for count in (np.int64(5), np.uint8(5), np.int32(5)):
+        data = as_json(create_upload_progress_message("u", "f", count, "m", count, count))["data"]
+        assert (data["progress"], data["currentRow"], data["totalRows"]) == (5, 5, 5)
+    for percent in (np.float64(33.5), np.float32(33.5), np.float16(33.5), Decimal("33.5"), Fraction(67, 2)):
+        assert as_json(create_upload_progress_message("u", "f", percent, "m"))["data"]["progress"] == 33.5
+    own = {"rows": np.int64(5), "share": np.float32(0.5), "list": [np.float64(1.5)], np.int64(7): 1, "ok": np.True_}
+    assert as_json(create_message("thing", own))["data"] == {
+        "rows": 5,
+        "share": 0.5,
+        "list": [1.5],
+        "7": 1,
+        "ok": True,
+    }
+
+
+@pytest.mark.parametrize("number", [np.True_, "5", Decimal("NaN"), np.float64("nan"), Decimal(101), 10**400, None, [5]])
+def test_a_truth_value_a_text_and_nan_are_no_percentage(number: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"data\.progress"):
+        create_upload_progress_message("u", "f", number, "m")
+
+
+@pytest.mark.parametrize("number", [np.True_, np.float64(5), Decimal(5), "5", np.int64(-1)])
+def test_a_count_is_whole(number: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"data\.currentRow"):
+        create_upload_progress_message("u", "f", 5, "m", number)
 
 
 def test_data_that_refers_to_itself_is_refused() -> None:
@@ -187,7 +321,7 @@ def test_a_published_message_gets_the_timestamp_and_id_it_lacks() -> None:
     ("text", "words"),
     [
         ("[]", "message: got []; allowed: a value of type object"),
-        ("nonsense", "message: got b'nonsense'; allowed: JSON"),
+        ("nonsense", "message: got 'nonsense'; allowed: JSON"),
         ("{}", "type: got nothing; allowed: a value; it is required"),
         ('{"type":"error","data":{"message":"m"}}', "data.code: got nothing; allowed: a value; it is required"),
         ('{"type":"error","data":{"code":5,"message":"m"}}', "data.code: got 5; allowed: a value of type str"),

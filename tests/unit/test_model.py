@@ -12,6 +12,7 @@ import pytest
 
 from tellwire import model
 from tellwire.errors import ConfigError, InvalidMessage
+from tellwire.limits import MAX_CONNECTION_ID_BYTES, MAX_USER_ID_BYTES
 from tellwire.model import (
     Delivery,
     Target,
@@ -53,6 +54,39 @@ def test_a_key_that_no_header_carries_is_refused_without_quoting_it(key: str) ->
     with pytest.raises(ConfigError) as caught:
         require_api_key(key)
     assert not key or key not in str(caught.value)
+
+
+class SafeString(str):
+    """A string as a template engine makes it."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("field", ["user", "connection"])
+def test_an_id_of_another_class_becomes_a_plain_string(field: str) -> None:
+    given: dict[str, Any] = {field: SafeString("u1")}
+    target = Target(**given)
+    assert type(getattr(target, field)) is str
+    assert type(Target(connections=(SafeString("c1"), "c2")).connection_ids[0]) is str
+
+
+@pytest.mark.parametrize(
+    ("field", "most"),
+    [("user", MAX_USER_ID_BYTES), ("connection", MAX_CONNECTION_ID_BYTES)],
+    ids=["user", "connection"],
+)
+def test_an_id_is_as_long_as_a_key_of_dynamodb_may_be(field: str, most: int) -> None:
+    def target(text: str) -> Target:
+        given: dict[str, Any] = {field: text}
+        return Target(**given)
+
+    for fits in ("a" * most, "é" * (most // 2), "🙂" * (most // 4)):
+        assert getattr(target(fits), field) == fits
+    for too_long in ("a" * (most + 1), "é" * (most // 2 + 1), "🙂" * (most // 4 + 1)):
+        with pytest.raises(InvalidMessage, match=rf"target\.{field}: got .*; allowed: at most {most:,} bytes in UTF-8"):
+            target(too_long)
+    with pytest.raises(InvalidMessage, match="bytes in UTF-8"):
+        Target(connections=("c1", "a" * (MAX_CONNECTION_ID_BYTES + 1)))
 
 
 def test_deliveries_add_up() -> None:
@@ -114,3 +148,26 @@ def test_a_store_of_random_text_that_is_old_is_thrown_away(monkeypatch: pytest.M
     now = time.time()
     monkeypatch.setattr(model, "time", SimpleNamespace(time=lambda: now + 2))
     assert new_message_id() not in stored
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8787", "localhost", "LOCALHOST:1", "[::1]:80", "127.1.2.3"])
+def test_a_host_header_of_this_machine_is_known(host: str) -> None:
+    assert model.is_loopback_authority(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,
+        "",
+        "evil.example",
+        "a{b.evil.test",
+        "localhost.evil.test",
+        "localhost@evil.test",
+        "127.0.0.1:x",
+        "[::1",
+        "::1",
+    ],
+)
+def test_any_other_host_header_is_not(host: str | None) -> None:
+    assert not model.is_loopback_authority(host)

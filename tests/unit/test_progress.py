@@ -2,18 +2,29 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tellwire.broadcast import Broadcaster
-from tellwire.errors import GatewayUnreachable, InvalidMessage, UploadCancelled, UploadFailed
+from tellwire.errors import (
+    GatewayRefused,
+    GatewayUnreachable,
+    InvalidMessage,
+    MessageTooBig,
+    UploadCancelled,
+    UploadFailed,
+)
+from tellwire.limits import MAX_FILE_NAME_CHARACTERS, MAX_WORDS_CHARACTERS
 from tellwire.model import Delivery
 from tellwire.progress import track_upload
 from tellwire.progress_state import ProgressState
@@ -71,6 +82,7 @@ async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCar
         "totalRows": 100,
         "status": "running",
         "startedAt": started_at,
+        "run": first["data"]["run"],
         "leaseSeconds": 30,
     }
     assert last["data"] == {
@@ -82,6 +94,7 @@ async def test_a_quick_job_sends_the_first_and_the_last_state(carrier: MemoryCar
         "totalRows": 100,
         "status": "complete",
         "startedAt": started_at,
+        "run": first["data"]["run"],
     }
 
 
@@ -325,7 +338,8 @@ async def test_an_invalid_update_raises_at_its_call(carrier: MemoryCarrier, upda
 
 
 @pytest.mark.parametrize(
-    "options", [{"total_rows": -1}, {"total_bytes": 1.5}, {"interval_seconds": 0}, {"every_rows": 0}]
+    "options",
+    [{"total_rows": -1}, {"total_bytes": 1.5}, {"interval_seconds": 0}, {"every_rows": 0}, {"every_rows": True}],
 )
 def test_bad_options_are_refused_at_once(carrier: MemoryCarrier, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidMessage):
@@ -356,3 +370,182 @@ async def test_jobs_without_a_due_update_are_cancelled_too() -> None:
                 await asyncio.sleep(0)
     assert upload.rows < 20
     assert carrier.sent_to("user-1")[-1]["data"]["status"] == "cancelled"
+
+
+class Small(MemoryCarrier):
+    """A carrier that takes small messages only, as an older gateway or a proxy does."""
+
+    def __init__(self, max_bytes: int, refusal: Exception | None = None) -> None:
+        super().__init__()
+        self.max_bytes = max_bytes
+        self.refusal = refusal
+
+    async def deliver(self, publication: Publication) -> Delivery:
+        if len(publication.payload) > self.max_bytes:
+            raise self.refusal or MessageTooBig(len(publication.payload), self.max_bytes)
+        return await super().deliver(publication)
+
+
+@pytest.mark.parametrize("refusal", [None, GatewayRefused(413, "UNKNOWN", "HTML"), InvalidMessage("data", "x", "less")])
+async def test_a_last_state_that_is_refused_is_sent_without_its_words(refusal: Exception | None) -> None:
+    carrier = Small(600, refusal)
+    async with track(carrier) as upload:
+        async for row in upload.count(range(100)):
+            upload.row_error(row, f"CODE_{row}", "It is bad")
+        upload.summary = "skipped: " + ", ".join(map(str, range(30_000)))
+    last = carrier.sent_to("user-1")[-1]["data"]
+    assert (last["status"], last["progress"], last["message"], last["currentRow"]) == ("complete", 100, "Complete", 100)
+    assert "rowErrors" not in last
+    assert upload.failures > 0
+
+
+async def test_an_error_that_is_refused_is_sent_without_its_words() -> None:
+    carrier = Small(600)
+    with pytest.raises(UploadFailed):
+        async with track(carrier):
+            raise UploadFailed("BAD_ROWS", "row " * 1000)
+    failed, error = carrier.sent_to("user-1")[-2:]
+    assert failed["data"]["status"] == "failed"
+    assert (error["data"]["code"], error["data"]["details"]) == ("BAD_ROWS", {"uploadId": "moc-1"})
+
+
+async def test_words_of_any_kind_and_length_lose_no_message(carrier: MemoryCarrier) -> None:
+    not_utf_8 = b"caf\xe9.csv".decode(errors="surrogateescape")
+    upload_id = np.str_(not_utf_8)
+    name = np.str_(not_utf_8 * 50_000)
+    async with track_upload("user-1", upload_id, name, 3, broadcaster=Broadcaster(carrier)) as upload:
+        upload.update(rows=1, message=np.str_(not_utf_8 * 50_000))
+        await asyncio.sleep(1)
+        upload.summary = np.str_(not_utf_8 * 50_000)
+    first, middle, last = (message["data"] for message in carrier.sent_to("user-1"))
+    assert {each["uploadId"] for each in (first, middle, last)} == {"caf\\udce9.csv"}
+    assert {len(each["fileName"]) for each in (first, middle, last)} == {MAX_FILE_NAME_CHARACTERS}
+    assert first["fileName"].startswith("caf\ufffd.csv")
+    assert len(middle["message"]) == len(last["message"]) == MAX_WORDS_CHARACTERS
+    assert last["message"].endswith("…")
+    assert (last["status"], upload.failures) == ("complete", 0)
+    with pytest.raises(UploadFailed):
+        async with track(carrier):
+            raise UploadFailed(np.str_("BAD"), not_utf_8 * 50_000)
+    assert carrier.sent_to("user-1")[-1]["data"]["message"].startswith("caf\ufffd")
+
+
+async def test_the_longest_words_fit_into_a_message(carrier: MemoryCarrier) -> None:
+    # Each of these characters has six bytes in JSON.
+    words = "\x01" * 10_000
+    async with track_upload("user-1", "\x01" * 1000, words, 3, broadcaster=Broadcaster(carrier)) as upload:
+        for cause in range(100):
+            upload.row_error(cause, f"{cause}{words}", words)
+        upload.summary = words
+    assert (carrier.sent_to("user-1")[-1]["data"]["status"], upload.failures) == ("complete", 0)
+
+
+async def test_numbers_of_other_libraries_count(carrier: MemoryCarrier) -> None:
+    options = {"total_rows": np.int64(10), "interval_seconds": np.float64(0.1), "lease_seconds": np.float32(20)}
+    async with track(carrier, **options) as upload:
+        upload.update(rows=np.int64(5), bytes_read=np.uint8(7))
+        await asyncio.sleep(1)
+        for row in np.flatnonzero(np.array([0, 1, 1])):
+            upload.row_error(row, "BAD", "bad")
+    middle, last = (message["data"] for message in carrier.sent_to("user-1")[-2:])
+    assert (middle["progress"], middle["currentRow"], middle["totalRows"], middle["leaseSeconds"]) == (50, 5, 10, 20)
+    assert last["rowErrors"]["causes"][0]["rows"] == [1, 2]
+    async with track(carrier, total_rows=None, every_rows=np.int64(2)) as upload:
+        async for _ in upload.count(range(4)):
+            pass
+
+
+@pytest.mark.parametrize("option", ["total_rows", "total_bytes", "every_rows", "interval_seconds", "lease_seconds"])
+@pytest.mark.parametrize("value", [True, np.True_, "5", math.nan, np.float64("nan"), Decimal(-1)], ids=repr)
+def test_what_is_no_number_is_refused_at_the_call(carrier: MemoryCarrier, option: str, value: Any) -> None:
+    with pytest.raises(InvalidMessage, match=f"{option}: got"):
+        track(carrier, **{option: value})
+
+
+async def test_counts_beyond_all_floats_disturb_no_job(carrier: MemoryCarrier) -> None:
+    # Python shows no number of more than 4,300 digits, and a client of JavaScript reads none above 2**53 exactly.
+    async with track(carrier, total_rows=10**5000, interval_seconds=10**400) as upload:
+        upload.update(rows=10**4999)
+    async with track(carrier, total_rows=10**400) as upload:
+        upload.update(rows=10**399)
+        await asyncio.sleep(1)
+        upload.update(rows=10**5000)
+    assert carrier.sent_to("user-1")[-2]["data"]["progress"] == 10
+    last = carrier.sent_to("user-1")[-1]["data"]
+    assert (last["status"], last["currentRow"], upload.failures) == ("complete", 2**53 - 1, 0)
+
+
+class Lazy:
+    """A string that is translated when it is shown, as Django's and Flask-Babel's: it has a string's methods."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._text, name)
+
+
+async def test_words_that_are_translated_when_shown_are_words(carrier: MemoryCarrier) -> None:
+    words: Any = Lazy("grüße")
+    async with track_upload("user-1", "moc-1", words, broadcaster=Broadcaster(carrier)) as upload:
+        upload.update(message=words)
+        await asyncio.sleep(1)
+        upload.summary = words
+    middle, last = (message["data"] for message in carrier.sent_to("user-1")[-2:])
+    assert (middle["message"], last["message"], last["fileName"]) == ("grüße", "grüße", "grüße")
+    with pytest.raises(UploadFailed):
+        async with track(carrier):
+            raise UploadFailed("BAD", words)
+    assert carrier.sent_to("user-1")[-1]["data"]["message"] == "grüße"
+
+
+async def test_a_user_who_is_not_signed_in_is_named(carrier: MemoryCarrier) -> None:
+    user: Any = None
+    with pytest.raises(InvalidMessage, match=r"target\.user: got None; allowed: a non-empty string"):
+        track_upload(user, "moc-1", "parts.csv", broadcaster=Broadcaster(carrier))
+
+
+class Endless(ExceptionGroup[Exception]):
+    """A group that holds itself."""
+
+    @property
+    def exceptions(self) -> tuple["Endless"]:
+        return (self,)
+
+
+def nested(depth: int) -> Exception:
+    error: Exception = UploadFailed("BAD", "The words")
+    for _ in range(depth):
+        error = ExceptionGroup("deeper", [error])
+    return error
+
+
+@pytest.mark.parametrize(("error", "code"), [(nested(5000), "BAD"), (Endless("x", [ValueError()]), "UPLOAD_FAILED")])
+async def test_groups_nested_deeper_than_functions_end_an_upload(
+    carrier: MemoryCarrier, error: Exception, code: str
+) -> None:
+    try:
+        async with track(carrier):
+            raise error
+    except ExceptionGroup as raised:
+        assert raised is error  # noqa: PT017 - pytest would show it, and recurse
+    assert carrier.sent_to("user-1")[-1]["data"]["code"] == code
+
+
+@pytest.mark.parametrize("answer", [10**400, 0, np.True_, np.int64(5), Decimal(3), "yes"], ids=repr)
+async def test_whatever_is_a_number_or_true_says_that_a_job_is_tried_again(carrier: MemoryCarrier, answer: Any) -> None:
+    with pytest.raises(ConnectionError):
+        async with track(carrier, will_retry=lambda _: answer):
+            raise ConnectionError
+    assert carrier.sent_to("user-1")[-1]["data"]["status"] == "retrying"
+
+
+@pytest.mark.parametrize("answer", [np.False_, None, (), "", np.array([1, 0])], ids=repr)
+async def test_whatever_is_false_says_that_it_is_not(carrier: MemoryCarrier, answer: Any) -> None:
+    with pytest.raises(ConnectionError):
+        async with track(carrier, will_retry=lambda _: answer):
+            raise ConnectionError
+    assert carrier.sent_to("user-1")[-1]["data"]["code"] == "UPLOAD_FAILED"

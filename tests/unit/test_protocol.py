@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tellwire import protocol
 from tellwire.errors import TokenExpired
 from tellwire.model import Identity
+from tellwire.position import Position, StreamEnd
 
 
 def answer(text: str) -> dict[str, Any]:
@@ -19,9 +20,15 @@ def answer(text: str) -> dict[str, Any]:
 
 
 def test_ping_is_answered_with_pong_in_the_shape_of_every_message() -> None:
-    pong = answer('{"type": "ping"}')
+    assert protocol.receive('{"type": "ping"}') == protocol.Ping()
+    pong = json.loads(protocol.pong(None))
     assert list(pong) == ["type", "data", "timestamp"]
-    assert pong["type"] == "pong"
+    assert (pong["type"], pong["data"]) == ("pong", {})
+
+
+def test_a_pong_says_where_the_stream_ends() -> None:
+    assert json.loads(protocol.pong(StreamEnd(Position("e", 7), 12)))["data"] == {"cursor": "e:7", "version": 12}
+    assert json.loads(protocol.pong(StreamEnd(Position("e", 0), 0)))["data"] == {"cursor": "e:0"}
 
 
 def test_an_unknown_type_is_named_with_what_is_allowed() -> None:
@@ -87,3 +94,20 @@ def test_a_refusal_is_an_error_message() -> None:
 @given(st.text())
 def test_no_text_makes_it_raise(text: str) -> None:
     protocol.receive(text)
+    protocol.request_id_in(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"type": "thing", "data": 1e999}', "data: a number in it is too large"),
+        ('{"type": "thing", "data": [{"a": -1e400}]}', "data: a number in it is too large"),
+        ('{"type": "thing", "data": 1e999, "id": 5}', "too large"),
+        ('{"type": "thing", "id": ""}', "the id of a request"),
+        ('{"type": "hello", "cursor": "e:1", "version": -1}', '"version": 5'),
+    ],
+)
+def test_an_error_names_the_field_that_is_wrong(text: str, words: str) -> None:
+    action = protocol.receive(text, ["thing"])
+    assert isinstance(action, protocol.Reply)
+    assert words in json.loads(action.payload)["data"]["message"]

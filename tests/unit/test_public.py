@@ -23,6 +23,7 @@ PUBLIC = (
     "tellwire.testing",
     "tellwire.aws",
     "tellwire.aws.handlers",
+    "tellwire.aws.sync",
     "tellwire.infra",
 )
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("README.md"))]
@@ -69,6 +70,25 @@ def test_every_public_name_is_in_the_documentation() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     missing = [name for name in tellwire.__all__ if not re.search(rf"\b{re.escape(name)}\b", text)]
     assert missing == ["__version__"]
+
+
+def test_every_error_that_a_page_names_can_be_imported() -> None:
+    public = set().union(*(public_names(module) for module in PUBLIC))
+    known = {
+        name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, TellwireError)
+    }
+    for page in PAGES:
+        named = set(re.findall(r"`(?:tellwire\.)?([A-Z]\w+)`", page.read_text())) & known
+        assert named <= public, (page, named - public)
+
+
+@pytest.mark.parametrize(
+    "name", ["HistoryUnavailable", "AwsUnreachable", "AwsRefused", "GatewayRefused", "CannotRunHere"]
+)
+def test_every_error_of_a_publish_is_exported(name: str) -> None:
+    assert getattr(tellwire, name) is getattr(tellwire.sync, name) is getattr(errors, name)
+    exported = {each for each in public_names("tellwire") if inspect.isclass(getattr(tellwire, each))}
+    assert {each.__name__ for each in errors.PublishError.__subclasses__()} <= exported
 
 
 @pytest.mark.parametrize("module", ["tellwire", "tellwire.sync"])
@@ -196,8 +216,7 @@ async def test_a_wrong_argument_raises_a_named_error(function: Any, call: Callab
     [
         ("update", {"rows": -1}),
         ("update", {"message": 5}),
-        ("row_error", {"row": -1, "code": "A", "message": "b"}),
-        ("row_error", {"row": 1, "code": "", "message": "b"}),
+        ("update", {"bytes_read": 1.5}),
     ],
 )
 async def test_the_methods_of_an_upload_name_their_errors(method: str, arguments: dict[str, Any]) -> None:

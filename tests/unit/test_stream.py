@@ -4,10 +4,20 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tellwire.messages import create_message, create_upload_progress_message, encode_message
+from tellwire.messages import (
+    TERMINAL_STATUSES,
+    UploadProgress,
+    UploadProgressMessage,
+    UploadStatus,
+    create_message,
+    create_upload_progress_message,
+    encode_message,
+)
+from tellwire.model import timestamp
 from tellwire.stream import Stream
 from tests.publications import for_user
 
@@ -82,7 +92,7 @@ class Streams(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        entries = [*self.stream._log, *self.stream._states.values()]
+        entries = [*self.stream._log, *self.stream._running.values(), *self.stream._ended.values()]
         self.stream = Stream("epoch", self.stream.offset, self.stream.version, entries)
 
     @invariant()
@@ -94,3 +104,44 @@ class Streams(RuleBasedStateMachine):
 
 
 TestStreams = Streams.TestCase
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 4),  # the run
+        st.integers(0, 3),  # a third of its progress
+        st.sampled_from(["running", "running", "retrying", "complete", "failed", "cancelled"]),
+        st.integers(-1000, 1000),  # by how much its host's clock is off
+        st.sampled_from([0.0, 1.0, 20.0]),  # the time since the last one
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_a_superseded_run_never_comes_back_and_an_ended_one_only_if_it_failed(
+    steps: list[tuple[int, int, UploadStatus, int, float]],
+) -> None:
+    stream = Stream("epoch")
+    now, seen, current = 1_800_000_000.0, list[int](), ""
+    for run, third, status, off, later in steps:
+        now += later
+        data = UploadProgress(
+            upload_id="u", file_name="f", progress=33 * third, message="", status=status, run=f"{run}"
+        )
+        is_new, is_current = run not in seen, seen[-1:] == [run]
+        ended = current in TERMINAL_STATUSES
+        entry = stream.append(for_user("anna", UploadProgressMessage(data, timestamp(now + off))), now)
+        if is_new:
+            assert entry is not None, "an unknown run begins, whatever its clock says"
+            seen.append(run)
+        elif not is_current:
+            assert entry is None, "it is superseded"
+        elif ended and status not in TERMINAL_STATUSES and not (current == "failed" and third == 0):
+            assert entry is None, "it has ended"
+        elif not ended and status in TERMINAL_STATUSES:
+            assert entry is not None, "its end always counts"
+        current = status if entry is not None else current
+        kept = stream.state("upload:u", now)
+        assert kept is not None
+        assert (kept.run, kept.status) == (f"{seen[-1]}", current)

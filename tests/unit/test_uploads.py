@@ -10,13 +10,16 @@ import pytest
 from tellwire.broker import BrokerCarrier, ComposedBroker
 from tellwire.carriers.hub import Hub
 from tellwire.engines.memory.history import MemoryHistory
+from tellwire.entry import Entry
 from tellwire.errors import AwsUnreachable, UploadOver
 from tellwire.lease_expiry import LeaseExpiry
+from tellwire.limits import MAX_LEASE_SECONDS
 from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus, create_message
 from tellwire.model import Delivery
+from tellwire.position import START
 from tellwire.publication import Publication, user_stream
 from tellwire.server.framing import text_frames
-from tellwire.stream import START, Entry, Stream
+from tellwire.stream import Stream
 from tellwire.testing import FakeClock
 from tellwire.uploads import cancelled, on_lease_expired
 from tests.publications import for_user
@@ -48,23 +51,27 @@ def data(payload: bytes) -> dict[str, Any]:
 def expire(stream: Stream, entry: Entry, now: float) -> list[Entry]:
     return [
         taken
-        for publication in on_lease_expired(entry, NOON + now)
+        for publication in on_lease_expired(entry, NOON + now - entry.stored_at, NOON + now)
         if (taken := stream.append(publication, NOON + now)) is not None
     ]
 
 
 def test_a_worker_that_renews_its_lease_in_time_stays_running() -> None:
     entry = kept(Stream("e"))
-    assert list(on_lease_expired(entry, NOON + LEASE - 0.001)) == []
+    assert list(on_lease_expired(entry, LEASE - 0.001, NOON)) == []
 
 
 @pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
 def test_an_upload_that_has_ended_stays_as_it_is(status: UploadStatus) -> None:
-    assert list(on_lease_expired(kept(Stream("e"), status, lease_seconds=LEASE), NOON + 10_000)) == []
+    assert list(on_lease_expired(kept(Stream("e"), status, lease_seconds=LEASE), 10_000, NOON)) == []
 
 
-def test_an_upload_without_a_lease_never_stalls() -> None:
-    assert list(on_lease_expired(kept(Stream("e"), lease_seconds=None), 10**9)) == []
+def test_an_upload_without_a_lease_does_not_stall_and_fails_after_a_day() -> None:
+    stream = Stream("e")
+    entry = kept(stream, lease_seconds=None)
+    assert list(on_lease_expired(entry, MAX_LEASE_SECONDS - 1, NOON)) == []
+    failed, error = expire(stream, entry, MAX_LEASE_SECONDS)
+    assert (data(failed.payload)["status"], data(error.payload)["code"]) == ("failed", "UPLOAD_LOST")
 
 
 def test_an_upload_stalls_after_its_lease_and_fails_after_a_second_one() -> None:
@@ -79,7 +86,7 @@ def test_an_upload_stalls_after_its_lease_and_fails_after_a_second_one() -> None
         "startedAt": STARTED,
         "leaseSeconds": LEASE,
     }
-    assert list(on_lease_expired(stalled, NOON + 59)) == []
+    assert list(on_lease_expired(stalled, 29, NOON + 59)) == []
     failed, error = expire(stream, stalled, 60)
     assert data(failed.payload)["status"] == "failed"
     assert "leaseSeconds" not in data(failed.payload)
@@ -87,6 +94,26 @@ def test_an_upload_stalls_after_its_lease_and_fails_after_a_second_one() -> None
     assert error.key is None
     assert data(error.payload)["code"] == "UPLOAD_LOST"
     assert data(error.payload)["details"] == {"uploadId": "u1", "fileName": "f.csv"}
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "lost"),
+    [
+        ("queued", "It has waited for a worker for 60 minutes", "no worker began it"),
+        ("retrying", "It has waited for another attempt for 60 minutes", "no other attempt began"),
+        ("running", "No word from its worker for 60 minutes", "its worker fell silent"),
+    ],
+)
+def test_an_upload_that_waits_for_too_long_stalls_and_fails_too(status: UploadStatus, text: str, lost: str) -> None:
+    stream = Stream("e")
+    (stalled,) = expire(stream, kept(stream, status, lease_seconds=3600), 3600)
+    assert (data(stalled.payload)["status"], data(stalled.payload)["message"]) == ("stalled", text)
+    another = Stream("e")
+    late = expire(another, kept(another, status, lease_seconds=3600), 7200)
+    for failed, error in (expire(stream, stalled, 7200), late):
+        assert (data(failed.payload)["status"], data(error.payload)["code"]) == ("failed", "UPLOAD_LOST")
+        assert data(failed.payload)["message"].lower() == lost
+        assert data(error.payload)["message"] == f"f.csv was lost: {lost}"
 
 
 def test_an_upload_is_failed_if_its_lease_is_checked_only_after_both_expiries() -> None:
@@ -106,7 +133,7 @@ def test_a_stalled_upload_continues_with_its_next_state_even_if_its_clock_is_beh
 @pytest.mark.parametrize("second", [0, 1])
 def test_an_update_in_the_meantime_prevents_the_lease_expiry(after: int, second: int) -> None:
     stream = Stream("e")
-    verdict = list(on_lease_expired(kept(stream), NOON + after))
+    verdict = list(on_lease_expired(kept(stream), after, NOON + after))
     kept(stream, now=after - 1, second=second, current_row=41)
     assert stream.append(verdict[0], NOON + after) is None
 

@@ -18,8 +18,9 @@ await build({
     alias: {
       react: `${packages}/react`,
       "react-dom": `${packages}/react-dom`,
+      "@tellwire/client/feed": at("clients/core/src/feed/index.ts"),
       "@tellwire/client": at("clients/core/src/index.ts"),
-      "@tellwire/react": at("clients/react/src/index.ts"),
+      "@tellwire/react/guide": at("clients/react/src/guide.ts"),
     },
   },
   build: { outDir: process.argv[2], emptyOutDir: false, assetsInlineLimit: 0, modulePreload: { polyfill: false } },

@@ -1,7 +1,7 @@
 // A page as the usage guide has it: its hook, and its switch over the types of messages. `?hook=tellwire` puts the hook of
-// @tellwire/react in the place of the guide's, and changes nothing else.
+// @tellwire/react/guide in the place of the guide's, and changes nothing else.
 
-import { useWebSocket as useTellwires } from "@tellwire/react";
+import { useWebSocket as useTellwires } from "@tellwire/react/guide";
 import { createRoot } from "react-dom/client";
 import { useWebSocket as useGuides } from "../../../clients/react/test/guide/hook.ts";
 

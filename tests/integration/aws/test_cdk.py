@@ -16,6 +16,7 @@ from zipfile import ZipFile
 
 import pytest
 from dotenv import dotenv_values
+from websockets.asyncio.client import ClientConnection as AsyncConnection
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -25,7 +26,9 @@ from tellwire.engines.aws.connections import ConnectionsTable
 from tellwire.engines.aws.environment import open_table
 from tellwire.model import Delivery, Target
 from tellwire.ports import Carrier
+from tellwire.shut_out import ShutOut
 from tests.aws_stack import Stack, read, running_stack
+from tests.conftest import SECRET
 from tests.faults import Proxy, Request
 from tests.publications import publication
 from tests.unit.infra.conftest import Synthesized
@@ -262,7 +265,8 @@ class Asked:
 
     def take(self) -> set[str]:
         """Return the requests since the last call."""
-        asked = {self._about(each) for each in self._dynamodb.requests} | {each.method for each in self._posts.requests}
+        asked = {right for each in self._dynamodb.requests for right in self._about(each)}
+        asked |= {each.method for each in self._posts.requests}
         self._dynamodb.requests.clear()
         self._posts.requests.clear()
         return asked
@@ -272,9 +276,16 @@ class Asked:
         about_logs = re.compile(r"logs:\w+$|.*:policy/service-role/AWSLambdaBasicExecutionRole$")
         return {_in_short(act, on) for act, on in self._template.rights(handler) if about_logs.match(act) is None}
 
-    def _about(self, request: Request) -> str:
-        table = self._tables[request.parameters["TableName"]]
-        return "/".join(filter(None, (f"{request.action} {table}", request.parameters.get("IndexName"))))
+    def _about(self, request: Request) -> set[str]:
+        parameters = request.parameters
+        if request.action == "TransactWriteItems":
+            # It needs the right of each of its writes.
+            writes = [(kind, write) for each in parameters["TransactItems"] for kind, write in each.items()]
+            return {f"{kind}Item {self._tables[write['TableName']]}" for kind, write in writes}
+        if request.action == "BatchGetItem":
+            return {f"BatchGetItem {self._tables[name]}" for name in parameters["RequestItems"]}
+        table = self._tables[parameters["TableName"]]
+        return {"/".join(filter(None, (f"{request.action} {table}", parameters.get("IndexName"))))}
 
 
 def _in_short(action: str, resource: str) -> str:
@@ -313,13 +324,27 @@ async def until_nobody_is_in(table: ConnectionsTable) -> None:
             await asyncio.sleep(0.01)
 
 
+async def add_gone(stack: Stack, table: ConnectionsTable) -> None:
+    """Add connections that are gone; the token of one has expired. Those of devices would run $disconnect meanwhile."""
+    for connection_id, ttl_seconds in ((STALE, 3600), (EXPIRED, 0)):
+        await table.add("user-1", connection_id, stack.clock.now() - 3600, stack.clock.now() + ttl_seconds)
+
+
+MEMBERS = {"UpdateItem connections"}
+"""The right to change members of topics with presence, of which there are none here: see test_topic_presence.py."""
+
+
 async def test_the_construct_grants_exactly_the_requests_of_the_routes(
     stack: Stack, table: ConnectionsTable, asked: Asked
 ) -> None:
+    await table.put_shut_out(ShutOut.of("user-2", stack.clock.now() + 3600))
+    with pytest.raises(InvalidStatus, match="403"):
+        async with stack.device("user-2"):
+            pass
     async with stack.device():
         assert asked.take() == asked.granted(f"{HANDLERS}.connect")
     await until_nobody_is_in(table)
-    assert asked.take() == asked.granted(f"{HANDLERS}.disconnect")
+    assert asked.take() | MEMBERS == asked.granted(f"{HANDLERS}.disconnect")
 
     async with stack.device(ttl_seconds=60) as expired, stack.device() as device:
         asked.take()
@@ -335,23 +360,52 @@ async def test_the_construct_grants_exactly_the_requests_of_the_routes(
         assert not cursor or (await read(device))["type"] == "seen"
         await device.send('{"type": "cancel", "uploadId": "never"}')
         assert (await read(device))["data"]["code"] == ("UPLOAD_UNKNOWN" if cursor else "HISTORY_MISSING")
+        await follow_a_topic(device)
     await until_nobody_is_in(table)
     assert asked.take() == asked.granted("moc_messages.default")
+
+
+async def follow_a_topic(device: AsyncConnection) -> None:
+    """Say everything about a topic that a client may say."""
+    token = mint_token(SECRET, "user-1", 7200, topics=["moc:*"])
+    for request, answer in (
+        ({"type": "auth", "token": token}, "auth_ok"),
+        ({"type": "subscribe", "topic": "moc:1"}, "subscribed"),
+        ({"type": "auth", "token": token}, "auth_ok"),
+        ({"type": "ping"}, "pong"),
+        ({"type": "unsubscribe", "topic": "moc:1"}, "unsubscribed"),
+        ({"type": "subscribe", "topic": "moc:2"}, "subscribed"),
+    ):
+        await device.send(json.dumps(request))
+        assert (await read(device))["type"] == answer
 
 
 async def test_the_construct_grants_exactly_the_requests_of_a_worker(
     stack: Stack, table: ConnectionsTable, asked: Asked, *, has_history: bool
 ) -> None:
     worker: Carrier = stack.keeping_carrier() if has_history else stack.carrier()
-    await table.add("user-1", STALE, stack.clock.now() - 3600, stack.clock.now() + 3600)
-    async with stack.device(ttl_seconds=180):
-        stack.api.advance(181)
-        asked.take()
-        assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery(gone=2)
-        assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery()
-        assert await worker.deliver(publication(Target(all=True), message())) == Delivery()
-        assert await worker.deliver(publication(Target(connection=STALE), message())) == Delivery(gone=1)
-    assert asked.take() == asked.granted("notify_worker.handler")
+    await add_gone(stack, table)
+    asked.take()
+    assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery(gone=2)
+    assert await worker.deliver(publication(Target(user="user-1"), message("order-17"))) == Delivery()
+    requests = asked.take()
+    assert requests | MEMBERS == asked.granted("notify_worker.handler")
+
+    # A topic needs no other right: of these one is gone, and the token of the other has expired.
+    await add_gone(stack, table)
+    async for page in table.of_user("user-1"):
+        for row in page:
+            await table.members.add("moc:1", row)
+    asked.take()
+    assert await worker.deliver(publication(Target(topic="moc:1"), message("order-18"))) == Delivery(gone=2)
+    assert asked.take() <= requests | MEMBERS
+    await worker.deliver(publication(Target(user="user-1"), message("order-19")))
+    asked.take()
+
+    # With `to_connections` and `to_all` it may also do this.
+    assert await worker.deliver(publication(Target(all=True), message())) == Delivery()
+    assert await worker.deliver(publication(Target(connection=STALE), message())) == Delivery(gone=1)
+    assert asked.take() - requests == {"Scan connections", "Query connections/byConnection"}
 
 
 @pytest.mark.parametrize("has_history", [True], indirect=True)
@@ -362,12 +416,10 @@ async def test_the_construct_grants_exactly_the_requests_of_the_sweeper(
     running = {"type": "upload_progress", "data": data, "timestamp": "2026-11-25T10:00:00.000Z", "id": "moc-1-40"}
     await stack.keeping_carrier().deliver(publication(Target(user="user-1"), json.dumps(running).encode()))
     stack.api.advance(61)
-    # Nobody is there, or $disconnect would ask for something meanwhile.
-    for connection_id, ttl_seconds in ((STALE, 3600), (EXPIRED, 0)):
-        await table.add("user-1", connection_id, stack.clock.now() - 3600, stack.clock.now() + ttl_seconds)
+    await add_gone(stack, table)
     asked.take()
     assert await asyncio.to_thread(stack.sweep) == 1
-    assert asked.take() == asked.granted(f"{HANDLERS}.sweep")
+    assert asked.take() | MEMBERS | {"GET"} == asked.granted(f"{HANDLERS}.sweep")
 
 
 def message(message_id: str = "0123456789abcdef01234567") -> bytes:

@@ -3,19 +3,25 @@
 import asyncio
 import json
 import logging
+import time
 from typing import Any
 
+import jwt
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from tellwire import broadcast_to_user, sync
+from tellwire.auth.cache import TokenCache
 from tellwire.aws.deployment import Deployment
 from tellwire.aws.handlers import Connect, Default
 from tellwire.engines.aws.connections import ConnectionRow
 from tellwire.errors import ConfigError, InvalidMessage
+from tellwire.limits import MAX_USER_ID_BYTES
 from tellwire.messages import CustomMessage, create_message
+from tellwire.model import Target
 from tests.aws_stack import Stack, read
-from tests.conftest import offered
+from tests.conftest import SECRET, offered
 from tests.faults import NONE, Fault, Proxy, Request
 
 CONTEXT = None
@@ -30,7 +36,7 @@ async def refusal_of(url: str, **options: Any) -> tuple[int, str]:
 
 
 async def rows(stack: Stack) -> list[ConnectionRow]:
-    return [row async for page in stack.deployment.table.everyone() for row in page]
+    return [row async for page, _ in stack.deployment.table.everyone() for row in page]
 
 
 async def until_rows(stack: Stack, count: int) -> None:
@@ -73,10 +79,29 @@ async def test_missing_invalid_and_expired_tokens_are_told_apart(stack: Stack) -
     assert await rows(stack) == []
 
 
+async def test_a_user_id_beyond_dynamodb_s_keys_is_refused_at_the_door(stack: Stack) -> None:
+    def url(size: int) -> str:
+        claims = {"sub": "u" * size, "exp": int(time.time()) + 600}
+        return f"{stack.api.url}?token={jwt.encode(claims, SECRET, algorithm='HS256')}"
+
+    assert await refusal_of(url(MAX_USER_ID_BYTES + 1)) == (401, "TOKEN_INVALID")
+    async with connect(url(MAX_USER_ID_BYTES), proxy=None):
+        assert [len(user_id) for user_id in await stack.user_ids()] == [MAX_USER_ID_BYTES]
+    with pytest.raises(InvalidMessage):
+        Target(user="u" * (MAX_USER_ID_BYTES + 1))
+
+
 async def test_a_token_may_come_as_a_subprotocol(stack: Stack) -> None:
     async with connect(stack.api.url, proxy=None, subprotocols=offered(stack.token("user-2"))) as device:
         assert device.subprotocol == "tellwire.v1"
         assert await stack.user_ids() == ["user-2"]
+
+
+async def test_a_token_may_come_as_a_bearer(stack: Stack) -> None:
+    bearer = {"Authorization": f"Bearer {stack.token('user-2')}"}
+    async with connect(stack.api.url, proxy=None, additional_headers=bearer) as device:
+        await device.send('{"type": "hello"}')
+        assert (await read(device))["data"]["userId"] == "user-2"
 
 
 async def test_a_store_that_fails_is_500_and_a_secret_to_the_client(
@@ -203,10 +228,11 @@ async def test_a_token_that_is_refused_ends_the_connection_with_the_reason(
     await until_rows(stack, 0)
 
 
-async def test_after_its_token_expired_a_connection_gets_the_reason_and_nothing_more(stack: Stack) -> None:
+@pytest.mark.parametrize("text", ['{"type": "ping"}', '{"type": "not handled", "id": "1"}'])
+async def test_after_its_token_expired_a_connection_gets_the_reason_and_nothing_more(stack: Stack, text: str) -> None:
     async with stack.device(ttl_seconds=10) as device:
         stack.api.advance(15)
-        await device.send('{"type": "ping"}')
+        await device.send(text)
         assert await last_words(device) == ["TOKEN_EXPIRED"]
     await until_rows(stack, 0)
 
@@ -224,6 +250,12 @@ async def test_a_connection_that_is_not_stored_any_more_must_connect_again(stack
         stack.api.advance(31)
         await device.send('{"type": "ping"}')
         assert await last_words(device) == ["CONNECTION_UNKNOWN"]
+
+
+async def test_a_function_remembers_two_megabytes_of_tokens(stack: Stack) -> None:
+    cache = stack.deployment._authenticator
+    assert isinstance(cache, TokenCache)
+    assert cache._max_bytes == 2 * 1024 * 1024
 
 
 async def test_a_new_connection_that_is_not_in_the_index_yet_stays(stack: Stack, dynamodb_proxy: Proxy) -> None:
@@ -261,7 +293,28 @@ async def test_a_function_answers_messages_of_its_type(stack: Stack) -> None:
         assert (await ask(device, {"type": "slow", "data": [1]}))["data"] == [1]
         await device.send('{"type": "silent"}')
         unknown = await ask(device, {"type": "other"})
-        assert "ping, auth, hello, ack, cancel, rename, slow, silent" in unknown["data"]["message"]
+        assert (
+            "subscribe, unsubscribe, presence, publish, ack, cancel, read, dismiss, history, rename, slow, silent"
+            in unknown["data"]["message"]
+        )
+
+
+async def test_a_handler_publishes_to_the_api_of_its_message_without_an_address_in_the_environment(
+    stack: Stack,
+) -> None:
+    @stack.default.on_message("tell")
+    async def tell(data: Any, connection: ConnectionRow) -> None:
+        await broadcast_to_user("user-8", create_message("told", data))
+
+    @stack.default.on_message("tell_plainly")
+    def tell_plainly(data: Any, connection: ConnectionRow) -> None:
+        sync.broadcast_to_user("user-8", create_message("told", data))
+
+    async with stack.device("user-7") as device, stack.device("user-8") as other:
+        for number, name in enumerate(("tell", "tell_plainly")):
+            await device.send(json.dumps({"type": name, "data": number}))
+            told = await read(other)
+            assert (told["type"], told["data"]) == ("told", number)
 
 
 async def test_a_handlers_invalid_message_is_sent_to_the_client(stack: Stack) -> None:
@@ -272,6 +325,26 @@ async def test_a_handlers_invalid_message_is_sent_to_the_client(stack: Stack) ->
     async with stack.device() as device:
         error = await ask(device, {"type": "rename", "data": 5})
         assert error["data"] == {"code": "INVALID_MESSAGE", "message": "data.name: got 5; allowed: a name"}
+
+
+async def test_a_request_whose_connection_cannot_be_looked_up_is_to_be_tried_again(
+    stack: Stack, dynamodb_proxy: Proxy
+) -> None:
+    calls: list[Any] = []
+
+    @stack.default.on_message("add")
+    def add(data: Any, connection: ConnectionRow) -> None:
+        calls.append(data)
+
+    async with stack.device() as device:
+        dynamodb_proxy.fault = lambda _: Fault(status=400, body=b'{"__type": "x#ResourceNotFoundException"}')
+        await device.send('{"type": "add", "data": 1, "id": "q1"}')
+        messages = [await read(device), await read(device)]  # one is API Gateway's own: the function has failed
+        ours = next(message for message in messages if "type" in message)
+        assert (ours["data"]["code"], ours["data"]["id"]) == ("HISTORY_UNAVAILABLE", "q1")
+        dynamodb_proxy.fault = lambda _: NONE
+        assert (await ask(device, {"type": "add", "data": 2, "id": "q1"}))["data"] == {"id": "q1"}
+    assert calls == [2]
 
 
 async def test_a_function_that_breaks_breaks_the_invocation_and_tells_the_client_no_details(stack: Stack) -> None:

@@ -3,23 +3,38 @@
 import asyncio
 import json
 import logging
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tellwire.broadcast import Broadcaster, use_broadcaster
-from tellwire.broker import BrokerCarrier
-from tellwire.errors import UploadCancelled
-from tellwire.messages import create_message, create_notification_message, encode_message
-from tellwire.model import Delivery, Target
+from tellwire.broker import BrokerCarrier, ComposedBroker
+from tellwire.client import Client, ClientOptions
+from tellwire.engines.aws.environment import open_history_table
+from tellwire.engines.aws.history import DynamoHistory
+from tellwire.errors import AwsRefused, UploadCancelled
+from tellwire.limits import HELLO_BURST, HELLO_INTERVAL_SECONDS, MAX_SUBSCRIPTIONS
+from tellwire.messages import (
+    UploadProgress,
+    UploadProgressMessage,
+    create_message,
+    create_notification_message,
+    encode_message,
+)
+from tellwire.model import Delivery, Target, timestamp
 from tellwire.producer import carrier_from_environment
 from tellwire.progress import track_upload
-from tests.aws_stack import Stack, read
-from tests.faults import NONE, Fault, Proxy, Request
-from tests.publications import publication
+from tellwire.publication import Publication, user_stream
+from tests.aws_stack import QUICK, Stack, read
+from tests.dynamodb import create_history_table, local_environment, new_table_name
+from tests.faults import NEVER, NONE, Fault, Proxy, Request, faulty_proxy
+from tests.publications import decode_message, for_user, publication
 
 USER = Target(user="user-1")
 
@@ -174,6 +189,99 @@ async def test_a_message_that_is_published_again_is_delivered_once(stack: Stack,
         assert len((await hello(device, "0"))["messages"]) == 2  # one of them live, before the welcome
 
 
+# --- calls that do not come back --------------------------------------------------------------------------------------
+
+
+async def test_a_hello_that_runs_out_of_time_sends_its_client_away(stack: Stack, dynamodb_proxy: Proxy) -> None:
+    async with stack.device() as device:
+        (row,) = [row async for page in stack.deployment.table.of_user("user-1") for row in page]
+        domain, _, stage = stack.api.management_url.removeprefix("http://").partition("/")
+        place = {"connectionId": row.connection_id, "connectedAt": row.connected_at * 1000}
+        event = {
+            "requestContext": {**place, "domainName": domain, "stage": stage},
+            "body": '{"type": "hello", "cursor": "e:1"}',
+        }
+        dynamodb_proxy.fault = lambda request: (
+            Fault(until=NEVER) if request.parameters.get("TableName") == stack.environ["HISTORY_TABLE_NAME"] else NONE
+        )
+        began_at = time.monotonic()
+        await asyncio.to_thread(stack.default, event, SimpleNamespace(get_remaining_time_in_millis=lambda: 4000))
+        assert time.monotonic() - began_at < 4
+        assert (await read(device))["data"]["code"] == "HISTORY_UNAVAILABLE"
+        await device.wait_closed()
+        assert device.close_code == 1000
+
+
+@pytest.mark.parametrize("which", ["log", "state"])
+async def test_a_post_whose_answer_is_lost_is_repeated_where_a_client_hears_it_once(stack: Stack, which: str) -> None:
+    with faulty_proxy(stack.api.management_url) as posts:
+        carrier = stack.carrier(AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI=posts.url)
+        history = DynamoHistory(open_history_table(stack.environ, QUICK), stack.clock)
+        broker = ComposedBroker(history, carrier)
+        message = create_message("n", 1) if which == "log" else decode_message(upload(100, status="complete"))
+        lost = iter([Fault(is_dropped=True)])
+        async with greeted(stack) as device:
+            posts.fault = lambda _: next(lost, NONE)
+            published = await broker.publish(publication(USER, message))
+            assert published.delivery == Delivery(delivered=1)
+            assert posts.seen("POST") == 2
+            assert published.entry is not None
+            assert await device.recv(decode=False) == published.entry.payload
+        await history.close()
+
+
+async def test_a_state_that_did_not_arrive_is_noticed_by_the_pong(stack: Stack) -> None:
+    # Its worker ends between the history and the posts.
+    history = DynamoHistory(open_history_table(stack.environ, QUICK), stack.clock)
+    options = ClientOptions(heartbeat_seconds=0.5, answer_timeout_seconds=30)
+    async with Client(stack.api.url, lambda why: stack.token(), options=options) as client, asyncio.timeout(30):
+        while client.state.recovered is None:
+            await asyncio.sleep(0.01)
+        last = await history.append(publication(USER, upload(100, status="complete")))
+        assert last is not None
+        heard = await anext(aiter(client))
+        assert (heard.type, heard.data["status"], heard.version) == ("upload_progress", "complete", last.number)
+    await history.close()
+
+
+async def test_a_connections_table_that_cannot_be_read_is_an_error(stack: Stack) -> None:
+    # The message is kept: devices get it when they come back. But a missing table or right must not look like success.
+    history = DynamoHistory(open_history_table(stack.environ, QUICK), stack.clock)
+    broker = ComposedBroker(history, stack.carrier(CONNECTIONS_TABLE_NAME="nope"))
+    with pytest.raises(AwsRefused, match="ResourceNotFoundException"):
+        await broker.publish(publication(USER, create_message("n", 1)))
+    async with stack.device() as device:
+        assert numbers(await hello(device, "0")) == [1]
+    await history.close()
+
+
+async def test_hellos_of_a_connection_have_a_rate(stack: Stack) -> None:
+    async with stack.device() as device:
+        for _ in range(HELLO_BURST):
+            limits = (await hello(device, "0"))["limits"]
+            assert limits == {"helloIntervalSeconds": HELLO_INTERVAL_SECONDS, "maxSubscriptions": MAX_SUBSCRIPTIONS}
+        stack.api.advance(HELLO_INTERVAL_SECONDS + 0.1)
+        await hello(device, "0")
+        await device.send('{"type": "hello"}')
+        assert (await read(device))["data"]["code"] == "TOO_MANY_REQUESTS"
+        await device.wait_closed()
+        assert device.close_code == 1000
+
+
+async def test_dismissals_of_all_that_has_ended_count_as_hellos_since_they_read_as_much(stack: Stack) -> None:
+    async with stack.device() as device:
+        for number in range(HELLO_BURST + 1):
+            await device.send(f'{{"type": "dismiss", "endedUpTo": 5, "id": "{number}"}}')
+            answer = await read(device)
+            assert (answer["data"]["id"], answer["data"].get("code")) == (
+                str(number),
+                "TOO_MANY_REQUESTS" if number == HELLO_BURST else None,
+            )
+        # Nobody concludes anything from it, so the connection stays.
+        await device.send('{"type": "ping"}')
+        assert (await read(device))["type"] == "pong"
+
+
 # --- what is seen, and cancelled --------------------------------------------------------------------------------------
 
 
@@ -292,3 +400,37 @@ async def test_a_sweep_publishes_all_it_can_and_raises_the_first_error(
         await asyncio.to_thread(stack.sweep)
     dynamodb_proxy.fault = lambda _: NONE
     assert await asyncio.to_thread(stack.sweep) == 1  # Ben's was said
+
+
+async def test_many_workers_share_an_upload_from_processes_of_their_own(dynamodb_local: str) -> None:
+    table_name = new_table_name("history")
+    create_history_table(dynamodb_local, table_name)
+    environ = local_environment(dynamodb_local) | {"HISTORY_TABLE_NAME": table_name}
+    of = 16
+
+    def state(number: int, rows: int) -> Publication:
+        data = UploadProgress(
+            upload_id="u1",
+            file_name="f.csv",
+            progress=10 * rows,
+            message="",
+            status="complete" if rows == 10 else "running",
+            current_row=rows,
+            run="import-17",
+            part=f"{number}/{of}",
+        )
+        return for_user("anna", UploadProgressMessage(data, timestamp(1_800_000_000 + rows)))
+
+    async def work(number: int) -> list[str]:
+        history = DynamoHistory(open_history_table(environ))
+        entries = [await history.append(state(number, rows)) for rows in range(11)]
+        await history.close()
+        return [str(entry and entry.status) for entry in entries]
+
+    statuses = [status for each in await asyncio.gather(*map(work, range(1, of + 1))) for status in each]
+    assert Counter(statuses) == {"running": 11 * of - 1, "complete": 1}
+    history = DynamoHistory(open_history_table(environ))
+    last = await history.state(user_stream("anna"), "upload:u1")
+    await history.close()
+    assert last is not None
+    assert json.loads(last.payload)["data"]["currentRow"] == 10 * of

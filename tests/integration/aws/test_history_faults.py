@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -17,14 +17,20 @@ import pytest
 
 from tellwire.aws_api.client import Retries
 from tellwire.aws_api.dynamodb import DynamoDb
+from tellwire.broker import ComposedBroker
 from tellwire.engines.aws.environment import open_history_table
 from tellwire.engines.aws.history import DynamoHistory
-from tellwire.errors import HistoryUnavailable, MessageTooBig
-from tellwire.limits import HISTORY_MAX_AGE_SECONDS, MAX_MESSAGE_BYTES
+from tellwire.entry import Entry
+from tellwire.errors import HistoryUnavailable, MessageTooBig, RequestRunning
+from tellwire.lease_expiry import LeaseExpiry
+from tellwire.limits import HISTORY_MAX_AGE_SECONDS, MAX_MESSAGE_BYTES, MAX_USER_ID_BYTES, REQUEST_KEEP_SECONDS
+from tellwire.marks import marked, marks_state
 from tellwire.messages import create_message
+from tellwire.position import START
 from tellwire.publication import Publication, user_stream
-from tellwire.stream import START, Entry, Replay
-from tellwire.testing import FakeClock
+from tellwire.stream import HistoryPage, Replay
+from tellwire.testing import FakeClock, MemoryCarrier
+from tellwire.wire import Marks
 from tests.dynamodb import create_history_table, dynamodb_client, local_environment, new_table_name
 from tests.faults import NONE, Fault, Proxy, Request, faulty_proxy, throttled
 from tests.publications import acknowledge, for_user
@@ -169,26 +175,19 @@ async def test_a_late_writer_is_issued_another_offset(
     assert (after.recovered, replayed(after)) == (True, ["late"])
 
 
-async def test_a_reader_waits_for_a_message_in_flight(
-    make_history: MakeHistory, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer, reader = make_history(), make_history(hole_seconds=1234.0)
+async def test_a_reader_waits_for_a_message_in_flight(make_history: MakeHistory, proxy: Proxy) -> None:
+    writer, reader = make_history(), make_history(hole_seconds=30.0)
     is_waited_for = threading.Event()
-    proxy.fault = once(is_message, Fault(until=is_waited_for))
+
+    def held(request: Request) -> Fault:
+        if request.action == "GetItem" and request.parameters["Key"]["sk"]["S"].startswith("log#"):
+            is_waited_for.set()  # the reader looks for it again
+        return Fault(until=is_waited_for) if is_message(request) else NONE
+
+    proxy.fault = held
     writing = asyncio.create_task(writer.append(for_user(ANNA, note("slow"))))
     while not any(map(is_message, proxy.requests)):
         await asyncio.sleep(0.005)
-    sleep = asyncio.sleep
-
-    async def until_written(seconds: float) -> None:
-        """Wait until the writer is done, in place of the reader's pause."""
-        if seconds != 1234.0:
-            await sleep(seconds)
-            return
-        is_waited_for.set()
-        await asyncio.shield(writing)
-
-    monkeypatch.setattr(asyncio, "sleep", until_written)
     replay = await reader.read(user_stream(ANNA), START)
     assert is_waited_for.is_set()
     assert (replay.recovered, replayed(replay), offset(replay)) == (True, ["slow"], 1)
@@ -434,7 +433,7 @@ async def test_an_id_may_be_used_again_after_a_day(history: DynamoHistory, clock
 
 
 async def test_ids_and_uploads_may_have_long_names(history: DynamoHistory) -> None:
-    long = "ü" * 3000
+    long = "ü" * 490
     assert await history.append(for_user(ANNA, note(1, long))) is not None
     assert await history.append(for_user(ANNA, note(1, long))) is None
     assert await history.append(for_user(ANNA, note(2, long + "x"))) is not None
@@ -442,6 +441,18 @@ async def test_ids_and_uploads_may_have_long_names(history: DynamoHistory) -> No
     entry = await history.append(for_user(ANNA, upload))
     assert await history.state(user_stream(ANNA), f"upload:{long}") == entry
     assert (await history.read(user_stream(ANNA), START)).snapshot == [entry]
+
+
+@amazons_own
+@pytest.mark.parametrize("size", [900, 1100, MAX_USER_ID_BYTES])
+async def test_user_ids_may_be_longer_than_the_keys_of_an_index(history: DynamoHistory, size: int) -> None:
+    user = "u" * size
+    message = await history.append(for_user(user, note(1)))
+    upload = await history.append(for_user(user, progress(1)))
+    assert message is not None
+    assert [entry async for entry in history.leased_uploads()] == [upload]
+    replay = await history.read(user_stream(user), START)
+    assert (replay.messages, replay.snapshot) == ([message.payload], [upload])
 
 
 # --- states -----------------------------------------------------------------------------------------------------------
@@ -576,6 +587,38 @@ async def test_a_message_that_is_too_big_with_its_cursor_is_refused_before_any_w
     assert (await history.read(user_stream(ANNA), START)).messages == [entry.payload]
 
 
+@amazons_own
+async def test_a_replay_is_bounded_in_bytes(make_history: MakeHistory) -> None:
+    writer, reader, small_reader = make_history(), make_history(), make_history()
+    for number in range(45):  # 1.35 MB: more than a page
+        await writer.append(for_user(ANNA, note([number, "x" * 30_000])))
+    await writer.append(for_user(ANNA, progress(7)))
+    small_reader._reader._most_bytes = 1_200_000
+    whole = await reader.read(user_stream(ANNA), START)
+    assert (whole.recovered, [data[0] for data in replayed(whole)]) == (True, list(range(45)))
+    part = await small_reader.read(user_stream(ANNA), START)
+    numbers = [data[0] for data in replayed(part)]
+    assert not part.recovered
+    assert 0 < len(numbers) < 45
+    assert numbers == list(range(45 - len(numbers), 45))
+    assert offset(part) == offset(whole)
+    assert part.snapshot == whole.snapshot != []
+    rest = await small_reader.read(user_stream(ANNA), f"{part.cursor.partition(':')[0]}:40")
+    assert (rest.recovered, [data[0] for data in replayed(rest)]) == (True, [40, 41, 42, 43, 44])
+
+
+async def test_states_prolong_the_epoch_of_their_user(history: DynamoHistory, clock: FakeClock) -> None:
+    async def expires_at() -> int:
+        item = await history._table._get(user_stream(ANNA), "head")
+        return 0 if item is None else int(item["expiresAt"]["N"])
+
+    await history.read(user_stream(ANNA), None)
+    began = await expires_at()
+    await clock.advance(20 * 24 * 3600)
+    await history.append(for_user(ANNA, progress(100, status="complete")))
+    assert await expires_at() == began + 20 * 24 * 3600
+
+
 class Metered(DynamoDb):
     """A DynamoDB client that counts the consumed write units."""
 
@@ -586,6 +629,8 @@ class Metered(DynamoDb):
         consumed = json.loads(answer.body).get("ConsumedCapacity", {})
         if operation in ("PutItem", "UpdateItem"):
             self.units += consumed.get("CapacityUnits", 0.0)
+        elif operation == "TransactWriteItems":
+            self.units += sum(each.get("CapacityUnits", 0.0) for each in consumed)
         return answer
 
 
@@ -600,7 +645,129 @@ async def test_write_units_per_publication(history: DynamoHistory) -> None:
 
     assert await units(note(1)) == 2
     assert await units(note(1, "order-17")) == 3
-    assert [await units(progress(n, second=n)) for n in (1, 2, 100)] == [1, 1, 1]
+    assert [await units(progress(n, second=n)) for n in (1, 2, 3)] == [2, 1, 1]
+    # The last one also notes its version, where a pong finds it.
+    assert await units(progress(100, second=100, status="complete")) == 3
     running = [progress(n, second=200 + n, lease=30) for n in (0, 1, 2)]
     assert [await units(each) for each in running] == [2, 1, 1]
-    assert await units(progress(100, second=300, status="complete")) == 2
+    # The last one also notes its version, where a pong finds it.
+    assert await units(progress(100, second=300, status="complete", lease=30)) == 3
+
+
+@amazons_own
+async def test_write_units_of_an_upload_whose_worker_is_silent(history: DynamoHistory, clock: FakeClock) -> None:
+    await history.read(user_stream(ANNA), None)
+    await history.append(for_user(ANNA, progress(7, lease=30)))
+    meter = history._table._dynamodb = Metered(history._table._dynamodb._client)
+    expire = LeaseExpiry(ComposedBroker(history, MemoryCarrier()), clock).expire
+    spent = []
+    for _ in ("stalled", "failed"):
+        await clock.advance(31)
+        meter.units = 0.0
+        assert (await history.sweep(expire)).expired == 1
+        spent.append(meter.units)
+    # A transaction costs twice as much: the head, the state with its index, the error.
+    assert spent == [2, 12]
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def paged(page: HistoryPage) -> list[Any]:
+    return [json.loads(message)["data"] for message in page.messages]
+
+
+async def test_a_page_leaves_out_holes_and_offsets_that_are_still_empty(
+    history: DynamoHistory, proxy: Proxy, clock: FakeClock
+) -> None:
+    stream = user_stream("anna")
+    for number in range(4):
+        if number in (0, 2, 3):
+            proxy.fault = once(is_message, BROKEN)
+            with pytest.raises(HistoryUnavailable):
+                await history.append(note(f"lost {number}"))
+            proxy.fault = lambda request: NONE
+        await history.append(note(number))
+    assert paged(await history.page(stream, None, 10, 10_000)) == [3, 2, 1, 0]
+    # A reader puts holes there. One at the end of the log is no reason for another page.
+    await clock.advance(3)
+    assert (await history.read(stream, START)).recovered
+    assert await history.page(stream, None, 4, 10_000) == await history.page(stream, 8, 10, 10_000)
+    last = await history.page(stream, 3, 1, 10_000)
+    assert (paged(last), last.more) == ([0], False)
+
+
+async def test_a_page_goes_on_over_more_than_dynamodb_reads_at_once(history: DynamoHistory) -> None:
+    for number in range(12):
+        await history.append(note([number, "x" * 110_000]))
+    page = await history.page(user_stream("anna"), None, 100, 10_000_000)
+    assert [number for number, _ in paged(page)] == list(reversed(range(12)))
+    assert not page.more
+
+
+async def test_a_page_reads_no_more_items_than_it_needs(history: DynamoHistory, proxy: Proxy) -> None:
+    limits: list[int] = []
+
+    def note_limit(request: Request) -> Fault:
+        if request.action == "Query":
+            limits.append(request.parameters["Limit"])
+        return NONE
+
+    await history.append_all([note(number) for number in range(30)])
+    proxy.fault = note_limit
+    page = await history.page(user_stream("anna"), None, 10, 10_000)
+    assert (len(page.messages), page.more, limits) == (10, True, [11])
+
+
+# --- requests of clients ----------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_whose_answer_was_lost_is_still_ours(
+    make_history: MakeHistory, proxy: Proxy, dynamodb: str
+) -> None:
+    ledger, other = make_history().requests, make_history().requests
+    proxy.fault = lost_answer(dynamodb, lambda request: request.action == "PutItem")
+    assert await ledger.begin("anna", "r1") is None
+    with pytest.raises(RequestRunning):
+        await other.begin("anna", "r1")
+    proxy.fault = lost_answer(dynamodb, lambda request: request.action == "UpdateItem")
+    await ledger.finish("anna", "r1", b"answer")
+    assert await other.begin("anna", "r1") == b"answer"
+
+
+async def test_requests_are_in_no_replay_and_end_with_their_user(history: DynamoHistory) -> None:
+    stream = user_stream("anna")
+    await history.append(note(1))
+    await history.append(progress(10))
+    for number in range(30):
+        await history.requests.begin("anna", f"r{number}")
+    replay = await history.read(stream, START)
+    assert (replayed(replay), len(replay.snapshot)) == ([1], 1)
+    assert paged(await history.page(stream, None, 10, 10_000)) == [1]
+    await history.forget(stream)
+    assert await history.requests.begin("anna", "r0") is None
+
+
+@amazons_own
+async def test_write_units_of_a_request_and_of_marks(history: DynamoHistory) -> None:
+    meter = history._table._dynamodb = Metered(history._table._dynamodb._client)
+
+    async def units(call: Awaitable[Any]) -> float:
+        meter.units = 0.0
+        await call
+        return meter.units
+
+    assert await units(history.requests.begin(ANNA, "r1")) == 1
+    assert await units(history.requests.finish(ANNA, "r1", b"x" * 500)) == 1
+    assert await units(history.requests.begin(ANNA, "r2")) == 1
+    assert await units(history.requests.finish(ANNA, "r2", b"x" * 2500)) == 3
+    marks = marked(Marks("epoch", [], []), "dismissed", [(1, 3)])
+    assert await units(history.append(marks_state(user_stream(ANNA), marks, None, 0.0))) == 2
+
+
+async def test_a_request_expires_with_its_time(history: DynamoHistory, dynamodb: str, table_name: str) -> None:
+    await history.requests.begin("anna", "r1")
+    await history.requests.finish("anna", "r1", b"answer")
+    key = {"streamKey": {"S": "user:anna"}, "sk": {"S": "asked#r1"}}
+    item = dynamodb_client(dynamodb).get_item(TableName=table_name, Key=key)["Item"]
+    assert float(item["expiresAt"]["N"]) - float(item["storedAt"]["N"]) == pytest.approx(REQUEST_KEEP_SECONDS, abs=1)

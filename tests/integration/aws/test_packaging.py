@@ -1,4 +1,4 @@
-"""Zips for Lambda that `scripts/package_lambda.py` makes: their files, their sizes, and that they run."""
+"""Zips for Lambda that `tellwire package-lambda` makes: their files, their sizes, and that they run."""
 
 import importlib.util
 import os
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import package_lambda
-from scripts.package_lambda import PROCESSORS, ROOT, main
+from tellwire.cli import package_lambda
+from tellwire.cli.app import run as tellwire
+from tellwire.cli.package_lambda import PROCESSORS, ROOT, own_files
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # wheels may have to be fetched first
 
@@ -28,7 +29,7 @@ RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", 
 def pack(out: Path, *arguments: str) -> Path:
     """Make a zip. Without a network the test is skipped; in CI it must run."""
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.package_lambda", "--out", str(out), *arguments],
+        [sys.executable, "-m", "tellwire", "package-lambda", "--out", str(out), *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -70,10 +71,22 @@ def opt(folder: Path) -> Path:
         for name, more in (("tellwire", ()), ("workers", ("--add", "examples/parts_upload", "pillow"))):
             zipped = folder / f"{name}.zip"
             patch.chdir(ROOT)
-            assert main(["--out", str(zipped), *here, *more]) == 0
+            assert tellwire(["package-lambda", "--out", str(zipped), *here, *more]) == 0
             with zipfile.ZipFile(zipped) as archive:
                 archive.extractall(folder / "opt")
     return folder / "opt" / "python"
+
+
+def test_the_example_says_how_big_its_zips_are(folder: Path) -> None:
+    page = (ROOT / "examples" / "aws_parts_upload" / "README.md").read_text()
+    made = {
+        "`build/tellwire.zip`": pack(folder / "said.zip", "--layer"),
+        "is enough for producers": pack(folder / "said-producer.zip", "--layer", "tellwire"),
+    }
+    for words, zipped in made.items():
+        (line,) = [each for each in page.splitlines() if words in each]
+        said = float(line.split(" MB")[0].split()[-1])
+        assert abs(zipped.stat().st_size / 1e6 - said) < 0.1 * said, line
 
 
 # --- what is in them --------------------------------------------------------------------------------------------------
@@ -106,7 +119,7 @@ def test_versions_are_those_of_the_lock_file(layer: Path) -> None:
             for name in archive.namelist()
             if name.endswith(".dist-info/METADATA")
         )
-    assert packed.keys() >= {"msgspec", "pyreqwest", "PyJWT", "cryptography"}
+    assert packed.keys() >= {"msgspec", "pyreqwest", "cryptography"}
     assert {name.lower(): version for name, version in packed.items()}.items() <= locked.items()
 
 
@@ -119,7 +132,7 @@ def test_there_is_nothing_in_it_that_a_function_does_not_need(layer: Path) -> No
     assert [name for name in names if unwanted.search(name)] == []
     assert [name for name in names if "boto" in name] == []
     # Licences ask to be passed on.
-    for package in ("msgspec", "pyreqwest", "cryptography", "cffi", "pyjwt"):
+    for package in ("msgspec", "pyreqwest", "cryptography", "cffi"):
         assert any(re.match(rf"python/{package}-[\d.]+\.dist-info/licenses/", name) for name in names), package
 
 
@@ -141,6 +154,19 @@ def test_what_producers_need_is_smaller_and_verifies_no_tokens(folder: Path) -> 
     assert {"tellwire", "msgspec", "pyreqwest"} <= tops
     assert tops.isdisjoint({"jwt", "cryptography", "cffi", "python"})
     assert zipped.stat().st_size <= 6_000_000
+
+
+def test_rooms_whose_extra_is_not_wanted_are_left_out() -> None:
+    def rooms(*packages: str) -> set[str]:
+        return {target.parts[1] for target in own_files(packages)}
+
+    servers = {"apigateway", "cli", "gateway", "infra", "testing"}
+    assert rooms("tellwire").isdisjoint(servers)
+    assert {"aws", "engines", "sync.py"} <= rooms("tellwire[aws]", "pillow")
+    assert rooms("tellwire[aws]").isdisjoint(servers)
+    assert rooms("tellwire[gateway,aws]") & servers == {"cli", "gateway"}
+    assert rooms("tellwire[gateway,local,cdk]") >= servers
+    assert rooms("pillow") == set()
 
 
 # --- that it runs -----------------------------------------------------------------------------------------------------
@@ -171,12 +197,12 @@ def run(code: str, *paths: Path, **environment: str) -> str:
 
 def test_handlers_and_producers_need_nothing_but_the_layer(opt: Path) -> None:
     code = """
-import tellwire, tellwire.sync, jwt, pyreqwest
+import tellwire, tellwire.sync, cryptography, pyreqwest
 from tellwire.aws.handlers import connect, default, disconnect, sweep
 from tellwire.producer import carrier_from_environment
 from cryptography.hazmat.primitives.asymmetric import rsa
 rsa.generate_private_key(65537, 2048)
-places = {module.__file__.rsplit("/python/")[0] for module in (tellwire, jwt, pyreqwest)}
+places = {module.__file__.rsplit("/python/")[0] for module in (tellwire, cryptography, pyreqwest)}
 functions = [callable(each) for each in (connect, default, disconnect, sweep)]
 print(len(places), *functions, type(carrier_from_environment(__import__("os").environ)).__name__)
 """
@@ -209,9 +235,9 @@ def test_a_zip_that_is_too_big_is_not_written(
 ) -> None:
     monkeypatch.setattr(package_lambda, "MAX_ZIP_BYTES", 1000)
     monkeypatch.setattr(package_lambda, "install", lambda packages, site, *_: site.mkdir())
-    assert main(["--out", str(tmp_path / "big.zip")]) == 1
+    assert tellwire(["package-lambda", "--out", str(tmp_path / "big.zip")]) == 1
     assert re.search(
-        r"package_lambda: big\.zip: got \d\.\d\d MB; allowed: 0\.00 MB\n  tellwire", capsys.readouterr().err
+        r"package-lambda: big\.zip: got \d\.\d\d MB; allowed: 0\.00 MB\n  tellwire", capsys.readouterr().err
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -228,7 +254,7 @@ def test_a_wheel_that_is_not_the_one_of_the_lock_file_is_refused(
             locked.write_text(re.sub(r"sha256:.{10}", "sha256:0000000000", locked.read_text()))
 
     monkeypatch.setattr(package_lambda, "_uv", with_other_hashes)
-    assert main(["--out", str(tmp_path / "x.zip"), "--arch", "x86_64"]) == 1
+    assert tellwire(["package-lambda", "--out", str(tmp_path / "x.zip"), "--arch", "x86_64"]) == 1
     assert "Hash mismatch" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -238,5 +264,26 @@ def test_what_cannot_be_added_is_named(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(package_lambda, "install", lambda packages, site, *_: site.mkdir())
-    assert main(["--out", str(tmp_path / "x.zip"), "--add", path]) == 1
+    assert tellwire(["package-lambda", "--out", str(tmp_path / "x.zip"), "--add", path]) == 1
     assert f"--add: got {path!r}; allowed: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extras", "wanted"),
+    [
+        ([], ["msgspec>=0.19", "uvloop>=0.21; sys_platform != 'win32'"]),
+        (["aws"], ["msgspec>=0.19", "uvloop>=0.21; sys_platform != 'win32'", "cryptography>=44"]),
+    ],
+)
+def test_without_a_clone_the_metadata_says_what_tellwire_needs(
+    extras: list[str], wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    required = [
+        "msgspec>=0.19",
+        "uvloop>=0.21; sys_platform != 'win32'",
+        "cryptography>=44; extra == 'aws'",
+        "rich>=13; (sys_platform != 'win32') and extra == 'gateway'",
+    ]
+    monkeypatch.setattr(package_lambda, "_is_clone", lambda: False)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: required)
+    assert package_lambda._dependencies_of_tellwire(",".join(extras) or None) == wanted

@@ -31,6 +31,7 @@ from tellwire.apigateway.runner.invocation import Invocation
 from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.auth import mint_token
 from tellwire.broadcast import Broadcaster
+from tellwire.client import Client
 from tellwire.engines.aws.environment import open_table
 from tellwire.model import Target
 from tests.publications import publication
@@ -136,7 +137,7 @@ async def test_only_the_user_gets_it_and_closed_connections_are_removed(stack: A
         assert [device.of_type("upload_progress") for device in others] == [[], []]
     table = open_table(stack.api.environment_of(stack.workers[CSV_WORKER]))
     async with asyncio.timeout(SECONDS):
-        while [row async for page in table.everyone() for row in page if row.user_id in ("joan", "somebody-else")]:
+        while [row async for page, _ in table.everyone() for row in page if row.user_id in ("joan", "somebody-else")]:
             await asyncio.sleep(0.05)
     await table.close()
 
@@ -152,7 +153,8 @@ async def test_the_guide_s_handler_works_twice_in_a_row_in_one_warm_process(stac
             for moc_id in ("moc-1", "moc-2"):
                 event = {"body": json.dumps({"userId": "radia", "mocId": moc_id, "s3Key": "parts-list.csv"})}
                 invocation = Invocation("guide", 30, 256, "us-east-1", f"request-{moc_id}")
-                assert await process.run(json.dumps(event).encode(), invocation) == b"null"
+                environment = await process.acquire()
+                assert await environment.run(json.dumps(event).encode(), invocation) == b"null"
             for device in await received_by(stack, devices, "radia"):
                 assert device.missed(["moc-1", "moc-2"]) == []
                 assert [len(states) for states in device.uploads().values()] == [12, 12]
@@ -182,7 +184,7 @@ async def test_the_sweeper_publishes_that_a_silent_upload_has_stalled_and_failed
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     last_word = {"type": "upload_progress", "data": data, "timestamp": now, "id": "the last word of a worker"}
     scheduled = {"detail-type": "Scheduled Event"}
-    assert await stack.invoke(SWEEPER, scheduled) == {"expired": 0}
+    assert await stack.invoke(SWEEPER, scheduled) == {"expired": 0, "is_finished": True}
     async with two_devices(stack, "barbara") as devices:
         await stack.carrier().deliver(publication(Target(user="barbara"), json.dumps(last_word).encode()))
         async with asyncio.timeout(SECONDS):
@@ -317,3 +319,26 @@ async def test_a_file_that_is_not_there_is_2(tmp_path: Path) -> None:
         code, output, errors = await ended(process)
     assert (code, output) == (2, "")
     assert errors.startswith("demo: --file: ")
+
+
+async def test_a_client_follows_a_topic_over_the_functions_of_the_template(stack: Any) -> None:
+    topic, broadcaster = "moc:7:comments", Broadcaster(stack.carrier())
+    await broadcaster.broadcast_to_topic(topic, create_message("comment", {"number": 1}))
+    token = mint_token(SECRET, "katherine", 3600, topics=["moc:*"])
+    async with (
+        asyncio.timeout(SECONDS),
+        Client(stack.api.websocket_url, lambda _: token) as client,
+        client.topic(topic, start_from="oldest") as comments,
+    ):
+        heard = aiter(comments)
+        assert (await anext(heard)).data == {"number": 1}
+        delivery = await broadcaster.broadcast_to_topic(topic, create_message("comment", {"number": 2}))
+        assert delivery.delivered == 1
+        assert (await anext(heard)).data == {"number": 2}
+        assert comments.state.recovered
+    while (await broadcaster.broadcast_to_topic(topic, create_message("comment", {"number": 3}))).delivered:
+        await asyncio.sleep(0.05)
+    members = open_table(stack.api.environment_of(stack.workers[CSV_WORKER])).members
+    async with asyncio.timeout(SECONDS):
+        while [member async for page, _ in members.of_topic(topic) for member in page]:
+            await asyncio.sleep(0.05)

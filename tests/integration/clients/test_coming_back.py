@@ -160,5 +160,6 @@ async def test_an_upload_is_cancelled_by_a_device(gateway: Gateway, start_device
     assert (await next_data(device, 1))[0]["progress"] == 10
     device.send_command(cancel="moc-1")
     assert (await next_data(device, 1))[0]["status"] == "cancelled"
+    assert await device.next_line_of("answered") == "ok"
     device.send_command(cancel="moc-2")
-    assert (await next_data(device, 1))[0]["code"] == "UPLOAD_UNKNOWN"
+    assert await device.next_line_of("answered") == "UPLOAD_UNKNOWN"

@@ -88,12 +88,36 @@ async def test_no_token_reaches_a_log(gateway: Gateway, caplog: pytest.LogCaptur
     assert gateway.token().split(".")[0] not in ours
 
 
+async def test_no_user_forges_a_line_of_the_log(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "tellwire"):
+        async with gateway.device("a\nERROR tellwire: forged\x1b[31m") as device:
+            await device.send(json.dumps({"type": "x\nERROR tellwire: forged"}))
+            await read(device)
+            await device.close(1000, "\nERROR tellwire: forged")
+    assert "forged" in caplog.text
+    assert not any("\n" in record.getMessage() or "\x1b" in record.getMessage() for record in caplog.records)
+
+
 async def test_bad_handshakes_get_their_status(gateway: Gateway) -> None:
     token = gateway.token().encode()
     assert (await raw(gateway, UPGRADE % (token, b"8", KEY))).startswith(b"HTTP/1.1 426 ")
     assert (await raw(gateway, UPGRADE % (token, b"13", b"short"))).startswith(b"HTTP/1.1 400 ")
     plain = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert (await raw(gateway, plain)).startswith(b"HTTP/1.1 426 ")
+
+
+async def test_an_upgrade_of_http_1_0_is_ignored(gateway: Gateway) -> None:
+    old = (UPGRADE % (gateway.token().encode(), b"13", KEY)).replace(b"HTTP/1.1", b"HTTP/1.0")
+    answer = await raw(gateway, old)
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert len(gateway.node.hub) == 0
+
+
+@pytest.mark.parametrize("length", ["0", "00"])
+async def test_a_handshake_with_a_body_of_no_bytes_is_accepted(gateway: Gateway, length: str) -> None:
+    async with gateway.device(additional_headers={"Content-Length": length}) as device:
+        await device.send('{"type": "ping"}')
+        assert (await read(device))["type"] == "pong"
 
 
 async def test_a_message_right_after_the_101_is_received(gateway: Gateway) -> None:
@@ -127,9 +151,12 @@ async def test_handshakes_of_an_address_behind_a_trusted_proxy_are_limited(start
         jwks_url="http://127.0.0.1:9/jwks.json",
     )
     uri = f"{gateway.ws_url}?token=x"
-    one = {"X-Forwarded-For": "198.51.100.1"}
-    statuses = [(await refusal(uri, additional_headers=one))[0] for _ in range(3)]
+    # One client, as proxies of several kinds write it.
+    one = ["198.51.100.1", "1.2.3.4, 198.51.100.1:51234", 'for="198.51.100.1:80"']
+    statuses = [(await refusal(uri, additional_headers={"X-Forwarded-For": each}))[0] for each in one]
     assert statuses == [401, 401, 429]
+    lines = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "198.51.100.1:1")]
+    assert (await refusal(uri, additional_headers=lines))[0] == 429
     assert (await refusal(uri, additional_headers={"X-Forwarded-For": "198.51.100.2"}))[0] == 401
 
 
@@ -156,7 +183,7 @@ async def test_a_crash_while_authenticating_is_a_500_without_details(
 
 
 async def test_a_silent_or_slow_socket_is_closed(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    timeout = "tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS"
+    timeout = "tellwire.limits.HEAD_TIMEOUT_SECONDS"
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -173,12 +200,12 @@ async def test_a_silent_or_slow_socket_is_closed(gateway: Gateway, monkeypatch: 
 
 async def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
     endless = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * (MAX_HEAD_BYTES + 1)
-    assert (await raw(gateway, endless)).startswith(b"HTTP/1.1 400 ")
+    assert (await raw(gateway, endless)).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_a_kept_alive_connection_may_rest_and_go_on(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     # Long enough for a head on a machine that is busy.
-    monkeypatch.setattr("tellwire.server.http_protocol.HEAD_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr("tellwire.limits.HEAD_TIMEOUT_SECONDS", 2.0)
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
     for rest_seconds in (2.2, 0):

@@ -5,9 +5,7 @@ import os
 import signal
 import sys
 
-import pytest
-
-from tests.conftest import API_KEY, Gateway, StartGateway, read
+from tests.conftest import API_KEY, StartGateway, read
 
 PRODUCER = """
 import sys
@@ -17,61 +15,6 @@ for line in sys.stdin:
     delivery = broadcast_to_user("user-1", create_message("note", line.strip()))
     print(delivery.delivered, flush=True)
 """
-
-
-FORKING = """
-import os
-from tellwire import ConfigError
-from tellwire.sync import broadcast_to_user, create_message
-
-message = create_message("note", 1)
-print(broadcast_to_user("user-1", message).delivered, flush=True)
-if os.fork() == 0:
-    try:
-        broadcast_to_user("user-1", message)
-    except ConfigError as error:
-        print(error, flush=True)
-    os._exit(0)
-os.wait()
-"""
-
-EXITING = """
-import atexit
-from tellwire.sync import broadcast_to_user, create_message
-
-message = create_message("note", 1)
-
-def too_late():
-    try:
-        broadcast_to_user("user-1", message)
-    except RuntimeError as error:
-        print(error, flush=True)
-
-atexit.register(too_late)
-print(broadcast_to_user("user-1", message).delivered, flush=True)
-"""
-
-
-@pytest.mark.parametrize(
-    ("program", "words"),
-    [(FORKING, "this process was forked after a first publish"), (EXITING, "the interpreter is exiting")],
-)
-async def test_unsupported_calls_of_synchronous_code_raise_and_do_not_hang(
-    gateway: Gateway, program: str, words: str
-) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        program,
-        env=os.environ | {"TELLWIRE_URL": gateway.url, "TELLWIRE_API_KEY": API_KEY},
-        stdout=-1,
-        stderr=-1,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 45)
-    assert (process.returncode, err) == (0, b"")
-    assert words in out.decode()
 
 
 async def test_a_synchronous_producer_goes_on_after_a_freeze(start_gateway: StartGateway) -> None:

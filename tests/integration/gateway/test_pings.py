@@ -17,7 +17,7 @@ from tellwire.messages import create_notification_message
 from tellwire.server.framing import PING
 from tests.conftest import Gateway, StartGateway
 from tests.integration.gateway.test_socket import only_connection, start_with_clock
-from tests.tools import free_port, require
+from tests.nginx import PROXY_TIMEOUT_SECONDS, nginx
 
 HELLO = create_notification_message("Hello", "World", "info")
 PONG = Frame(Opcode.PONG, b"").serialize(mask=True)
@@ -142,59 +142,6 @@ async def test_a_client_that_does_not_read_is_neither_pinged_nor_cut(start_gatew
 
 
 # --- behind a proxy ---------------------------------------------------------------------------------------------------
-
-PROXY_TIMEOUT_SECONDS = 4
-
-NGINX = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass {url};
-      proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection upgrade;
-      proxy_read_timeout {seconds}s;
-    }}
-  }}
-}}
-"""
-
-
-@asynccontextmanager
-async def nginx(directory: Path, url: str) -> AsyncIterator[str]:
-    """Run an nginx that is configured as its documentation says; give the address of its WebSocket."""
-    program = require("nginx")
-    port = free_port()
-    configuration = directory / "nginx.conf"
-    configuration.write_text(NGINX.format(directory=directory, port=port, url=url, seconds=PROXY_TIMEOUT_SECONDS))
-    process = await asyncio.create_subprocess_exec(program, "-c", configuration, "-p", directory, "-e", "stderr")
-    try:
-        async with asyncio.timeout(45):
-            while process.returncode is None:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    break
-        assert process.returncode is None
-        yield f"ws://127.0.0.1:{port}"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 async def test_a_client_that_says_nothing_lives_behind_nginx(start_gateway: StartGateway, tmp_path: Path) -> None:

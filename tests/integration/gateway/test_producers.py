@@ -3,21 +3,43 @@
 import asyncio
 import contextlib
 import csv
+import gzip
 import io
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection
 
 import tellwire
 from tellwire import sync
 from tellwire.carriers.http import HttpCarrier
-from tellwire.errors import GatewayRefused, GatewayUnreachable
+from tellwire.errors import GatewayRefused, GatewayUnreachable, HistoryUnavailable
 from tellwire.messages import create_message
 from tellwire.model import Delivery, Target
 from tests.conftest import API_KEY, Gateway, StartGateway, read
 from tests.publications import publication
+from tests.unit.aws_api.scripted import ReceivedRequest, Response, Service
+
+
+@pytest.fixture(params=["over HTTP", "through Redis"])
+async def producer(
+    request: pytest.FixtureRequest, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> Gateway:
+    """The environment of a producer that publishes to a gateway, in one of two ways."""
+    if request.param == "over HTTP":
+        gateway = await start_gateway()
+        monkeypatch.setenv("TELLWIRE_URL", gateway.url)
+        monkeypatch.setenv("TELLWIRE_API_KEY", API_KEY)
+    else:
+        url, prefix = (request.getfixturevalue(f"redis_{each}") for each in ("server", "prefix"))
+        gateway = await start_gateway(engine="redis", redis_url=url.url, redis_prefix=prefix)
+        monkeypatch.setenv("TELLWIRE_REDIS_URL", url.url)
+        monkeypatch.setenv("TELLWIRE_REDIS_PREFIX", prefix)
+    assert isinstance(gateway, Gateway)
+    return gateway
+
 
 HELLO = tellwire.create_notification_message("Hello", "World", "info")
 
@@ -194,6 +216,16 @@ async def test_after_a_pause_a_connection_found_closed_is_made_again(
     assert len(handlers) == (1 if pause_seconds else 2)
 
 
+async def test_an_answer_of_any_size_takes_little_memory() -> None:
+    bomb = gzip.compress(b"0" * 50_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(bomb)
+    async with answering(head + bomb) as (url, _):
+        with pytest.raises(GatewayUnreachable, match=r"the answer is over 65,536 bytes"):
+            await HttpCarrier(url, timeout_seconds=0.5).deliver(
+                publication(Target(user="user-1"), create_message("note", 1))
+            )
+
+
 async def test_a_busy_gateway_is_asked_again(waits: Iterator[float]) -> None:
     busy = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with answering(busy) as (url, requests):
@@ -201,6 +233,89 @@ async def test_a_busy_gateway_is_asked_again(waits: Iterator[float]) -> None:
             await HttpCarrier(url, timeout_seconds=60).deliver(publication(Target(all=True), create_message("note", 1)))
         assert requests == [4]
         assert list(waits) == []
+
+
+def counted(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that come to a gateway."""
+    broker = gateway.node.engine.broker
+    publish_all = broker.publish_all
+    sizes: list[int] = []
+
+    async def publish_all_counted(publications: Any) -> Any:
+        sizes.append(len(publications))
+        return await publish_all(publications)
+
+    monkeypatch.setattr(broker, "publish_all", publish_all_counted)
+    return sizes
+
+
+async def test_publishes_at_once_are_one_batch_and_each_has_its_own_outcome(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = counted(gateway, monkeypatch)
+    carrier = HttpCarrier(gateway.url, API_KEY)
+    good = publication(Target(user="user-1"), create_message("n", 1))
+    async with gateway.devices(2) as devices:
+        delivered, refused, gone, last = await asyncio.gather(
+            carrier.deliver(good),
+            carrier.deliver(msgspec.structs.replace(good, payload=b'{"type":"n"}')),
+            carrier.deliver(publication(Target(connection="unknown"), create_message("n", 2))),
+            carrier.deliver(publication(Target(user="user-1"), create_message("n", 3))),
+            return_exceptions=True,
+        )
+        for device in devices:
+            assert [(await read(device))["data"] for _ in range(2)] == [1, 3]
+    assert (delivered, gone, last) == (Delivery(delivered=2), Delivery(gone=1), Delivery(delivered=2))
+    assert isinstance(refused, GatewayRefused)
+    assert (refused.status, refused.refusal) == (400, "INVALID_MESSAGE")
+    assert sizes == [3]
+
+
+async def test_a_line_that_cannot_be_kept_just_now_is_published_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, waits: Iterator[float]
+) -> None:
+    broker = gateway.node.engine.broker
+    publish_all = broker.publish_all
+    sizes: list[int] = []
+
+    async def publish_all_but_one(publications: Any) -> Any:
+        sizes.append(len(publications))
+        if len(sizes) > 1:
+            return await publish_all(publications)
+        return [*await publish_all(publications[1:]), HistoryUnavailable("the disk is full")][::-1]
+
+    monkeypatch.setattr(broker, "publish_all", publish_all_but_one)
+    carrier = HttpCarrier(gateway.url, API_KEY)
+    async with gateway.device() as device:
+        publishes = [carrier.deliver(publication(Target(user="user-1"), create_message("n", each))) for each in (1, 2)]
+        assert await asyncio.gather(*publishes) == [Delivery(delivered=1)] * 2
+        assert [(await read(device))["data"] for _ in range(2)] == [2, 1]
+    # The other one was answered: it is not published again.
+    assert sizes == [2]
+
+
+async def test_publishes_that_a_proxy_takes_only_alone_are_sent_alone(waits: Iterator[float]) -> None:
+    async def answer(request: ReceivedRequest) -> Response:
+        return Response(413, b"<html>") if request.target.endswith("/batch") else Response(200, b'{"delivered":1}')
+
+    async with Service(answer).running() as proxy:
+        carrier = HttpCarrier(proxy.url)
+        publishes = [carrier.deliver(publication(Target(all=True), create_message("n", each))) for each in range(3)]
+        assert await asyncio.gather(*publishes) == [Delivery(delivered=1)] * 3
+        await carrier.close()
+    assert [request.target for request in proxy.requests] == ["/v1/publish/batch"] + ["/v1/publish"] * 3
+
+
+@pytest.mark.parametrize("body", [b"", b"{}\n{}\n", b'{"delivered":1}\n', b"<html>\n\n"])
+async def test_an_answer_to_a_batch_that_is_no_gateways_is_named(body: bytes) -> None:
+    async with Service(Response(200, body)).running() as service:
+        carrier = HttpCarrier(service.url)
+        publishes = [carrier.deliver(publication(Target(all=True), create_message("n", each))) for each in range(2)]
+        outcomes = await asyncio.gather(*publishes, return_exceptions=True)
+        await carrier.close()
+    assert ["not a gateway's" in str(each) for each in outcomes] == [True, True]
+    assert outcomes[0] is not outcomes[1]
+    assert len(service.requests) == 1
 
 
 async def test_an_html_page_is_not_a_gateways_answer() -> None:

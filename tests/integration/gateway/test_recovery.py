@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.messages import Message, create_message, create_upload_progress_message
 from tellwire.server.socket import Connection
+from tellwire.welcome_room import WelcomeRoom
 from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
 
 
@@ -169,3 +171,33 @@ async def test_everything_survives_a_restart_with_a_file(tmp_path: Path) -> None
             welcome = await hello(device, cursor)
     assert (welcome["recovered"], numbers(welcome)) == (True, [0, 1])
     assert [state["data"]["progress"] for state in welcome["state"]] == [40]
+
+
+async def test_a_client_that_takes_nothing_of_a_long_welcome_keeps_its_room_only_for_a_while(
+    start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tellwire.replays.WELCOME_PAGE_SECONDS", 0.5)
+    room = WelcomeRoom(room_bytes=1_000_000)
+    monkeypatch.setattr("tellwire.replays.WelcomeRoom", lambda: room)
+    gateway = await start_gateway()
+    for _ in range(100):
+        await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 100_000))
+    async with gateway.device(max_queue=None) as silent, gateway.device(max_size=None) as device:
+        silent.transport.pause_reading()
+        await silent.send('{"type": "hello", "cursor": "0"}')
+        async with asyncio.timeout(10):
+            while not room.taken_bytes:
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            assert len((await hello(device, "0"))["messages"]) == 100
+        silent.transport.resume_reading()
+        assert await closed_with(silent) == (1013, "HISTORY_UNAVAILABLE")
+    assert room.taken_bytes == 0
+
+
+async def closed_with(device: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as caught:
+        while True:
+            await device.recv()
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code, caught.value.rcvd.reason

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sys
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 
 from tellwire.limits import MAX_REQUESTS_IN_FLIGHT, MAX_REQUESTS_REFUSED
+from tellwire.model import Sender
 from tests.conftest import Gateway, read
 
 CANCEL = json.dumps({"type": "cancel", "uploadId": "u1"})
@@ -79,3 +81,43 @@ async def test_a_request_is_finished_although_its_client_goes_away(gateway: Gate
     async with asyncio.timeout(30):
         while requests_in_flight():
             await asyncio.sleep(0)
+
+
+def wants_to_end_the_process(data: Any, sender: Sender) -> None:
+    raise SystemExit(3)
+
+
+async def wants_to_end_the_process_as_well(data: Any, sender: Sender) -> None:
+    sys.exit("usage: …")
+
+
+def runs_out_of_items(data: Any, sender: Sender) -> Any:
+    return next(iter([]))
+
+
+async def waits_for_something_cancelled(data: Any, sender: Sender) -> None:
+    other = asyncio.create_task(asyncio.sleep(9))
+    other.cancel()
+    await other
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        wants_to_end_the_process,
+        wants_to_end_the_process_as_well,
+        runs_out_of_items,
+        waits_for_something_cancelled,
+    ],
+)
+async def test_whatever_a_handler_raises_ends_its_message_alone(
+    gateway: Gateway, handler: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.node.on_message("thing", handler)
+    async with gateway.device() as device:
+        await device.send('{"type": "thing"}')
+        assert (await read(device))["data"]["code"] == "INTERNAL_ERROR"
+        assert "a request failed" in caplog.text
+        await device.send('{"type": "ping"}')
+        assert (await read(device))["type"] == "pong"
+    assert requests_in_flight() == 0

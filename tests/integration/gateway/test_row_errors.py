@@ -4,13 +4,18 @@ import asyncio
 import csv
 import io
 import json
+import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from tellwire import track_upload
+from tellwire.limits import DOWNLOADS_PER_USER
+from tellwire.row_errors import RowError, RowErrorChunk
 from tests.conftest import API_KEY, Gateway, StartGateway
 from tests.integration.gateway.test_http_api import call
 
@@ -29,6 +34,19 @@ async def download(
 ) -> tuple[int, bytes, dict[str, str]]:
     given = {"Authorization": f"Bearer {gateway.token(user)}"} | headers
     return await asyncio.to_thread(ask, f"{gateway.url}/v1/uploads/{path}", method, **given)
+
+
+@pytest.mark.parametrize("name", ["../../a", "..\\a", "\r\nX: y", ".bashrc", "a\u202evsc.exe", 'a"b', "C:a"])
+async def test_a_download_gets_a_harmless_name(gateway: Gateway, name: str) -> None:
+    chunk = {"userId": "user-1", "uploadId": "u", "fileName": f"{name}.csv", "run": "r", "total": 1, "first": 0}
+    assert (await call(gateway, "POST", "/v1/uploads/row-errors", chunk | {"errors": [[1, "A", "b"]]}))[0] == 204
+    status, _, headers = await download(gateway, "row-errors?upload=u")
+    assert status == 200
+    _, _, encoded = headers["content-disposition"].partition("filename*=UTF-8''")
+    saved = unquote(encoded)
+    assert saved.endswith("-left-out.csv")
+    assert not saved.startswith(".")
+    assert not set(saved) & set('\r\n/\\:"\u202e')
 
 
 @pytest.mark.usefixtures("producer")
@@ -126,7 +144,7 @@ CHUNK: dict[str, Any] = {
     "userId": "user-1",
     "uploadId": "u1",
     "fileName": "f",
-    "startedAt": "2026-11-28T10:00:00.000Z",
+    "run": "first",
     "total": 0,
     "first": 0,
 }
@@ -138,7 +156,11 @@ CHUNK: dict[str, Any] = {
         ({"first": -1}, "first: got -1; allowed: a whole number from 0 to 9,007,199,254,740,991"),
         ({"total": 2**63}, "total: got 9223372036854775808; allowed: "),
         ({"userId": ""}, "userId: got ''; allowed: a non-empty string"),
-        ({"startedAt": "2026-11-28T10:00:00Z"}, "startedAt: got '2026-11-28T10:00:00Z'; allowed: a time in UTC"),
+        ({"run": ""}, "run: got ''; allowed: a non-empty string"),
+        ({"run": "x" * 201}, "allowed: at most 200 bytes in UTF-8"),
+        ({"run": "\ud800"}, ""),
+        ({"part": "9/8"}, "part: got '9/8'"),
+        ({"startedAt": "9999-99-99T99:99:99.999Z"}, "startedAt"),
         ({"errors": [[-1, "A", ""]]}, "errors.row: got -1"),
         ({"errors": [[1, "", ""]]}, "errors.code: got ''"),
         ({"errors": [[1, "A", "m" * 201]]}, "allowed: texts of at most 200 characters"),
@@ -156,3 +178,88 @@ async def test_an_invalid_chunk_is_refused_with_the_reason(gateway: Gateway, cha
 async def test_row_errors_are_accepted_with_the_api_key_only(gateway: Gateway) -> None:
     status, _, _ = await call(gateway, "POST", "/v1/uploads/row-errors", CHUNK | {"errors": []}, key=None)
     assert status == 401
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def state(run: str | None, progress: float) -> dict[str, Any]:
+    data = {"uploadId": "u1", "fileName": "f.csv", "progress": progress, "message": ""}
+    data |= {} if run is None else {"run": run}
+    return {"target": {"user": "user-1"}, "message": {"type": "upload_progress", "data": data}}
+
+
+@pytest.mark.parametrize("strange", ["9999-99-99T99:99:99.999Z", "2999-01-01T00:00:00.000Z", "\x00", "'; --"])
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+async def test_a_run_may_have_any_name_and_holds_up_no_other_one(
+    start_gateway: StartGateway, tmp_path: Path, engine: str, strange: str
+) -> None:
+    gateway = await start_gateway(engine=engine, database=str(tmp_path / "h.sqlite3"))
+    for number, run in enumerate((strange, "the real one")):
+        chunk = CHUNK | {"run": run, "total": 1, "errors": [[number, "BAD", "It is bad"]]}
+        assert (await call(gateway, "POST", "/v1/publish", state(run, 50)))[0] == 200
+        assert (await call(gateway, "POST", "/v1/uploads/row-errors", chunk))[0] == 204
+        status, body, _ = await download(gateway, "u1/row-errors")
+        assert (status, body.splitlines()[1:]) == (200, [b'%d,"BAD","It is bad"' % number])
+
+
+async def test_the_list_is_that_of_the_run_that_the_user_sees(gateway: Gateway) -> None:
+    for run in ("first", "second", "first"):
+        chunk = CHUNK | {"run": run, "total": 1, "errors": [[1, "BAD", run]]}
+        await call(gateway, "POST", "/v1/uploads/row-errors", chunk)
+    _, body, _ = await download(gateway, "u1/row-errors")
+    assert b"second" in body
+    await call(gateway, "POST", "/v1/publish", state("first", 50))
+    _, body, _ = await download(gateway, "u1/row-errors")
+    assert b"first" in body
+
+
+# --- many downloads ---------------------------------------------------------------------------------------------------
+
+
+async def fill(gateway: Gateway, rows: int) -> None:
+    store = gateway.node.engine.row_errors
+    assert store is not None
+    errors = [RowError(row, "BAD", "x" * 150) for row in range(rows)]
+    await store.add_row_errors(RowErrorChunk("user-1", "u1", "f.csv", "first", rows, 0, errors))
+
+
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+async def test_a_user_may_download_a_few_lists_at_once(
+    start_gateway: StartGateway, tmp_path: Path, engine: str
+) -> None:
+    gateway = await start_gateway(engine=engine, database=str(tmp_path / "h.sqlite3"))
+    await fill(gateway, 100_000)
+    host, port = gateway.node.address
+    request = f"GET /v1/uploads/u1/row-errors HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.token()}\r\n\r\n"
+    slow = []
+    for _ in range(DOWNLOADS_PER_USER):
+        reader, writer = await asyncio.open_connection(host, port, limit=1000)
+        writer.write(request.encode())
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        slow.append(writer)
+    status, body, headers = await download(gateway, "u1/row-errors")
+    assert (status, json.loads(body)["code"], headers["retry-after"]) == (429, "TOO_MANY_DOWNLOADS", "5")
+    # Another user has nothing to do with it.
+    assert (await download(gateway, "u1/row-errors", user="user-2"))[0] == 404
+    slow.pop().transport.abort()
+    async with asyncio.timeout(10):
+        while (answer := await download(gateway, "u1/row-errors"))[0] == 429:
+            await asyncio.sleep(0.05)
+    assert len(answer[1].splitlines()) == 100_001
+    for writer in slow:
+        writer.transport.abort()
+
+
+async def test_publications_do_not_wait_for_row_errors(start_gateway: StartGateway, tmp_path: Path) -> None:
+    gateway = await start_gateway(engine="sqlite", database=str(tmp_path / "h.sqlite3"))
+    await fill(gateway, 10)
+    may_go_on = threading.Event()
+    store = gateway.node.engine.row_errors
+    blocked = asyncio.ensure_future(store._database.run(lambda _: may_go_on.wait(45)))
+    reading = asyncio.create_task(download(gateway, "u1/row-errors"))
+    assert (await call(gateway, "POST", "/v1/publish", state("first", 50)))[0] == 200
+    assert not reading.done()
+    may_go_on.set()
+    await blocked
+    assert (await reading)[0] == 200

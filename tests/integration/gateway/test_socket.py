@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import json
+import socket
+import urllib.request
 from typing import Any
 
 import pytest
@@ -14,9 +16,12 @@ from tellwire.broadcast import Broadcaster
 from tellwire.limits import IDLE_TIMEOUT_SECONDS, MAX_CONNECTION_SECONDS, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
 from tellwire.messages import create_message, create_notification_message
 from tellwire.model import Delivery, Identity, Target
+from tellwire.publication import Publication, user_stream
+from tellwire.server.http_protocol import HttpProtocol
+from tellwire.server.link import IS_FAST
 from tellwire.server.socket import Connection
 from tellwire.testing import FakeClock
-from tests.conftest import Gateway, StartGateway, read
+from tests.conftest import API_KEY, Gateway, StartGateway, read
 from tests.tools import until
 
 HELLO = create_notification_message("Hello", "World", "info")
@@ -198,7 +203,7 @@ async def test_nothing_is_sent_after_the_token_expired(start_gateway: StartGatew
     async with gateway.device() as device:
         await clock.advance(60)
         assert (await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO)).delivered == 1
-        clock._now += 0.5  # Within the second in which nobody looks at the deadlines.
+        clock.skip(0.5)  # Within the second in which nobody looks at the deadlines.
         assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery(gone=1)
         assert (await read(device))["type"] == "notification"
         assert await closed_with(device) == (4401, "Token expired")
@@ -237,7 +242,7 @@ async def test_the_newer_of_two_tokens_in_a_row_is_used(gateway: Gateway, monkey
         return Identity("user-1", far + (1 if token == "older" else 0))
 
     async with gateway.device() as device:
-        monkeypatch.setattr(application._authenticator, "authenticate", authenticate)
+        monkeypatch.setattr(application._gatekeeper, "authenticate", authenticate)
         await device.send('{"type": "auth", "token": "older"}')
         await device.send('{"type": "auth", "token": "newer"}')
         assert (await read(device))["type"] == "auth_ok"
@@ -315,6 +320,84 @@ async def test_a_client_that_was_slow_for_a_moment_gets_everything_once_it_reads
         assert gateway.node.sockets.slow_closed == 0
 
 
+async def test_messages_of_one_turn_stay_in_order_for_a_client_that_stops_reading_among_them(gateway: Gateway) -> None:
+    async with gateway.device(max_queue=None) as device:
+        device.transport.pause_reading()
+        connection = only_connection(gateway)
+        sent = 0
+        while len(connection._outbox) < 20:
+            turn = [create_message("blob", {"number": sent + each, "filling": "x" * 9_000}) for each in range(8)]
+            deliveries = await asyncio.gather(
+                *[gateway.node.broadcaster.broadcast_to_user("user-1", each) for each in turn]
+            )
+            assert deliveries == [Delivery(1)] * 8
+            sent += 8
+        device.transport.resume_reading()
+        assert [(await read(device))["data"]["number"] for _ in range(sent)] == list(range(sent))
+        assert gateway.node.sockets.slow_closed == 0
+
+
+async def test_messages_handed_out_together_do_not_overtake_those_before_them_in_the_turn(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        hub, stream = gateway.node.hub, user_stream("user-1")
+        payloads = [b'{"data": %d}' % number for number in range(4)]
+        publications = [
+            Publication(Target(user="user-1"), stream, f"t{number}", "note", payload, 0.0)
+            for number, payload in enumerate(payloads)
+        ]
+        hub.hand_out_together(stream, publications[:1])
+        hub.hand_out(stream, payloads[1])
+        hub.hand_out_together(stream, publications[2:])
+        assert [(await read(device))["data"] for _ in range(4)] == [0, 1, 2, 3]
+
+
+async def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_gone(gateway: Gateway) -> None:
+    application, seen = gateway.node.sockets.application, []
+    closed = application.closed
+
+    def note(connection: Connection, code: int, reason: str) -> None:
+        # The descriptor is open until after this, and then that of another connection.
+        seen.append((connection.is_ready, connection.fd))
+        closed(connection, code, reason)
+
+    application.closed = note  # type: ignore[method-assign]
+    for end in ("abort", "close"):
+        async with gateway.device() as device:
+            assert only_connection(gateway).is_ready
+            assert (only_connection(gateway).fd >= 0) is IS_FAST
+            getattr(device.transport, end)()
+        await until(lambda: not len(gateway.node.hub))
+    assert seen == [(False, -1)] * 2
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="only Linux and macOS have the option")
+async def test_the_kernel_takes_little_for_a_client_that_does_not_read(gateway: Gateway) -> None:
+    async with gateway.device() as slow:
+        slow.transport.pause_reading()
+        connection = only_connection(gateway)
+        written = 0
+        while not connection._paused:
+            await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 20_000))
+            written += 20_000
+            await asyncio.sleep(0)
+        # The device's own kernel takes some, too. Without a bound it is 4 MB.
+        assert written < 2_000_000
+        slow.transport.abort()
+
+
+async def test_many_slow_consumers_are_few_lines_in_the_log(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(outbox_max_bytes=1000)
+    async with gateway.devices(40):
+        for connection in gateway.node.hub._by_id.values():
+            connection.pause_writing()  # as its transport does when the kernel takes no more
+        for _ in range(2):
+            await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("note", "x" * 900))
+        assert gateway.node.sockets.slow_closed == 40
+    assert 0 < sum("messages behind" in line for line in caplog.messages) <= 21
+
+
 async def test_a_slow_clients_memory_is_bounded(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(outbox_max_bytes=200_000)
     async with gateway.device() as slow:
@@ -338,11 +421,11 @@ async def test_a_client_that_pings_and_does_not_read_costs_a_bounded_amount(gate
         ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 200
         largest = 0
         for _ in range(2000):
-            if device.transport.get_write_buffer_size() < 1_000_000:
+            if not device.transport.is_closing() and device.transport.get_write_buffer_size() < 1_000_000:
                 device.transport.write(ping)
             await asyncio.sleep(0)
             largest = max(largest, connection._transport.get_write_buffer_size())
-        assert connection._paused
+        assert not connection.is_open
         assert largest < 500_000
         device.transport.abort()
 
@@ -353,7 +436,7 @@ async def test_fragments_without_content_cost_nothing(gateway: Gateway) -> None:
         device.transport.write(Frame(Opcode.TEXT, b'{"type": "pi', fin=False).serialize(mask=True))
         device.transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 5000)
         await (await device.ping())
-        assert len(connection._fragments) == len(b'{"type": "pi')
+        assert len(connection._parser._message) == len(b'{"type": "pi')
         device.transport.write(Frame(Opcode.CONT, b'ng"}').serialize(mask=True))
         assert (await read(device))["type"] == "pong"
 
@@ -368,7 +451,7 @@ async def test_messages_that_waited_until_after_the_expiry_are_dropped(start_gat
             await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 20_000))
             sent += 1
             await asyncio.sleep(0)
-        clock._now += 60
+        clock.skip(60)
         device.transport.resume_reading()
         received = 0
         with pytest.raises(ConnectionClosed):
@@ -389,7 +472,7 @@ async def test_a_renewal_that_crashes_is_answered(
             raise RuntimeError("internal detail")
 
         application: Any = gateway.node.sockets.application
-        monkeypatch.setattr(application._authenticator, "authenticate", crash)
+        monkeypatch.setattr(application._gatekeeper, "authenticate", crash)
         await device.send('{"type": "auth", "token": "x"}')
         answer = await read(device)
         assert answer["data"]["code"] == "INTERNAL_ERROR"
@@ -412,11 +495,25 @@ async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: Start
         device.transport.abort()
 
 
+def publish(gateway: Gateway) -> None:
+    """Publish on a connection of its own, which is closed."""
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    body = {"target": {"user": "user-1"}, "message": {"type": "note", "data": 1}}
+    request = urllib.request.Request(f"{gateway.url}/v1/publish", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
 async def test_closed_connections_are_freed_without_the_garbage_collector(gateway: Gateway) -> None:
-    def is_gone() -> bool:
-        return not any(type(each) is Connection for each in gc.get_objects())
+    def connections() -> list[Connection | HttpProtocol]:
+        return [each for each in gc.get_objects() if type(each) in (Connection, HttpProtocol)]
 
     gc.collect()
+    of_others = connections()
+
+    def is_gone() -> bool:
+        return all(any(each is other for other in of_others) for each in connections())
+
     gc.disable()
     try:
         for _ in range(20):
@@ -424,6 +521,7 @@ async def test_closed_connections_are_freed_without_the_garbage_collector(gatewa
                 for request in ("ping", "hello"):
                     await device.send(json.dumps({"type": request}))
                     await read(device)
+            await asyncio.to_thread(publish, gateway)
         await until(is_gone)
     finally:
         gc.enable()

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from tellwire.broadcast import Broadcaster
 from tellwire.carriers.http import HttpCarrier
 from tellwire.config import Settings
 from tellwire.gateway import Node
+from tellwire.messages import UploadProgress, UploadProgressMessage
 from tellwire.testing import FakeClock
 from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
 
@@ -33,19 +38,18 @@ async def until_type(device: ClientConnection, message_type: str) -> dict[str, A
     return frame
 
 
-async def begin(broadcaster: Broadcaster, upload_id: str = "u1", rows: int = 40) -> None:
+async def begin(broadcaster: Broadcaster, upload_id: str = "u1", rows: int = 40, **options: Any) -> None:
     """Be a worker that says how far it is and is then killed."""
-    upload = track_upload("user-1", upload_id, "f.csv", 100, broadcaster=broadcaster)._upload
+    upload = track_upload("user-1", upload_id, "f.csv", 100, broadcaster=broadcaster, **options)._upload
     await upload._begin()
     upload.update(rows=rows)
     upload._offer()
     await upload._sender.finish([])
-    if upload._ticker is not None:
-        upload._ticker.cancel()
+    upload._stop_ticking()
 
 
 async def test_an_upload_of_a_killed_worker_stalls_and_fails(start_gateway: StartGateway) -> None:
-    clock = FakeClock()
+    clock = FakeClock(time.time())
     gateway = await start_gateway(clock)
     async with gateway.device() as device:
         await begin(gateway.node.broadcaster)
@@ -61,7 +65,7 @@ async def test_an_upload_of_a_killed_worker_stalls_and_fails(start_gateway: Star
 
 
 async def test_a_lease_survives_a_restart_of_the_gateway_and_is_renewed_by_it(tmp_path: Path) -> None:
-    clock = FakeClock()
+    clock = FakeClock(time.time())
     settings = Settings(
         port=0, jwt_secret=SECRET, api_key=API_KEY, drain_seconds=1, database=str(tmp_path / "live.sqlite3")
     )
@@ -81,7 +85,7 @@ async def test_a_lease_survives_a_restart_of_the_gateway_and_is_renewed_by_it(tm
 
 @pytest.mark.usefixtures("producer")
 async def test_a_job_that_pauses_renews_its_lease(start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = FakeClock()
+    clock = FakeClock(time.time())
     gateway = await start_gateway(clock)
     monkeypatch.setenv("TELLWIRE_URL", gateway.url)
     # How often, `tests/unit/test_progress.py` tells.
@@ -187,3 +191,98 @@ async def test_a_cancelled_upload_may_be_begun_again(gateway: Gateway) -> None:
             assert not upload.cancelled
         assert (await until(device, "complete"))["progress"] == 100
     await carrier.close()
+
+
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+async def test_of_very_many_uploads_at_once_all_are_seen_each_can_be_cancelled_and_none_runs_forever(
+    start_gateway: StartGateway, tmp_path: Path, engine: str
+) -> None:
+    clock = FakeClock()
+    gateway = await start_gateway(clock, engine=engine, database=str(tmp_path / "live.sqlite3"))
+    names = [f"u{number}" for number in range(500)]
+
+    def state(upload_id: str, progress: float) -> UploadProgressMessage:
+        return UploadProgressMessage(
+            UploadProgress(
+                upload_id=upload_id, file_name="f.csv", progress=progress, message="", run="r", lease_seconds=2
+            )
+        )
+
+    for name in names:
+        await gateway.node.broadcaster.broadcast_to_user("user-1", state(name, 1))
+    for number in range(300):  # quick ones that end do not take the place of those that run
+        await gateway.node.broadcaster.broadcast_to_user("user-1", state(f"quick-{number}", 100))
+    async with gateway.device() as device:
+        assert {name for name, data in (await snapshot(device)).items() if data["progress"] == 1} == set(names)
+        await device.send('{"type": "cancel", "uploadId": "u0"}')
+        assert (await until(device, "cancelled"))["uploadId"] == "u0"
+        passing = asyncio.create_task(let_time_pass(clock))
+        failed: set[str] = set()
+        async with asyncio.timeout(45):
+            while len(failed) < len(names) - 1:
+                frame = await read(device)
+                if frame["type"] == "upload_progress" and frame["data"]["status"] == "failed":
+                    failed.add(frame["data"]["uploadId"])
+        passing.cancel()
+        assert failed == set(names[1:])
+    async with gateway.device() as later:
+        assert not [data for data in (await snapshot(later)).values() if data.get("status") in ("running", "stalled")]
+
+
+async def let_time_pass(clock: FakeClock) -> None:
+    while True:
+        await clock.advance(0.5)
+        await asyncio.sleep(0.01)
+
+
+async def snapshot(device: ClientConnection) -> dict[str, Any]:
+    """Return the uploads of a welcome, by id."""
+    await device.send('{"type": "hello"}')
+    found: dict[str, Any] = {}
+    while True:
+        page = (await read(device))["data"]
+        found |= {state["data"]["uploadId"]: state["data"] for state in page["state"]}
+        if page["last"]:
+            return found
+
+
+@pytest.mark.usefixtures("producer")
+async def test_several_workers_on_one_upload_are_one_upload_for_the_device(gateway: Gateway) -> None:
+    async def work(part: int, rows: int) -> None:
+        async with track_upload("user-1", "u1", "f.csv", rows, run="import-17", part=f"{part}/4") as upload:
+            async for _ in upload.count(range(rows)):
+                await asyncio.sleep(0)
+
+    async with gateway.device() as device:
+        await asyncio.gather(*(work(part, 100 * part) for part in range(1, 5)))
+        seen = [await read(device)]
+        while seen[-1]["data"]["status"] != "complete":
+            seen.append(await read(device))
+        progress = [frame["data"]["progress"] for frame in seen]
+        assert progress == sorted(progress)
+        assert seen[-1]["data"]["message"] == "Complete: 1,000 rows"
+        assert all("part" not in frame["data"] for frame in seen)
+        await device.send('{"type": "ping"}')
+        assert (await read(device))["type"] == "pong"  # it was complete once
+
+
+@pytest.mark.usefixtures("producer")
+async def test_a_retry_on_a_host_whose_clock_is_behind_is_seen(gateway: Gateway) -> None:
+    async with gateway.device() as device:
+        with pytest.raises(ConnectionError), use_clock(ahead=3600):
+            async with track_upload("user-1", "u1", "f.csv", 100):
+                raise ConnectionError
+        await until(device, "failed")
+        async with track_upload("user-1", "u1", "f.csv", 100):
+            await until(device, "running")
+        assert (await until(device, "complete"))["progress"] == 100
+
+
+@contextmanager
+def use_clock(*, ahead: float) -> Iterator[None]:
+    """Run as on a host whose clock is ahead by so many seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "tellwire.progress_state.time", SimpleNamespace(time=lambda: time.time() + ahead, monotonic=time.monotonic)
+        )
+        yield

@@ -12,7 +12,9 @@ HEAVY = (
     "botocore",
     "click",
     "cryptography",
+    "hiredis",
     "jwt",
+    "redis",
     "rich",
     "starlette",
     "uvicorn",
@@ -49,7 +51,10 @@ def test_connect_and_disconnect_load_no_module_of_the_history() -> None:
     program = """
 import sys
 import tellwire.aws.handlers
-for room in ("history", "carriers", "streams", "uploads", "config", "aws.history_table"):
+for room in (
+    "engines.aws.history", "engines.aws.presence_table", "engines.aws.topic_presence", "carriers.hub", "carriers.http",
+    "conversation", "config", "plain_http", "broker", "topics", "topic_settings",
+):
     assert f"tellwire.{room}" not in sys.modules, room
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

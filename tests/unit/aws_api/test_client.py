@@ -13,7 +13,7 @@ from tellwire.aws_api.credentials import FixedCredentials
 from tellwire.aws_api.deadline import deadline
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import AwsUnreachable, ConfigError
-from tellwire.http_client import HttpResponse
+from tellwire.http_messages import HttpResponse
 from tellwire.limits import DEADLINE_MARGIN_SECONDS
 from tests.unit.aws_api.authority import make_authority
 from tests.unit.aws_api.conftest import CREDENTIALS, QUICK, MakeClient, StartService
@@ -44,6 +44,7 @@ BUSY = [
     api_gateway_error(429, "LimitExceededException"),
     dynamodb_error("ProvisionedThroughputExceededException"),
     dynamodb_error("ThrottlingException"),
+    dynamodb_error("TransactionConflictException"),
     dynamodb_error("RequestLimitExceeded"),
     api_gateway_error(400, "TooManyRequestsException"),
 ]

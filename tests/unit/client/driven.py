@@ -11,8 +11,8 @@ from tellwire.client.decode import ReceivedMessage
 from tellwire.client.encode import PING
 from tellwire.client.machine import Machine
 from tellwire.client.options import ClientOptions
-from tellwire.client.recovery import Bounds
 from tellwire.client.state import ConnectionState
+from tellwire.client.stream import Bounds
 
 
 def jwt(expires_at: float, name: str = "t") -> str:
@@ -84,6 +84,7 @@ class Driven:
         return asked
 
     def does(self, actions: list[Action]) -> "Driven":
+        actions = [*actions, *self.machine.proceed(self.now)]
         self._asked += [each for each in actions if not isinstance(each, Pass)]
         for each in actions:
             if isinstance(each, Pass):

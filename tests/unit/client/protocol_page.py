@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 _PAGE: Final = (Path(__file__).parents[3] / "spec" / "protocol.md").read_text()
+_RULES: Final = ("Coming back", "Staying connected", "Requests of a client", "The right user")
 
 
 def tables(heading: str) -> list[list[list[str]]]:
@@ -16,12 +17,12 @@ def tables(heading: str) -> list[list[list[str]]]:
 
 def rules() -> set[str]:
     """Return the ids of all rules for clients."""
-    pages, staying, closing = tables("Coming back"), tables("Staying connected"), tables("Closing")
-    named = {row[0] for table in (*pages, *staying) for row in table if "." in row[0]}
+    closing = tables("Closing")
+    named = {row[0] for heading in _RULES for table in tables(heading) for row in table if "." in row[0]}
     codes = {f"close.{code}" for code, *_ in closing[0]}
     errors = {f"error.{error.strip('`')}" for error, _ in closing[1] if "…" not in error}
     (handshakes,) = tables("Connecting")
-    refusals = {f"handshake.{code}" for _, codes, _ in handshakes for code in re.findall(r"`(\w+)`", codes)}
+    refusals = {f"handshake.{code}" for _, codes, *_ in handshakes for code in re.findall(r"`(\w+)`", codes)}
     return named | codes | errors | {"error.TOKEN_other", "error.other"} | refusals
 
 

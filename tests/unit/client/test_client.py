@@ -5,12 +5,13 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tellwire.client import Client, ClientOptions, ClosedForGood, CloseReason, ConnectionState
+from tellwire.client import Client, ClientOptions, ClosedForGood, CloseReason, ConnectionState, RequestError
 from tellwire.client.actions import Why
 from tellwire.errors import ConfigError, InvalidMessage, MessageTooBig
 from tellwire.testing import FakeClock
@@ -129,7 +130,8 @@ async def test_a_token_goes_to_no_other_server(caplog: pytest.LogCaptureFixture)
         client = client_of(server.url, gives_up=lambda _: True)
         async with client:
             state = await reached(client, "closed")
-            assert state.reason == CloseReason("server", "the server answered 302", 302)
+            target = f"It redirects to ws://127.0.0.1:{other.port}/"
+            assert state.reason == CloseReason("server", target, 302, "REDIRECTED")
         assert other.requests == []
 
 
@@ -233,7 +235,7 @@ async def test_a_program_that_does_not_keep_up_loses_nothing_and_keeps_its_conne
         for _ in range(50):
             await clock.advance(10)
             await asyncio.sleep(0.002)
-        assert len(client._inbox._messages) <= 1024
+        assert len(client._shell.inboxes.user._messages) <= 1024
         numbers = [(await anext(client)).data["number"] for _ in range(19_999)]
         assert numbers == list(range(1, 20_000))
         assert len(server.requests) == 1
@@ -256,18 +258,25 @@ async def test_what_came_before_the_last_word_is_still_given() -> None:
         assert len(server.requests) == 1
 
 
-async def test_send_hands_a_message_to_the_connection() -> None:
+async def test_send_returns_the_message_that_the_handler_answers_with() -> None:
     heard: asyncio.Queue[Any] = asyncio.Queue()
 
     async def speak(device: ServerConnection) -> None:
-        async for each in device.recv_streaming():
-            await heard.put(each)
+        async for each in device:
+            request = json.loads(each)
+            await heard.put(request)
+            result = {"result": {"type": "renamed", "data": 7}} if request["type"] == "rename_moc" else {}
+            await device.send(json.dumps({"type": "ok", "data": {"id": request["id"], **result}}))
 
     async with scripted(speak) as server, client_of(server.url) as client:
-        assert not await client.send("rename_moc", {"name": "x"})
-        await reached(client, "open")
-        assert await client.send("rename_moc", {"name": "x"})
-        assert json.loads(await heard.get()) == {"type": "rename_moc", "data": {"name": "x"}}
+        # It waits for the connection.
+        answer = await client.send("rename_moc", {"name": "x"})
+        assert answer is not None
+        assert (answer.type, answer.data) == ("renamed", 7)
+        request = await heard.get()
+        assert len(request.pop("id")) >= 16
+        assert request == {"type": "rename_moc", "data": {"name": "x"}}
+        assert await client.send("touch") is None
 
 
 async def test_a_long_message_goes_out_in_frames_api_gateway_takes() -> None:
@@ -279,10 +288,11 @@ async def test_a_long_message_goes_out_in_frames_api_gateway_takes() -> None:
 
     async with scripted(speak) as server, client_of(server.url) as client:
         await reached(client, "open")
-        assert await client.send("note", "x" * 100_000)
+        sending = asyncio.create_task(client.send("note", "x" * 100_000))
         sizes = [await frames.get() for _ in range(4)]
         assert max(sizes) <= 32 * 1024
-        assert sum(sizes) == 100_000 + len('{"type":"note","data":""}')
+        assert sum(sizes) == 100_000 + len('{"type":"note","data":"","id":"1234567890123456"}')
+        sending.cancel()
 
 
 @pytest.mark.parametrize(
@@ -296,15 +306,45 @@ async def test_what_cannot_be_sent_is_an_error_whether_open_or_not(
         await client_of("http://127.0.0.1:9").send(message_type, data)
 
 
-async def test_send_after_the_server_has_gone_is_false() -> None:
-    async with scripted() as server, client_of(server.url, clock=FakeClock()) as client:
-        await reached(client, "open")
-        (socket,) = client._sockets.values()
-        closing = asyncio.create_task(socket.close())
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda client: client.ack("5"), "cursor: got '5'; allowed: the cursor of a message"),
+        (lambda client: client.read(), "allowed: cursors, up_to, or both"),
+        (lambda client: client.read(cursors=["e:1"] * 101), "allowed: a list of 1 to 100 cursors"),
+        (lambda client: client.read(cursors="e:1"), "allowed: a list of 1 to 100 cursors"),
+        (lambda client: client.cancel(""), "upload_id: got ''; allowed: a non-empty string"),
+        (lambda client: client.dismiss(), "allowed: exactly one of upload_id, cursors, up_to"),
+        (lambda client: client.dismiss("u1", up_to="e:1"), "allowed: exactly one of"),
+        (lambda client: client.clear_finished(-1), "ended_up_to: got -1"),
+        (lambda client: client.history(limit=101), "limit: got 101; allowed: a whole number from 1 to 100"),
+        (lambda client: client.history(before="x"), "before: got 'x'"),
+        (lambda client: client.send("a", timeout_seconds=301), "timeout_seconds: got 301; allowed: over 0, up to 300"),
+    ],
+)
+async def test_a_request_with_a_wrong_value_says_what_is_allowed(ask: Callable[[Client], Any], words: str) -> None:
+    with pytest.raises(InvalidMessage) as raised:
+        await ask(client_of("http://127.0.0.1:9"))
+    assert words in str(raised.value)
+
+
+async def test_whoever_does_not_wait_any_longer_leaves_no_request_behind() -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def speak(device: ServerConnection) -> None:
+        async for each in device:
+            await heard.put(json.loads(each)["type"])
+
+    async with scripted(speak) as server, client_of(server.url) as client:
+        asking = asyncio.create_task(client.send("one"))
         await asyncio.sleep(0)
-        assert client.state.status == "open"
-        assert not await client.send("note")
-        await closing
+        asking.cancel()
+        await reached(client, "open")
+        other = asyncio.create_task(client.send("two"))
+        assert await heard.get() == "two"
+    with pytest.raises(RequestError, match="The client is closed") as raised:
+        await other
+    assert raised.value.code == "CLOSED"
 
 
 # --- what was missed --------------------------------------------------------------------------------------------------
@@ -382,6 +422,22 @@ async def test_a_program_that_crashed_comes_back_to_what_it_had_not_taken() -> N
     assert numbers == list(range(1, 301))
 
 
+async def test_a_program_that_crashes_before_its_first_message_comes_back_to_its_welcome() -> None:
+    async def speak(device: ServerConnection) -> None:
+        await device.recv()
+        # Two were published while it connected: the first is the beginning of its log.
+        await device.send(json.dumps(placed(5)))
+        await device.send(json.dumps(placed(6)))
+        await device.send(page(6))
+        await device.wait_closed()
+
+    stored: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    async with scripted(speak) as server, client_of(server.url, recover=True) as client:
+        client.on_state(lambda state: stored.put_nowait(client.cursors) if state.recovered is not None else None)
+        assert await stored.get() == {"user": "e:4"}
+        assert stored.empty()
+
+
 async def test_of_a_long_welcome_no_more_waits_than_one_page_over_the_bound() -> None:
     async def speak(device: ServerConnection) -> None:
         await device.recv()
@@ -400,39 +456,44 @@ async def test_of_a_long_welcome_no_more_waits_than_one_page_over_the_bound() ->
         for _ in range(50):
             await clock.advance(10)
             await asyncio.sleep(0.002)
-        assert len(client._inbox._messages) <= 1024 + 100
+        assert len(client._shell.inboxes.user._messages) <= 1024 + 100
         numbers = [(await anext(client)).data["number"] for _ in range(19_999)]
         assert numbers == list(range(2, 20_001))
         assert client.state.recovered
         assert len(server.requests) == 1
 
 
-async def test_ack_and_cancel_say_what_they_are_told() -> None:
+async def test_all_requests_say_what_they_are_told() -> None:
     heard: asyncio.Queue[Any] = asyncio.Queue()
 
     async def speak(device: ServerConnection) -> None:
         await device.recv()
         await device.send(page(5))
         async for each in device:
-            await heard.put(json.loads(each))
+            request = json.loads(each)
+            result = {"result": {"messages": [placed(4)], "more": True}} if request["type"] == "history" else {}
+            await device.send(json.dumps({"type": "ok", "data": {"id": request.pop("id"), **result}}))
+            await heard.put(request)
 
     async with scripted(speak) as server, client_of(server.url, recover=True) as client:
-        assert not await client.ack("e:1")
-        assert not await client.cancel("u1")
-        await reached(client, "open")
-        assert not await client.ack()
+        await client.ack()  # of nothing so far
+        await client.clear_finished()
         while client.state.recovered is None:
             await asyncio.sleep(0)
-        assert await client.ack()
-        assert await client.ack("e:3")
-        assert await client.cancel("u1")
-        assert [await heard.get() for _ in range(3)] == [
+        await client.ack()
+        await client.ack("e:3")
+        await client.cancel("u1")
+        await client.dismiss("u1")
+        older = await client.history(before="e:5", limit=1)
+        assert ([each.data for each in older.messages], older.more) == ([{"number": 4}], True)
+        assert older.messages[0].replayed
+        assert [await heard.get() for _ in range(5)] == [
             {"type": "ack", "cursor": "e:5"},
             {"type": "ack", "cursor": "e:3"},
             {"type": "cancel", "uploadId": "u1"},
+            {"type": "dismiss", "key": "upload:u1"},
+            {"type": "history", "stream": "user", "limit": 1, "before": "e:5"},
         ]
-        with pytest.raises(InvalidMessage, match="upload_id"):
-            await client.cancel("")
 
 
 # --- life and sleep ---------------------------------------------------------------------------------------------------
@@ -565,7 +626,8 @@ async def test_a_server_that_does_not_read_keeps_nobody_long() -> None:
             sending = [asyncio.create_task(client.send("note", "x" * 100_000)) for _ in range(200)]
             await asyncio.sleep(0.05)
             assert not all(task.done() for task in sending)
-        await asyncio.gather(*sending)
+        outcomes = await asyncio.gather(*sending, return_exceptions=True)
+        assert {each.code for each in outcomes if isinstance(each, RequestError)} == {"QUEUE_FULL", "CLOSED"}
 
 
 async def test_a_fault_in_gives_up_reaches_whoever_iterates() -> None:
@@ -605,7 +667,7 @@ async def test_nothing_is_left_behind() -> None:
             for device in server.devices:
                 await device.close(1012)
             await reached(client, "open")
-        assert (client._tasks, client._sockets, client._asking) == ({}, {}, set())
+        assert (client._shell.tasks, client._shell.sockets, client._shell.asking) == ({}, {}, set())
     assert asyncio.all_tasks() == before
 
 
@@ -613,10 +675,21 @@ def test_without_websockets_the_import_says_what_to_install() -> None:
     code = "import sys; sys.modules['websockets'] = None; import tellwire.client"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = result.stderr.strip().splitlines()[-1]
-    assert last == "ModuleNotFoundError: tellwire.client needs websockets: pip install 'tellwire[client]'"
+    assert last == "tellwire.extras.ExtraMissing: tellwire.client needs websockets: pip install 'tellwire[client]'"
 
 
 def test_the_client_brings_nothing_of_the_server() -> None:
     code = "import sys, tellwire.client; print(*{'uvicorn', 'starlette', 'jwt', 'click'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "\n"
+
+
+async def test_a_request_made_before_the_block_is_entered_is_given_up_in_time() -> None:
+    clock = FakeClock()
+    client = client_of("http://127.0.0.1:9", clock=clock)
+    asking = asyncio.create_task(client.send("one"))
+    await asyncio.sleep(0)
+    await clock.advance(31)
+    with pytest.raises(RequestError) as raised:
+        await asyncio.wait_for(asking, 5)
+    assert raised.value.code == "TIMEOUT"

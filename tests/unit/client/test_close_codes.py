@@ -47,7 +47,7 @@ def test_the_errors_that_explain_a_close_are_those_of_the_page() -> None:
 
 @pytest.mark.parametrize("row", HANDSHAKES, ids=lambda row: row[1])
 def test_a_refusal_of_the_page_is_treated_as_it_says(row: list[str]) -> None:
-    status, codes, what = row
+    status, codes, _, what = row
     for code in re.findall(r"`(\w+)`", codes):
         verdict = judge_refusal(Refusal(int(status), code, "words", 5.0))
         assert verdict.reason == CloseReason(verdict.reason.kind, "words", int(status), code)
@@ -104,3 +104,21 @@ def test_the_error_survives_pickle() -> None:
     closed = ClosedForGood(CloseReason("final", "words", 4403, "TOKEN_OF_ANOTHER_USER"))
     again = pickle.loads(pickle.dumps(closed))
     assert (str(again), again.reason) == (str(closed), closed.reason)
+
+
+def test_a_user_who_is_shut_out_learns_why_and_does_not_come_back() -> None:
+    words = "Shut out until 2026-11-30T18:00:00Z: too many uploads"
+    hint = close_hint({"code": "USER_SHUT_OUT", "message": words}, NOW)
+    for code, text in ((4403, "USER_SHUT_OUT"), (4403, ""), (1000, "")):
+        verdict = judge_close(code, text, hint, NOW)
+        assert verdict.come_back is ComeBack.NEVER
+        assert verdict.reason == CloseReason("final", words, 4403, "USER_SHUT_OUT")
+    refusal = judge_refusal(Refusal(403, "USER_SHUT_OUT", words))
+    assert refusal.come_back is ComeBack.NEVER
+    assert refusal.reason.message == words
+
+
+def test_an_error_says_nothing_of_a_close_with_the_code_of_another() -> None:
+    hint = close_hint({"code": "USER_SHUT_OUT", "message": "words"}, NOW)
+    verdict = judge_close(1013, "Too slow", hint, NOW)
+    assert verdict.reason == CloseReason("server", "Too slow", 1013)

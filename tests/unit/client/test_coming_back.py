@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellwire.client.decode import ReceivedMessage
+from tellwire.retention import Retention
 from tests.unit.client.world import World
 
 PAGE_BYTES = 700
@@ -20,7 +21,7 @@ KEPT = 30
 def small() -> Iterator[None]:
     """A server that keeps little, and has small pages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tellwire.stream.HISTORY_MAX_MESSAGES", KEPT)
+        patch.setattr("tests.unit.client.world.RETENTION", Retention(max_messages=KEPT))
         patch.setattr("tellwire.protocol.WELCOME_PAGE_BYTES", PAGE_BYTES)
         yield
 
@@ -87,7 +88,7 @@ def check(world: World) -> None:
         if message.type == "upload_progress":
             assert message.data["progress"] >= newest.get(str(message.key), 0), "nothing stale"
             newest[str(message.key)] = message.data["progress"]
-    for key, entry in world.stream._states.items():
+    for key, entry in world.stream._running.items():
         assert entry.payload == next(each.payload for each in reversed(world.taken) if each.key == key), "the newest"
     calls = ids(world.taken, "call")
     assert sorted(calls) == sorted(set(world.read_aloud)), "what has no place, too"

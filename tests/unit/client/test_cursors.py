@@ -2,8 +2,9 @@
 
 import pytest
 
-from tellwire.client.cursors import Position, by_offset, position_of, stream_of
+from tellwire.client.cursors import by_offset, position_of, stream_of
 from tellwire.client.decode import ReceivedMessage
+from tellwire.position import Position
 
 STATE = ReceivedMessage("seen", None, cursor="e:7", key="seen", version=1)
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tellwire.client.actions import Settle
 from tests.unit.client.driven import PING, AskToken, Close, Driven, Drop, Send, jwt, message
 
 HOUR = 3600.0
@@ -195,3 +196,25 @@ def test_a_late_tick_of_a_stalled_link_does_not_matter(seconds: float) -> None:
     driven = silent(239)
     driven.machine.stalled(1)
     assert driven.sleeps(seconds).status == "open"
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def outcomes(driven: Driven) -> list[str]:
+    """Return the codes of the requests that were given up."""
+    return [each.error.code for each in driven.asked() if isinstance(each, Settle) and each.error is not None]
+
+
+def test_the_time_of_a_request_goes_on_while_the_computer_sleeps() -> None:
+    driven = Driven().connected()
+    driven.machine.request("r1", b"{}", driven.now + 30)
+    assert outcomes(driven.sleeps(HOUR)) == ["TIMEOUT"]
+
+
+def test_a_request_is_given_up_in_its_time_although_the_clock_was_set_back() -> None:
+    driven = Driven().connected()
+    driven.machine.request("r1", b"{}", driven.now + 30)
+    driven.sleeps(-HOUR)
+    assert outcomes(driven.passes(25)) == []
+    assert outcomes(driven.passes(11)) == ["TIMEOUT"]

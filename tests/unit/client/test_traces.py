@@ -51,7 +51,8 @@ def test_the_traces_cover_every_rule_of_the_page_and_no_other() -> None:
 
 def test_each_trace_names_mutations_that_can_be_applied() -> None:
     known = mutations()
-    assert {name for trace in TRACES for name in trace.mutations} == known.keys()
+    named = {name for trace in TRACES for name in trace.mutations}
+    assert named == known.keys()
     assert all(trace.mutations for trace in TRACES)
     for name, halves in known.items():
         for half in halves.values():

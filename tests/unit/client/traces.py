@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -22,15 +23,30 @@ from msgspec import Struct
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 
-from tellwire.client import Client, ClientOptions, ClosedForGood, ConnectionState, StartFrom
+from tellwire.client import (
+    Client,
+    ClientOptions,
+    ClosedForGood,
+    ConnectionState,
+    PresenceState,
+    StartFrom,
+    Topic,
+    TopicRefused,
+    TopicState,
+)
+from tellwire.client.client import OnOtherUser
 from tellwire.client.close_codes import Refusal
-from tellwire.client.recovery import Bounds
+from tellwire.client.decode import HistoryPage, ReceivedMessage
+from tellwire.client.options import REQUEST_TIMEOUT_SECONDS
+from tellwire.client.request_error import RequestError
+from tellwire.client.requests import RequestLimits
 from tellwire.client.socket import Refused, Unreachable
+from tellwire.client.stream import Bounds
 from tellwire.testing import FakeClock
 
 SPEC: Final = Path(__file__).parents[3] / "spec"
-ENVIRONMENT: Final = {"handshake"}
-_OTHER_ENVIRONMENTS: Final = {"network", "blind-handshake"}
+ENVIRONMENT: Final = {"handshake", "topics", "presence"}
+_OTHER_ENVIRONMENTS: Final = {"network", "blind-handshake", "reconnect"}
 _SECONDS_PER_TRACE: Final = 3
 _NOT_TRACES: Final = {"prologues.json", "mutations.json"}
 _START: Final = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -49,6 +65,7 @@ class Empty(_Strict):
 class Token(_Strict):
     name: str
     expires_in_seconds: float | None = None
+    user: str | None = None
 
 
 class OfSocket(_Strict):
@@ -71,13 +88,63 @@ class ClosedSocket(OfSocket):
     reason: str = ""
 
 
+class Sent(_Strict):
+    type: str
+    data: Any = None
+    timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+
+
+class OfUpload(_Strict):
+    upload_id: str
+
+
+class Acked(_Strict):
+    cursor: str | None = None
+
+
+class Marked(_Strict):
+    upload_id: str | None = None
+    cursors: list[str] | None = None
+    up_to: str | None = None
+    ended_up_to: int | None = None
+
+
+class Followed(_Strict):
+    topic: str
+    start_from: StartFrom | None = None
+
+
+class Left(_Strict):
+    topic: str
+
+
+class Watched(_Strict):
+    topic: str
+
+
+class Published(_Strict):
+    topic: str
+    type: str
+    data: Any = None
+
+
+class Asked(_Strict):
+    topic: str | None = None
+    before: str | None = None
+    limit: int | None = None
+
+
 class Expect(_Strict):
     asks: list[str] = []
     opens: list[Any] = []
     sends: list[Any] = []
     passes: list[Any] = []
+    replayed: list[str] | None = None
+    settles: list[Any] = []
     closes: list[int] = []
     states: list[Any] = []
+    topics: list[Any] = []
+    presence: list[Any] = []
     cursors: dict[str, str] | None = None
 
 
@@ -91,8 +158,19 @@ class Step(_Strict):
     opened: OfSocket | None = None
     unreachable: OfSocket | None = None
     refused: RefusedSocket | None = None
+    refused_open: ClosedSocket | None = None
     received: Received | None = None
     closed: ClosedSocket | None = None
+    send: Sent | None = None
+    ack: Acked | None = None
+    cancel: OfUpload | None = None
+    read: Marked | None = None
+    dismiss: Marked | None = None
+    history: Asked | None = None
+    follow: Followed | None = None
+    leave: Left | None = None
+    watch: Watched | None = None
+    publish: Published | None = None
     wake: Empty | None = None
     online: Empty | None = None
     offline: Empty | None = None
@@ -118,6 +196,9 @@ class Options(_Strict):
     overlap_seconds: float | None = None
     heartbeat_seconds: float | None = None
     rotate_after_seconds: float | None = None
+    user: str | None = None
+    user_claim: str = "sub"
+    on_other_user: OnOtherUser = "close"
 
     def durations(self) -> ClientOptions:
         given = {name: value for name, value in msgspec.structs.asdict(self).items() if name.endswith("_seconds")}
@@ -128,6 +209,9 @@ class Limits(_Strict):
     buffered_messages: int = 1000
     recent_ids: int = 1000
     state_keys: int = 1000
+    hello_topics: int = 40
+    requests: int = 100
+    request_bytes: int = 1024 * 1024
 
 
 class Prologue(_Strict):
@@ -169,7 +253,7 @@ def all_traces() -> list[Trace]:
 class FakeSocket:
     """A socket of websockets, as far as the client uses one; the other end is the trace."""
 
-    def __init__(self, number: int, done: Expect, names: dict[str, str]) -> None:
+    def __init__(self, number: int, done: Expect, names: dict[str, str], name_of: Callable[[str, str], str]) -> None:
         self.number = number
         self.opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport = SimpleNamespace(abort=self.abort)
@@ -177,12 +261,15 @@ class FakeSocket:
         self._is_over = False
         self._done = done
         self._names = names
+        self._name_of = name_of
 
     async def send(self, payload: bytes, *, text: bool) -> None:
         assert text
         message = json.loads(payload)
         if message.get("type") == "auth":
             message["token"] = self._names[message["token"]]
+        if "id" in message:
+            message["id"] = self._name_of(message["id"], message["type"])
         self._done.sends.append({"socket": self.number, "message": message})
 
     async def recv(self, *, decode: bool) -> bytes:
@@ -230,12 +317,19 @@ class Run:
         self._clock = FakeClock(_START)
         self._cursors = dict(trace.cursors)
         self._application: asyncio.Task[None] | None = None
+        self._topics: dict[str, tuple[Topic, asyncio.Task[None]]] = {}
+        self._requests: list[asyncio.Task[None]] = []
+        self._request_ids: dict[str, str] = {}
+        self._replayed: list[str] = []
         with self._patched():
             self._client = Client(
                 "wss://gateway.example.com",
                 self._get_token,
                 recover=trace.options.recover,
                 start_from=trace.options.start_from,
+                user=trace.options.user,
+                user_claim=trace.options.user_claim,
+                on_other_user=trace.options.on_other_user,
                 cursors=trace.cursors,
                 options=trace.options.durations(),
                 clock=self._clock,
@@ -259,6 +353,8 @@ class Run:
                     await self._take(step, is_followed_at_once=next_at - step.at < 2 * _AFTER)
             finally:
                 await self._client.close()
+                for task in [*self._requests, *(each for _, each in self._topics.values())]:
+                    task.cancel()
                 if self._application is not None:
                     await self._application
 
@@ -281,10 +377,14 @@ class Run:
     def _compare(self, expect: Expect, where: str) -> None:
         self._cursors = self._cursors if expect.cursors is None else expect.cursors
         expected = msgspec.structs.asdict(expect) | {"cursors": self._cursors}
-        done = msgspec.structs.asdict(self._done) | {"cursors": self._client.cursors}
+        done = msgspec.structs.asdict(self._done) | {"cursors": self._client.cursors, "replayed": self._replayed}
+        if expect.replayed is None:
+            del expected["replayed"]
         expected["states"] = [_complete(state) for state in expect.states]
+        expected["presence"] = [_complete_presence(state) for state in expect.presence]
         for name in expected:
             assert done[name] == expected[name], f"{where}: {name}"
+        self._replayed = []
         for name in Expect.__struct_fields__:
             if isinstance(value := getattr(self._done, name), list):
                 value.clear()
@@ -293,15 +393,19 @@ class Run:
 
     async def _on_connect(self, _: Empty) -> None:
         await self._client.__aenter__()
-        self._application = asyncio.create_task(self._use_messages())
+        self._application = asyncio.create_task(self._use_messages(self._client))
 
     async def _on_close(self, _: Empty) -> None:
         await self._client.close()
 
     async def _on_token(self, token: Token) -> None:
         text = token.name
-        if token.expires_in_seconds is not None:
-            claims = {"exp": self._clock.now() + token.expires_in_seconds, "jti": token.name}
+        if token.expires_in_seconds is not None or token.user is not None:
+            claims: dict[str, Any] = {"jti": token.name}
+            if token.expires_in_seconds is not None:
+                claims["exp"] = self._clock.now() + token.expires_in_seconds
+            if token.user is not None:
+                claims["sub"] = token.user
             text = f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.x"
         self._names[text] = token.name
         question = self._questions.popleft()
@@ -321,12 +425,91 @@ class Run:
         refusal = Refusal(event.status, event.code, event.message, event.retry_after_seconds)
         self._socket(event).fails(Refused(refusal))
 
+    async def _on_refused_open(self, event: ClosedSocket) -> None:
+        # As the shell hears it: see `open_socket`.
+        code, _, words = event.reason.partition(": ")
+        self._socket(event).fails(Refused(Refusal(event.code, code, words)))
+
     async def _on_received(self, event: Received) -> None:
-        text = event.message if isinstance(event.message, str) else json.dumps(event.message)
+        text = event.message if isinstance(event.message, str) else json.dumps(self._with_real_id(event.message))
         self._socket(event).arrives(text.encode())
 
     async def _on_closed(self, event: ClosedSocket) -> None:
         self._socket(event).ends(event.code, event.reason)
+
+    async def _on_send(self, event: Sent) -> None:
+        self._request(self._client.send(event.type, event.data, timeout_seconds=event.timeout_seconds))
+
+    async def _on_ack(self, event: Acked) -> None:
+        self._request(self._client.ack(event.cursor))
+
+    async def _on_cancel(self, event: OfUpload) -> None:
+        self._request(self._client.cancel(event.upload_id))
+
+    async def _on_read(self, event: Marked) -> None:
+        self._request(self._client.read(cursors=event.cursors, up_to=event.up_to))
+
+    async def _on_dismiss(self, event: Marked) -> None:
+        if event.ended_up_to is not None:
+            self._request(self._client.clear_finished(event.ended_up_to))
+        else:
+            self._request(self._client.dismiss(event.upload_id, cursors=event.cursors, up_to=event.up_to))
+
+    async def _on_history(self, event: Asked) -> None:
+        asked = self._client if event.topic is None else self._topics[event.topic][0]
+        self._request(asked.history(before=event.before, limit=event.limit))
+
+    async def _on_publish(self, event: Published) -> None:
+        self._request(self._topics[event.topic][0].publish(event.type, event.data))
+
+    async def _on_follow(self, event: Followed) -> None:
+        topic = self._client.topic(event.topic, start_from=event.start_from)
+        topic.on_state(lambda state: self._note_topic(topic, state))
+        await topic.__aenter__()
+        self._topics[event.topic] = topic, asyncio.create_task(self._use_messages(topic))
+
+    async def _on_watch(self, event: Watched) -> None:
+        topic, _ = self._topics[event.topic]
+        topic.on_presence(lambda state: self._note_presence(topic, state))
+
+    async def _on_leave(self, event: Left) -> None:
+        topic, using = self._topics.pop(event.topic)
+        using.cancel()
+        await topic.__aexit__(None, None, None)
+
+    def _request(self, asked: Coroutine[Any, Any, Any]) -> None:
+        name = f"r{len(self._requests) + 1}"
+
+        async def settle() -> None:
+            try:
+                result = await asked
+            except RequestError as error:
+                self._done.settles.append({"request": name, "error": error.code})
+            else:
+                shown = {} if result is None else {"result": _shown(result)}
+                self._done.settles.append({"request": name} | shown)
+
+        self._requests.append(asyncio.create_task(settle()))
+
+    def _name_of(self, request_id: str, message_type: str) -> str:
+        """Return the name of the request with an id: a new one is that of the first call that was not sent yet.
+
+        `presence` is a request that the client makes for itself.
+        """
+        if request_id not in self._request_ids:
+            sent = set(self._request_ids.values())
+            names = (f"p{number}" for number in count(1))
+            if message_type != "presence":
+                names = (f"r{number}" for number, each in enumerate(self._requests, 1) if not each.done())
+            self._request_ids[request_id] = next(name for name in names if name not in sent)
+        return self._request_ids[request_id]
+
+    def _with_real_id(self, message: Any) -> Any:
+        data = message.get("data")
+        if message.get("type") not in {"ok", "error"} or not isinstance(data, dict) or "id" not in data:
+            return message
+        ids = {name: each for each, name in self._request_ids.items()}
+        return message | {"data": data | {"id": ids.get(data["id"], data["id"])}}
 
     async def _on_wake(self, _: Empty) -> None:
         self._client.wake()
@@ -339,9 +522,11 @@ class Run:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         limits = msgspec.structs.asdict(self._trace.limits)
+        request_limits = RequestLimits(limits.pop("requests"), limits.pop("request_bytes"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tellwire.client.client.open_socket", self._open)
-            patch.setattr("tellwire.client.recovery.Bounds", lambda: Bounds(**limits))
+            patch.setattr("tellwire.client.shell.open_socket", self._open)
+            patch.setattr("tellwire.client.machine.Bounds", lambda: Bounds(**limits))
+            patch.setattr("tellwire.client.machine.RequestLimits", lambda: request_limits)
             yield
 
     async def _get_token(self, why: str) -> str:
@@ -351,7 +536,7 @@ class Run:
         return await question
 
     async def _open(self, url: str, token: str, token_in: str, clock: FakeClock) -> FakeSocket:
-        socket = FakeSocket(len(self._sockets) + 1, self._done, self._names)
+        socket = FakeSocket(len(self._sockets) + 1, self._done, self._names, self._name_of)
         self._sockets.append(socket)
         self._done.opens.append({"socket": socket.number, "token": self._names[token]})
         try:
@@ -361,10 +546,41 @@ class Run:
             raise
         return socket
 
-    async def _use_messages(self) -> None:
-        with suppress(ClosedForGood):
-            async for message in self._client:
-                self._done.passes.append(message.id or json.loads(message.payload))
+    async def _use_messages(self, source: Client | Topic) -> None:
+        while True:
+            try:
+                async for message in source:
+                    self._done.passes.append(message.id or json.loads(message.payload))
+                    if message.replayed:
+                        self._replayed.append(message.id or "")
+            except ClosedForGood:
+                return
+            except TopicRefused:
+                await self._until_asked_again(source)
+            else:
+                return
+
+    async def _until_asked_again(self, source: Client | Topic) -> None:
+        """Wait until a topic is not refused any more; an application may do so, too."""
+        assert isinstance(source, Topic)
+        changed = asyncio.Event()
+        forget = source.on_state(lambda state: changed.set())
+        while source.state.status == "refused":
+            changed.clear()
+            await changed.wait()
+        forget()
+
+    def _note_topic(self, topic: Topic, state: TopicState) -> None:
+        shown = {"topic": topic.name, "status": state.status, "recovered": state.recovered, "error": state.code}
+        self._done.topics.append({name: value for name, value in shown.items() if value is not None})
+
+    def _note_presence(self, topic: Topic, state: PresenceState) -> None:
+        members = [
+            {"userId": each.user_id} | ({} if each.info is None else {"info": each.info}) for each in state.members
+        ]
+        shown = {"count": state.count, "is_complete": state.is_complete, "is_live": state.is_live}
+        error = {} if state.code is None else {"error": state.code}
+        self._done.presence.append({"topic": topic.name, "members": members} | shown | error)
 
     def _note_state(self, state: ConnectionState) -> None:
         reason = state.reason and {"kind": state.reason.kind, "code": state.reason.code, "error": state.reason.error}
@@ -376,6 +592,7 @@ class Run:
                 "retry_at": retry_at,
                 "reason": reason,
                 "recovered": state.recovered,
+                "user": state.user,
             }
         )
 
@@ -386,14 +603,41 @@ def _complete(state: dict[str, Any]) -> dict[str, Any]:
     Raises:
         AssertionError: there is an unknown field in it.
     """
-    complete = {"status": None, "attempt": 0, "retry_at": None, "reason": None, "recovered": None} | state
-    assert len(complete) == 5, f"unknown in a state: {state}"
+    complete: dict[str, Any] = {
+        "status": None,
+        "attempt": 0,
+        "retry_at": None,
+        "reason": None,
+        "recovered": None,
+        "user": None,
+    }
+    complete |= state
+    assert len(complete) == 6, f"unknown in a state: {state}"
     if complete["retry_at"] is not None:
         complete["retry_at"] = round(complete["retry_at"], 2)
     if complete["reason"] is not None:
         complete["reason"] = {"kind": None, "code": None, "error": None} | complete["reason"]
         assert len(complete["reason"]) == 3, f"unknown in a reason: {state}"
     return complete
+
+
+def _complete_presence(state: dict[str, Any]) -> dict[str, Any]:
+    """Return an expected presence with its absent fields.
+
+    Raises:
+        AssertionError: there is an unknown field in it.
+    """
+    members = state.get("members", [])
+    complete = {"members": members, "count": len(members), "is_complete": True, "is_live": True} | state
+    assert complete.keys() - {"error"} == {"topic", "members", "count", "is_complete", "is_live"}, state
+    return complete
+
+
+def _shown(result: ReceivedMessage | HistoryPage) -> Any:
+    """Return the result of a request as it was on the wire."""
+    if isinstance(result, ReceivedMessage):
+        return json.loads(result.payload)
+    return {"messages": [json.loads(each.payload) for each in result.messages], "more": result.more}
 
 
 async def _settle() -> None:

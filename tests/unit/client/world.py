@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tellwire import protocol
-from tellwire.client.cursors import Position
 from tellwire.client.decode import ReceivedMessage, read_message
 from tellwire.client.inbox import Inbox
-from tellwire.client.recovery import Bounds
+from tellwire.client.stream import Bounds
+from tellwire.entry import Entry
 from tellwire.messages import create_message, create_upload_progress_message, encode_message
+from tellwire.position import Position
 from tellwire.publication import Publication
-from tellwire.stream import Entry, Stream
+from tellwire.retention import Retention
+from tellwire.stream import Stream
 from tellwire.wire import Welcome
 from tests.publications import for_user
 from tests.unit.client.driven import AskToken, Close, Driven, Drop, Send
+
+RETENTION = Retention()
 
 _MANY = 100
 
@@ -63,7 +67,7 @@ class World:
 
     def _new_stream(self) -> Stream:
         self.epochs += 1
-        return Stream(f"e{self.epochs}")
+        return Stream(f"e{self.epochs}", retention=RETENTION)
 
     def _begin(self, cursor: str | None) -> None:
         self.driven = Driven(recover=True, cursor=cursor, jitter=0.0, bounds=self._bounds, rotate_after_seconds=1000)
@@ -220,7 +224,7 @@ class World:
         """End the program and begin another where it was."""
         machine = self.driven.machine
         cursor = machine.cursors(self.inbox.cursor).get("user")
-        lost_at = machine._recovery._user.lost_at
+        lost_at = machine._recovery._user.resequencer.lost_at
         self.taken = [message for message in self.taken if not self._comes_again(message, lost_at)]
         lost = {str(message.id) for message in self.inbox._messages}
         self.read_aloud = [each for each in self.read_aloud if each not in lost and self._was_taken(each)]

@@ -8,9 +8,10 @@ import pytest
 
 from tellwire.engines.leases import Leases
 from tellwire.engines.memory.history import MemoryHistory
+from tellwire.entry import Entry
 from tellwire.errors import HistoryUnavailable
+from tellwire.limits import MAX_LEASE_SECONDS
 from tellwire.messages import UploadProgress, UploadProgressMessage, UploadStatus
-from tellwire.stream import Entry
 from tellwire.testing import FakeClock
 from tests.publications import for_user
 
@@ -20,7 +21,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.began = self.clock.now()
+        self.began = self.clock.monotonic()
         self.history = MemoryHistory(self.clock)
         self.leases = Leases(self.clock)
         self.expired: list[tuple[str | None, float]] = []
@@ -35,10 +36,12 @@ class Watched:
         self.leases.note(entry)
         return entry
 
-    async def expire(self, entry: Entry) -> bool:
+    async def expire(self, entry: Entry, silent_seconds: float) -> bool:
         if self.failures:
             raise self.failures.pop()
-        self.expired.append((entry.key, self.clock.now() - self.began))
+        assert entry.silence_seconds is not None
+        assert silent_seconds >= entry.silence_seconds
+        self.expired.append((entry.key, self.clock.monotonic() - self.began))
         return True
 
 
@@ -76,10 +79,12 @@ async def test_after_the_last_word_nobody_waits(watched: Watched, status: Upload
     assert (watched.expired, len(watched.leases)) == ([], 0)
 
 
-async def test_an_upload_without_a_lease_is_not_waited_for(watched: Watched) -> None:
+async def test_an_upload_without_a_lease_has_one_of_a_day(watched: Watched) -> None:
     await watched.say(lease=None)
-    await watched.clock.advance(100_000)
+    await watched.clock.advance(MAX_LEASE_SECONDS - 1)
     assert watched.expired == []
+    await watched.clock.advance(3)
+    assert [key for key, _ in watched.expired] == ["upload:u1"]
 
 
 async def test_what_a_process_before_left_has_a_whole_lease_from_now(watched: Watched) -> None:
@@ -118,13 +123,72 @@ async def test_an_old_lease_does_not_take_the_place_of_the_next_ones() -> None:
     leases = watched.leases
     await watched.say()
 
-    async def meanwhile(entry: Entry) -> bool:
+    async def meanwhile(entry: Entry, silent_seconds: float) -> bool:
         # While it is looked at, the upload ends, and begins anew.
         leases.note(msgspec.structs.replace(entry, status="complete"))
-        leases.note(msgspec.structs.replace(entry, stored_at=entry.lease_expires_at))
+        leases.note(entry)
         return False
 
     watching = asyncio.create_task(leases.watch(meanwhile))
     await watched.clock.advance(32)
     assert len(leases) == 1
     watching.cancel()
+
+
+# --- clocks that jump, and processes that pause -----------------------------------------------------------------------
+
+DAY = 24 * 3600.0
+
+
+@pytest.mark.parametrize("seconds", [-DAY, -3600, -1, 1])
+async def test_a_wall_clock_that_is_set_changes_nothing_for_a_lease(watched: Watched, seconds: float) -> None:
+    await watched.say()
+    await watched.clock.advance(10)
+    watched.clock.step(seconds)
+    await watched.clock.advance(19)
+    assert watched.expired == []
+    await watched.clock.advance(3)
+    assert len(watched.expired) == 1
+
+
+async def test_after_a_wall_clock_that_was_a_day_ahead_for_a_moment_leases_still_expire(watched: Watched) -> None:
+    await watched.say()
+    watched.clock.step(DAY)
+    await watched.clock.advance(3)
+    watched.clock.step(-DAY)
+    await watched.clock.advance(27)
+    assert watched.expired == []
+    await watched.clock.advance(2)
+    assert len(watched.expired) == 1
+
+
+@pytest.mark.parametrize("pause", ["stopped", "asleep"])
+@pytest.mark.parametrize("seconds", [3, 40, 70, DAY])
+async def test_after_a_pause_every_lease_begins_anew(watched: Watched, pause: str, seconds: float) -> None:
+    """`asleep`: the machine was suspended, and its monotonic clock stood still."""
+    await watched.say("u1")
+    await watched.say("u2", lease=2)
+    await watched.clock.advance(1.5)
+    if pause == "stopped":
+        watched.clock.skip(seconds)
+        watched.began += seconds
+    else:
+        watched.clock.step(seconds)
+    await watched.clock.advance(1.9)
+    assert watched.expired == []
+    await watched.clock.advance(2)
+    assert [key for key, _ in watched.expired] == ["upload:u2"]
+    await watched.clock.advance(25)
+    assert len(watched.expired) == 1
+    await watched.clock.advance(5)
+    assert [key for key, _ in watched.expired] == ["upload:u2", "upload:u1"]
+
+
+async def test_a_pause_with_leases_is_logged(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.clock.skip(100)
+    await watched.clock.advance(1)
+    assert caplog.text == ""
+    await watched.say()
+    watched.clock.skip(100)
+    await watched.clock.advance(1)
+    assert "nothing ran here for 100 s, or the clock was set forward: 1 leases begin anew" in caplog.text

@@ -28,6 +28,39 @@ def test_the_header_counts_as_far_as_trusted_proxies_wrote_it(peer: str, forward
     assert client_address(peer, forwarded_for, TRUSTED) == address
 
 
+@pytest.mark.parametrize(
+    ("hop", "address"),
+    [
+        ("198.51.100.1:51234", "198.51.100.1"),
+        ("198.51.100.1:", "198.51.100.1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("::ffff:198.51.100.1", "198.51.100.1"),
+        ("[::ffff:198.51.100.1]:80", "198.51.100.1"),
+        ('"198.51.100.1:51234"', "198.51.100.1"),
+        ('for="[2001:db8:cafe::17]:4711"', "2001:db8:cafe::17"),
+        ("For=198.51.100.1;proto=https;by=10.0.0.1", "198.51.100.1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        (" 198.51.100.1:1 ,, ", "198.51.100.1"),
+        ("unknown", "10.0.0.1"),
+        ("_hidden", "10.0.0.1"),
+        ("198.51.100.1:x", "10.0.0.1"),
+        ("198.51.100.1:80:80", "10.0.0.1"),
+        ("[198.51.100.1", "10.0.0.1"),
+        ("198.51.100.256", "10.0.0.1"),
+        (":", "10.0.0.1"),
+        ("[]:1", "10.0.0.1"),
+        ("[" * 5000 + ":" * 5000, "10.0.0.1"),
+    ],
+)
+def test_an_address_may_have_a_port_brackets_and_a_name(hop: str, address: str) -> None:
+    assert client_address("10.0.0.1", hop, TRUSTED) == address
+    assert client_address("10.0.0.1", f"1.2.3.4, {hop}, 10.0.0.2:99", TRUSTED) == address.replace(
+        "10.0.0.1", "10.0.0.2"
+    )
+
+
 def test_without_trusted_proxies_the_header_is_never_believed() -> None:
     assert client_address("127.0.0.1", "198.51.100.1", ()) == "127.0.0.1"
 
@@ -92,12 +125,50 @@ def test_only_pages_of_listed_origins_may_connect(origin: str | None, allowed: b
     assert Origins(["https://app.example.com", "http://localhost:5173/"]).allows(origin) is allowed
 
 
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://x.example.com", True),
+        ("https://a.b.example.com", True),
+        ("https://X.EXAMPLE.com:443", True),
+        ("https://example.com", False),
+        ("https://.example.com", False),
+        ("https://badexample.com", False),
+        ("https://x.example.com.evil.example", False),
+        ("http://x.example.com", False),
+        ("https://x.example.com:8443", False),
+        ("http://app.localhost:3000", True),
+        ("https://xn--bcher-kva.example", True),
+        ("null", False),
+    ],
+)
+def test_a_star_stands_for_every_subdomain(origin: str, allowed: bool) -> None:
+    listed = ["https://*.example.com", "http://*.localhost:3000", "https://bücher.example"]
+    assert Origins(listed).allows(origin) is allowed
+
+
 def test_without_a_list_every_page_may() -> None:
     assert Origins().allows("https://anywhere.example")
     assert Origins().allows("null")
 
 
-@pytest.mark.parametrize("origin", ["app.example.com", "*", "https://app.example.com/path", ""])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.com",
+        "*",
+        "https://app.example.com/path",
+        "https://app.example.com?q",
+        "https://app.example.com#f",
+        "https://user@app.example.com",
+        "https://*",
+        "https://*.com",
+        "https://a.*.com",
+        "https://*a.com",
+        "https://*.*.com",
+        "",
+    ],
+)
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match="TELLWIRE_ALLOWED_ORIGINS"):
         Origins([origin])

@@ -18,7 +18,6 @@ SECRET = "x" * 32
     ("settings", "words"),
     [
         ({}, "no way to verify tokens: set TELLWIRE_JWT_SECRET"),
-        ({"jwt_secret": SECRET, "jwks_url": "https://x"}, "got TELLWIRE_JWT_SECRET and TELLWIRE_JWKS_URL or"),
         ({"cognito_user_pool_id": "nonsense", "cognito_client_id": "c"}, "COGNITO_USER_POOL_ID"),
         ({"jwks": "{}"}, "JWKS: not a key set"),
         ({"jwks_url": "http://example.com"}, "JWKS URL"),

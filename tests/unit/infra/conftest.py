@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Properties = dict[str, Any]
 MakeApi = Callable[..., "RealtimeApi"]
 
-STACKS = ("Plain", "Custom", "Worker", "LiveOnly")
+STACKS = ("Plain", "Custom", "Worker", "LiveOnly", "Granted")
 
 SECRET = "a-secret-for-tests-of-forty-characters.."
 
@@ -120,16 +120,19 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stacks(node: str, directory: Path) -> dict[str, Synthesized]:
-    """All stacks, in one synthesis: `Plain` has only required options, `Custom` all options, `Worker` has workers;
-    `LiveOnly` has a worker, too, and no history.
+    """All stacks, in one synthesis: `Plain` has only required options, `Custom` all options, `Worker` has a
+    worker that may broadcast to connections and to all; `LiveOnly` has one, too, and no history; `Granted` has one with
+    default rights.
     """
     from aws_cdk import App
 
     app = App(outdir=str(directory / "cdk.out"), analytics_reporting=False)
     _plain(app, directory)
     _custom(app, directory)
-    _worker(app, directory, "Worker")
-    _worker(app, directory, "LiveOnly", history=False)
+    everywhere = {"to_connections": True, "to_all": True}
+    _worker(app, directory, "Worker", everywhere)
+    _worker(app, directory, "LiveOnly", everywhere, history=False)
+    _worker(app, directory, "Granted", {})
     app.synth()
     return {name: Synthesized(directory / "cdk.out" / f"{name}.template.json") for name in STACKS}
 
@@ -197,7 +200,7 @@ def _custom(app: Any, directory: Path) -> None:
     )
 
 
-def _worker(app: Any, directory: Path, name: str, **options: Any) -> None:
+def _worker(app: Any, directory: Path, name: str, rights: dict[str, bool], **options: Any) -> None:
     from aws_cdk import Stack
     from aws_cdk import aws_lambda as lambda_
 
@@ -215,7 +218,12 @@ def _worker(app: Any, directory: Path, name: str, **options: Any) -> None:
         layers=[layer],
         environment={"BUCKET": "parts"},
     )
-    realtime.grant_broadcast(csv_worker)
+    realtime.grant_broadcast(csv_worker, **rights)
+
+
+@pytest.fixture
+def granted(stacks: dict[str, Synthesized]) -> Synthesized:
+    return stacks["Granted"]
 
 
 @pytest.fixture

@@ -119,6 +119,23 @@ def test_the_page_on_sst_gives_a_handler_what_the_construct_gives_it(plain: Synt
     assert environment == known[name]
 
 
+def test_the_page_on_sst_gives_a_worker_what_the_construct_gives_it(granted: Synthesized) -> None:
+    rights = granted.rights("index.handler")
+    [code] = re.findall(r"\n  permissions: \[(.*?)\n  \]", SST, re.DOTALL)
+    assert _rights_in(code, granted) == {right for right in rights if right[0].startswith("dynamodb:")}
+    assert "manageConnections" in code
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "default", "sweep"])
+def test_the_page_on_sst_gives_a_handler_the_time_and_the_memory_of_the_construct(
+    plain: Synthesized, name: str
+) -> None:
+    function = plain.function(f"tellwire.aws.handlers.{name}")
+    code = _in_sst(r'new sst\.aws\.Cron\("Sweep", {') if name == "sweep" else _in_sst("route: {")
+    assert f'timeout: "{function["Timeout"]} seconds"' in code
+    assert f'memory: "{function["MemorySize"]} MB"' in code
+
+
 @pytest.mark.parametrize("name", ["Connections", "History"])
 def test_the_page_on_sst_has_the_tables_that_the_construct_makes(plain: Synthesized, name: str) -> None:
     _, table = plain.named("AWS::DynamoDB::Table", name)

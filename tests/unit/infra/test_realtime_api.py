@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bench.aws_tables import HISTORY_TABLE
 from tellwire.apigateway.template import read_project
-from tests.dynamodb import HISTORY_TABLE
+from tests.sam_template import Deployed, rights_of
 from tests.unit.infra.conftest import SECRET, Synthesized, text
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test waits for Node
@@ -44,7 +45,7 @@ def history(template: Synthesized) -> tuple[str, str, set[tuple[str, str]]]:
     """Return the ARNs of the history table and of its index, and the rights to store publications."""
     table, _ = template.named(TABLE, "History")
     arn = f"${{{table}.Arn}}"
-    keep = {(f"dynamodb:{action}", arn) for action in ("GetItem", "Query", "PutItem", "UpdateItem")}
+    keep = {(f"dynamodb:{action}", arn) for action in ("GetItem", "PutItem", "UpdateItem")}
     return arn, f"{arn}/index/leasedUploads", keep
 
 
@@ -60,20 +61,22 @@ def host(template: Synthesized) -> str:
 # --- rights -----------------------------------------------------------------------------------------------------------
 
 
-def test_connect_may_put_a_row_and_no_more(plain: Synthesized) -> None:
+def test_connect_may_put_a_row_look_for_shut_outs_remove_it_and_no_more(plain: Synthesized) -> None:
     table, _, _ = connections(plain)
-    assert plain.rights(CONNECT) == {("dynamodb:PutItem", table)} | own_log(plain, CONNECT)
+    allowed = {(f"dynamodb:{action}", table) for action in ("PutItem", "Query", "DeleteItem")}
+    assert plain.rights(CONNECT) == allowed | own_log(plain, CONNECT)
 
 
 def test_disconnect_may_find_a_row_and_delete_it_and_no_more(plain: Synthesized) -> None:
     table, index, _ = connections(plain)
-    allowed = {("dynamodb:Query", index), ("dynamodb:DeleteItem", table)}
+    allowed = {("dynamodb:Query", index), ("dynamodb:UpdateItem", table), ("dynamodb:DeleteItem", table)}
     assert plain.rights(DISCONNECT) == allowed | own_log(plain, DISCONNECT)
 
 
 def of_default(template: Synthesized) -> set[tuple[str, str]]:
     table, index, manage = connections(template)
-    allowed = {("dynamodb:Query", index), ("dynamodb:UpdateItem", table), ("dynamodb:DeleteItem", table)}
+    allowed = {("dynamodb:Query", index)}
+    allowed |= {(f"dynamodb:{action}", table) for action in ("Query", "UpdateItem", "DeleteItem")}
     return allowed | manage | own_log(template, DEFAULT)
 
 
@@ -82,38 +85,57 @@ def test_default_may_find_and_change_a_row_and_answer_and_no_more(live_only: Syn
 
 
 def test_with_a_history_default_may_keep_what_is_said_and_tell_other_devices_and_no_more(plain: Synthesized) -> None:
-    table, _, _ = connections(plain)
-    _, _, keep = history(plain)
-    assert plain.rights(DEFAULT) == of_default(plain) | keep | {("dynamodb:Query", table)}
+    kept, _, keep = history(plain)
+    assert plain.rights(DEFAULT) == of_default(plain) | keep | {("dynamodb:Query", kept)}
 
 
 def test_the_sweeper_may_find_what_runs_say_that_it_stalled_and_tell_devices_and_no_more(plain: Synthesized) -> None:
     table, _, manage = connections(plain)
-    kept, running, _ = history(plain)
-    allowed = {("dynamodb:Query", running), ("dynamodb:Query", table), ("dynamodb:DeleteItem", table)}
-    allowed |= {(f"dynamodb:{action}", kept) for action in ("GetItem", "PutItem", "UpdateItem")}
-    assert plain.rights(SWEEP) == allowed | manage | own_log(plain, SWEEP)
+    kept, running, keep = history(plain)
+    allowed = {("dynamodb:Query", running)}
+    allowed |= {(f"dynamodb:{action}", table) for action in ("Query", "UpdateItem", "DeleteItem")}
+    allowed |= {("dynamodb:BatchGetItem", kept)}
+    # It looks connections up.
+    manage |= {(action, on.replace("/POST/", "/GET/")) for action, on in manage}
+    assert plain.rights(SWEEP) == allowed | keep | manage | own_log(plain, SWEEP)
 
 
 def of_broadcast(template: Synthesized) -> set[tuple[str, str]]:
-    table, index, manage = connections(template)
-    allowed = {
-        ("dynamodb:Query", table),
-        ("dynamodb:Query", index),
-        ("dynamodb:Scan", table),
-        ("dynamodb:DeleteItem", table),
-    }
+    table, _, manage = connections(template)
+    allowed = {(f"dynamodb:{action}", table) for action in ("Query", "UpdateItem", "DeleteItem")}
     role_of_the_cdk = {("arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole", "managed")}
     return allowed | manage | role_of_the_cdk
 
 
 def test_who_may_broadcast_may_look_up_post_and_clean_up_and_no_more(live_only: Synthesized) -> None:
-    assert live_only.rights("index.handler") == of_broadcast(live_only)
+    table, index, _ = connections(live_only)
+    more = {("dynamodb:Query", index), ("dynamodb:Scan", table)}  # to connections, and to all
+    assert live_only.rights("index.handler") == of_broadcast(live_only) | more
 
 
 def test_with_a_history_who_may_broadcast_may_keep_what_is_said_and_no_more(worker: Synthesized) -> None:
     _, _, keep = history(worker)
-    assert worker.rights("index.handler") == of_broadcast(worker) | keep
+    table, index, _ = connections(worker)
+    more = {("dynamodb:Query", index), ("dynamodb:Scan", table)}  # to connections, and to all
+    assert worker.rights("index.handler") == of_broadcast(worker) | keep | more
+
+
+def test_by_default_the_rights_of_a_worker_are_those_in_the_template_of_sam(granted: Synthesized) -> None:
+    _, _, keep = history(granted)
+    rights = granted.rights("index.handler")
+    assert rights == of_broadcast(granted) | keep
+    managed = {right for right in rights if right[1] == "managed"}
+    in_sam = rights_of(Deployed().properties("Broadcast")["PolicyDocument"])
+    names = {granted.named(TABLE, name)[0]: f"{name}Table" for name in ("Connections", "History")}
+    names[granted.only("AWS::ApiGatewayV2::Api")[0]] = "WebSocketApi"
+    assert {(action, _renamed(on, names)) for action, on in rights - managed} == in_sam
+
+
+def _renamed(resource: str, names: dict[str, str]) -> str:
+    """Return a resource with the logical ids of another template."""
+    for name, other in names.items():
+        resource = resource.replace(name, other)
+    return resource
 
 
 def test_only_api_gateway_may_call_the_handlers_and_only_for_their_route(plain: Synthesized) -> None:
@@ -132,12 +154,12 @@ def test_only_api_gateway_may_call_the_handlers_and_only_for_their_route(plain: 
 
 
 @HANDLERS
-def test_a_handler_has_30_seconds_256_mb_arm64_and_a_pinned_python(plain: Synthesized, handler: str) -> None:
+def test_a_handler_has_its_time_its_memory_arm64_and_a_pinned_python(plain: Synthesized, handler: str) -> None:
     function = plain.function(handler)
     layer, _ = plain.only("AWS::Lambda::LayerVersion")
     expected: dict[str, Any] = {
-        "Timeout": 30,
-        "MemorySize": 256,
+        "Timeout": 50 if handler == SWEEP else 28,
+        "MemorySize": 1024 if handler == SWEEP else 256,
         "Architectures": ["arm64"],
         "Runtime": "python3.13",
         "Layers": [{"Ref": layer}],
@@ -393,6 +415,22 @@ def test_there_is_an_alarm_for_everything_that_fails(plain: Synthesized) -> None
     }
 
 
+def test_a_sum_has_a_value_while_one_of_its_parts_alone_has_one(plain: Synthesized) -> None:
+    sums = 0
+    for alarm in plain.of_type("AWS::CloudWatch::Alarm").values():
+        metrics = alarm.get("Metrics", [])
+        parts = [
+            each["Id"]
+            for each in metrics
+            if each.get("MetricStat", {}).get("Metric", {}).get("Namespace") == "AWS/DynamoDB"
+        ]
+        if parts:
+            [expression] = [each["Expression"] for each in metrics if "Expression" in each]
+            assert expression == " + ".join(f"FILL({part}, 0)" for part in parts)
+            sums += 1
+    assert sums == 4
+
+
 def test_a_topic_hears_of_every_alarm(custom: Synthesized) -> None:
     topic, _ = custom.only("AWS::SNS::Topic")
     alarms = custom.of_type("AWS::CloudWatch::Alarm")
@@ -409,7 +447,7 @@ def test_cfn_lint_warns_of_nothing_but_of_what_the_cdk_writes_for_every_function
     command = [CFN_LINT, "--format", "json", *(str(stack.path) for stack in stacks.values())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     findings = [(each["Filename"], each["Rule"]["Id"], each["Location"]["Path"]) for each in json.loads(done.stdout)]
-    with_workers = [stacks[name] for name in ("Worker", "LiveOnly")]
+    with_workers = [stacks[name] for name in ("Worker", "LiveOnly", "Granted")]
     # An unnecessary DependsOn, of a function that is not ours.
     assert sorted(finding[:2] for finding in findings) == sorted((str(each.path), "W3005") for each in with_workers)
     for file_name, _, path in findings:

@@ -1,11 +1,15 @@
 """The opening handshake: the request that is read, and the answer."""
 
 import json
+from urllib.parse import parse_qs
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tellwire.errors import TokenExpired
-from tellwire.server.handshake import Refusal, UpgradeRequest, accept, accepted, read_request, refused
+from tellwire.server.handshake import UpgradeRequest, accept, accepted, read_request
+from tellwire.server.refusal import Refusal, refused
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -15,16 +19,27 @@ def request(query: str = "", **headers: str) -> UpgradeRequest:
     return UpgradeRequest("/", query, {"sec-websocket-version": "13", "sec-websocket-key": KEY} | names)
 
 
-def test_the_request_is_read_from_the_form_uvicorn_passes_on() -> None:
-    read = read_request(
-        b"GET /dev?token=a%20b HTTP/1.1\r\nhost: example.com\r\nsec-websocket-protocol: a\r\n"
-        b"sec-websocket-protocol: b\r\nx-odd: a: b\r\n\r\n"
-    )
+def test_the_request_is_read_from_its_parts() -> None:
+    sent = [
+        (b"Host", b"example.com"),
+        (b"Sec-WebSocket-Protocol", b"a"),
+        (b"sec-websocket-protocol", b"b"),
+        (b"X-Odd", b"a: b"),
+    ]
+    read = read_request("GET", b"/dev?token=a%20b", sent)
     assert (read.path, read.query) == ("/dev", "token=a%20b")
     assert read.headers["host"] == "example.com"
     assert read.headers["x-odd"] == "a: b"
     assert read.subprotocols == ["a", "b"]
     assert read.token == "a b"
+    assert read.sent_headers == sent
+
+
+@given(query=st.text(alphabet="token=&ab.%20+;~é", max_size=24))
+@example(query="token=a.b-c_d")
+@example(query="token=a%2Eb&token=c")
+def test_the_token_of_a_query_is_the_last_one_decoded(query: str) -> None:
+    assert UpgradeRequest("/", query, {}).token == next(reversed(parse_qs(query).get("token", [None])))
 
 
 def test_the_accept_value_is_the_one_of_rfc_6455() -> None:
@@ -39,13 +54,18 @@ def test_a_bad_key_is_a_400(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\ncontent-length: 5\r\n", b"HEAD / HTTP/1.1\r\n"]
+    ("method", "more"),
+    [("POST", {}), ("HEAD", {}), ("GET", {b"Content-Length": b"5"}), ("GET", {b"Transfer-Encoding": b"chunked"})],
 )
-def test_a_websocket_begins_with_a_get_without_a_body(line: bytes) -> None:
-    head = line + f"sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n\r\n".encode()
+def test_a_websocket_begins_with_a_get_without_a_body(method: str, more: dict[bytes, bytes]) -> None:
+    sent = {b"sec-websocket-version": b"13", b"sec-websocket-key": KEY.encode()} | more
     with pytest.raises(Refusal) as caught:
-        accept(read_request(head))
+        accept(read_request(method, b"/", list(sent.items())))
     assert caught.value.status == 400
+
+
+def test_a_body_of_no_bytes_is_no_body() -> None:
+    assert accept(request(content_length="0")) == accept(request())
 
 
 def test_another_version_is_a_426_that_names_ours() -> None:

@@ -85,3 +85,46 @@ async def test_a_sleeper_that_is_cancelled_is_forgotten() -> None:
     assert len(clock._sleepers) == 10
     await clock.advance(100)
     assert all(sleeper.done() for sleeper in sleepers)
+
+
+async def test_the_wall_can_be_set_alone_and_wakes_nobody() -> None:
+    clock = FakeClock(100.0)
+    beginning = clock.monotonic()
+    sleeper = asyncio.create_task(clock.sleep(10))
+    await clock.advance(1)
+    clock.step(-50)
+    assert (clock.now(), clock.monotonic() - beginning) == (51.0, 1.0)
+    clock.step(3600)
+    await clock.advance(8.9)
+    assert not sleeper.done()
+    await clock.advance(0.1)
+    assert sleeper.done()
+
+
+async def test_after_a_pause_a_sleeper_wakes_late_with_the_next_move() -> None:
+    clock = FakeClock(0.0)
+    woken: list[float] = []
+
+    async def sleep() -> None:
+        await clock.sleep(1)
+        woken.append(clock.now())
+
+    sleeper = asyncio.create_task(sleep())
+    await asyncio.sleep(0)
+    clock.skip(70)
+    await asyncio.sleep(0)
+    assert woken == []
+    await clock.advance(0)
+    assert woken == [70.0]
+    await sleeper
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf")])
+def test_the_wall_is_set_to_a_real_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="allowed: a finite number"):
+        FakeClock().step(seconds)
+
+
+def test_a_pause_does_not_go_back() -> None:
+    with pytest.raises(ValueError, match="allowed: zero or more"):
+        FakeClock().skip(-1)

@@ -4,13 +4,15 @@ import pytest
 
 from tellwire.engines.aws.gaps import Gaps, find_gaps
 from tellwire.engines.aws.history_items import Head, Row
-from tellwire.limits import HISTORY_IN_FLIGHT
+from tellwire.entry import Entry
+from tellwire.limits import HISTORY_IN_FLIGHT_SECONDS
 from tellwire.model import Target
 from tellwire.publication import user_stream
-from tellwire.stream import Entry
 
+NOW = 100_000.0
 OLDEST = 1000.0
 OLD, KEPT = OLDEST - 1, OLDEST + 1
+YOUNG = NOW - HISTORY_IN_FLIGHT_SECONDS + 1
 
 
 def message(offset: int, at: float = KEPT, before: float | None = None) -> Row:
@@ -24,8 +26,9 @@ def hole(offset: int, at: float = KEPT) -> Row:
     return Row(offset, at, 0.0, None)
 
 
-def gaps(rows: list[Row], low: int, last: int, at: float = KEPT) -> Gaps:
-    return find_gaps(rows, low, Head("e", last, at), OLDEST)
+def gaps(rows: list[Row], low: int, last: int, at: float = KEPT, began_at: float = 0.0) -> Gaps:
+    found = find_gaps(rows, low, Head("e", last, at, began_at), OLDEST, NOW)
+    return Gaps(found.holes, found.evicts)
 
 
 def test_a_log_without_gaps_has_none() -> None:
@@ -54,11 +57,26 @@ def test_a_hole_is_never_evicted() -> None:
     assert gaps([hole(3, OLD), message(4)], 2, 4) == Gaps([], evicts=False)
 
 
-def test_below_a_recent_offset_as_many_are_holes_as_can_be_in_flight() -> None:
-    assert gaps([], 0, 2) == Gaps([1, 2], evicts=False)
-    assert gaps([message(5)], 2, 5) == Gaps([3, 4], evicts=False)
-    last = HISTORY_IN_FLIGHT + 5
-    assert gaps([], 0, last) == Gaps(list(range(6, last + 1)), evicts=True)
+def test_every_offset_is_a_hole_while_the_last_may_be_in_flight() -> None:
+    assert gaps([], 0, 1, YOUNG) == Gaps([1], evicts=False)
+    # Some of them may be evicted, but none may get a message any more.
+    assert gaps([], 0, 900, YOUNG) == Gaps(list(range(1, 901)), evicts=True)
+    assert gaps([message(5, before=YOUNG)], 2, 5) == Gaps([3, 4], evicts=True)
+
+
+def test_of_a_run_that_nobody_writes_to_any_more_only_the_last_is_known_to_be_a_hole() -> None:
+    assert gaps([message(5)], 3, 5) == Gaps([4], evicts=False)
+    assert gaps([message(5)], 2, 5) == Gaps([4], evicts=True)
+
+
+def test_in_a_log_that_began_within_the_retention_nothing_is_evicted() -> None:
+    assert gaps([], 0, 50, KEPT, began_at=KEPT) == Gaps(list(range(1, 51)), evicts=False)
+    assert gaps([message(40)], 0, 50, YOUNG, began_at=OLDEST).evicts is False
+
+
+def test_the_wait_is_for_the_offset_that_was_issued_last() -> None:
+    rows = [message(2, before=YOUNG), message(4, before=YOUNG + 7)]
+    assert find_gaps(rows, 0, Head("e", 4, YOUNG + 20), OLDEST, NOW).issued_at == YOUNG + 7
 
 
 def test_below_a_hole_was_judged_when_it_was() -> None:

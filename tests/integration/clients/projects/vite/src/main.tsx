@@ -1,6 +1,6 @@
 // The entry of the page. App.tsx is the README's example, Panel.tsx a component of the usage guide.
 
-import { useWebSocket } from "@tellwire/react";
+import { useWebSocket } from "@tellwire/react/guide";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import App from "./App";

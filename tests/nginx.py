@@ -1,0 +1,67 @@
+"""A real nginx before a gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench.processes import free_port
+from tests.tools import require
+
+PROXY_TIMEOUT_SECONDS = 4
+
+NGINX = """
+daemon off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    location {prefix} {{
+      proxy_pass {url}/;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade;
+      proxy_read_timeout {seconds}s;
+    }}
+  }}
+}}
+"""
+
+
+@asynccontextmanager
+async def nginx(directory: Path, url: str, prefix: str = "/") -> AsyncIterator[str]:
+    """Run an nginx that is configured as its documentation says; give the address of its WebSocket.
+
+    `prefix` is the path below which the server at `url` is found.
+    """
+    program = require("nginx")
+    port = free_port()
+    configuration = directory / "nginx.conf"
+    configuration.write_text(
+        NGINX.format(directory=directory, port=port, url=url, prefix=prefix, seconds=PROXY_TIMEOUT_SECONDS)
+    )
+    process = await asyncio.create_subprocess_exec(program, "-c", configuration, "-p", directory, "-e", "stderr")
+    try:
+        async with asyncio.timeout(45):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    break
+        assert process.returncode is None
+        yield f"ws://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
