@@ -6,7 +6,7 @@ cdk synth -c layer=dist/layer.zip
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import App, Stack
+from aws_cdk import App, Duration, Stack
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
@@ -39,6 +39,9 @@ class Parts(Stack):
             code=lambda_.Code.from_asset(str(HERE / "worker")),
             handler="notify_worker.handler",
             layers=[realtime.layer],
+            # Lambda's defaults are 3 seconds and 128 MB: too little to import anything and call AWS.
+            timeout=Duration.seconds(30),
+            memory_size=256,
         )
         realtime.grant_broadcast(notify)
 

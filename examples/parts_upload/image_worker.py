@@ -5,7 +5,8 @@ images, a `Report`, and messages to every device of the user: progress, an `erro
 notification.
 
 Rules:
-- Pillow works in a thread, one image at a time, so the event loop is not blocked.
+- Pillow works in a thread, one image at a time, so the event loop is not blocked. The worker does not end before its
+  thread, also if it is stopped, so nobody writes into the folder afterwards.
 - The size of an image is checked before it is decoded: a small file may unpack to gigabytes.
 - A bad image is reported and skipped, and leaves no file. A cancelled upload leaves no files either.
 """
@@ -14,6 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -83,7 +85,7 @@ async def make_thumbnails(
                 upload.update(message=f"Image {number:,} of {len(images):,}")
                 thumbnail = folder / f"{number}.jpg"
                 try:
-                    await asyncio.to_thread(make_thumbnail, path, thumbnail)
+                    await in_thread(partial(make_thumbnail, path, thumbnail))
                     made.append(thumbnail)
                     report.kept += 1
                 except BadImage as bad:
@@ -93,6 +95,18 @@ async def make_thumbnails(
         upload.summary = report.summary
     await publish_all(user_id, report.messages(upload_id, title))
     return report
+
+
+async def in_thread(work: Callable[[], None]) -> None:
+    """Call a function in a thread, and wait for its end also when cancelled, as a thread cannot be stopped."""
+    thread = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        await asyncio.wait([thread])
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        thread.exception()  # taken from it, so that nobody reports it as lost
+        raise
+    await thread
 
 
 @contextmanager

@@ -15,6 +15,7 @@ Rules:
   reloaded, needs no other request.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,13 +40,15 @@ from tellwire import (
     mint_token,
 )
 from tellwire.auth import make_authenticator
-from tellwire.model import is_loopback
+from tellwire.model import is_loopback_authority
 from tellwire.ports import SystemClock
 
 PAGE: Final = Path(__file__).parent / "web" / "dist"
 TOKEN_SECONDS: Final = 3600.0
 _MAX_NAME_CHARACTERS: Final = 64
 _MAX_JSON_BYTES: Final = 4096
+_MAX_DIGITS: Final = 9
+_ASSET: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 _PAGE_HEADERS: Final = {
     "cache-control": "no-cache",
@@ -98,9 +101,9 @@ class WebApp:
         pace_seconds: float = 0.0,
         token_seconds: float = TOKEN_SECONDS,
     ) -> None:
-        if not settings.dev or settings.jwt_secret is None:
+        if not settings.dev or not settings.jwt_secrets:
             raise ConfigError("the page signs anybody in, so it is served by a gateway in development mode only")
-        self._secret = settings.jwt_secret
+        self._secret = settings.jwt_secrets[0]
         self._token_seconds = token_seconds
         self._samples = samples
         self._page = page
@@ -132,9 +135,9 @@ class WebApp:
             Route("/demo/token", _from_here(self._sign_in), methods=["POST"]),
             Route("/demo/samples", user(self._start_samples), methods=["POST"]),
             Route("/demo/uploads/{upload_id}", user(self._start_upload), methods=["POST"]),
-            Route("/demo/uploads/{upload_id}/files/{number:int}", user(self._put_file), methods=["PUT"]),
+            Route("/demo/uploads/{upload_id}/files/{number}", user(self._put_file), methods=["PUT"]),
             Route("/demo/uploads/{upload_id}/thumbnails", user(self._thumbnails), methods=["GET"]),
-            Route("/demo/uploads/{upload_id}/thumbnails/{number:int}", user(self._thumbnail), methods=["GET"]),
+            Route("/demo/uploads/{upload_id}/thumbnails/{number}", user(self._thumbnail), methods=["GET"]),
         ]
 
     # --- the page -----------------------------------------------------------------------------------------------------
@@ -146,8 +149,9 @@ class WebApp:
         return FileResponse(index, headers=_PAGE_HEADERS)
 
     async def _asset(self, request: Request) -> Response:
-        file = self._page / "assets" / request.path_params["name"]
-        if not file.is_file():
+        name = request.path_params["name"]
+        file = self._page / "assets" / name
+        if not _ASSET.fullmatch(name) or not file.is_file():
             raise HTTPException(404, "There is no such file")
         # Vite puts a digest of the content into the name.
         return FileResponse(file, headers={"cache-control": "public, max-age=31536000, immutable"})
@@ -171,7 +175,7 @@ class WebApp:
 
     async def _put_file(self, request: Request, user_id: str) -> Response:
         folder = self.uploads.folder(user_id, request.path_params["upload_id"])
-        file = folder.file(request.path_params["number"], request.query_params.get("name", ""))
+        file = folder.file(_number(request), request.query_params.get("name", ""))
         await self.uploads.put(file, request.stream())
         return Response(status_code=201)
 
@@ -182,7 +186,7 @@ class WebApp:
 
     async def _thumbnail(self, request: Request, user_id: str) -> Response:
         folder = self.uploads.folder(user_id, request.path_params["upload_id"])
-        file = folder.thumbnails / f"{request.path_params['number']}.jpg"
+        file = folder.thumbnails / f"{_number(request)}.jpg"
         if not file.is_file():
             raise HTTPException(404, "There is no such thumbnail")
         return FileResponse(file, headers={"cache-control": "private, no-cache"})
@@ -204,11 +208,19 @@ def _from_here(endpoint: Endpoint) -> Endpoint:
     async def from_here(request: Request) -> Response:
         # With DNS rebinding, another site's name resolves to loopback: so the host name is checked.
         origin = request.headers.get("origin")
-        if not is_loopback(request.url.hostname) or origin not in (None, f"http://{request.headers['host']}"):
+        host = request.headers.get("host")
+        if not is_loopback_authority(host) or origin not in (None, f"http://{host}"):
             raise NotFromHere("Only pages of this server are allowed, by a name of this machine such as 127.0.0.1")
         return await endpoint(request)
 
     return from_here
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["number"]
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
+        raise InvalidMessage("number", text, "a whole number")
+    return int(text)
 
 
 async def _read(request: Request, kind: type[T]) -> T:
@@ -219,7 +231,7 @@ async def _read(request: Request, kind: type[T]) -> T:
             raise MessageTooBig(len(body), _MAX_JSON_BYTES)
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("body", bytes(body), f"JSON with other content ({error})") from error
 
 

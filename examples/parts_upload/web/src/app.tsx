@@ -1,6 +1,5 @@
-// The application: for a signed-in user a client, shared with the other tabs of the browser, and the desk.
+// The application: for a signed-in user the desk, with a connection that all tabs of the browser share.
 
-import { sharedClient } from "@tellwire/client/shared";
 import { TellwireProvider } from "@tellwire/react";
 import { type ReactElement, useState } from "react";
 import { Api } from "./api.ts";
@@ -15,19 +14,19 @@ export function App(): ReactElement {
 }
 
 function SignedIn({ user }: { user: string }): ReactElement {
-  const [{ api, client }] = useState(() => connectionOf(user));
+  const [api] = useState(() => new Api(network, user));
+  // A gateway answers on every path; this one differs from those of the development server. A page that is loaded anew
+  // has no state, so it begins with all that the gateway keeps.
   return (
-    <TellwireProvider client={client}>
+    <TellwireProvider
+      shared
+      url="/live"
+      user={user}
+      getToken={api.token}
+      startFrom="oldest"
+      environment={network.environment}
+    >
       <Desk api={api} />
     </TellwireProvider>
   );
-}
-
-function connectionOf(user: string) {
-  const api = new Api(network, user);
-  const { environment } = network;
-  // A gateway answers on every path; this one differs from those of the development server. A page that is loaded anew
-  // has no state, so it begins with all that the gateway keeps.
-  const client = sharedClient({ url: "/live", user, getToken: api.token, startFrom: "oldest", environment });
-  return { api, client };
 }

@@ -1,7 +1,7 @@
 // The desk: the page of a signed-in user.
 
-import { useMessages } from "@tellwire/react";
-import { type ReactElement, useState } from "react";
+import { useErrors } from "@tellwire/react";
+import { type ReactElement, useMemo } from "react";
 import { Announcer } from "./announcer.tsx";
 import type { Api } from "./api.ts";
 import { Bell } from "./bell.tsx";
@@ -83,10 +83,10 @@ function OtherDevices({ user }: { user: string }): ReactElement {
 
 /** Return the problems of uploads, by upload id. */
 function useProblems(): ReadonlyMap<string, Problem> {
-  const [problems, setProblems] = useState<ReadonlyMap<string, Problem>>(new Map());
-  useMessages("error", (message) => {
-    const problem = problemIn(message);
-    if (problem !== undefined) setProblems((before) => new Map(before).set(problem.uploadId, problem));
-  });
-  return problems;
+  const { errors } = useErrors();
+  // The newest error of an upload is the last one set.
+  return useMemo(() => {
+    const problems = errors.map(problemIn).filter((each) => each !== undefined);
+    return new Map(problems.reverse().map((each) => [each.uploadId, each]));
+  }, [errors]);
 }

@@ -1,6 +1,6 @@
 // The uploads, newest first, each with its bar, its left-out items, and a button that cancels it.
 
-import { type Upload, useClient, useConnection, useUploads } from "@tellwire/react";
+import { type Upload, useConnection, useUploadActions, useUploads } from "@tellwire/react";
 import { memo, type ReactElement, useRef } from "react";
 import type { Api } from "./api.ts";
 import { Icon } from "./icons.tsx";
@@ -106,19 +106,20 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
   );
 });
 
-/** `then` is called when the cancel was sent: the button that had the focus is removed at the end of the upload. */
+/** `then` is called when it was pressed: the button that had the focus is removed at the end of the upload. */
 function CancelButton({ upload, then }: { upload: Upload; then: () => void }): ReactElement {
-  const client = useClient();
+  const { cancel } = useUploadActions();
   const isOpen = useConnection().status === "open";
-  const cancel = (): void => {
-    if (client.cancel(upload.uploadId)) then();
+  const press = (): void => {
+    void cancel(upload.uploadId);
+    then();
   };
   return (
     <button
       type="button"
       className="button small cancel"
       disabled={!isOpen}
-      onClick={cancel}
+      onClick={press}
       aria-label={`Cancel ${upload.fileName}`}
     >
       Cancel

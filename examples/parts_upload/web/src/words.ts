@@ -1,7 +1,7 @@
 // The texts of the page: on the connection, on uploads, and on left-out rows. Pure.
 
-import type { ConnectionState, MessageOf } from "@tellwire/client";
-import type { Upload } from "@tellwire/react";
+import type { ConnectionState } from "@tellwire/client";
+import type { ReceivedError, Upload } from "@tellwire/react";
 
 /** The colour of a text. The words say the same. */
 export type Tone = "good" | "busy" | "bad";
@@ -117,8 +117,8 @@ export function leftOutOf(upload: Upload): LeftOut | undefined {
 }
 
 /** Return the problem in an `error` that examples/parts_upload/report.py made; undefined in any other. */
-export function problemIn({ data }: MessageOf<"error">): Problem | undefined {
-  const details = data.details as { uploadId?: unknown; causes?: RawCause[] } | undefined;
+export function problemIn({ message, details: given }: ReceivedError): Problem | undefined {
+  const details = given as { uploadId?: unknown; causes?: RawCause[] } | undefined;
   if (typeof details?.uploadId !== "string") return undefined;
   const causes = (details.causes ?? []).map(({ cause, reason, count, more, rows, images }) => ({
     code: cause,
@@ -127,7 +127,7 @@ export function problemIn({ data }: MessageOf<"error">): Problem | undefined {
     more,
     items: rows ?? images ?? [],
   }));
-  return { uploadId: details.uploadId, message: data.message, causes };
+  return { uploadId: details.uploadId, message, causes };
 }
 
 interface RawCause {
