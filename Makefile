@@ -7,7 +7,7 @@ STAMP := $(VENV)/.synced
 CLIENTS := tests/integration/apigateway/clients
 DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
 PAGE := examples/parts_upload/web
-PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/*))
+PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/* */src/feed/*))
 NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced \
   $(PAGE)/node_modules/.synced
 
@@ -15,7 +15,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-aws lambda-layers test test-fast test-all test-unit-3.13 check format bench spec clean
+.PHONY: help setup demo comments cluster demo-aws lambda-layers test test-cases test-fast test-all test-unit-3.13 native test-native check format bench spec clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -32,12 +32,19 @@ demo: $(STAMP) $(if $(ONCE),,$(PAGE)/dist/.built) ## Run the main job, with a pa
 $(PAGE)/dist/.built: $(PAGE_SOURCES) scripts/page
 	@MAKE="$(MAKE)" scripts/page
 
+comments: $(STAMP) clients/node_modules/.synced ## Run a page where people see who is there and each other's comments
+	@cd clients && npm run --silent build >/dev/null
+	@$(BIN)/python -m examples.comments.serve
+
+cluster: $(STAMP) ## Run three nodes and one Redis behind one address: a node is killed, then Redis, and nothing is lost
+	@$(BIN)/python -m bench.show
+
 demo-aws: $(STAMP) ## The same on AWS's parts, run on this machine. ONCE=1 ends by itself, FILE=mine.csv takes your file
 	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws_parts_upload/demo.py $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
 
 lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sam deploy`
-	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws_parts_upload/build/tellwire.zip
-	@$(BIN)/python -m scripts.package_lambda --layer --out examples/aws_parts_upload/build/workers.zip \
+	@$(BIN)/tellwire package-lambda --layer --out examples/aws_parts_upload/build/tellwire.zip
+	@$(BIN)/tellwire package-lambda --layer --out examples/aws_parts_upload/build/workers.zip \
 	  --add examples/parts_upload pillow
 
 test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run the tests, but those that take long
@@ -47,9 +54,13 @@ test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run the tests, but those tha
 test-fast: $(STAMP) ## Run what needs no other program: unit tests and contracts with what is in memory
 	scripts/test --fast
 
+test-cases: $(STAMP) $(NPM_STAMPS) ## Run the tests of the cases that failed once in the real world
+	$(BIN)/python -m scripts.cases
+
 test-all: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test, as CI does, and tell which branches none went through
 	scripts/clients test
 	scripts/on-python-3.13
+	scripts/native test
 	scripts/test --all
 
 # What tests need from npm. Without npm these tests are skipped, and fail in CI.
@@ -62,6 +73,12 @@ $(NPM_STAMPS): %/node_modules/.synced: %/package.json %/package-lock.json
 
 test-unit-3.13: $(STAMP) ## Run the unit tests on Python 3.13
 	scripts/on-python-3.13
+
+native: $(STAMP) ## Build the optional fan-out loop in C: a wheel in native/dist
+	scripts/native
+
+test-native: $(STAMP) ## Run the tests of all that goes through the loop in C, with it
+	scripts/native test
 
 check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lint, format, types, import layers, words, that spec/ is what the code says, packages
 	$(BIN)/ruff check
@@ -88,5 +105,5 @@ spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from sp
 	scripts/clients types
 
 clean: ## Remove what make made
-	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
+	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
 	  examples/aws_parts_upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist

@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct
 
 from tellwire import errors, wire
 from tellwire.gateway.http_api import describe
+from tellwire.gateway.request_rates import RequestRates
 from tellwire.messages import (
     KNOWN_TYPES,
     CustomMessage,
@@ -36,6 +37,9 @@ _LATER = "2026-11-23T10:18:54.000Z"
 _ID = "t5f1d7c0a9b3e4c2d8f6a1b0c"
 _EPOCH = "4cBx0wY2"
 _CURSOR = f"{_EPOCH}:42"
+_TOPIC = "moc:1:comments"
+_STREAM = f"topic:{_TOPIC}"
+_TOPIC_EPOCH = "9aQz3kT1"
 
 GOLDEN: dict[str, Message] = {
     "upload_progress": UploadProgressMessage(
@@ -113,16 +117,59 @@ def _golden_messages() -> Iterator[tuple[str, bytes]]:
     yield "notification_in_log", notification
     yield "upload_progress_as_state", progress
     yield "seen", wire.as_state(seen, "seen", 3)
-    head = wire.Welcome("nBUGZLR2Hhyb5qM=", "user-1", _CURSOR, True, _LATER, 25)
+    marks = wire.encode(wire.MarksMessage(wire.Marks(_EPOCH, [[1, 40], [42, 42]], [[1, 12]]), _AT, _ID))
+    yield "marks", wire.as_state(marks, "marks", 4)
+    dismissed = wire.encode(wire.DismissedMessage(wire.Dismissed("upload:moc-1"), _AT, _ID))
+    yield "dismissed", wire.as_state(dismissed, "upload:moc-1", 8)
+    head = wire.Welcome("nBUGZLR2Hhyb5qM=", "user-1", _CURSOR, True, _LATER, 25, limits=RequestRates().on_the_wire)
+    without_history = msgspec.structs.replace(head, cursor="", heartbeat_seconds=240, limits=msgspec.UNSET)
     pages = {
         "welcome": _page(head, [notification], [progress]),
         "welcome_first_page": _page(head, [notification], [], last=False),
-        "welcome_without_history": _page(msgspec.structs.replace(head, cursor="", heartbeat_seconds=240), [], []),
+        "welcome_without_history": _page(without_history, [], []),
     }
     for name, page in pages.items():
         yield name, wire.encode(wire.WelcomeMessage(page, _AT))
     yield "auth_ok", wire.encode(wire.AuthOkMessage(wire.AuthOk(_LATER), _AT))
+    yield "ok", wire.encode(wire.OkMessage(wire.Ok("7"), _AT))
+    result = msgspec.Raw(published["custom"])
+    yield "ok_with_an_answer", wire.encode(wire.OkMessage(wire.Ok("7", result), _AT))
+    older = msgspec.Raw(wire.encode(wire.HistoryResult(_array_of([notification]), more=True)))
+    yield "ok_of_history", wire.encode(wire.OkMessage(wire.Ok("7", older), _AT))
+    refused = ErrorMessage(Error(code="UPLOAD_UNKNOWN", message="no upload has the id 'moc-1'", id="7"), _AT, _ID)
+    yield "error_of_a_request", encode_message(refused)
     yield "pong", wire.encode(wire.PongMessage(timestamp=_AT))
+    ends = {_TOPIC: wire.TopicEnd(f"{_TOPIC_EPOCH}:6", 3), "moc:2:comments": wire.TopicEnd()}
+    yield "pong_with_topics", wire.encode(wire.PongMessage(wire.Pong(_CURSOR, 7, ends), _AT))
+    yield from _golden_messages_of_topics(published)
+
+
+def _golden_messages_of_topics(published: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    comment = wire.of_topic(published["custom"], _TOPIC, "user-2")
+    yield "custom_of_a_topic", wire.in_log(comment, _TOPIC_EPOCH, 6)
+    yield "custom_of_a_topic_not_kept", wire.of_topic(published["custom"], "cursors")
+    progress = wire.as_state(wire.of_topic(published["upload_progress"], _TOPIC), "upload:moc-1", 3)
+    yield "upload_progress_of_a_topic", progress
+    head = wire.Subscribed(_TOPIC, f"{_TOPIC_EPOCH}:6", True)
+    whole = msgspec.structs.replace(head, messages=_array_of([wire.in_log(comment, _TOPIC_EPOCH, 6)]))
+    whole = msgspec.structs.replace(whole, state=_array_of([progress]))
+    yield "subscribed", wire.encode(wire.SubscribedMessage(whole, _AT))
+    first = msgspec.structs.replace(whole, state=_array_of([]), last=False)
+    yield "subscribed_first_page", wire.encode(wire.SubscribedMessage(first, _AT))
+    yield "subscribed_without_history", wire.encode(wire.SubscribedMessage(wire.Subscribed("cursors", "", True), _AT))
+    yield "unsubscribed", wire.encode(wire.UnsubscribedMessage(wire.Unsubscribed(_TOPIC), _AT))
+    ann = wire.Member("user-1", msgspec.Raw(b'{"name":"Ann"}'))
+    members = wire.Presence(_TOPIC, 2, [ann, wire.Member("user-2")])
+    yield "presence", wire.encode(wire.PresenceMessage(members, _AT))
+    yield "presence_of_many", wire.encode(wire.PresenceMessage(wire.Presence(_TOPIC, 1017), _AT))
+    yield "join", wire.encode(wire.JoinMessage(wire.Join(_TOPIC, "user-1", 2, ann.info), _AT))
+    yield "join_without_info", wire.encode(wire.JoinMessage(wire.Join(_TOPIC, "user-2", 2), _AT))
+    yield "leave", wire.encode(wire.LeaveMessage(wire.Leave(_TOPIC, "user-2", 1), _AT))
+    forbidden = errors.TopicForbidden(_TOPIC)
+    withdrawn = wire.Unsubscribed(_TOPIC, forbidden.code, str(forbidden))
+    yield "unsubscribed_by_the_server", wire.encode(wire.UnsubscribedMessage(withdrawn, _AT))
+    refused = Error(code=forbidden.code, message=str(forbidden), id="7", topic=_TOPIC)
+    yield "error_of_a_topic", encode_message(ErrorMessage(refused, _AT, _ID))
 
 
 def _array_of(payloads: Sequence[bytes]) -> msgspec.Raw:
@@ -141,14 +188,33 @@ GOLDEN_REQUESTS: dict[str, wire.Request] = {
     "hello_first": wire.HelloRequest(),
     "hello_from_the_oldest": wire.HelloRequest("0"),
     "hello_cursors": wire.HelloRequest(cursors={"user": _CURSOR}),
+    "hello_topics": wire.HelloRequest(
+        cursors={"user": _CURSOR, _STREAM: f"{_TOPIC_EPOCH}:5", "topic:moc:2:comments": ""}, versions={_STREAM: 2}
+    ),
+    "subscribe": wire.SubscribeRequest(_TOPIC),
+    "subscribe_again": wire.SubscribeRequest(_TOPIC, f"{_TOPIC_EPOCH}:5", 2, "7"),
+    "unsubscribe": wire.UnsubscribeRequest(_TOPIC),
+    "unsubscribe_with_id": wire.UnsubscribeRequest(_TOPIC, "7"),
+    "presence": wire.PresenceRequest(_TOPIC, "7"),
+    "publish": wire.PublishRequest(_TOPIC, wire.ClientMessage("comment_added", {"text": "Nice!"}), "7"),
     "ack": wire.AckRequest(_CURSOR),
     "cancel": wire.CancelRequest("moc-1"),
+    "cancel_with_id": wire.CancelRequest("moc-1", "7"),
+    "read": wire.ReadRequest([_CURSOR]),
+    "read_all": wire.ReadRequest(up_to=_CURSOR, id="7"),
+    "dismiss": wire.DismissRequest("upload:moc-1"),
+    "dismiss_ended": wire.DismissRequest(ended_up_to=7, id="7"),
+    "dismiss_messages": wire.DismissRequest(cursors=[_CURSOR], id="7"),
+    "dismiss_all_messages": wire.DismissRequest(up_to=_CURSOR, id="7"),
+    "history": wire.HistoryRequest("7"),
+    "history_before": wire.HistoryRequest("7", limit=50, before=_CURSOR),
+    "history_of_a_topic": wire.HistoryRequest("7", _STREAM),
 }
 
 # Raised in the program that publishes or listens, and never sent to a client.
 NOT_ON_THE_WIRE = frozenset(
     {"ConfigError", "GatewayError", "PublishError", "GatewayUnreachable", "GatewayRefused", "AwsUnreachable"}
-    | {"AwsRefused", "UploadFailed", "UploadCancelled", "ClosedForGood"}
+    | {"AwsRefused", "UploadFailed", "UploadWillRetry", "CannotRunHere", "UploadCancelled", "ClosedForGood"}
 )
 
 
@@ -190,17 +256,18 @@ def _classes(base: type[errors.TellwireError]) -> Iterator[type[errors.TellwireE
 # --- the schema -------------------------------------------------------------------------------------------------------
 
 PUBLISHED = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
-_IN_A_STREAM = (*PUBLISHED, wire.SeenMessage)
+_IN_A_STREAM = (*PUBLISHED, wire.SeenMessage, wire.MarksMessage, wire.DismissedMessage)
 # A publisher may leave out `timestamp` and `id`; a message on its way to a device always has them.
 _ALWAYS = {"type", "data", "timestamp", "id"}
 
 
 def _schema() -> dict[str, Any]:
-    server, reserved_server = wire.ServerMessage.__args__, wire.ReservedServerMessage.__args__
-    requests, reserved_requests = wire.Request.__args__, wire.ReservedRequest.__args__
-    sent = (*PUBLISHED, *server, *reserved_server)
-    asked = (*requests, *reserved_requests, wire.CustomRequest)
-    _, schemas = msgspec.json.schema_components((*sent, *asked, wire.Positioned), ref_template="#/$defs/{name}")
+    server, requests = wire.ServerMessage.__args__, wire.Request.__args__
+    sent = (*PUBLISHED, *server)
+    asked = (*requests, wire.CustomRequest)
+    _, schemas = msgspec.json.schema_components(
+        (*sent, *asked, wire.Positioned, wire.HistoryResult), ref_template="#/$defs/{name}"
+    )
     for kind in _structs():
         if kind.__name__ in schemas:
             _complete(kind, schemas[kind.__name__])
@@ -211,8 +278,6 @@ def _schema() -> dict[str, Any]:
         "PublishedMessage": _any_of(PUBLISHED, "A message that somebody published."),
         "ServerMessage": _any_of((*PUBLISHED, *server), "Every message that a server of this version sends."),
         "ClientRequest": _any_of(requests, "Every request that a server of this version does, beside custom ones."),
-        "ReservedServerMessage": _any_of(reserved_server, "Messages of later versions. Their shape may change."),
-        "ReservedRequest": _any_of(reserved_requests, "Requests of later versions. Their shape may change."),
         "ReservedType": {
             "description": "The types of the protocol itself, those of later versions included.",
             "enum": sorted(wire.RESERVED_TYPES),
@@ -271,9 +336,12 @@ def _restrict_requests(schemas: dict[str, Any]) -> None:
     positioned["dependentRequired"] = {"key": ["version"], "version": ["key"]}
     positioned["not"] = {"required": ["cursor", "key"]}
     schemas["HelloRequest"]["not"] = {"required": ["cursor", "cursors"]}
-    schemas["DismissRequest"]["oneOf"] = [{"required": ["id"]}, {"required": ["key"]}]
+    schemas["ReadRequest"]["anyOf"] = [{"required": [name]} for name in ("cursors", "upTo")]
+    one_of = ("key", "endedUpTo", "cursors", "upTo")
+    schemas["DismissRequest"]["oneOf"] = [{"required": [name]} for name in one_of]
     reserved = {"enum": sorted(wire.RESERVED_TYPES | KNOWN_TYPES)}
-    schemas["CustomRequest"]["properties"]["type"]["not"] = reserved
+    for name in ("CustomRequest", "ClientMessage"):
+        schemas[name]["properties"]["type"]["not"] = reserved
 
 
 def _any_of(kinds: Iterable[type[Struct]], description: str) -> dict[str, Any]:

@@ -6,10 +6,12 @@
 `spec/client/mutations.json` has the mutations: in one file of a client, a text to find and another to put in its place.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,14 +88,20 @@ def _copy_typescript(copy: Path) -> None:
 def _run_typescript(copy: Path, names: list[str]) -> Results:
     report = copy / "report.json"
     chosen = ["--testNamePattern", "|".join(map(re.escape, names))] if names else []
-    subprocess.run(
-        ["npx", "vitest", "run", "core/test/traces.test.ts", "--reporter=json", f"--outputFile={report}", *chosen],
+    command = ["npx", "vitest", "run", "core/test/traces.test.ts", "--reporter=json", f"--outputFile={report}", *chosen]
+    process = subprocess.Popen(
+        command,
         cwd=copy / "clients",
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        process.wait(TIMEOUT_SECONDS)
+    finally:
+        # A mutation may keep it from ending, in a process that npx has started.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     tests = [test for file in json.loads(report.read_text())["testResults"] for test in file["assertionResults"]]
     return {test["title"]: test["status"] == "passed" for test in tests if test["status"] in ("passed", "failed")}
 
