@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,7 +100,7 @@ async def main(names: list[str]) -> None:
         for name in names or PICTURES:
             # A new gateway for each: its history would appear in the next screenshot.
             with TemporaryDirectory(prefix="screenshots-") as root:
-                app = WebApp(settings, Path(root), make_samples(), pace_seconds=0.15)
+                app = WebApp(settings, Path(root), make_samples(), pause=partial(asyncio.sleep, 0.15))
                 async with app.running() as url:
                     await take(browser, url, name)
         await browser.close()

@@ -26,6 +26,9 @@ from examples.parts_upload.publishing import display_name, publish_all, summary_
 from examples.parts_upload.report import Kind, Report
 from tellwire import UploadFailed, track_upload
 
+# What a worker awaits between two batches.
+Pause = Callable[[], Awaitable[object]]
+
 ROWS: Final = Kind("row", "part", "imported", "BAD_ROWS", REASONS)
 
 # A few milliseconds of work, then the event loop continues.
@@ -53,7 +56,7 @@ async def import_parts(
     *,
     total_rows: int | None = None,
     batch_rows: int = BATCH_ROWS,
-    pause: Callable[[], Awaitable[None]] = yield_to_loop,
+    pause: Pause = yield_to_loop,
 ) -> Report:
     """Import a parts list and publish its progress. `pause` is awaited between two batches.
 

@@ -12,7 +12,7 @@ Rules:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from examples.parts_upload.csv_worker import yield_to_loop
+from examples.parts_upload.csv_worker import Pause, yield_to_loop
 from examples.parts_upload.publishing import display_name, publish_all, summary_if_cancelled
 from examples.parts_upload.report import Kind, Report
 from tellwire import UploadCancelled, track_upload
@@ -70,7 +70,7 @@ async def make_thumbnails(
     upload_id: str,
     title: str = "images",
     *,
-    pause: Callable[[], Awaitable[None]] = yield_to_loop,
+    pause: Pause = yield_to_loop,
 ) -> Report:
     """Make a thumbnail of each image and publish the progress. `title` is the file name that the user sees.
 

@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from examples.parts_upload.csv_worker import Pause, yield_to_loop
 from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.web_uploads import Kind, Uploads
 from tellwire import (
@@ -98,7 +99,7 @@ class WebApp:
         samples: Samples,
         *,
         page: Path = PAGE,
-        pace_seconds: float = 0.0,
+        pause: Pause = yield_to_loop,
         token_seconds: float = TOKEN_SECONDS,
     ) -> None:
         if not settings.dev or not settings.jwt_secrets:
@@ -109,7 +110,7 @@ class WebApp:
         self._page = page
         self._authenticator = make_authenticator(settings, SystemClock())
         self.node = Node(settings, routes=self._routes())
-        self.uploads = Uploads(root, self.node.broadcaster, pace_seconds)
+        self.uploads = Uploads(root, self.node.broadcaster, pause)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         TemporaryDirectory(prefix="parts-upload-page-") as root,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        app = WebApp(settings, Path(root), make_samples(), pace_seconds=options.pace)
+        app = WebApp(settings, Path(root), make_samples(), pause=partial(asyncio.sleep, options.pace))
         runner.run(app.serve(_announce))
 
 

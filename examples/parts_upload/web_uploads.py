@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
-from examples.parts_upload.csv_worker import import_parts, yield_to_loop
+from examples.parts_upload.csv_worker import Pause, import_parts, yield_to_loop
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
 from tellwire import (
@@ -79,12 +79,12 @@ class UploadFolder:
 
 
 class Uploads:
-    """Stores files and runs the workers. A paced worker pauses `pace_seconds` after each batch."""
+    """Stores files and runs the workers. A paced worker awaits `pause` after each batch."""
 
-    def __init__(self, root: Path, broadcaster: Broadcaster, pace_seconds: float) -> None:
+    def __init__(self, root: Path, broadcaster: Broadcaster, pause: Pause) -> None:
         self._root = root
         self._broadcaster = broadcaster
-        self._pace_seconds = pace_seconds
+        self._pause = pause
         self._slots = asyncio.Semaphore(RUNNING)
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -138,7 +138,7 @@ class Uploads:
 
     def _start(self, user_id: str, upload_id: str, kind: Kind, files: Sequence[Path], is_paced: bool) -> None:
         folder = self.folder(user_id, upload_id)
-        pause = partial(asyncio.sleep, self._pace_seconds) if is_paced else yield_to_loop
+        pause = self._pause if is_paced else yield_to_loop
         folder.path.mkdir(parents=True, exist_ok=True)
         worker: Worker
         if kind == "parts":

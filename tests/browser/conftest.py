@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from examples.parts_upload.csv_worker import Pause
 from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.web_app import PAGE, WebApp
 from tellwire import Message, create_notification_message
@@ -31,6 +33,7 @@ ROOMS = {"pattern": "room:*", "subscribe": "anyone", "presence": True}
 """The topics of all sites."""
 
 PACKAGES = PAGE.parent / "node_modules"
+SHORT_PAUSE: Pause = partial(asyncio.sleep, 0.05)
 GUIDE = Path(__file__).parent / "guide"
 PHONE = {"width": 360, "height": 740}
 
@@ -71,9 +74,9 @@ async def chromium(page_folder: Path) -> AsyncIterator[Browser]:
 class Site:
     """A gateway with a page beside it. It can end and start again at the same address."""
 
-    def __init__(self, root: Path, samples: Samples, page: Path, token_seconds: float, pace_seconds: float) -> None:
+    def __init__(self, root: Path, samples: Samples, page: Path, token_seconds: float, pause: Pause) -> None:
         self._root, self._samples, self._page = root, samples, page
-        self._token_seconds, self._pace_seconds = token_seconds, pace_seconds
+        self._token_seconds, self._pause = token_seconds, pause
         self._port = 0
         self._running = AsyncExitStack()
         self.app: WebApp
@@ -89,7 +92,7 @@ class Site:
             self._root,
             self._samples,
             page=self._page,
-            pace_seconds=self._pace_seconds,
+            pause=self._pause,
             token_seconds=self._token_seconds,
         )
         await self._running.enter_async_context(self.app.running())
@@ -135,8 +138,8 @@ async def start_site(tmp_path: Path, samples: Samples, page_folder: Path) -> Asy
     """Start sites; they stop with the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(page: Path = page_folder, token_seconds: float = 3600, pace_seconds: float = 0.05) -> Site:
-            site = Site(tmp_path, samples, page, token_seconds, pace_seconds)
+        async def start(page: Path = page_folder, token_seconds: float = 3600, pause: Pause = SHORT_PAUSE) -> Site:
+            site = Site(tmp_path, samples, page, token_seconds, pause)
             stack.push_async_callback(site.stop)
             await site.start()
             return site

@@ -22,6 +22,7 @@ from tests.browser.conftest import (
     is_shown,
     signed_in,
 )
+from tests.gate import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,7 +46,7 @@ async def violations(page: Page, axe: str) -> list[str]:
     return [f"{each['impact']} {each['id']}: {each['nodes'][0]['html']}" for each in outcome["violations"]]
 
 
-async def states(window: BrowserContext, site: Site, tmp_path: Path) -> AsyncIterator[tuple[str, Page]]:
+async def states(window: BrowserContext, site: Site, gate: Gate, tmp_path: Path) -> AsyncIterator[tuple[str, Page]]:
     """Lead the page through its states."""
     page = await window.new_page()
     await page.goto(site.url)
@@ -59,6 +60,7 @@ async def states(window: BrowserContext, site: Site, tmp_path: Path) -> AsyncIte
     await page.get_by_role("switch", name="Kill the network").click()
     await page.locator(".stale").wait_for()
     yield "not connected", page
+    gate.open()
     await page.get_by_role("switch", name="Kill the network").click()
     await is_complete(page, 2)
     await is_shown(page, "6 images")
@@ -96,9 +98,10 @@ async def states(window: BrowserContext, site: Site, tmp_path: Path) -> AsyncIte
 async def test_axe_finds_nothing_and_nothing_is_cut_off(
     start_site: StartSite, open_browser: OpenBrowser, axe: str, tmp_path: Path, look: str
 ) -> None:
-    site = await start_site(pace_seconds=0.3)
+    gate = Gate()
+    site = await start_site(pause=gate)
     found = {}
-    async for state, page in states(await open_browser(**LOOKS[look]), site, tmp_path):
+    async for state, page in states(await open_browser(**LOOKS[look]), site, gate, tmp_path):
         overflow = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         found[state] = [*await violations(page, axe), *(["wider than the screen"] if overflow else [])]
     assert len(found) == 12
@@ -162,7 +165,9 @@ async def test_somebody_who_wants_little_motion_sees_none(
 async def test_a_screen_reader_hears_of_the_connection_and_now_and_then_of_progress(
     start_site: StartSite, window: BrowserContext
 ) -> None:
-    site = await start_site(pace_seconds=0.3)
+    # Enough for the parts list, and half of the images.
+    gate = Gate(batches=2)
+    site = await start_site(pause=gate)
     page = await signed_in(window, site)
     await page.evaluate("""
         window.heard = [];
@@ -176,6 +181,7 @@ async def test_a_screen_reader_hears_of_the_connection_and_now_and_then_of_progr
     await page.locator(".events", has_text="Try 1 failed").wait_for()
     await page.get_by_role("switch", name="Kill the network").click()
     await is_live(page)
+    gate.open()
     await is_complete(page, 2)
     heard = await page.evaluate("heard")
     of_connection = [each for each in heard if each and "percent" not in each]

@@ -24,6 +24,7 @@ from tests.browser.conftest import (
     processes_of,
     signed_in,
 )
+from tests.gate import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -182,8 +183,8 @@ async def test_what_is_read_on_one_device_is_read_on_the_other(
 async def test_an_upload_is_cancelled_on_one_device_and_that_is_seen_on_the_other(
     start_site: StartSite, window: BrowserContext, open_browser: OpenBrowser
 ) -> None:
-    # So long that nothing is over before it is cancelled.
-    site = await start_site(pace_seconds=4)
+    gate = Gate()
+    site = await start_site(pause=gate)
     page = await signed_in(window, site)
     phone = await signed_in(await open_browser(viewport=PHONE), site)
     await page.get_by_role("button", name="Use the sample files").click()
@@ -194,6 +195,7 @@ async def test_an_upload_is_cancelled_on_one_device_and_that_is_seen_on_the_othe
         await each.keyboard.press("Enter")
         await button.wait_for(state="detached")
         assert await each.evaluate("document.activeElement.innerText") == name
+    gate.open()
     for each in (page, phone):
         await each.locator(".upload[data-status=cancelled]").nth(1).wait_for()
         assert await texts(each, ".chip") == ["Cancelled", "Cancelled"]
@@ -206,7 +208,7 @@ async def test_an_upload_is_cancelled_on_one_device_and_that_is_seen_on_the_othe
 async def test_an_upload_cannot_be_cancelled_while_there_is_no_connection(
     start_site: StartSite, window: BrowserContext
 ) -> None:
-    site = await start_site(pace_seconds=1)
+    site = await start_site(pause=Gate())
     page = await signed_in(window, site)
     await page.get_by_role("button", name="Use the sample files").click()
     button = page.get_by_role("button", name="Cancel 6 images")
@@ -293,7 +295,8 @@ async def test_signing_out_is_for_all_tabs_of_the_browser(site: Site, window: Br
 async def test_the_network_is_killed_for_all_tabs_and_what_was_missed_is_caught_up(
     start_site: StartSite, window: BrowserContext
 ) -> None:
-    site = await start_site(pace_seconds=0.4)
+    gate = Gate()
+    site = await start_site(pause=gate)
     page, other = await signed_in(window, site), await signed_in(window, site)
     await page.get_by_role("button", name="Use the sample files").click()
     await page.get_by_role("progressbar", name="6 images").wait_for()
@@ -302,6 +305,7 @@ async def test_the_network_is_killed_for_all_tabs_and_what_was_missed_is_caught_
     await site.until_connected("ada", 0)
     await page.locator(".events", has_text="Try 1 failed").wait_for()
     # The workers go on meanwhile, and nobody hears of their end.
+    gate.open()
     async with asyncio.timeout(SECONDS):
         while len(await site.kept("ada")) < 4:
             await asyncio.sleep(0.02)
@@ -321,7 +325,9 @@ async def test_the_network_is_killed_for_all_tabs_and_what_was_missed_is_caught_
 async def test_a_page_that_is_loaded_anew_has_its_bars_notifications_and_errors_again(
     start_site: StartSite, window: BrowserContext
 ) -> None:
-    site = await start_site(pace_seconds=0.5)
+    # Enough for the parts list, and half of the images.
+    gate = Gate(batches=2)
+    site = await start_site(pause=gate)
     page = await signed_in(window, site)
     await page.get_by_role("button", name="Use the sample files").click()
     await is_shown(page, "parts-list-1000.csv")
@@ -334,6 +340,7 @@ async def test_a_page_that_is_loaded_anew_has_its_bars_notifications_and_errors_
     # What was there before the page is no news.
     assert await page.locator(".toast").count() == 0
     assert await page.locator(".missed").count() == 0
+    gate.open()
     await is_complete(page, 2)
     await is_shown(page, "6 images")
     assert await page.locator(".toast").count() == 1

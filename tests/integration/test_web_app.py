@@ -17,6 +17,7 @@ from tellwire.config import Settings
 from tellwire.errors import ConfigError
 from tellwire.testing import MemoryCarrier
 from tests.conftest import API_KEY, SECRET, Gateway, offered
+from tests.gate import Gate
 from tests.integration.gateway.test_http_api import call
 
 PARTS = b"Part;Qty\n3001;4\n;5\n"
@@ -110,8 +111,8 @@ async def test_the_samples_are_two_uploads(app: Gateway) -> None:
 async def test_an_upload_that_is_cancelled_stops_and_is_no_failure_in_the_log(
     tmp_path: Path, samples: Samples, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1)
-    web = WebApp(settings, tmp_path, samples, page=tmp_path / "none", pace_seconds=0.1)
+    settings, gate = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1), Gate()
+    web = WebApp(settings, tmp_path, samples, page=tmp_path / "none", pause=gate)
     async with web.running() as url, Gateway(web.node, url).device("ada") as device, asyncio.timeout(45):
         web.uploads.start_samples("ada", samples, is_paced=True)
         begun: set[str] = set()
@@ -119,11 +120,16 @@ async def test_an_upload_that_is_cancelled_stops_and_is_no_failure_in_the_log(
             begun.add(json.loads(await device.recv())["data"]["uploadId"])
         for upload_id in begun:
             await device.send(json.dumps({"type": "cancel", "uploadId": upload_id}))
+        cancelled: set[str] = set()
         last: dict[str, str] = {}
         while len(last) < 2:
             message = json.loads(await device.recv())
             assert message["type"] == "upload_progress"
             # At once it is the gateway's word; then it is the worker's, who knows how far it came.
+            if message["data"]["status"] == "cancelled":
+                cancelled.add(message["data"]["uploadId"])
+            if len(cancelled) == 2:
+                gate.open()
             if message["data"]["message"].endswith("Nothing of it was kept."):
                 last[message["data"]["uploadId"]] = message["data"]["status"]
     assert set(last.values()) == {"cancelled"}
@@ -134,7 +140,7 @@ async def test_an_upload_that_is_cancelled_stops_and_is_no_failure_in_the_log(
 
 async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path: Path, samples: Samples) -> None:
     carrier = MemoryCarrier()
-    uploads = Uploads(tmp_path, Broadcaster(carrier), pace_seconds=30)
+    uploads = Uploads(tmp_path, Broadcaster(carrier), pause=asyncio.Event().wait)
     uploads.start_samples("ada", samples, is_paced=True)
     async with asyncio.timeout(45):
         # Each has begun, and is now at its first rest.
