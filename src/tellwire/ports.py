@@ -150,14 +150,6 @@ class Presence(Protocol):
         """
         ...
 
-    async def is_online(self, user_id: str) -> bool:
-        """Return True if a user has a connection.
-
-        Raises:
-            HistoryUnavailable: nobody knows, just now.
-        """
-        ...
-
     async def counts(self) -> PresenceCounts:
         """Count all nodes and connections.
 

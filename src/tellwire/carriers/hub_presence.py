@@ -33,8 +33,5 @@ class HubPresence:
     async def count(self, user_id: str) -> int:
         return self._hub.count(user_id)
 
-    async def is_online(self, user_id: str) -> bool:
-        return self._hub.count(user_id) > 0
-
     async def counts(self) -> PresenceCounts:
         return PresenceCounts(1, len(self._hub))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import tellwire
 from bench.processes import free_port
-from tellwire import ConfigError, Delivery, HistoryUnavailable, sync
+from tellwire import Broadcaster, ConfigError, Delivery, HistoryUnavailable, sync
 from tellwire.background import background_loop
 from tellwire.carriers.http import HttpCarrier
 from tellwire.cli.send import send
@@ -160,9 +160,9 @@ async def test_every_target_and_answer_is_as_over_http(node: Gateway, producer: 
 async def test_a_producer_knows_who_is_online(
     node: Gateway, producer: RedisProducer, redis_server: RedisServer, redis_prefix: str
 ) -> None:
-    assert (await producer.count("user-1"), await producer.is_online("user-1")) == (0, False)
+    assert (await producer.count("user-1"), await Broadcaster(producer).is_online("user-1")) == (0, False)
     async with node.device(), node.device():
-        assert (await producer.count("user-1"), await producer.is_online("user-1")) == (2, True)
+        assert (await producer.count("user-1"), await Broadcaster(producer).is_online("user-1")) == (2, True)
         # A node that is dead, and of whose death nobody has heard.
         names = Names(redis_prefix)
         redis_server.command("HSET", names.of_stream("conns", user_stream("user-2")).decode(), "deadxxxxxxxxxxx=", "{}")

@@ -123,14 +123,6 @@ class RedisProducer:
         """
         return await self._here_or_there(lambda: self._try(lambda parts: parts.nodes.count(user_id)))
 
-    async def is_online(self, user_id: str) -> bool:
-        """Return True if a user has a connection to any node.
-
-        Raises:
-            HistoryUnavailable: nobody knows, just now.
-        """
-        return await self.count(user_id) > 0
-
     async def disconnect(self, connection_id: str) -> bool:
         return await self._here_or_there(lambda: self._try(lambda parts: parts.carrier.disconnect(connection_id)))
 

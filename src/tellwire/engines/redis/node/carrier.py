@@ -50,14 +50,6 @@ class RedisCarrier:
         """
         return await self._live.count_surely(await self._registry.ids_of_user(user_id))
 
-    async def is_online(self, user_id: str) -> bool:
-        """Return True if a user has a connection.
-
-        Raises:
-            HistoryUnavailable: nobody knows, just now.
-        """
-        return await self.count(user_id) > 0
-
     async def disconnect(self, connection_id: str) -> bool:
         return bool(await self._to_node(node_of(connection_id), [connection_id], b"", kind="d"))
 

@@ -109,10 +109,6 @@ class RedisPresence:
         others = await self._registry.ids_of_user(user_id)
         return self._hub.count(user_id) + sum(map(self._is_elsewhere, others))
 
-    async def is_online(self, user_id: str) -> bool:
-        # A user of this node is, whether or not Redis can be asked.
-        return self._hub.count(user_id) > 0 or await self.count(user_id) > 0
-
     async def counts(self) -> PresenceCounts:
         names = await self._live.names()
         others = [self._registry.count_of(name) for name in names if name != self._node.name]
