@@ -1,4 +1,4 @@
-"""A gate for workers of the example: what a test sees of a running upload does not depend on the machine's speed."""
+"""A gate for workers of the example: how far an upload is does not depend on the speed of the machine."""
 
 import asyncio
 from collections import Counter
@@ -21,5 +21,5 @@ class Gate:
         await asyncio.sleep(0.5)
 
     def open(self) -> None:
-        """Let all workers go on."""
+        """Send all workers on."""
         self._opened.set()
