@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 _START_SECONDS: Final = 20.0
@@ -60,18 +61,19 @@ async def running_gateway(pace_seconds: float) -> AsyncIterator[Gateway]:
     Raises:
         GatewayDown: it does not start. The reason is on standard error.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _PROGRAM, "--port", "0", "--pace", str(pace_seconds)),
-        stdin=PIPE,
-        stdout=PIPE,
-        env=_environment(os.environ.copy()),
-        # Ctrl-C must reach us only, so that the gateway ends after the devices.
-        start_new_session=True,
-    )
-    try:
-        yield Gateway(await _announced_address(process), process)
-    finally:
-        await _end(process)
+    with TemporaryDirectory(prefix="parts-upload-page-", ignore_cleanup_errors=True) as folder:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _PROGRAM, "--port", "0", "--pace", str(pace_seconds), "--folder", folder),
+            stdin=PIPE,
+            stdout=PIPE,
+            env=_environment(os.environ.copy()),
+            # Ctrl-C must reach us only, so that the gateway ends after the devices.
+            start_new_session=True,
+        )
+        try:
+            yield Gateway(await _announced_address(process), process)
+        finally:
+            await _end(process)
 
 
 def _environment(environ: dict[str, str]) -> dict[str, str]:

@@ -29,7 +29,8 @@ from starlette.routing import BaseRoute, Route
 
 from examples.parts_upload.csv_worker import Pause, yield_to_loop
 from examples.parts_upload.make_samples import Samples
-from examples.parts_upload.web_uploads import Kind, Uploads
+from examples.parts_upload.upload_folder import Kind
+from examples.parts_upload.web_uploads import Uploads
 from tellwire import (
     ConfigError,
     InvalidMessage,
@@ -111,22 +112,24 @@ class WebApp:
         self._authenticator = make_authenticator(settings, SystemClock())
         self.node = Node(settings, routes=self._routes())
         self.uploads = Uploads(root, self.node.broadcaster, pause)
+        # While the sockets are open: whoever waits for an upload reads that it was interrupted.
+        self.node.before_drain(self.uploads.close)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, and yield the HTTP address."""
         async with self.node.running() as url:
-            try:
-                yield url
-            finally:
-                await self.uploads.close()
+            self.uploads.resume()
+            yield url
 
     async def serve(self, started: Callable[[Node], None]) -> None:
         """Serve until SIGTERM or SIGINT, as the node does."""
-        try:
-            await self.node.serve(started)
-        finally:
-            await self.uploads.close()
+
+        def resume(node: Node) -> None:
+            self.uploads.resume()
+            started(node)
+
+        await self.node.serve(resume)
 
     def _routes(self) -> list[BaseRoute]:
         user = self._for_user

@@ -2,6 +2,9 @@
 
 `python -m examples.parts_upload.web_server [--port 8787]`. The demo starts it on a free port; alone it is for work on
 the page: `npm run dev` forwards requests to it.
+
+Files, jobs and the history are in `--folder`, so a server that is started again there shows what the one before has
+shown, and begins again the uploads that were interrupted.
 """
 
 import argparse
@@ -11,11 +14,10 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import uvloop
 
-from examples.parts_upload.make_samples import make_samples
+from examples.parts_upload.make_samples import DATA, make_samples
 from examples.parts_upload.web_app import WebApp
 from tellwire import Node, Settings
 from tellwire.auth import development_secret
@@ -26,15 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="web_server", description="The demo's gateway, with its page.")
     parser.add_argument("--port", type=int, default=8787, help="port to listen on; 0 picks a free one (default: 8787)")
     parser.add_argument("--pace", type=float, default=0.15, help="pause after each batch, in seconds (default: 0.15)")
+    parser.add_argument("--folder", type=Path, default=DATA / "page", help="folder of its files (default: %(default)s)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     secret = os.environ.get("TELLWIRE_JWT_SECRET") or development_secret()
-    settings = Settings(port=options.port, dev=True, jwt_secret=secret)
-    with (
-        TemporaryDirectory(prefix="parts-upload-page-") as root,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        app = WebApp(settings, Path(root), make_samples(), pause=partial(asyncio.sleep, options.pace))
+    options.folder.mkdir(parents=True, exist_ok=True)
+    database = str(options.folder / "history.sqlite3")
+    settings = Settings(port=options.port, dev=True, jwt_secret=secret, engine="sqlite", database=database)
+    pause = partial(asyncio.sleep, options.pace)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        app = WebApp(settings, options.folder / "uploads", make_samples(), pause=pause)
         runner.run(app.serve(_announce))
 
 

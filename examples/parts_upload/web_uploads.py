@@ -5,29 +5,31 @@
 Rules:
 - A user reaches their own uploads only: each has its own folder, named by user and upload.
 - At most `RUNNING` workers run at once; the others wait. A file has at most `MAX_FILE_BYTES`.
-- Files are deleted when the worker is done. Thumbnails are kept until this process ends, unless their upload was
-  cancelled.
+- An upload that runs is not started again.
+- Files are deleted when the worker is done. When the server stops, jobs end as interrupted, and their files stay: the
+  next server in this folder begins them again.
 """
 
 import asyncio
 import logging
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from examples.parts_upload.csv_worker import Pause, import_parts, yield_to_loop
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
+from examples.parts_upload.upload_folder import Job, Kind, UploadFolder, interrupted_jobs
 from tellwire import (
     Broadcaster,
     InvalidMessage,
     MessageTooBig,
+    TellwireError,
     UploadCancelled,
     UploadFailed,
     use_broadcaster,
@@ -37,45 +39,31 @@ from tellwire.model import new_message_id
 logger = logging.getLogger("parts_upload")
 
 RUNNING: Final = 4
-MAX_FILES: Final = 200
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 _UPLOAD_ID: Final = re.compile(r"[a-z0-9-]{1,64}")
-_MAX_NAME_BYTES: Final = 200
 
-Kind: TypeAlias = Literal["parts", "images"]
 Worker: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 
 
-@dataclass(frozen=True, slots=True)
-class UploadFolder:
-    """Folders of the files and thumbnails of one upload."""
+class UploadIsRunning(TellwireError):
+    """The upload was started already, and has not ended."""
 
-    path: Path
+    code = "UPLOAD_RUNNING"
+    http_status = 409
 
-    @property
-    def files(self) -> Path:
-        return self.path / "files"
+    def __init__(self) -> None:
+        super().__init__("This upload runs already. Wait for its end, or cancel it.")
 
-    @property
-    def thumbnails(self) -> Path:
-        return self.path / "thumbnails"
 
-    def file(self, number: int, name: str) -> Path:
-        """Return the path of the file with this number. Two files may have the same name.
+class ServerStops(TellwireError):
+    """The server ends, and starts nothing any more."""
 
-        Raises:
-            InvalidMessage: the number or the name is not valid.
-        """
-        if not 1 <= number <= MAX_FILES:
-            raise InvalidMessage("number", number, f"a number from 1 to {MAX_FILES}")
-        is_name = 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES and name.isprintable()
-        if not is_name or "/" in name or name in (".", ".."):
-            raise InvalidMessage("name", name, f"a file's name of at most {_MAX_NAME_BYTES} bytes, without a path")
-        return self.files / f"{number:04}" / name
+    code = "RESTARTING"
+    http_status = 503
+    retryable = True
 
-    def all_files(self) -> list[Path]:
-        """Return the files received so far, in the order of their numbers."""
-        return sorted(self.files.glob("*/*"))
+    def __init__(self) -> None:
+        super().__init__("The server restarts. Try again in a few seconds.")
 
 
 class Uploads:
@@ -86,7 +74,8 @@ class Uploads:
         self._broadcaster = broadcaster
         self._pause = pause
         self._slots = asyncio.Semaphore(RUNNING)
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs: dict[Path, asyncio.Task[None]] = {}
+        self._is_closed = False
 
     def folder(self, user_id: str, upload_id: str) -> UploadFolder:
         """Return the folder of an upload, which may not exist yet.
@@ -117,50 +106,76 @@ class Uploads:
 
         Raises:
             InvalidMessage: there are no files, or several parts lists.
+            UploadIsRunning: it was started already.
+            ServerStops: the server ends.
         """
         folder = self.folder(user_id, upload_id)
         files = folder.all_files()
         if not files or (kind == "parts" and len(files) > 1):
             raise InvalidMessage("files", len(files), "one parts list" if kind == "parts" else "at least one image")
-        self._start(user_id, upload_id, kind, files, is_paced)
+        self._start(Job(user_id, upload_id, kind, is_paced), folder)
 
     def start_samples(self, user_id: str, samples: Samples, *, is_paced: bool) -> None:
-        """Start both workers with the sample files."""
-        self._start(user_id, f"sample-{new_message_id()}", "parts", [samples.parts_list], is_paced)
-        self._start(user_id, f"sample-{new_message_id()}", "images", samples.images, is_paced)
+        """Start both workers with copies of the sample files."""
+        uploads: list[tuple[Kind, list[Path]]] = [("parts", [samples.parts_list]), ("images", samples.images)]
+        for kind, files in uploads:
+            upload_id = f"sample-{new_message_id()}"
+            folder = self.folder(user_id, upload_id)
+            for number, file in enumerate(files, 1):
+                copy = folder.file(number, file.name)
+                copy.parent.mkdir(parents=True)
+                shutil.copyfile(file, copy)
+            self.start(user_id, upload_id, kind, is_paced=is_paced)
+
+    def resume(self) -> None:
+        """Begin again the uploads that were interrupted when the server before ended."""
+        for job in interrupted_jobs(self._root):
+            folder = self.folder(job.user_id, job.upload_id)
+            if folder.all_files():
+                self._start(job, folder)
+            else:
+                folder.end()
 
     async def close(self) -> None:
-        """Stop all workers; their uploads end as interrupted."""
-        for job in self._jobs:
+        """Stop all workers; their uploads end as interrupted. Nothing is started any more."""
+        self._is_closed = True
+        jobs = list(self._jobs.values())
+        for job in jobs:
             job.cancel()
-        if self._jobs:
-            await asyncio.wait(self._jobs)
+        if jobs:
+            await asyncio.wait(jobs)
 
-    def _start(self, user_id: str, upload_id: str, kind: Kind, files: Sequence[Path], is_paced: bool) -> None:
-        folder = self.folder(user_id, upload_id)
-        pause = self._pause if is_paced else yield_to_loop
-        folder.path.mkdir(parents=True, exist_ok=True)
-        worker: Worker
-        if kind == "parts":
-            database = folder.path / "parts.sqlite3"
-            worker = partial(import_parts, files[0], database, user_id, upload_id, pause=pause)
-        else:
-            title = files[0].name if len(files) == 1 else f"{len(files)} images"
-            worker = partial(make_thumbnails, files, folder.thumbnails, user_id, upload_id, title, pause=pause)
-        job = asyncio.create_task(self._run(worker, folder), name=f"upload-{upload_id}")
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+    def _start(self, job: Job, folder: UploadFolder) -> None:
+        if self._is_closed:
+            raise ServerStops
+        if folder.path in self._jobs:
+            raise UploadIsRunning
+        folder.begin(job)
+        task = asyncio.create_task(self._run(self._worker(job, folder), folder), name=f"upload-{job.upload_id}")
+        self._jobs[folder.path] = task
+        task.add_done_callback(lambda _: self._jobs.pop(folder.path, None))
+
+    def _worker(self, job: Job, folder: UploadFolder) -> Worker:
+        pause = self._pause if job.is_paced else yield_to_loop
+        files = folder.all_files()
+        if job.kind == "parts":
+            return partial(import_parts, files[0], folder.database, job.user_id, job.upload_id, pause=pause)
+        title = files[0].name if len(files) == 1 else f"{len(files)} images"
+        return partial(make_thumbnails, files, folder.thumbnails, job.user_id, job.upload_id, title, pause=pause)
 
     async def _run(self, worker: Worker, folder: UploadFolder) -> None:
         try:
             async with self._slots:
                 with use_broadcaster(self._broadcaster), suppress(UploadFailed, UploadCancelled):
                     await worker()
+        except asyncio.CancelledError:
+            # The server ends. The next one begins it again.
+            raise
         except Exception:
             # The user has been notified that it failed; the reason is for the operator.
             logger.exception("an upload failed")
-        finally:
-            shutil.rmtree(folder.files, ignore_errors=True)
+        folder.end()
+        shutil.rmtree(folder.files, ignore_errors=True)
 
 
 @contextmanager

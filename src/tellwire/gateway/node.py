@@ -6,7 +6,7 @@ The only module that chooses the clock, the authenticator and the engine.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 
@@ -59,6 +59,7 @@ logger = logging.getLogger("tellwire.gateway")
 
 
 C = TypeVar("C", bound=TopicCallback)
+D = TypeVar("D", bound=Callable[[], Awaitable[object]])
 
 _PLENTY_IN_DEVELOPMENT = 1000
 
@@ -111,6 +112,7 @@ class Node:
         self._topic_rules = settings.topic_rules
         self._topic_callbacks: dict[Action, TopicCallback] = {}
         self._routes = routes
+        self._before_drain: list[Callable[[], Awaitable[object]]] = []
         self._handlers = MessageHandlers()
         self._running: _Running | None = None
         self._worker: Worker | None = None
@@ -194,6 +196,18 @@ class Node:
         the token has not said yes. See `authorize_topic`.
         """
         return self._decide("publish", callback)
+
+    def before_drain(self, callback: D) -> D:
+        """Await `callback()` when the node begins to drain, before it closes connections: jobs of this process end
+        here, and their users read that. It has half of `drain_seconds`; then it is cancelled. Also as a decorator.
+
+        Raises:
+            RuntimeError: the node runs.
+        """
+        if self._running is not None:
+            raise RuntimeError("the node runs: set what is to be done before a drain earlier")
+        self._before_drain.append(callback)
+        return callback
 
     def _decide(self, action: Action, callback: C) -> C:
         if self._running is not None:
@@ -509,6 +523,7 @@ class _Running:
             sockets,
             api.application(node._routes),
             direct=api.direct,
+            before_drain=node._before_drain,
             host=settings.host,
             port=settings.port,
             listener=None if node._worker is None else node._worker.listener,

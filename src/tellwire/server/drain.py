@@ -1,6 +1,7 @@
 """The drain: a server closes its WebSockets, spread over a time, before it ends.
 
-    begin ─▶ no new sockets, each answer ends its HTTP connection ─▶ sockets are closed, spread over a time
+    begin ─▶ no new sockets, each answer ends its HTTP connection ─▶ the program works, for half of the time
+          ─▶ sockets are closed, spread over a time
           ─▶ nobody is accepted, requests in progress are answered ─▶ the last moments: what is left is refused ─▶ end
 
 HTTP goes on while there are sockets, so whoever publishes reaches those that are still here. Each step ends as soon as
@@ -8,11 +9,14 @@ it has nothing to do, and all of them together within `seconds`.
 """
 
 import asyncio
+import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from tellwire import limits
+
+logger = logging.getLogger("tellwire.gateway")
 
 _POLL_SECONDS: Final = 0.05
 
@@ -70,6 +74,21 @@ class Drain:
         loop = asyncio.get_running_loop()
         while not (is_done() or self._is_forced) and loop.time() < at:  # noqa: ASYNC110 - a set of uvicorn's has no event
             await asyncio.sleep(min(_POLL_SECONDS, max(0.0, at - loop.time())))
+
+    async def work_first(self, works: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Do the program's own work, for half of the seconds at most; then it is cancelled. Its errors are logged."""
+        tasks = [asyncio.ensure_future(each()) for each in works]
+        if not tasks:
+            return
+        await self.until(lambda: all(each.done() for each in tasks), self._began_at + self.seconds / 2)
+        for each in tasks:
+            if not each.done():
+                logger.warning("a callback of before_drain has not ended in half of drain_seconds, and is cancelled")
+                each.cancel()
+        ended, _ = await asyncio.wait(tasks, timeout=_POLL_SECONDS)
+        for each in ended:
+            if not each.cancelled() and (error := each.exception()) is not None:
+                logger.error("a callback of before_drain failed", exc_info=error)
 
     async def close_all(self, sockets: Sequence[Socket]) -> None:
         """Close all the sockets, in random order, at an even pace over the time of the spread.

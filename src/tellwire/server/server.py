@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import FrameType, MappingProxyType
 from typing import Any, cast
@@ -44,7 +44,8 @@ class Server:
     """One listening address: `listener` if it is given, otherwise host and port, taken when `serve` is called.
 
     With `tls`, the same port speaks TLS to those who begin with it and plain text to the others. `direct` has endpoints
-    of POST requests that are answered without the HTTP application, by their path.
+    of POST requests that are answered without the HTTP application, by their path. `before_drain` are called when a
+    drain begins, and awaited before the sockets are closed.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Server:
         listener: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
         direct: Mapping[bytes, DirectEndpoint] = _NO_ENDPOINTS,
+        before_drain: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
         self._sockets = sockets
         self._host, self._port = host, port
         self._listener = listener
         self._address = None if listener is None else address_of(listener)
         self._uvicorn = _Uvicorn(_uvicorn_config(sockets, http_application, direct), sockets.drain, tls)
+        self._uvicorn.before_drain = before_drain
 
     @property
     def address(self) -> tuple[str, int]:
@@ -180,6 +183,7 @@ class _Uvicorn(uvicorn.Server):
     """uvicorn's server, with a callback when it listens, a drain before its end, and exit code 0 after a signal."""
 
     on_started: Callable[[], None] | None = None
+    before_drain: Sequence[Callable[[], Awaitable[object]]] = ()
     handles_signals = True
 
     def __init__(self, config: uvicorn.Config, drain: Drain, tls: ssl.SSLContext | None) -> None:
@@ -234,6 +238,7 @@ class _Uvicorn(uvicorn.Server):
         logger.info("stopping: %d connections are open", len(connections))
         for each in self._http_connections():
             each.last_answer()
+        await drain.work_first(self.before_drain)
         await drain.close_all(self._websockets())
         await drain.until(lambda: not self._websockets(), drain.last_moments_at)
         await self._close_listeners(sockets or [])

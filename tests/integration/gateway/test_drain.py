@@ -15,8 +15,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tellwire import limits
 from tellwire.config import Settings
 from tellwire.errors import ConfigError
+from tellwire.gateway import Node
 from tellwire.messages import create_message
-from tests.conftest import API_KEY, Gateway, StartGateway, read
+from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
 from tests.integration.gateway.test_http_api import HELLO, call
 from tests.integration.gateway.test_http_api import publish as published
 from tests.integration.gateway.test_http_protocol import BODY, HEALTH, KEY, LENGTH, answer, publish, socket_of
@@ -256,3 +257,23 @@ def test_the_spread_is_within_the_drain(seconds: float, spread: float | None, is
     words = "DRAIN_SPREAD_SECONDS: got 10.5; allowed: at most the 10 seconds of drain_seconds"
     with contextlib.nullcontext() if is_allowed else pytest.raises(ConfigError, match=words):
         assert Settings(drain_seconds=seconds, drain_spread_seconds=spread).spread_seconds == (spread or seconds / 2)
+
+
+# --- the program's own work -------------------------------------------------------------------------------------------
+
+
+async def test_what_a_program_publishes_before_a_drain_reaches_its_devices() -> None:
+    node = Node(Settings(port=0, engine="memory", jwt_secret=SECRET, drain_seconds=10))
+
+    @node.before_drain
+    async def say_goodbye() -> None:
+        await node.broadcaster.broadcast_to_user("user-1", create_message("goodbye", {}))
+
+    async with node.running() as url:
+        gateway = Gateway(node, url)
+        async with gateway.device() as device:
+            with pytest.raises(RuntimeError, match="the node runs"):
+                node.before_drain(say_goodbye)
+            node.stop()
+            assert (await read(device))["type"] == "goodbye"
+            await closed(device)

@@ -98,3 +98,34 @@ async def test_a_wait_ends_when_it_is_done_or_late() -> None:
     assert loop.time() - began < 1.2
     await drain.until(lambda: False, began + 2)
     assert loop.time() - began == pytest.approx(2)
+
+
+async def test_the_work_of_the_program_comes_first_for_half_of_the_seconds_at_most(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    began = asyncio.get_running_loop().time()
+    ended: list[str] = []
+
+    async def short() -> None:
+        await asyncio.sleep(1)
+        ended.append("short")
+
+    async def fails() -> None:
+        raise ValueError("no such table")
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    await started(10, 5).work_first([short, fails])
+    assert asyncio.get_running_loop().time() - began == pytest.approx(1, abs=0.1)
+    await started(10, 5).work_first([endless])
+    assert asyncio.get_running_loop().time() - began == pytest.approx(6, abs=0.2)
+    assert ended == ["short", "cancelled"]
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts == [
+        "a callback of before_drain failed",
+        "a callback of before_drain has not ended in half of drain_seconds, and is cancelled",
+    ]

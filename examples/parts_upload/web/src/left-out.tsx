@@ -16,8 +16,9 @@ interface Props {
 
 export function LeftOut({ api, upload, problem }: Props): ReactElement | null {
   const rows = leftOutOf(upload);
-  const hasFailed = problem !== undefined && problem.causes.length === 0;
-  const leftOut = rows ?? (hasFailed ? undefined : problem);
+  // An upload that was interrupted and begun again has a problem of the run before.
+  const hasFailed = upload.status === "failed" && problem !== undefined && problem.causes.length === 0;
+  const leftOut = rows ?? (problem?.causes.length ? problem : undefined);
   return (
     <>
       {hasFailed && (

@@ -1,0 +1,120 @@
+"""The page's server as people run it: stopped, and started again, while uploads run."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyreqwest.client import ClientBuilder
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from examples.parts_upload.gateway_process import Gateway
+from tellwire.auth import mint_token
+from tests.conftest import SECRET
+
+REPOSITORY = Path(__file__).parents[2]
+HELD = "100000"
+"""Seconds after each batch, which no test waits for: a paced upload stays after its first batch."""
+
+
+@asynccontextmanager
+async def server(folder: Path, pace: str = HELD) -> AsyncIterator[Gateway]:
+    """Run the program. It has ended when the block has."""
+    command = (sys.executable, "-m", "examples.parts_upload.web_server", "--port", "0", "--pace", pace)
+    environ = {**os.environ, "TELLWIRE_JWT_SECRET": SECRET, "PYTHONPATH": str(REPOSITORY)}
+    process = await asyncio.create_subprocess_exec(
+        *command, "--folder", str(folder), stdout=PIPE, env=environ, cwd=folder
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(45):
+            line = (await process.stdout.readline()).decode()
+        yield Gateway(line.split("ws://")[1].strip(), process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def device(running: Gateway, user: str = "ada") -> AsyncIterator[ClientConnection]:
+    """Connect as a device that wants the states of all uploads."""
+    async with connect(f"{running.ws_url}?token={mint_token(SECRET, user, 600)}", proxy=None) as socket:
+        await socket.send('{"type": "hello"}')
+        yield socket
+
+
+async def ask(running: Gateway, method: str, path: str, body: bytes, user: str = "ada") -> int:
+    headers = {"Authorization": f"Bearer {mint_token(SECRET, user, 600)}"}
+    async with ClientBuilder().build() as client:
+        request = client.request(method, running.http_url + path).headers(headers).body_bytes(body)
+        return (await request.build().send()).status
+
+
+async def statuses(socket: ClientConnection) -> AsyncIterator[tuple[str, str]]:
+    """Yield name and status of each state, also of those in a welcome; an error as "error" and its code."""
+    while True:
+        message = json.loads(await socket.recv())
+        for each in message["data"].get("state", []) if message["type"] == "welcome" else [message]:
+            data: dict[str, Any] = each["data"]
+            if each["type"] == "upload_progress":
+                yield data["fileName"], data["status"]
+            elif each["type"] == "error":
+                yield "error", data["code"]
+
+
+async def until_all(socket: ClientConnection, status: str, names: set[str]) -> None:
+    """Wait until all these uploads have had a status."""
+    waiting = set(names)
+    async with asyncio.timeout(45):
+        async for name, found in statuses(socket):
+            if found == status:
+                waiting.discard(name)
+            if not waiting:
+                return
+
+
+async def rest(socket: ClientConnection) -> list[tuple[str, str]]:
+    """Receive up to the close."""
+    found: list[tuple[str, str]] = []
+    with pytest.raises(ConnectionClosed):
+        async with asyncio.timeout(45):
+            async for each in statuses(socket):
+                found.append(each)  # noqa: PERF401 - the end is an exception, and those before it count
+    assert socket.close_code == 1012
+    return found
+
+
+async def test_sigterm_in_mid_upload_is_told_on_all_devices_and_the_next_server_begins_again(tmp_path: Path) -> None:
+    names = {"parts-list.csv", "6 images"}
+    async with server(tmp_path) as running, device(running) as phone, device(running) as laptop:
+        assert await ask(running, "POST", "/demo/samples", b'{"paced": true}') == 202
+        for each in (phone, laptop):
+            await until_all(each, "running", names)
+        running.process.send_signal(signal.SIGTERM)
+        for each in (phone, laptop):
+            found = await rest(each)
+            assert {name for name, status in found if status == "failed"} == names
+            assert found.count(("error", "UPLOAD_INTERRUPTED")) == 2
+        async with asyncio.timeout(45):
+            assert await running.process.wait() == 0
+    async with server(tmp_path, pace="0") as again, device(again) as phone:
+        await until_all(phone, "complete", names)
+
+
+async def test_a_server_that_was_killed_leaves_nothing_that_seems_to_run(tmp_path: Path) -> None:
+    async with server(tmp_path) as running, device(running) as phone:
+        assert await ask(running, "POST", "/demo/samples", b'{"paced": true}') == 202
+        await until_all(phone, "running", {"parts-list.csv", "6 images"})
+        running.process.kill()
+        await running.process.wait()
+    async with server(tmp_path, pace="0") as again, device(again) as phone:
+        await until_all(phone, "complete", {"parts-list.csv", "6 images"})
