@@ -29,7 +29,7 @@ from tests.tools import require, require_module
 REGION = "us-east-1"
 OF_ALL = pytest.StashKey[dict[str, Any]]()
 PACKAGES = Path(__file__).parent / "integration" / "aws" / "dynamodb_local"
-START_SECONDS = 45.0
+START_SECONDS = 100.0
 """The timeout of DynamoDB Local's start, which takes five seconds."""
 
 # What matters is how soon it starts, not how fast it can get.

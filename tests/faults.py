@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = _pass_on  # noqa: N815 - the names of http.server
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(self.server.upstream, timeout=45)
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=100)
         with closing(connection):
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
             connection.request(self.command, self.path, body, headers)

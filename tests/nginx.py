@@ -50,7 +50,7 @@ async def nginx(directory: Path, url: str, prefix: str = "/") -> AsyncIterator[s
     )
     process = await asyncio.create_subprocess_exec(program, "-c", configuration, "-p", directory, "-e", "stderr")
     try:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while process.returncode is None:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -27,7 +27,7 @@ sentinel down-after-milliseconds main 500
 sentinel failover-timeout main 3000
 """
 
-START_SECONDS = 45.0
+START_SECONDS = 100.0
 """The timeout of a start, which takes some 20 ms."""
 
 

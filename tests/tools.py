@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-SECONDS = 45.0
+SECONDS = 100.0
 """The timeout of a wait in a test: far above the usual time, and below the timeout of the test."""
 
 

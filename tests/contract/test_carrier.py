@@ -57,7 +57,7 @@ async def gateway(
     name = "moto_dynamodb" if request.param == "aws on moto" else "dynamodb_local"
     stack = stacks(request.getfixturevalue(name))
     yield stack
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while await stack.user_ids():
             await asyncio.sleep(0.01)
 
@@ -155,7 +155,7 @@ async def test_one_dead_device_does_not_stop_the_others(carrier: Carrier, gatewa
         delivery = await carrier.deliver(publication(Target(user="user-1"), HELLO))
         assert delivery.delivered >= 2
         assert await received_payload(first) == await received_payload(last) == HELLO
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while len(await ids(carrier, "user-1")) != 2:
                 await asyncio.sleep(0.01)
         again = await carrier.deliver(publication(Target(user="user-1"), encode_message(create_message("again", 1))))

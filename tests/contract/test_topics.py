@@ -249,7 +249,7 @@ async def test_the_subscriptions_of_a_connection_end_with_it(server: Server) -> 
         await ann.subscribe(TOPIC)
         await ann.subscribe("moc:2")
         assert await server.publish(TOPIC, note(1)) == [Delivery(1)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await server.publish("moc:2", note(2)) != [Delivery()]:
             await asyncio.sleep(0.01)
     async with follower(server) as ann:

@@ -92,7 +92,7 @@ async def running(port: int = 0, database: Path | None = None) -> AsyncIterator[
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -150,7 +150,7 @@ async def test_a_token_is_renewed_on_the_living_connection(
             # A little more than half of what a token has left.
             await passes(clock, client, 52)
             (after,) = await gateway.node.hub.connections("user-1")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while after.expires_at == before.expires_at:
                     await asyncio.sleep(0.002)
                     (after,) = await gateway.node.hub.connections("user-1")
@@ -261,7 +261,7 @@ async def say(node: Node, *numbers: int) -> None:
 
 
 async def numbers_of(client: Client, count: int) -> list[int]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [(await anext(client)).data for _ in range(count)]
 
 
@@ -463,7 +463,7 @@ async def test_what_was_seen_here_is_seen_everywhere(gateway: Gateway) -> None:
         await say(gateway.node, 0)
         assert await numbers_of(here, 1) == await numbers_of(there, 1) == [0]
         await here.ack()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             seen = [await anext(here), await anext(there)]
         assert [(each.type, each.data["cursor"]) for each in seen] == [("seen", here.cursors["user"])] * 2
 
@@ -472,7 +472,7 @@ async def test_an_upload_is_cancelled_and_one_that_nobody_knows_is_an_error(gate
     message = create_upload_progress_message("u1", "parts.csv", 40, "Row 40")
     await gateway.node.broadcaster.broadcast_to_user("user-1", message)
     async with Client(gateway.url, Tokens()) as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await anext(client)).data["progress"] == 40
             await client.cancel("u1")
             assert (await anext(client)).data["status"] == "cancelled"
@@ -531,7 +531,7 @@ async def test_a_token_is_renewed_on_aws(stack: Stack) -> None:
         assert await welcomed(client)
         before = await only_row(stack)
         await passes(clock, client, 3530)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (after := await only_row(stack)).token_expires_at == before.token_expires_at:
                 await asyncio.sleep(0.01)
         assert after.token_expires_at >= before.token_expires_at + 3500
@@ -559,9 +559,9 @@ async def test_a_prefix_of_a_proxy_keeps_its_slash(start_gateway: StartGateway, 
         nginx(tmp_path, gateway.url, "/live/") as url,
         Client(f"{url}/live/", lambda _: gateway.token()) as client,
     ):
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while client.state.status != "open":
                 await asyncio.sleep(0.01)
         await gateway.node.broadcaster.broadcast_to_user("user-1", create_notification_message("a", "b", "info"))
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             assert (await anext(aiter(client))).type == "notification"

@@ -58,7 +58,7 @@ async def subscribed(topic: Topic) -> None:
 
 
 async def next_data(topic: Topic, count: int) -> list[Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return [(await anext(topic)).data for _ in range(count)]
 
 

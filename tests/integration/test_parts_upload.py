@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 async def received_by(device: ClientConnection, uploads: int) -> list[dict[str, Any]]:
     """Receive until as many uploads have ended, each with a notification."""
     messages: list[dict[str, Any]] = []
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while sum(message["type"] == "notification" for message in messages) < uploads:
             messages.append(json.loads(await device.recv()))
     return messages
@@ -63,7 +63,7 @@ async def test_a_file_that_is_no_parts_list_is_an_error_on_both_devices(producer
         with pytest.raises(UploadFailed):
             await import_parts(tmp_path / "missing.csv", tmp_path / "parts.sqlite3", "user-1", "moc-1")
         for device in devices:
-            async with asyncio.timeout(45):
+            async with asyncio.timeout(100):
                 *_, state, error = [json.loads(await device.recv()) for _ in range(3)]
             assert state["data"]["status"] == "failed"
             assert error["data"]["code"] == "FILE_MISSING"
@@ -88,7 +88,7 @@ async def demo(*arguments: str, home: Path, folder: Path | None = None) -> Async
 
 async def ended(process: Process) -> tuple[int | None, list[str], str]:
     """Wait for the end; return exit code, lines of output, errors."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         output, errors = await process.communicate()
     return process.returncode, output.decode().splitlines(), errors.decode()
 
@@ -96,7 +96,7 @@ async def ended(process: Process) -> tuple[int | None, list[str], str]:
 async def line_with(process: Process, words: str) -> str:
     """Read the output up to the line with these words."""
     assert process.stdout is not None
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         async for line in process.stdout:
             if words in line.decode():
                 return line.decode()
@@ -217,7 +217,7 @@ async def test_the_gateway_ends_even_if_the_demo_is_killed(tmp_path: Path) -> No
         assert await is_listening(address)
         process.kill()
         await process.wait()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while await is_listening(address):
                 await asyncio.sleep(0.05)
 

@@ -46,7 +46,7 @@ class Device:
         self.client.on_state(lambda state: self.recovered.append(state.recovered is not False))
         async with self.client:
             listening = asyncio.create_task(self._listen())
-            async with asyncio.timeout(45):
+            async with asyncio.timeout(100):
                 while self.client.state.status != "open":
                     await asyncio.sleep(0.01)
             try:
@@ -59,7 +59,7 @@ class Device:
             self.numbers.append(cast("Any", message.data)["number"])
 
     async def heard(self, count: int) -> None:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while len(self.numbers) < count:
                 await asyncio.sleep(0.01)
         assert self.numbers == list(range(count))

@@ -53,7 +53,7 @@ async def ask(
 async def received_messages(device: ClientConnection, notifications: int = 1) -> list[dict[str, Any]]:
     """Receive until as many notifications have come."""
     messages: list[dict[str, Any]] = []
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while sum(message["type"] == "notification" for message in messages) < notifications:
             messages.append(json.loads(await device.recv()))
     return messages
@@ -113,7 +113,7 @@ async def test_an_upload_that_is_cancelled_stops_and_is_no_failure_in_the_log(
 ) -> None:
     settings, gate = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1), Gate()
     web = WebApp(settings, tmp_path, samples, page=tmp_path / "none", pause=gate)
-    async with web.running() as url, Gateway(web.node, url).device("ada") as device, asyncio.timeout(45):
+    async with web.running() as url, Gateway(web.node, url).device("ada") as device, asyncio.timeout(100):
         web.uploads.start_samples("ada", samples, is_paced=True)
         begun: set[str] = set()
         while len(begun) < 2:
@@ -142,7 +142,7 @@ async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path:
     carrier = MemoryCarrier()
     uploads = Uploads(tmp_path, Broadcaster(carrier), pause=asyncio.Event().wait)
     uploads.start_samples("ada", samples, is_paced=True)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         # Each has begun, and is now at its first rest.
         while len(carrier.sent) < 4:
             await asyncio.sleep(0.01)

@@ -35,7 +35,7 @@ async def server(folder: Path, pace: str = HELD) -> AsyncIterator[Gateway]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             line = (await process.stdout.readline()).decode()
         yield Gateway(line.split("ws://")[1].strip(), process)
     finally:
@@ -74,7 +74,7 @@ async def statuses(socket: ClientConnection) -> AsyncIterator[tuple[str, str]]:
 async def until_all(socket: ClientConnection, status: str, names: set[str]) -> None:
     """Wait until all these uploads have had a status."""
     waiting = set(names)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         async for name, found in statuses(socket):
             if found == status:
                 waiting.discard(name)
@@ -86,7 +86,7 @@ async def rest(socket: ClientConnection) -> list[tuple[str, str]]:
     """Receive up to the close."""
     found: list[tuple[str, str]] = []
     with pytest.raises(ConnectionClosed):
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             async for each in statuses(socket):
                 found.append(each)  # noqa: PERF401 - the end is an exception, and those before it count
     assert socket.close_code == 1012
@@ -104,7 +104,7 @@ async def test_sigterm_in_mid_upload_is_told_on_all_devices_and_the_next_server_
             found = await rest(each)
             assert {name for name, status in found if status == "failed"} == names
             assert found.count(("error", "UPLOAD_INTERRUPTED")) == 2
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             assert await running.process.wait() == 0
     async with server(tmp_path, pace="0") as again, device(again) as phone:
         await until_all(phone, "complete", names)

@@ -209,7 +209,7 @@ print("ended")
 
 
 def ended(program: str) -> tuple[int, str, str]:
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=45)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     return ran.returncode, ran.stdout.strip(), ran.stderr
 
 

@@ -346,7 +346,7 @@ def _command(directory: Path, *arguments: str) -> Iterator[Contract]:
 
         def advance(seconds: float) -> None:
             body = json.dumps({"advance_seconds": seconds}).encode()
-            with urllib.request.urlopen(f"http://{address}/_tellwire/clock", body, timeout=45) as answer:
+            with urllib.request.urlopen(f"http://{address}/_tellwire/clock", body, timeout=100) as answer:
                 answer.read()
 
         yield Contract(f"ws://{address}/prod", f"http://{address}/prod", events_file, advance)

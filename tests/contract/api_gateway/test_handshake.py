@@ -83,7 +83,7 @@ def test_a_connect_that_takes_too_long_is_a_gateway_timeout(contract: Contract, 
     may_end = tmp_path / "may end"
     pushing = Thread(target=push)
     pushing.start()
-    assert contract.refused({"until": may_end}, open_timeout=45).status_code == 504
+    assert contract.refused({"until": may_end}, open_timeout=100).status_code == 504
     may_end.touch()
     pushing.join()
 

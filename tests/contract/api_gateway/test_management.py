@@ -27,7 +27,7 @@ def ask(contract: Contract, method: str, path: str, body: bytes = b"", *, signed
     request = AWSRequest(method, url, data=body)
     if signed:
         SigV4Auth(Credentials("AKID", "secret"), "execute-api", "us-east-1").add_auth(request)
-    connection = http.client.HTTPConnection(url.removeprefix("http://").partition("/")[0], timeout=45)
+    connection = http.client.HTTPConnection(url.removeprefix("http://").partition("/")[0], timeout=100)
     try:
         connection.request(method, path, body, dict(request.headers))
         answer = connection.getresponse()

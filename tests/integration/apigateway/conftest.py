@@ -25,7 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.tools import require, require_module
 
 CLIENTS = Path(__file__).parent / "clients"
-SECONDS = 45.0
+SECONDS = 100.0
 """Time limit for one action of a client: far more than it needs, far less than a test's."""
 
 CHROMIUM_OPTIONS = (

@@ -94,7 +94,7 @@ def test_no_web_page_reaches_the_tables(url: str, method: str, path: str, header
     create_tables(url, [TABLE], {}, REGION)
     request = urllib.request.Request(f"{url}{path}", b"{}", header, method=method)
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=45)
+        urllib.request.urlopen(request, timeout=100)
     assert refused.value.code == 403
     assert "Access-Control-Allow-Origin" not in refused.value.headers
     assert client(url).list_tables()["TableNames"] == ["rows"]
@@ -152,7 +152,7 @@ def test_a_database_that_hangs_up_is_not_asked_again() -> None:
         with pytest.raises(ConfigError, match="tables cannot be created: Connection was closed"):
             create_tables(f"http://127.0.0.1:{server.getsockname()[1]}", [TABLE], {}, REGION)
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(timeout=45)
+        thread.join(timeout=100)
     assert len(calls) == 1
 
 

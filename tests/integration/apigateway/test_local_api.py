@@ -267,7 +267,7 @@ def test_a_function_that_is_not_there_is_named() -> None:
 
 
 def push(local: LocalApi, body: str, **headers: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(str(local.api.domain_name), timeout=45)
+    connection = http.client.HTTPConnection(str(local.api.domain_name), timeout=100)
     try:
         connection.request("POST", "/_tellwire/clock", body, headers)
         answer = connection.getresponse()
@@ -283,7 +283,7 @@ async def test_a_silent_connection_gets_no_pings_and_is_closed_with_1001_as_on_a
         connect(local.websocket_url, proxy=None, ping_interval=None) as device,
     ):
         await clock.advance(IDLE_TIMEOUT_SECONDS + 1)
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await device.wait_closed()
         assert device.close_code == 1001
 
@@ -439,7 +439,7 @@ async def test_several_apis_have_a_path_each_and_know_only_their_own_connections
 
 def post(local: LocalApi, path: str, headers: Mapping[str, str] | None = None) -> int:
     host, _, port = local.address.partition(":")
-    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=45)) as to:
+    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=100)) as to:
         signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=x", **(headers or {})}
         to.request("POST", path, b"hello", signed)
         return to.getresponse().status

@@ -107,7 +107,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Completed
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=45,
+        timeout=100,
         check=False,
     )
 

@@ -58,7 +58,7 @@ class Client:
         self._writer.write(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode() + body)
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             return int(head[0].split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
@@ -68,7 +68,7 @@ class Client:
         return (await self.answer())[0]
 
     async def is_cut(self) -> bool:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             try:
                 return await self._reader.read(1) == b""
             except ConnectionError:

@@ -223,7 +223,7 @@ async def test_what_a_handler_started_does_not_keep_its_process(make_worker: Mak
     )
     child = await run(worker)
     try:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await worker.close()
     finally:
         os.kill(child, signal.SIGKILL)

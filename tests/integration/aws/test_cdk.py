@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # Node takes its time
 EXAMPLE = Path(__file__).parents[3] / "examples" / "aws_cdk"
 LOCAL_ENV = EXAMPLE / "local.env"
 TELLWIRE = str(Path(sys.executable).with_name("tellwire"))
-SECONDS = 45.0
+SECONDS = 100.0
 
 WORKER = """
 import json, sys

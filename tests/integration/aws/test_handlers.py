@@ -40,7 +40,7 @@ async def rows(stack: Stack) -> list[ConnectionRow]:
 
 
 async def until_rows(stack: Stack, count: int) -> None:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while len(await rows(stack)) != count:
             await asyncio.sleep(0.01)
 

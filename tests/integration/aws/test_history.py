@@ -234,7 +234,7 @@ async def test_a_state_that_did_not_arrive_is_noticed_by_the_pong(stack: Stack) 
     # Its worker ends between the history and the posts.
     history = DynamoHistory(open_history_table(stack.environ, QUICK), stack.clock)
     options = ClientOptions(heartbeat_seconds=0.5, answer_timeout_seconds=30)
-    async with Client(stack.api.url, lambda why: stack.token(), options=options) as client, asyncio.timeout(30):
+    async with Client(stack.api.url, lambda why: stack.token(), options=options) as client, asyncio.timeout(60):
         while client.state.recovered is None:
             await asyncio.sleep(0.01)
         last = await history.append(publication(USER, upload(100, status="complete")))

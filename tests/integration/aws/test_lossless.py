@@ -82,7 +82,7 @@ async def test_messages_that_are_published_while_a_device_connects(keeping_stack
             await broadcaster.broadcast_to_user("user-1", create_message("note", number))
 
     async with (
-        asyncio.timeout(45),
+        asyncio.timeout(100),
         Client(keeping_stack.api.url, lambda why: keeping_stack.token(), options=FAST_RETRY, cursors=cursors) as client,
         asyncio.TaskGroup() as group,
     ):

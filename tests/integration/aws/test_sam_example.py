@@ -39,7 +39,7 @@ from tests.publications import publication
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "aws_parts_upload"
 SECRET = "a-secret-for-tests-of-40-characters-long"
-SECONDS = 45.0
+SECONDS = 100.0
 
 CSV_WORKER, IMAGE_WORKER, SWEEPER = "CsvWorkerFunction", "ImageWorkerFunction", "SweepFunction"
 
@@ -233,7 +233,7 @@ def demo(*arguments: str, folder: Path) -> Any:
 async def line_with(process: Process, words: str) -> str:
     """Read the output up to the line with these words."""
     assert process.stdout is not None
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         async for line in process.stdout:
             if words in line.decode():
                 return line.decode()
@@ -241,7 +241,7 @@ async def line_with(process: Process, words: str) -> str:
 
 
 async def ended(process: Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()
 

@@ -152,7 +152,7 @@ async def test_a_connection_that_ends_leaves_its_topics(topics: Stack) -> None:
             await subscribe(each, "open:1")
         assert len(await members(topics)) == 2
         await one.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(await members(topics)) + len(await members(topics, "open:1")) > 2:
                 await asyncio.sleep(0.01)
         assert await publish(topics.keeping_carrier(), create_message("note", 1)) == Delivery(delivered=1)

@@ -38,7 +38,7 @@ async def test_several_event_loops_and_threads_share_a_broadcaster(gateway: Gate
     complete: set[str] = set()
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(6) as pool:
-        async with gateway.device() as device, asyncio.timeout(45):
+        async with gateway.device() as device, asyncio.timeout(100):
             on_loops = [loop.run_in_executor(pool, publish_on_a_loop, broadcaster, name) for name in range(4)]
             in_threads = [loop.run_in_executor(pool, publish_in_a_thread, broadcaster, name) for name in range(4, 6)]
             await asyncio.gather(*on_loops, *in_threads, publish(broadcaster, 6))

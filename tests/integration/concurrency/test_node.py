@@ -41,7 +41,7 @@ async def test_threads_and_the_nodes_own_loop_publish_at_once(
     async with gateway.device() as device:
         threads = [asyncio.to_thread(work, name) for name in range(3)]
         own = [gateway.node.broadcaster.broadcast_to_user("user-1", create_message("own", n)) for n in range(50)]
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await asyncio.gather(*threads, *own)
             notes: list[list[int]] = []
             while len(notes) < 150:
@@ -70,7 +70,7 @@ async def test_another_event_loop_publishes(
 
     async with gateway.device() as device:
         await asyncio.to_thread(run)
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             got = [json.loads(await device.recv())["data"] for _ in range(20)]
     assert sorted(got) == list(range(20))
 

@@ -129,7 +129,7 @@ async def test_uvicorn_publishes(gateway: Gateway, workers: list[str]) -> None:
 CELERY = """
 from tests.integration.concurrency.celery_app import publish
 
-print([result.get(timeout=45, interval=0.05) for result in [publish.delay() for _ in range(4)]])
+print([result.get(timeout=100, interval=0.05) for result in [publish.delay() for _ in range(4)]])
 """
 
 

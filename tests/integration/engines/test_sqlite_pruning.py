@@ -52,7 +52,7 @@ async def test_without_traffic_old_entries_leave_the_file(path: Path) -> None:
     await history.append_all([note(), done("anna", "u1"), note("ben")])
     watching = asyncio.create_task(history.watch())
     await clock.advance(HISTORY_MAX_AGE_SECONDS + 60)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while count(history, "log") or count(history, "states"):
             await clock.advance(30)
             await asyncio.sleep(0.01)
@@ -70,7 +70,7 @@ async def test_after_the_clock_was_set_back_pruning_goes_on(path: Path, seconds:
     clock.step(seconds)
     await history.append(note())
     await clock.advance(HISTORY_MAX_AGE_SECONDS - seconds + 60)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while count(history, "log"):
             await clock.advance(30)
             await asyncio.sleep(0.01)

@@ -76,7 +76,7 @@ async def test_after_a_clock_that_was_wrong_for_a_moment_a_silent_worker_is_noti
     async with gateway.device() as device:
         await begin(gateway.node.broadcaster, lease_seconds=1)
         for status in ("running", "stalled", "failed"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await until(device, status)
 
 
@@ -88,5 +88,5 @@ async def test_while_the_clock_is_a_day_behind_a_silent_worker_is_noticed(start_
         await until(device, "running")
         clock.ahead_seconds = -DAY
         for status in ("stalled", "failed"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await until(device, status)

@@ -223,7 +223,7 @@ async def test_nodes_ws_speaks_with_it(small_gateway: Gateway) -> None:
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         opened = json.loads(await process.stdout.readline())
         assert opened == {"extensions": "permessage-deflate"}
         await publish(small_gateway, note(1))

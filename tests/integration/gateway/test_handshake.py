@@ -32,7 +32,7 @@ async def raw(gateway: Gateway, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(request)
     try:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             return await reader.read()
     finally:
         writer.close()
@@ -190,7 +190,7 @@ async def test_a_silent_or_slow_socket_is_closed(gateway: Gateway, monkeypatch: 
     assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
     monkeypatch.setattr(timeout, 0.1)
     writer.write(b"GET /heal")
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
@@ -224,7 +224,7 @@ async def test_a_stray_byte_after_an_answer_does_not_keep_a_socket(gateway: Gate
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b'{"status":"ok"}' in await reader.readuntil(b"}")
     writer.write(stray)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()

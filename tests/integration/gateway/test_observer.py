@@ -81,7 +81,7 @@ class Anyone:
 
 
 async def until(observer: Counting, what: Any) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not observer.counts[what]:
             await asyncio.sleep(0.01)
 

@@ -32,7 +32,7 @@ class PlainDevice:
 
     async def read_frame(self) -> tuple[int, bytes]:
         """Return the first byte of a short frame, and its payload."""
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             first, length = await self.reader.readexactly(2)
             if length == 126:
                 length = int.from_bytes(await self.reader.readexactly(2))
@@ -58,7 +58,7 @@ async def plain_device(gateway: Gateway) -> AsyncIterator[PlainDevice]:
 
 async def answered(connection: Any) -> None:
     """Wait until the server has the pong for its ping."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while connection._unanswered_pings:
             await asyncio.sleep(0)
 
@@ -124,7 +124,7 @@ async def test_a_client_that_only_answers_pings_stays_for_two_hours(start_gatewa
         assert connection.is_open
         connection.connected_at -= MAX_CONNECTION_SECONDS
         await clock.advance(SERVER_PING_SECONDS + 1)
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await device.wait_closed()
         assert device.close_code == 1001
 
@@ -158,6 +158,6 @@ async def test_a_client_that_says_nothing_lives_behind_nginx(start_gateway: Star
             await answered(connection)
         assert connection.is_open
         # Now the gateway's time stands still, so there are no more pings, and nginx cuts the connection.
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await device.wait_closed()
         assert device.close_code == 1006

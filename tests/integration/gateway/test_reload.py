@@ -51,7 +51,7 @@ async def status(gateway: Running, key: str) -> int:
 
 async def log_line(gateway: Running, words: str) -> str:
     assert gateway.process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while words not in (line := (await gateway.process.stderr.readline()).decode()):
             assert line
     return line

@@ -28,7 +28,7 @@ HELLO = create_notification_message("Hello", "World", "info")
 
 
 async def closed_with(device: ClientConnection) -> tuple[int | None, str | None]:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         await device.wait_closed()
     return device.close_code, device.close_reason
 
@@ -116,7 +116,7 @@ async def test_a_client_that_breaks_the_protocol_is_closed_with_1002(gateway: Ga
 async def test_a_closed_connection_is_removed(gateway: Gateway) -> None:
     async with gateway.device():
         assert len(gateway.node.hub) == 1
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while len(gateway.node.hub):
             await asyncio.sleep(0.01)
     assert await gateway.node.broadcaster.broadcast_to_user("user-1", HELLO) == Delivery()
@@ -145,7 +145,7 @@ async def test_the_application_gets_the_close_code_and_the_reason(
         (info,) = await gateway.node.hub.connections("user-1")
         await gateway.node.hub.disconnect(info.connection_id)
         await device.wait_closed()
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while len(heard) < 3:
             await asyncio.sleep(0.01)
     assert heard == [(4000, "bye"), (1006, ""), (1000, "Connection Closed Normally")]
@@ -489,7 +489,7 @@ async def test_a_client_that_never_answers_our_close_is_cut(start_gateway: Start
         await clock.advance(3)
         assert len(gateway.node.hub) == 1
         await clock.advance(5)
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while len(gateway.node.hub):
                 await asyncio.sleep(0.01)
         device.transport.abort()

@@ -24,7 +24,7 @@ from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
 
 async def until(device: ClientConnection, status: str) -> dict[str, Any]:
     """Receive until an upload has this status, and return its data."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while True:
             frame = await read(device)
             if frame["type"] == "upload_progress" and frame["data"]["status"] == status:
@@ -32,7 +32,7 @@ async def until(device: ClientConnection, status: str) -> dict[str, Any]:
 
 
 async def until_type(device: ClientConnection, message_type: str) -> dict[str, Any]:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while (frame := await read(device))["type"] != message_type:
             pass
     return frame
@@ -119,7 +119,7 @@ async def test_a_worker_that_reads_cancelled_may_stop_by_itself(gateway: Gateway
         async with track_upload("user-1", "u1", "f.csv", 100, interval_seconds=0.01) as upload:
             await until(device, "running")
             await device.send('{"type": "cancel", "uploadId": "u1"}')
-            async with asyncio.timeout(45):
+            async with asyncio.timeout(100):
                 while not upload.cancelled:
                     upload.update(rows=upload.rows + 1)
                     await asyncio.sleep(0.01)
@@ -218,7 +218,7 @@ async def test_of_very_many_uploads_at_once_all_are_seen_each_can_be_cancelled_a
         assert (await until(device, "cancelled"))["uploadId"] == "u0"
         passing = asyncio.create_task(let_time_pass(clock))
         failed: set[str] = set()
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while len(failed) < len(names) - 1:
                 frame = await read(device)
                 if frame["type"] == "upload_progress" and frame["data"]["status"] == "failed":

@@ -61,7 +61,7 @@ async def answer(port: int) -> bytes:
 
 async def answers(port: int, expected: set[bytes]) -> None:
     """Wait until the last answers are exactly these."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while {await answer(port) for _ in range(4)} != expected:
             await asyncio.sleep(0.05)
 

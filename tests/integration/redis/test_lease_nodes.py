@@ -27,7 +27,7 @@ __all__ = ["own_state"]
 async def statuses(device: ClientConnection, until: str) -> list[str]:
     """Return the statuses of an upload that a device is told, up to one of them."""
     found: list[str] = []
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while until not in found:
             message = await read(device)
             if message["type"] == "upload_progress":
@@ -79,7 +79,7 @@ async def test_nobody_is_missed_because_redis_was_frozen(start_gateway: StartGat
 
 async def next_types(device: ClientConnection) -> list[str]:
     found: list[str] = []
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while "end" not in found:
             message = await read(device)
             assert message["data"] is None or message["data"].get("status", "running") == "running"

@@ -118,7 +118,7 @@ async def test_a_signal_ends_a_node_that_waits_for_redis_at_once(number: signal.
         *COMMAND, "serve", "--port", "0", env=os.environ | environment, stdout=-1, stderr=-1
     )
     assert process.stderr is not None
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while b"waiting for Redis" not in (line := await process.stderr.readline()):
             assert line
     # A second signal would end it with a code of its own.

@@ -118,7 +118,7 @@ async def test_a_producer_reaches_the_devices_of_its_database(
     async with gateway.device() as device:
         for target in (Target(user="user-1"), Target(all=True)):
             assert await producer.deliver(publication(target, HELLO)) == Delivery(1)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(60):
                 assert (await read(device))["data"]["title"] == "Hello"
     await producer.close()
 

@@ -195,7 +195,7 @@ async def test_a_producer_repeats_only_what_is_kept(
         begin(self, waiting)
 
     monkeypatch.setattr(RedisStore, "begin", fails_once)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await producer.deliver(note(LONG, 2)) == Delivery()
     assert attempts == 2
     await producer.close()

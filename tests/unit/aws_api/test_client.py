@@ -278,7 +278,7 @@ async def test_a_wait_that_would_go_past_the_deadline_is_not_begun(
     service = await start_service(Response(503))
     client = make_client(service, retries=Retries(first_wait_seconds=30, longest_wait_seconds=30))
     with deadline(20), pytest.raises(AwsUnreachable, match="busy"):
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await client.call(GET)
     assert len(service.requests) == 1
 
@@ -288,7 +288,7 @@ async def test_without_a_deadline_an_attempt_has_its_own_time(
 ) -> None:
     service = await start_service(HANGS)
     with pytest.raises(AwsUnreachable, match="timed out"):
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             await make_client(service, retries=Retries(attempts=1)).call(GET)
 
 

@@ -56,7 +56,7 @@ async def listens(
         _listen(websocket, lambda: TOKEN, renewable=renewable, output=said, from_start=from_start, topics=topics)
     )
     enough = asyncio.create_task(said.ended.wait())
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         await asyncio.wait([listening, enough], return_when=asyncio.FIRST_COMPLETED)
     enough.cancel()
     if listening.done():

@@ -126,7 +126,7 @@ async def reached(client: Client, status: str) -> ConnectionState:
     states: asyncio.Queue[ConnectionState] = asyncio.Queue()
     forget = client.on_state(states.put_nowait)
     states.put_nowait(client.state)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (state := await states.get()).status != status:
             pass
     forget()
@@ -138,7 +138,7 @@ async def passes(clock: FakeClock, client: Client, seconds: float, step_seconds:
     end = clock.now() + seconds
     while (left := end - clock.now()) > 0:
         await clock.advance(min(left, step_seconds))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while _awaits_pong(client):
                 await asyncio.sleep(0)
         await asyncio.sleep(0.0005)

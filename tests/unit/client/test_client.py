@@ -591,7 +591,7 @@ async def test_close_ends_an_iteration_after_what_has_come() -> None:
 @pytest.mark.parametrize("get_token", [given, hangs])
 async def test_a_client_can_be_closed_before_it_is_open(get_token: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with mute(greets=False) as url:
-        async with asyncio.timeout(1), client_of(url, get_token) as client:
+        async with asyncio.timeout(10), client_of(url, get_token) as client:
             await asyncio.sleep(0.01)
             assert client.state.status == "connecting"
         await reached(client, "closed")
@@ -606,7 +606,7 @@ async def test_a_renewal_under_way_does_not_keep_anybody() -> None:
         await asked.put(why)
         return "a.eyJleHAiOjEwMDAxMDB9.c" if why == "connect" else await hangs(why)
 
-    async with scripted() as server, asyncio.timeout(5), client_of(server.url, get_token, clock=clock) as client:
+    async with scripted() as server, asyncio.timeout(60), client_of(server.url, get_token, clock=clock) as client:
         await reached(client, "open")
         await passes(clock, client, 80)
         assert [await asked.get(), await asked.get()] == ["connect", "renew"]
@@ -614,7 +614,7 @@ async def test_a_renewal_under_way_does_not_keep_anybody() -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_server_that_does_not_answer_the_close_keeps_nobody_long() -> None:
-    async with mute(greets=True) as url, asyncio.timeout(2), client_of(url) as client:
+    async with mute(greets=True) as url, asyncio.timeout(4), client_of(url) as client:
         await reached(client, "open")
 
 

@@ -92,7 +92,7 @@ class Outcomes(list[Published | Exception]):
     """The outcomes of `publish_soon`, in the order in which they came."""
 
     async def all(self, count: int) -> "Outcomes":
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self) < count:
                 await asyncio.sleep(0.001)
         return self

@@ -80,7 +80,7 @@ async def test_a_master_that_is_away_is_the_trouble_of_its_own_slots(
         await until(lambda: store.trouble(away[0]))
     finally:
         gone.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await store.call_all([Call(script("ping"), [key], [1]) for key in keys]) != [b"1"] * len(keys):
             await asyncio.sleep(0.1)
     assert store.trouble(away[0]) is None
