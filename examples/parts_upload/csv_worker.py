@@ -57,15 +57,18 @@ async def import_parts(
     total_rows: int | None = None,
     batch_rows: int = BATCH_ROWS,
     pause: Pause = yield_to_loop,
+    run: str | None = None,
 ) -> Report:
-    """Import a parts list and publish its progress. `pause` is awaited between two batches.
+    """Import a parts list and publish its progress. `pause` is awaited between two batches; `run` is that of
+    `queue_upload`, if the upload has waited.
 
     Raises:
         UploadFailed: the file cannot be read, or is not a parts list. The user has been notified.
         UploadCancelled: the user cancelled the upload.
     """
     report, file_name = Report(ROWS), display_name(path)
-    async with track_upload(user_id, upload_id, file_name, total_rows, total_bytes=size_bytes(path)) as upload:
+    tracked = track_upload(user_id, upload_id, file_name, total_rows, total_bytes=size_bytes(path), run=run)
+    async with tracked as upload:
         with (
             summary_if_cancelled(upload),
             open_csv(path, file_name) as rows,

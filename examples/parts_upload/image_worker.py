@@ -71,14 +71,17 @@ async def make_thumbnails(
     title: str = "images",
     *,
     pause: Pause = yield_to_loop,
+    run: str | None = None,
 ) -> Report:
-    """Make a thumbnail of each image and publish the progress. `title` is the file name that the user sees.
+    """Make a thumbnail of each image and publish the progress.
+
+    `title` is the file name that the user sees; `run` is that of `queue_upload`, if the upload has waited.
 
     Raises:
         UploadCancelled: the user cancelled the upload.
     """
     report = Report(IMAGES)
-    async with track_upload(user_id, upload_id, title, total_rows=len(images)) as upload:
+    async with track_upload(user_id, upload_id, title, total_rows=len(images), run=run) as upload:
         with summary_if_cancelled(upload, "image"), discarding_if_cancelled() as made:
             async for number, path in upload.count(enumerate(images, 1)):
                 upload.raise_if_cancelled()

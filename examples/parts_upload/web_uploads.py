@@ -1,10 +1,11 @@
 """Uploads from the page: files are written to disk, and the two workers process them in this process.
 
-    put(file) … put(file) ─▶ start(kind) ─▶ import_parts | make_thumbnails ─▶ the user's devices
+    put(file) … put(file) ─▶ start(kind) ─▶ queued ─▶ import_parts | make_thumbnails ─▶ the user's devices
 
 Rules:
 - A user reaches their own uploads only: each has its own folder, named by user and upload.
-- At most `RUNNING` workers run at once; the others wait. A file has at most `MAX_FILE_BYTES`.
+- An upload is shown as soon as it is started. At most `RUNNING` workers run at once, and `RUNNING_PER_USER` of one user
+  (see `places`); the others wait. A file has at most `MAX_FILE_BYTES`.
 - An upload that runs is not started again.
 - Files are deleted when the worker is done. When the server stops, jobs end as interrupted, and their files stay: the
   next server in this folder begins them again.
@@ -15,7 +16,7 @@ import logging
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,8 @@ from typing import Any, BinaryIO, Final, TypeAlias
 from examples.parts_upload.csv_worker import Pause, import_parts, yield_to_loop
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
+from examples.parts_upload.places import Places
+from examples.parts_upload.publishing import display_name
 from examples.parts_upload.upload_folder import Job, Kind, UploadFolder, interrupted_jobs
 from tellwire import (
     Broadcaster,
@@ -32,17 +35,20 @@ from tellwire import (
     TellwireError,
     UploadCancelled,
     UploadFailed,
+    queue_upload,
+    track_upload,
     use_broadcaster,
 )
 from tellwire.model import new_message_id
 
 logger = logging.getLogger("parts_upload")
 
-RUNNING: Final = 4
+RUNNING: Final = 16
+RUNNING_PER_USER: Final = 2
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 _UPLOAD_ID: Final = re.compile(r"[a-z0-9-]{1,64}")
 
-Worker: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
+Worker: TypeAlias = Callable[..., Coroutine[Any, Any, object]]
 
 
 class UploadIsRunning(TellwireError):
@@ -73,7 +79,7 @@ class Uploads:
         self._root = root
         self._broadcaster = broadcaster
         self._pause = pause
-        self._slots = asyncio.Semaphore(RUNNING)
+        self._places = Places(RUNNING, RUNNING_PER_USER)
         self._jobs: dict[Path, asyncio.Task[None]] = {}
         self._is_closed = False
 
@@ -151,23 +157,14 @@ class Uploads:
         if folder.path in self._jobs:
             raise UploadIsRunning
         folder.begin(job)
-        task = asyncio.create_task(self._run(self._worker(job, folder), folder), name=f"upload-{job.upload_id}")
+        task = asyncio.create_task(self._run(job, folder), name=f"upload-{job.upload_id}")
         self._jobs[folder.path] = task
         task.add_done_callback(lambda _: self._jobs.pop(folder.path, None))
 
-    def _worker(self, job: Job, folder: UploadFolder) -> Worker:
-        pause = self._pause if job.is_paced else yield_to_loop
-        files = folder.all_files()
-        if job.kind == "parts":
-            return partial(import_parts, files[0], folder.database, job.user_id, job.upload_id, pause=pause)
-        title = files[0].name if len(files) == 1 else f"{len(files)} images"
-        return partial(make_thumbnails, files, folder.thumbnails, job.user_id, job.upload_id, title, pause=pause)
-
-    async def _run(self, worker: Worker, folder: UploadFolder) -> None:
+    async def _run(self, job: Job, folder: UploadFolder) -> None:
         try:
-            async with self._slots:
-                with use_broadcaster(self._broadcaster), suppress(UploadFailed, UploadCancelled):
-                    await worker()
+            with use_broadcaster(self._broadcaster), suppress(UploadFailed, UploadCancelled):
+                await self._work(job, folder)
         except asyncio.CancelledError:
             # The server ends. The next one begins it again.
             raise
@@ -176,6 +173,31 @@ class Uploads:
             logger.exception("an upload failed")
         folder.end()
         shutil.rmtree(folder.files, ignore_errors=True)
+
+    async def _work(self, job: Job, folder: UploadFolder) -> None:
+        files = folder.all_files()
+        title = display_name(files[0]) if len(files) == 1 else f"{len(files)} images"
+        run = await queue_upload(job.user_id, job.upload_id, title)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._places.place(job.user_id))
+            except asyncio.CancelledError:
+                await _interrupt(job, title, run)
+                raise
+            await self._worker(job, folder, files, title)(run=run)
+
+    def _worker(self, job: Job, folder: UploadFolder, files: list[Path], title: str) -> Worker:
+        pause = self._pause if job.is_paced else yield_to_loop
+        if job.kind == "parts":
+            return partial(import_parts, files[0], folder.database, job.user_id, job.upload_id, pause=pause)
+        return partial(make_thumbnails, files, folder.thumbnails, job.user_id, job.upload_id, title, pause=pause)
+
+
+async def _interrupt(job: Job, title: str, run: str) -> None:
+    """Publish that an upload was interrupted while it waited."""
+    with suppress(asyncio.CancelledError):
+        async with track_upload(job.user_id, job.upload_id, title, run=run):
+            raise asyncio.CancelledError
 
 
 @contextmanager

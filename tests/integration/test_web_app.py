@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +139,54 @@ async def test_an_upload_that_is_cancelled_stops_and_is_no_failure_in_the_log(
     assert [record for record in caplog.records if record.name == "parts_upload"] == []
 
 
+async def test_uploads_that_wait_are_shown_and_can_be_cancelled_and_others_do_not_wait_for_them(
+    tmp_path: Path, samples: Samples
+) -> None:
+    settings, gate = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1), Gate()
+    web = WebApp(settings, tmp_path, samples, page=tmp_path / "none", pause=gate)
+    async with AsyncExitStack() as stack:
+        app = Gateway(web.node, await stack.enter_async_context(web.running()))
+        device, other = [await stack.enter_async_context(app.device(user)) for user in ("ada", "bob")]
+        await stack.enter_async_context(asyncio.timeout(100))
+        for upload_id in ("u-1", "u-2", "u-3"):
+            await ask(app, "PUT", f"/demo/uploads/{upload_id}/files/1?name={upload_id}.csv", PARTS)
+            assert (await ask(app, "POST", f"/demo/uploads/{upload_id}", {"kind": "parts", "paced": True}))[0] == 202
+        status = await until_status(device, {"u-1": "running", "u-2": "running", "u-3": "queued"})
+        # Another user's list has its place at once.
+        await ask(app, "PUT", "/demo/uploads/u-4/files/1?name=u-4.csv", PARTS, user="bob")
+        await ask(app, "POST", "/demo/uploads/u-4", {"kind": "parts"}, user="bob")
+        await until_status(other, {"u-4": "complete"})
+        await device.send(json.dumps({"type": "cancel", "uploadId": "u-3"}))
+        await until_status(device, {"u-3": "cancelled"}, status)
+        gate.open()
+        # Its turn comes, and its worker stops at once.
+        words = ""
+        while words != "Cancelled after 2 rows. Nothing of it was kept.":
+            message = json.loads(await device.recv())
+            if message["data"].get("uploadId") == "u-3":
+                assert message["data"]["status"] == "cancelled"
+                words = message["data"]["message"]
+
+
+async def until_status(
+    device: ClientConnection, wanted: dict[str, str], known: dict[str, str] | None = None
+) -> dict[str, str]:
+    """Receive until uploads have these statuses, and return those of all."""
+    status = dict(known or {})
+    while not wanted.items() <= status.items():
+        message = json.loads(await device.recv())
+        if message["type"] == "upload_progress":
+            status[message["data"]["uploadId"]] = message["data"]["status"]
+    return status
+
+
 async def test_who_waits_for_an_upload_is_told_that_the_server_stopped(tmp_path: Path, samples: Samples) -> None:
     carrier = MemoryCarrier()
     uploads = Uploads(tmp_path, Broadcaster(carrier), pause=asyncio.Event().wait)
     uploads.start_samples("ada", samples, is_paced=True)
     async with asyncio.timeout(100):
-        # Each has begun, and is now at its first rest.
-        while len(carrier.sent) < 4:
+        # Each has waited, has begun, and is now at its first rest.
+        while len(carrier.sent) < 6:
             await asyncio.sleep(0.01)
     await uploads.close()
     codes = [message["data"].get("code") for message in carrier.sent_to("ada")]

@@ -60,26 +60,27 @@ async def ask(running: Gateway, method: str, path: str, body: bytes, user: str =
 
 
 async def statuses(socket: ClientConnection) -> AsyncIterator[tuple[str, str]]:
-    """Yield name and status of each state, also of those in a welcome; an error as "error" and its code."""
+    """Yield id and status of each state, also of those in a welcome; of an error the id and its code."""
     while True:
         message = json.loads(await socket.recv())
         for each in message["data"].get("state", []) if message["type"] == "welcome" else [message]:
             data: dict[str, Any] = each["data"]
             if each["type"] == "upload_progress":
-                yield data["fileName"], data["status"]
+                yield data["uploadId"], data["status"]
             elif each["type"] == "error":
-                yield "error", data["code"]
+                yield data["details"]["uploadId"], data["code"]
 
 
-async def until_all(socket: ClientConnection, status: str, names: set[str]) -> None:
-    """Wait until all these uploads have had a status."""
-    waiting = set(names)
+async def until_all(socket: ClientConnection, **counts: int) -> dict[str, str]:
+    """Wait until so many uploads have each status, and return the status of each."""
+    last: dict[str, str] = {}
     async with asyncio.timeout(100):
-        async for name, found in statuses(socket):
-            if found == status:
-                waiting.discard(name)
-            if not waiting:
-                return
+        async for upload_id, status in statuses(socket):
+            if status.islower():
+                last[upload_id] = status
+            if all(list(last.values()).count(each) == count for each, count in counts.items()):
+                return last
+    raise AssertionError("the connection has ended")
 
 
 async def rest(socket: ClientConnection) -> list[tuple[str, str]]:
@@ -93,28 +94,33 @@ async def rest(socket: ClientConnection) -> list[tuple[str, str]]:
     return found
 
 
-async def test_sigterm_in_mid_upload_is_told_on_all_devices_and_the_next_server_begins_again(tmp_path: Path) -> None:
-    names = {"parts-list.csv", "6 images"}
-    async with server(tmp_path) as running, device(running) as phone, device(running) as laptop:
+async def start_four(running: Gateway) -> None:
+    """Start four uploads, of which two wait."""
+    for _ in range(2):
         assert await ask(running, "POST", "/demo/samples", b'{"paced": true}') == 202
-        for each in (phone, laptop):
-            await until_all(each, "running", names)
+
+
+async def test_sigterm_in_mid_upload_is_told_on_all_devices_and_the_next_server_begins_again(tmp_path: Path) -> None:
+    async with server(tmp_path) as running, device(running) as phone, device(running) as laptop:
+        await start_four(running)
+        uploads = await until_all(phone, running=2, queued=2)
+        assert await until_all(laptop, running=2, queued=2) == uploads
         running.process.send_signal(signal.SIGTERM)
         for each in (phone, laptop):
             found = await rest(each)
-            assert {name for name, status in found if status == "failed"} == names
-            assert found.count(("error", "UPLOAD_INTERRUPTED")) == 2
+            assert {upload for upload, status in found if status == "failed"} == uploads.keys()
+            assert sorted(upload for upload, status in found if status == "UPLOAD_INTERRUPTED") == sorted(uploads)
         async with asyncio.timeout(100):
             assert await running.process.wait() == 0
     async with server(tmp_path, pace="0") as again, device(again) as phone:
-        await until_all(phone, "complete", names)
+        assert (await until_all(phone, complete=4)).keys() == uploads.keys()
 
 
 async def test_a_server_that_was_killed_leaves_nothing_that_seems_to_run(tmp_path: Path) -> None:
     async with server(tmp_path) as running, device(running) as phone:
-        assert await ask(running, "POST", "/demo/samples", b'{"paced": true}') == 202
-        await until_all(phone, "running", {"parts-list.csv", "6 images"})
+        await start_four(running)
+        uploads = await until_all(phone, running=2, queued=2)
         running.process.kill()
         await running.process.wait()
     async with server(tmp_path, pace="0") as again, device(again) as phone:
-        await until_all(phone, "complete", {"parts-list.csv", "6 images"})
+        assert (await until_all(phone, complete=4)).keys() == uploads.keys()
