@@ -1,7 +1,7 @@
 """The application that makes a WebSocket server an API Gateway: functions serve its connections.
 
     authorize   stage ─▶ identity sources ─▶ authorizer ─▶ API key ─▶ $connect ─▶ 101
-    received    selection expression ─▶ route ─▶ model ─▶ function ─▶ nothing │ a body │ an error frame
+    received    selection expression ─▶ route ─▶ model ─▶ integration ─▶ nothing │ a body │ an error frame
     closed      $disconnect, whose response is not used
 
 Every message is an invocation of its own and none waits for another, also on one connection.
@@ -16,9 +16,11 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from tellwire import limits
 from tellwire.apigateway import assumptions, events
-from tellwire.apigateway.answer import Answer, custom_answer, custom_input, proxy_answer
+from tellwire.apigateway.answer import Answer, custom_answer, custom_input, custom_text, mock_status, proxy_answer
 from tellwire.apigateway.authorizer import (
     AuthorizerResult,
     InvalidAuthorizerResult,
@@ -35,10 +37,12 @@ from tellwire.apigateway.integration import (
     bad_request_frame,
     error_frame,
 )
+from tellwire.apigateway.mapping import Mapper
 from tellwire.apigateway.response_headers import ERROR_TYPES, response_headers
 from tellwire.apigateway.routing import Router
 from tellwire.apigateway.runner.functions import Functions, NotInvoked, TimedOut, within
 from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.services.actions import ServiceCaller, ServiceResponse
 from tellwire.apigateway.validation import Models
 from tellwire.carriers.hub import Hub
 from tellwire.gateway.admission import HandshakeLimiter
@@ -52,8 +56,6 @@ logger = logging.getLogger("tellwire.apigateway")
 
 UNAUTHORIZED = "Unauthorized"
 
-_FIRST_REFUSAL = 300
-
 
 class ApiGatewayApplication:
     """An `Application` (see `server.sockets`) whose connections are served by functions.
@@ -62,13 +64,17 @@ class ApiGatewayApplication:
         ConfigError: the route selection expression is not valid.
     """
 
-    def __init__(self, api: Api, functions: Functions, hub: Hub, clock: Clock) -> None:
+    def __init__(
+        self, api: Api, functions: Functions, hub: Hub, clock: Clock, services: ServiceCaller | None = None
+    ) -> None:
         self._api = api
+        self._services = services
         self._functions = functions
         self._hub = hub
         self._clock = clock
         self._router = Router(api)
         self._models = {route.key: Models(route) for route in api.routes}
+        self._mappers = {route.key: Mapper(route) for route in api.routes}
         self._connect, self._disconnect = api.route(CONNECT), api.route(DISCONNECT)
         self._limiter = HandshakeLimiter(limits.NEW_CONNECTIONS_PER_SECOND, int(limits.NEW_CONNECTIONS_PER_SECOND))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -194,10 +200,6 @@ class ApiGatewayApplication:
         """Invoke `$connect`, if there is one, and return the subprotocol it chose."""
         if self._connect is None:
             return None
-        if self._connect.integration is Integration.MOCK:
-            if self._connect.mock_status >= _FIRST_REFUSAL:
-                raise HandshakeRefused(self._connect.mock_status, b"")
-            return None
         event = events.connect_event(self._api, client, handshake, self._clock.now())
         try:
             answer = await self._invoke(self._connect, event)
@@ -217,10 +219,6 @@ class ApiGatewayApplication:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def _message(self, client: ClientContext, route: Route, text: str) -> None:
-        if route.integration is Integration.MOCK:
-            if route.has_response and route.mock_answer is not None:
-                self._send(client, route.mock_answer.encode())
-            return
         event = events.message_event(self._api, client, route.key, text, self._clock.now())
         request_id = event["requestContext"]["requestId"]
         try:
@@ -234,33 +232,41 @@ class ApiGatewayApplication:
                 self._send(client, assumptions.posted_text(answer.payload))
 
     async def _disconnected(self, route: Route, event: Event) -> None:
-        if route.integration is Integration.MOCK:
-            return
-        # `_ask` has logged the failure, and the client that could be told is gone.
+        # The failure is in the log, and the client that could be told is gone.
         with contextlib.suppress(HandlerFailed, TimedOut, MalformedResponse):
             await self._result(route, event)
 
-    # --- functions ----------------------------------------------------------------------------------------------------
+    # --- integrations -------------------------------------------------------------------------------------------------
 
     async def _invoke(self, route: Route, event: Event) -> Answer:
-        """Invoke a route's function, and return the answer in its result.
+        """Invoke a route's integration, and return the answer in its result.
 
         Raises:
             TimedOut, HandlerFailed, MalformedResponse: there is no result, or none that can be used.
         """
         try:
-            result = await self._result(route, event)
-            return (
-                proxy_answer(route, result) if route.integration is Integration.PROXY else custom_answer(route, result)
-            )
+            return await self._result(route, event)
         except MalformedResponse as error:
-            logger.warning("%s: %s %s %s", _connection_id(event), route.key, route.function, error)
+            logger.warning("%s: %s %s %s", _connection_id(event), route.key, route.function or route.service, error)
             raise
 
-    async def _result(self, route: Route, event: Event) -> Any:
+    async def _result(self, route: Route, event: Event) -> Answer:
         if route.integration is Integration.PROXY:
-            return await self._ask(route, event, event)
-        given = custom_input(event.get("body"))
+            return proxy_answer(route, await self._ask(route, event, event))
+        mapper = self._mappers[route.key]
+        text = custom_text(mapper, event)
+        match route.integration:
+            case Integration.MOCK:
+                status = mock_status(text)
+                return replace(custom_answer(route, mapper, event, None, status), status=status)
+            case Integration.SERVICE:
+                response = await self._called(route, event, text)
+                return custom_answer(route, mapper, event, response.text, response.status)
+            case _:
+                result = await self._custom_result(route, event, custom_input(text))
+                return custom_answer(route, mapper, event, msgspec.json.encode(result).decode())
+
+    async def _custom_result(self, route: Route, event: Event, given: Any) -> Any:
         if route.integration is Integration.EVENT:
             self._functions.require(route.function)
             self._spawn(self._in_background(route, event, given))
@@ -272,6 +278,26 @@ class ApiGatewayApplication:
         except HandlerFailed as error:
             # Without a mapping template an error is a result like others.
             return {"errorMessage": error.message, "errorType": error.error_type}
+
+    async def _called(self, route: Route, event: Event, text: str) -> ServiceResponse:
+        """Call the service of a route with a time limit, and log its outcome."""
+        if self._services is None or route.service is None:
+            raise MalformedResponse("is a service of AWS, and none is on this machine")
+        about = _connection_id(event), route.key, route.service
+        try:
+            response = await within(route.timeout_seconds, self._services.call(route.service, text), self._clock)
+        except OSError as error:
+            raise MalformedResponse(f"does not answer: {error}") from error
+        except TimedOut:
+            logger.warning("%s: %s %s took over %g s: timed out", *about, route.timeout_seconds)
+            raise
+        if response.is_success:
+            logger.info("%s: %s %s %d", *about, response.status)
+        else:
+            logger.warning("%s: %s %s %d: %.300s", *about, response.status, response.text)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise MalformedResponse(f"failed with {response.status}")
+        return response
 
     async def _in_background(self, route: Route, event: Event, given: Any) -> None:
         # API Gateway does not wait, so only the function's own timeout counts.

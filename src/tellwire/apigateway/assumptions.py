@@ -8,6 +8,10 @@ Some follow from the shape of the code and have no name here:
   status is the body of the response, and of its headers only the subprotocol reaches the client; a client that leaves
   while `$connect` runs is found gone after it, so that `$disconnect` can delete what `$connect` wrote.
 - `integration`: a route response over 128 KiB is an internal server error.
+- `application`: an error of a service behind a route is an answer like others, and lets `$connect` succeed; above 499
+  it is an internal server error.
+- `mapping`: without a template of the selected key `$default` is used; without a selection expression `$default`, then
+  `application/json`, then the first.
 - `routing`: no message selects a route whose key begins with `$`.
 - `validation`: a message whose model key has no model is checked against `$default`, if there is one.
 - `server.socket`: any frame from the client and any message to it is activity; two hours end like idleness, with 1001

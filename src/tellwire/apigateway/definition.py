@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from tellwire.apigateway.services.definition import Services
+from tellwire.apigateway.services.definition import ServiceAction, Services
 from tellwire.errors import ConfigError
 from tellwire.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_SECONDS, INTEGRATION_TIMEOUT_SECONDS
 
@@ -94,17 +94,39 @@ class Integration(StrEnum):
     """The function gets the message itself, and its result is the answer."""
     EVENT = "AWS, asynchronous"
     """The function gets the message itself, and nobody waits for its result."""
+    SERVICE = "AWS, a service"
+    """No function: the message is the request of a service, and its response is the answer."""
     MOCK = "MOCK"
-    """No function: the answer is the status that the integration names."""
+    """No function: the status is that of the mapping template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """Mapping templates by key, and the expression that selects one.
+
+    Without one for a message `passes_through` says whether the message goes on as it is.
+    """
+
+    by_key: Mapping[str, str] = field(default_factory=dict)
+    selection: str = ""
+    passes_through: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationResponse:
+    """The mapping templates of a response. `key` is `$default`, or `/…/` with a regular expression for the status."""
+
+    key: str = DEFAULT
+    templates: Templates = field(default_factory=Templates)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A route and the function behind it; `qualifier` is the version or alias by which it is invoked.
 
-    A `MOCK` has no function, but a status and perhaps an answer. `has_response`: the route has a route response, so the
-    function's `body` goes back to the client. `models` are JSON Schemas by model key; the selection expression chooses
-    the one that a message must follow.
+    A mock and a service have no function. `has_response`: the route has a route response, so the function's `body` goes
+    back to the client. `models` are JSON Schemas by model key; the selection expression chooses the one that a message
+    must follow. `request` maps a message to the input of the integration, `responses` its output to the answer.
     """
 
     key: str
@@ -116,8 +138,9 @@ class Route:
     model_selection_expression: str = DEFAULT
     integration: Integration = Integration.PROXY
     qualifier: str = ""
-    mock_status: int = 200
-    mock_answer: str | None = None
+    request: Templates = field(default_factory=Templates)
+    responses: tuple[IntegrationResponse, ...] = ()
+    service: ServiceAction | None = None
 
     def __post_init__(self) -> None:
         if self.key.startswith("$") and self.key not in (CONNECT, DISCONNECT, DEFAULT):

@@ -143,7 +143,8 @@ class LocalApi:
 
     def _site(self, api: Api) -> Site:
         hub = Hub(self.clock, text_frames)
-        application = ApiGatewayApplication(api, self.functions, hub, self.clock)
+        services = self._services.caller(api.region) if self._services is not None else None
+        application = ApiGatewayApplication(api, self.functions, hub, self.clock, services)
         return application, ManagementApi(api, hub, self.clock, self._credentials)
 
     def _deployed(self) -> dict[str, DeployedFunction]:

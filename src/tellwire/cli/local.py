@@ -209,7 +209,7 @@ def _parts(api: "Api", plan: "Plan") -> list[str]:
     lines = []
     for route in api.routes:
         answers = "  (answers)" if route.has_response else ""
-        lines.append(f"{route.key:<11} {_function(route.function, plan) or f'status {route.mock_status}'}{answers}")
+        lines.append(f"{route.key:<11} {_function(route.function, plan) or route.service or 'a mock'}{answers}")
     if api.authorizer is not None:
         lines.append(f"authorizer  {_function(api.authorizer.function, plan)}")
     return lines

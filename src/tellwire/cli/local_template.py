@@ -14,7 +14,6 @@ from tellwire.apigateway.definition import (
     Authorizer,
     Function,
     IdentitySource,
-    Integration,
     Project,
 )
 from tellwire.apigateway.local import LocalApi
@@ -173,9 +172,7 @@ def _with_authorizer(api: Api, sources: tuple[IdentitySource, ...]) -> Api:
 
 def _require_something(project: Project) -> None:
     routes = [route for api in project.apis for route in api.routes]
-    if not routes or any(
-        route.integration is Integration.MOCK or project.functions[route.function].left_out is None for route in routes
-    ):
+    if not routes or any(not route.function or project.functions[route.function].left_out is None for route in routes):
         return
     reasons = list(dict.fromkeys(str(project.functions[route.function].left_out) for route in routes))
     more = f"; and {len(reasons) - _REASONS_SHOWN} more" if len(reasons) > _REASONS_SHOWN else ""

@@ -17,7 +17,15 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tellwire.apigateway.definition import Api, Authorizer, Function, Integration, Route
+from tellwire.apigateway.definition import (
+    Api,
+    Authorizer,
+    Function,
+    Integration,
+    IntegrationResponse,
+    Route,
+    Templates,
+)
 from tellwire.apigateway.local import LocalApi
 from tellwire.apigateway.runner.functions import DeployedFunction
 from tellwire.apigateway.runner.host import InProcess
@@ -388,20 +396,55 @@ async def test_nobody_waits_for_an_asynchronous_function() -> None:
         assert await socket.recv() == "ok"
 
 
+def answering(template: str) -> tuple[IntegrationResponse, ...]:
+    return (IntegrationResponse(templates=Templates({"200": template})),)
+
+
 async def test_a_mock_answers_without_a_function() -> None:
     mock = Integration.MOCK
     routes = (
         Route("$connect", "", integration=mock),
         Route("$disconnect", "", integration=mock),
-        Route("ping", "", integration=mock, has_response=True, mock_answer='{"pong": true}'),
-        Route("quiet", "", integration=mock, mock_answer="not sent"),
+        Route("ping", "", integration=mock, has_response=True, responses=answering('{"pong": true}')),
+        Route("quiet", "", integration=mock, responses=answering("not sent")),
     )
     async with running(Api(routes)) as local, client(local) as socket:
         await socket.send('{"action": "quiet"}')
         await socket.send('{"action": "ping"}')
         assert await socket.recv() == '{"pong": true}'
-    async with running(Api((Route("$connect", "", integration=mock, mock_status=403),))) as local:
+    refusing = Templates({"$default": '#set($status = 403){"statusCode": $status}'})
+    async with running(Api((Route("$connect", "", integration=mock, request=refusing),))) as local:
         assert await status(local) == 403
+
+
+async def test_mapping_templates_change_the_input_and_the_answer() -> None:
+    given = []
+
+    def heard(event: Any, context: Any) -> Any:
+        given.append(event)
+        return {"name": event["name"]}
+
+    route = Route(
+        "$default",
+        "heard",
+        has_response=True,
+        integration=Integration.CUSTOM,
+        request=Templates({"$default": '{"name": $input.json("$.name"), "route": "$context.routeKey"}'}),
+        responses=answering("Hello, $input.path('$.name')"),
+    )
+    async with running(Api((route,)), heard=heard) as local, client(local) as socket:
+        await socket.send('{"name": "Ann"}')
+        assert await socket.recv() == "Hello, Ann"
+        await socket.send("not JSON")
+        assert json.loads(await socket.recv())["message"] == "Internal server error"
+    assert given == [{"name": "Ann", "route": "$default"}]
+
+
+async def test_a_message_without_a_template_is_an_error_if_the_integration_takes_no_other() -> None:
+    request = Templates({"yes": "{}"}, "$request.body.action", passes_through=False)
+    route = Route("$default", "", has_response=True, integration=Integration.MOCK, request=request)
+    async with running(Api((route,))) as local:
+        assert (await say(local, '{"action": "no"}'))["message"] == "Internal server error"
 
 
 async def test_a_function_is_invoked_by_its_alias() -> None:

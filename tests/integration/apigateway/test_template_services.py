@@ -183,6 +183,73 @@ def work():
     assert "Function not found: nobody" in missing
 
 
+# --- routes without a function ----------------------------------------------------------------------------------------
+
+SERVICE_ROUTE = """
+  NAMERoute:
+    Type: AWS::ApiGatewayV2::Route
+    Properties: {ApiId: !Ref Api, RouteKey: NAME, Target: !Sub "integrations/${NAMEIntegration}"}
+  NAMEAnswer:
+    Type: AWS::ApiGatewayV2::RouteResponse
+    Properties: {ApiId: !Ref Api, RouteId: !Ref NAMERoute, RouteResponseKey: $default}
+  NAMEIntegration:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref Api
+      IntegrationType: AWS
+      IntegrationMethod: POST
+      IntegrationUri: !Sub "arn:aws:apigateway:${AWS::Region}:URI"
+      TemplateSelectionExpression: \\$default
+      RequestTemplates: {$default: !Sub 'BODY'}
+"""
+
+
+def service_route(name: str, uri: str, body: str) -> str:
+    return SERVICE_ROUTE.replace("NAME", name).replace("URI", uri).replace("BODY", body.replace("'", "''"))
+
+
+def test_routes_call_services_without_a_function(local: Local) -> None:
+    template = CHAT.replace("Policies", "Events: {Jobs: {Type: SQS, Properties: {Queue: !GetAtt Jobs.Arn}}}, Policies")
+    template += """
+  Jobs: {Type: AWS::SQS::Queue, Properties: {QueueName: jobs}}
+  News: {Type: AWS::SNS::Topic}
+  Members:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+"""
+    item = """{"TableName": "${Members}", "Item": {"id": {"S": "$context.connectionId"}}}"""
+    job = "Action=SendMessage&MessageBody=$util.urlEncode($context.connectionId)"
+    template += service_route("join", "dynamodb:action/PutItem", item)
+    template += service_route("leave", "dynamodb:action/PutItem", item.replace("${Members}", "Nobody"))
+    template += service_route("news", "sns:action/Publish", "TopicArn=${News}&Message=$input.path('$.text')")
+    template += service_route("work", "sqs:path/${AWS::AccountId}/jobs", job)
+    chat = """
+import boto3, os
+def handler(event, context):
+    for record in event.get("Records", ()):
+        client = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["URL"])
+        client.post_to_connection(ConnectionId=record["body"], Data=b'"done"')
+    return {"statusCode": 200}
+"""
+    url = "https://${Api}.execute-api.${AWS::Region}.amazonaws.com/dev"
+    template = template.replace("CodeUri: chat", f'CodeUri: chat, Environment: {{Variables: {{URL: !Sub "{url}"}}}}')
+    running = local(template, chat=chat)
+    with running.connect("dev") as socket:
+        assert ask(socket, '{"action": "join"}') == {}
+        assert client(running, "dynamodb").scan(TableName="Members", Select="COUNT")["Count"] == 1
+        published = ask(socket, '{"action": "news", "text": "hi"}')
+        assert published["PublishResponse"]["PublishResult"]["MessageId"]
+        # The response of the service and the message of the function that waits for the queue, in any order.
+        answers = [ask(socket, '{"action": "work"}'), json.loads(socket.recv(SECONDS))]
+        answers.remove("done")
+        assert answers[0]["SendMessageResponse"]["SendMessageResult"]["MessageId"]
+        # Without an integration response for errors they are answers like others.
+        assert "ResourceNotFoundException" in json.dumps(ask(socket, '{"action": "leave"}'))
+
+
 # --- services ---------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tellwire.apigateway.definition import Function, Project
 from tellwire.apigateway.dynamodb import create_tables
+from tellwire.apigateway.services.actions import ServiceCaller
 from tellwire.apigateway.services.definition import Services
 from tellwire.apigateway.services.invoke import Invoker, LambdaApi
 from tellwire.apigateway.services.queues import Queues
@@ -47,6 +48,10 @@ class TemplateServices:
     def table_environment(self) -> dict[str, str]:
         """The variable of the database, which may be elsewhere."""
         return {} if self.dynamodb is None else {"AWS_ENDPOINT_URL_DYNAMODB": self.dynamodb}
+
+    def caller(self, region: str) -> ServiceCaller:
+        """Return the services as routes call them that have no function."""
+        return ServiceCaller(self.server.url, region, self.dynamodb)
 
     def attach(self, functions: Invoker, clock: Clock, region: str, management_url: str) -> None:
         """Connect the services with the functions, from within their event loop. Schedules begin with `start`."""

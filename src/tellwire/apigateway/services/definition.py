@@ -18,6 +18,22 @@ ANSWERED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceAction:
+    """An action of a service that a route calls itself, without a function.
+
+    An integration names the `action`, or the `path` of a request whose body names it.
+    """
+
+    service: str
+    action: str = ""
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.action or self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class Creation:
     """A call that creates a resource: an operation of boto3 with its parameters.
 

@@ -1,21 +1,23 @@
-"""Integrations: functions and mocks behind routes, as far as they run here.
+"""Integrations: functions, services and mocks behind routes, as far as they run here.
 
     AWS_PROXY with Lambda    the function gets an event, and its result has the answer
     AWS with Lambda          the function gets the message; with `X-Amz-Invocation-Type: 'Event'` nobody waits for it
+    AWS with a service       the message is the request of an action, and its response is the answer
     MOCK                     a status, and perhaps a text
-
-Mapping templates are written in Velocity, which is not run here: only those that are plain text are used.
 
 Source: API Gateway V2 API reference, "Integrations"; developer guide, "Set up data transformations for WebSocket APIs"
 and "Integrate with asynchronous Lambda invocation".
 """
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tellwire.apigateway.definition import Integration
+from tellwire.apigateway.definition import Integration, IntegrationResponse, Templates
+from tellwire.apigateway.services.actions import CALLED
+from tellwire.apigateway.services.definition import ServiceAction
 from tellwire.apigateway.template import references
 from tellwire.apigateway.template.links import function_of, linked, own
 from tellwire.apigateway.template.resource import LeftOut, Resource
@@ -23,21 +25,28 @@ from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError, shown
 from tellwire.limits import INTEGRATION_TIMEOUT_SECONDS, MIN_INTEGRATION_TIMEOUT_SECONDS
 
-_INVOCATION_TYPE: Final = "integration.request.header.x-amz-invocation-type"
-_ALLOWED: Final = "AWS_PROXY and AWS with Lambda, MOCK"
+_INVOCATION_TYPE: Final = "x-amz-invocation-type"
+_HEADER: Final = "integration.request.header."
+_LITERAL: Final = re.compile(r"'([^']*)'")
+_ALLOWED: Final = "AWS_PROXY and AWS with Lambda, AWS with a service, MOCK"
+_SERVICE_URI: Final = re.compile(
+    r"arn:[\w-]+:apigateway:[\w-]*:(?:[\w-]+\.)?(?P<service>[\w-]+):(?P<kind>action|path)/(?P<rest>.*)", re.ASCII
+)
+_PASSES: Final = {"WHEN_NO_MATCH": True, "WHEN_NO_TEMPLATES": False, "NEVER": False}
 _MOCK_STATUSES: Final = (200, 599)
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The integration of a route. `answer` is the text of a mock; `qualifier` the version or alias of the function."""
+    """The integration of a route. `qualifier` is the version or alias of the function."""
 
     integration: Integration
     timeout_seconds: float
     function: str = ""
     qualifier: str = ""
-    status: int = 200
-    answer: str | None = None
+    request: Templates = field(default_factory=Templates)
+    responses: tuple[IntegrationResponse, ...] = ()
+    service: ServiceAction | None = None
 
 
 def read_integration(
@@ -58,47 +67,52 @@ def read_integration(
             function, qualifier = function_of(integration, "IntegrationUri", stage_variables, stack)
             return Behind(Integration.PROXY, seconds, function, qualifier)
         case "AWS":
-            return _custom(stack, api, integration, key, stage_variables, seconds)
+            request, responses = _mapping(stack, api, integration, key)
+            service = _service(integration, key)
+            if service is not None:
+                return Behind(Integration.SERVICE, seconds, "", "", request, responses, service)
+            function, qualifier = function_of(integration, "IntegrationUri", stage_variables, stack)
+            invoked = (
+                Integration.EVENT if _headers(integration).get(_INVOCATION_TYPE) == "Event" else Integration.CUSTOM
+            )
+            return Behind(invoked, seconds, function, qualifier, request, responses)
         case "MOCK":
-            return _mock(stack, api, integration, key, seconds)
+            request, responses = _mapping(stack, api, integration, key)
+            for template in request.by_key.values():
+                _require_status(template, integration, key)
+            return Behind(Integration.MOCK, seconds, "", "", request, responses)
         case _:
             raise LeftOut(f"route {key}: got the integration type {kind} ({integration}); allowed: {_ALLOWED}")
 
 
-def _custom(
-    stack: Stack, api: Resource, integration: Resource, key: str, stage_variables: Mapping[str, str], seconds: float
-) -> Behind:
-    templates = [*_templates(integration, "RequestTemplates", key), *_response_templates(stack, api, integration, key)]
-    if templates:
+def _service(integration: Resource, key: str) -> ServiceAction | None:
+    """Return the action of the service that an integration calls; None if it is a function."""
+    uri = integration.text("IntegrationUri")
+    found = _SERVICE_URI.fullmatch(uri)
+    if found is None or found["service"] == "lambda":
+        return None
+    if found["service"] not in CALLED:
         raise LeftOut(
-            f"route {key}: {integration} has mapping templates ({shown(templates[0])}), which are not run here; "
-            "allowed: none"
+            f"route {key}: {integration} calls {found['service']}, which is not answered here; "
+            f"allowed: {', '.join(CALLED)}"
         )
-    function, qualifier = function_of(integration, "IntegrationUri", stage_variables, stack)
-    kind = Integration.EVENT if _is_asynchronous(integration) else Integration.CUSTOM
-    return Behind(kind, seconds, function, qualifier)
+    headers = _headers(integration)
+    if found["kind"] == "action":
+        return ServiceAction(found["service"], action=found["rest"], headers=headers)
+    return ServiceAction(found["service"], path=f"/{found['rest'].lstrip('/')}", headers=headers)
 
 
-def _is_asynchronous(integration: Resource) -> bool:
+def _headers(integration: Resource) -> dict[str, str]:
+    """Return the headers that an integration sends, by their names in lower case: those with a fixed value."""
     parameters = integration.value("RequestParameters") or {}
-    headers = {name.lower(): str(value).strip("'") for name, value in parameters.items()}
-    return headers.get(_INVOCATION_TYPE) == "Event"
+    named = {name.lower().removeprefix(_HEADER): str(value) for name, value in parameters.items()}
+    return {name: found[1] for name, value in named.items() if (found := _LITERAL.fullmatch(value)) is not None}
 
 
-def _mock(stack: Stack, api: Resource, integration: Resource, key: str, seconds: float) -> Behind:
-    statuses = {_status(template, integration, key) for template in _templates(integration, "RequestTemplates", key)}
-    if len(statuses) > 1:
-        raise LeftOut(f"route {key}: {integration} has several mapping templates, which are not run here; allowed: one")
-    answers = _response_templates(stack, api, integration, key)
-    for answer in answers:
-        _require_plain(answer, integration, key)
-    return Behind(
-        Integration.MOCK, seconds, status=statuses.pop() if statuses else 200, answer=answers[0] if answers else None
-    )
-
-
-def _status(template: str, integration: Resource, key: str) -> int:
-    _require_plain(template, integration, key)
+def _require_status(template: str, integration: Resource, key: str) -> None:
+    """Check the status of a mock, unless it is computed."""
+    if "$" in template or "#" in template:
+        return
     least, most = _MOCK_STATUSES
     try:
         status = int(json.loads(template)["statusCode"])
@@ -108,31 +122,37 @@ def _status(template: str, integration: Resource, key: str) -> int:
         raise ConfigError(
             f'route {key}: {integration}: RequestTemplates: got {shown(template)}; allowed: {{"statusCode": 200}}'
         )
-    return status
 
 
-def _require_plain(template: str, integration: Resource, key: str) -> None:
-    if "$" in template or "#" in template:
-        raise LeftOut(
-            f"route {key}: {integration} has a mapping template ({shown(template)}), which is not run here; "
-            "allowed: plain text"
-        )
+# --- mapping templates -----------------------------------------------------------------------------------------------
 
 
-def _templates(resource: Resource, name: str, key: str) -> list[str]:
-    templates: Any = resource.value(name) or {}
-    if not isinstance(templates, dict):
-        raise ConfigError(f"route {key}: {resource}: {name}: got {shown(templates)}; allowed: templates by their keys")
-    return [template if isinstance(template, str) else json.dumps(template) for template in templates.values()]
-
-
-def _response_templates(stack: Stack, api: Resource, integration: Resource, key: str) -> list[str]:
-    return [
-        template
+def _mapping(
+    stack: Stack, api: Resource, integration: Resource, key: str
+) -> tuple[Templates, tuple[IntegrationResponse, ...]]:
+    """Return the templates of an integration, and those of its responses."""
+    responses = [
+        IntegrationResponse(response.text("IntegrationResponseKey"), _templates(response, "ResponseTemplates", key))
         for response in own(stack, api, references.INTEGRATION_RESPONSE)
         if response.text("IntegrationId").rpartition("/")[2] == integration.logical_id
-        for template in _templates(response, "ResponseTemplates", key)
     ]
+    return _templates(integration, "RequestTemplates", key), tuple(responses)
+
+
+def _templates(resource: Resource, name: str, key: str) -> Templates:
+    written: Any = resource.value(name) or {}
+    if not isinstance(written, dict):
+        raise ConfigError(f"route {key}: {resource}: {name}: got {shown(written)}; allowed: templates by their keys")
+    by_key = {
+        str(each): template if isinstance(template, str) else json.dumps(template) for each, template in written.items()
+    }
+    passing = resource.text("PassthroughBehavior", "WHEN_NO_MATCH")
+    if passing not in _PASSES:
+        raise ConfigError(
+            f"route {key}: {resource}: PassthroughBehavior: got {passing!r}; allowed: {', '.join(_PASSES)}"
+        )
+    passes_through = _PASSES[passing] or (passing == "WHEN_NO_TEMPLATES" and not by_key)
+    return Templates(by_key, resource.text("TemplateSelectionExpression", ""), passes_through)
 
 
 def _timeout_seconds(integration: Resource) -> float:

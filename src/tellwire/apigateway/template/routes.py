@@ -6,12 +6,14 @@ A route that cannot run here keeps its key. Its function has a name of its own, 
 from collections.abc import Iterator, Mapping
 
 from tellwire.apigateway.definition import DEFAULT, Route
+from tellwire.apigateway.mapping import Mapper
 from tellwire.apigateway.template import references
 from tellwire.apigateway.template.integrations import read_integration
 from tellwire.apigateway.template.links import own
 from tellwire.apigateway.template.models import read_models
 from tellwire.apigateway.template.resource import LeftOut, Resource
 from tellwire.apigateway.template.stack import Stack
+from tellwire.errors import ConfigError
 
 
 def read_routes(
@@ -44,7 +46,7 @@ def _route(
     with_response: set[str],
 ) -> Route:
     behind = read_integration(stack, api, resource, key, stage_variables)
-    return Route(
+    route = Route(
         key=key,
         function=behind.function,
         has_response=_has_response(stack, resource, key, with_response),
@@ -54,9 +56,19 @@ def _route(
         model_selection_expression=resource.text("ModelSelectionExpression", DEFAULT),
         integration=behind.integration,
         qualifier=behind.qualifier,
-        mock_status=behind.status,
-        mock_answer=behind.answer,
+        request=behind.request,
+        responses=behind.responses,
+        service=behind.service,
     )
+    _require_templates(route)
+    return route
+
+
+def _require_templates(route: Route) -> None:
+    try:
+        Mapper(route)
+    except ConfigError as error:
+        raise LeftOut(str(error)) from error
 
 
 def _routes_with_response(stack: Stack, api: Resource) -> set[str]:
@@ -68,13 +80,9 @@ def _routes_with_response(stack: Stack, api: Resource) -> set[str]:
 
 
 def _has_response(stack: Stack, route: Resource, key: str, with_response: set[str]) -> bool:
+    """Return whether a route answers: a route response alone says so, a selection expression alone does not."""
     has_response = route.logical_id in with_response
-    selects = route.value("RouteResponseSelectionExpression") == DEFAULT
-    if has_response != selects:
-        missing = (
-            f"AWS::ApiGatewayV2::RouteResponse with RouteResponseKey {DEFAULT}"
-            if selects
-            else f"RouteResponseSelectionExpression {DEFAULT}"
-        )
+    if not has_response and route.value("RouteResponseSelectionExpression") == DEFAULT:
+        missing = f"AWS::ApiGatewayV2::RouteResponse with RouteResponseKey {DEFAULT}"
         stack.note(f"route {key}: it does not answer, as on AWS: there is no {missing}")
-    return has_response and selects
+    return has_response

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tellwire.apigateway.definition import Authorizer, Integration, Project
+from tellwire.apigateway.definition import Authorizer, Integration, IntegrationResponse, Project, Templates
+from tellwire.apigateway.services.definition import ServiceAction
 from tellwire.apigateway.template import read_project
 from tellwire.errors import ConfigError
 from tests.unit.apigateway.template.conftest import INVOCATION, Read, Template
@@ -119,7 +120,7 @@ def test_a_route_to_another_server_is_left_out(template: Template, read: Read, k
     reason = left_out(read(change(template, "ConnectIntegration", IntegrationType=kind)))
     assert reason == (
         f"got the integration type {kind} (AWS::ApiGatewayV2::Integration ConnectIntegration); "
-        "allowed: AWS_PROXY and AWS with Lambda, MOCK"
+        "allowed: AWS_PROXY and AWS with Lambda, AWS with a service, MOCK"
     )
 
 
@@ -135,36 +136,93 @@ def mock(template: Template, **properties: Any) -> Template:
     return change(template, "ConnectIntegration", IntegrationType="MOCK", **properties)
 
 
-@pytest.mark.parametrize(
-    ("templates", "status"),
-    [(None, 200), ({"200": '{"statusCode": 200}'}, 200), ({"$default": {"statusCode": 403}}, 403)],
-)
-def test_a_mock_has_a_status(template: Template, read: Read, templates: Any, status: int) -> None:
+@pytest.mark.parametrize("templates", [{}, {"200": '{"statusCode": 200}'}, {"$default": "#set($x = 1){}"}])
+def test_a_mock_has_no_function(template: Template, read: Read, templates: dict[str, str]) -> None:
     project = read(mock(template, **({"RequestTemplates": templates} if templates else {})))
     [route] = project.api.routes
-    assert (route.integration, route.mock_status, route.mock_answer) == (Integration.MOCK, status, None)
+    assert (route.integration, route.request.by_key) == (Integration.MOCK, templates)
     assert project.functions.keys() == project.on_demand
 
 
-def test_a_mock_has_the_answer_of_its_integration_response(template: Template, read: Read) -> None:
+def test_a_route_has_the_templates_of_its_integration_responses(template: Template, read: Read) -> None:
     of = {"ApiId": {"Ref": "Chat"}, "IntegrationId": {"Ref": "ConnectIntegration"}}
     add(
         mock(template),
         "Said",
         "ApiGatewayV2::IntegrationResponse",
-        IntegrationResponseKey="$default",
-        ResponseTemplates={"200": '{"pong": true}'},
+        IntegrationResponseKey="/200/",
+        TemplateSelectionExpression="\\$default",
+        ResponseTemplates={"200": {"pong": True}},
         **of,
     )
-    assert read(template).api.routes[0].mock_answer == '{"pong": true}'
+    [route] = read(template).api.routes
+    assert route.responses == (IntegrationResponse("/200/", Templates({"200": '{"pong": true}'}, "\\$default")),)
 
 
-@pytest.mark.parametrize("kind", ["MOCK", "AWS"])
-def test_mapping_templates_leave_out_their_route(template: Template, read: Read, kind: str) -> None:
-    templates = {"$default": '#set($x = 1){"statusCode": 200}'}
-    change(template, "ConnectIntegration", IntegrationType=kind, RequestTemplates=templates)
-    assert "which " in left_out(read(template))
-    assert "not run here" in left_out(read(template))
+@pytest.mark.parametrize(
+    ("behavior", "passes"), [(None, True), ("WHEN_NO_MATCH", True), ("WHEN_NO_TEMPLATES", False), ("NEVER", False)]
+)
+def test_a_custom_integration_has_its_mapping_templates(
+    template: Template, read: Read, behavior: str | None, passes: bool
+) -> None:
+    change(template, "ConnectIntegration", IntegrationType="AWS", RequestTemplates={"$default": "$input.body"})
+    if behavior is not None:
+        change(template, "ConnectIntegration", PassthroughBehavior=behavior)
+    [route] = read(template).api.routes
+    assert (route.function, route.request) == ("Fn", Templates({"$default": "$input.body"}, "", passes))
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"RequestTemplates": {"$default": "#if($x"}}, "not a template in Velocity"),
+        ({"RequestTemplates": {"x": ""}, "TemplateSelectionExpression": "$context.stage"}, "selection expression"),
+    ],
+)
+def test_a_template_of_another_form_leaves_out_its_route(
+    template: Template, read: Read, properties: dict[str, Any], words: str
+) -> None:
+    assert words in left_out(read(change(template, "ConnectIntegration", IntegrationType="AWS", **properties)))
+
+
+def test_an_unknown_passthrough_behavior_is_refused(template: Template, read: Read) -> None:
+    change(template, "ConnectIntegration", IntegrationType="AWS", PassthroughBehavior="MAYBE")
+    assert "got 'MAYBE'; allowed: WHEN_NO_MATCH, WHEN_NO_TEMPLATES, NEVER" in refusal(read, template)
+
+
+def calling(template: Template, service: str, **properties: Any) -> Template:
+    uri = {"Fn::Sub": f"arn:aws:apigateway:${{AWS::Region}}:{service}"}
+    return change(template, "ConnectIntegration", IntegrationType="AWS", IntegrationUri=uri, **properties)
+
+
+@pytest.mark.parametrize(
+    ("uri", "service"),
+    [
+        ("dynamodb:action/PutItem", ServiceAction("dynamodb", "PutItem")),
+        ("sqs:path/123456789012/jobs", ServiceAction("sqs", path="/123456789012/jobs")),
+        ("sns:path//", ServiceAction("sns")),
+    ],
+)
+def test_a_route_calls_a_service_without_a_function(
+    template: Template, read: Read, uri: str, service: ServiceAction
+) -> None:
+    [route] = read(calling(template, uri)).api.routes
+    assert (route.integration, route.function, route.service) == (Integration.SERVICE, "", service)
+
+
+def test_headers_of_an_integration_are_those_with_a_fixed_value(template: Template, read: Read) -> None:
+    parameters = {
+        "integration.request.header.Content-Type": "'text/plain'",
+        "integration.request.header.Authorization": "route.request.header.Authorization",
+    }
+    [route] = read(calling(template, "sns:action/Publish", RequestParameters=parameters)).api.routes
+    assert route.service == ServiceAction("sns", "Publish", headers={"content-type": "text/plain"})
+
+
+def test_a_route_to_a_service_that_is_not_here_is_left_out(template: Template, read: Read) -> None:
+    assert "calls states, which is not answered here" in left_out(
+        read(calling(template, "states:action/StartExecution"))
+    )
 
 
 def test_a_mock_with_a_status_of_another_form_is_refused(template: Template, read: Read) -> None:
@@ -284,11 +342,11 @@ def test_a_route_whose_api_is_not_known_is_left_out_and_named(template: Template
     [
         ("$default", "$default", True, False),
         ("$default", None, False, True),
-        (None, "$default", False, True),
+        (None, "$default", True, False),
         (None, None, False, False),
     ],
 )
-def test_a_route_answers_if_both_halves_are_there(
+def test_a_route_answers_if_it_has_a_route_response(
     template: Template, read: Read, expression: str | None, response_key: str | None, answers: bool, noted: bool
 ) -> None:
     if expression is not None:
