@@ -30,7 +30,7 @@ from tellwire.apigateway.services.attached import (
     trust,
     trust_environment,
 )
-from tellwire.apigateway.services.hosts import HOSTS_VARIABLE, api_names, host_table
+from tellwire.apigateway.services.hosts import HOSTS_VARIABLE, execute_api_suffix, host_table
 from tellwire.apigateway.sites import Site, Sites
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.carriers.hub import Hub
@@ -102,7 +102,7 @@ class LocalApi:
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(contextlib.closing(listen(self._host, self._port)))
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
-            tls, self._trusted = make_certificate(directory, self._host, api_names(self.api.region))
+            tls, self._trusted = make_certificate(directory, self._host, [execute_api_suffix(self.api.region)])
             if self._services is not None:
                 trust(self._trusted, self._services.server)
             here = _reachable(listener)

@@ -154,6 +154,37 @@ def test_a_host_of_aws_that_code_names_itself_is_refused_too(
     assert lines[0].startswith("a function calls S3")
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("bucket.with.dots.s3.dualstack.ap-south-1.amazonaws.com", "S3"),
+        ("streams.dynamodb.eu-west-3.amazonaws.com", "DynamoDB"),
+        ("search-chat-abc.eu-central-1.es.amazonaws.com", "OpenSearch"),
+        ("abc-ats.iot.us-west-2.amazonaws.com", "IoT"),
+        ("states.cn-north-1.amazonaws.com.cn", "Step Functions"),
+        ("events.eu-west-3.api.aws", "EventBridge"),
+    ],
+)
+def test_every_host_of_aws_in_every_region_has_a_certificate(
+    services: LocalServices, lines: list[str], tmp_path: Path, host: str, name: str
+) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _get_json(services, f"https://{host}/key/more", tmp_path)
+    assert 400 <= refused.value.code < 500
+    assert f"a function calls {name}" in lines[0]
+
+
+def test_a_call_to_another_region_is_one_line_that_names_the_region_to_run_in(client: Client, lines: list[str]) -> None:
+    for _ in range(2):
+        assert client("dynamodb", region_name="ap-south-1").list_tables()["TableNames"] == []
+    client("dynamodb").list_tables()
+    client("sts", region_name="us-east-1").get_caller_identity()
+    assert lines == [
+        f"a function calls DynamoDB in ap-south-1, but the template runs in {REGION}; "
+        "if the code names the region, run tellwire with AWS_REGION=ap-south-1"
+    ]
+
+
 def test_a_client_that_says_nothing_on_the_address_with_tls_delays_nobody(
     services: LocalServices, tmp_path: Path
 ) -> None:

@@ -7,11 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.processes import free_port
-from tellwire.apigateway.certificate import _sign
+from tellwire.apigateway.certificate import Authority
 from tellwire.cli.app import run
 from tellwire.config import Settings
 from tellwire.engines.redis.link.address import Endpoint, RedisAddress
@@ -193,17 +191,17 @@ async def test_tls_trusts_the_authorities_that_the_address_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tellwire.engines.redis.link.store.REDIS_START_SECONDS", 0)
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-    (tmp_path / "cert.pem").write_bytes(_sign(key, "localhost").public_bytes(pem))
+    authority = Authority()
+    key, certificate = authority.sign(["localhost", "127.0.0.1"])
+    for name, content in (("key", key), ("cert", certificate), ("authority", authority.certificate)):
+        (tmp_path / f"{name}.pem").write_bytes(content)
     tls_port = free_port()
     files = ("--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem"))
-    options = ("--tls-port", str(tls_port), *files, "--tls-ca-cert-file", str(tmp_path / "cert.pem"))
+    options = ("--tls-port", str(tls_port), *files, "--tls-ca-cert-file", str(tmp_path / "authority.pem"))
     with running(tmp_path / "redis", *options, "--tls-auth-clients", "no"):
         url = f"rediss://127.0.0.1:{tls_port}"
         assert "certificate of Redis is not trusted (ssl_ca_certs)" in await words_of(url)
-        store = RedisStore(RedisAddress.parse(f"{url}?ssl_ca_certs={tmp_path / 'cert.pem'}"))
+        store = RedisStore(RedisAddress.parse(f"{url}?ssl_ca_certs={tmp_path / 'authority.pem'}"))
         await store.open()
         assert await store.call(script("ping"), [b"{1}"], [1]) == b"1"
         heard: list[bytes] = []

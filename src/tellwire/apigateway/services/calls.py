@@ -12,8 +12,10 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 _SCOPE = re.compile(r"Credential=[^/\s,]+/\d+/(?:(?P<region>[\w-]+)/)?(?P<service>[\w.-]+)/aws4_request")
-_HOST = re.compile(r"(?:.+\.)?(?P<service>[\w-]+)\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?")
-_GLOBAL_HOST = re.compile(r"(?:.+\.)?(?P<service>[\w-]+)\.amazonaws\.com(?:\.cn)?")
+_OF_AWS = r"(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+_SERVICE = r"(?P<service>(?!dualstack\.)[\w-]+)(?:\.dualstack)?"
+_HOST = re.compile(rf"(?:.+\.)?{_SERVICE}\.(?P<region>[a-z]{{2}}(?:-[a-z]+)+-\d)\.{_OF_AWS}")
+_GLOBAL_HOST = re.compile(rf"(?:.+\.)?(?P<service>[\w-]+)\.{_OF_AWS}")
 _INVOCATION = re.compile(r"/2015-03-31/functions/(?P<function>[^/]+)/invocations/?")
 _CONNECTION = re.compile(r"/@connections/[^/]+")
 

@@ -1,4 +1,4 @@
-"""AWS's host names that lead to this machine: a table for worker processes, and the names of certificates. Pure.
+"""AWS's host names that lead to this machine: a table for worker processes. Pure.
 
 Code that builds a host itself (`{apiId}.execute-api.{region}.amazonaws.com`, as AWS Chalice does) is led here by a hook
 in its process: `runner/hosts.py` for Python, `hosts.cjs` for Node. Both read the table in `HOSTS_VARIABLE`.
@@ -19,23 +19,13 @@ The longest end that fits decides.
 NODE_PRELOAD: Final = Path(__file__).with_name("hosts.cjs")
 """The hook for Node: `node --require <this file>`."""
 
-_SUFFIXES: Final = (".amazonaws.com", ".api.aws", ".amazonaws.com.cn")
+SUFFIXES: Final = (".amazonaws.com", ".api.aws", ".amazonaws.com.cn")
+"""Ends of AWS's host names."""
 
 
 def execute_api_suffix(region: str) -> str:
     """Return the end of the host names of APIs."""
     return f".execute-api.{region}.amazonaws.com"
-
-
-def api_names(region: str) -> list[str]:
-    """Return the names in the certificate of the API's address."""
-    return [f"*{execute_api_suffix(region)}"]
-
-
-def service_names(region: str) -> list[str]:
-    """Return the names in the certificate of the services' address."""
-    own = [f"*.{region}.amazonaws.com", f"*.s3.{region}.amazonaws.com", f"*.{region}.api.aws"]
-    return ["*.amazonaws.com", "*.s3.amazonaws.com", *own]
 
 
 def host_table(region: str, api: str, services: str | None, environment: Mapping[str, str]) -> str:
@@ -49,9 +39,9 @@ def host_table(region: str, api: str, services: str | None, environment: Mapping
     """
     table: dict[str, str | None] = {execute_api_suffix(region): api}
     if services is not None:
-        table |= dict.fromkeys(_SUFFIXES, services)
+        table |= dict.fromkeys(SUFFIXES, services)
     for name, value in environment.items():
         host = urlsplit(value).hostname if name.startswith("AWS_ENDPOINT_URL") and "://" in value else None
-        if host is not None and host.endswith(_SUFFIXES):
+        if host is not None and host.endswith(SUFFIXES):
             table |= {host: None, f".{host}": None}
     return json.dumps(table)

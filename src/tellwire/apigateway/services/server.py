@@ -20,10 +20,10 @@ from tellwire.apigateway.certificate import make_certificate
 from tellwire.apigateway.checks.policies import denied_permission
 from tellwire.apigateway.services.calls import AwsCall, invoked_function, read_call
 from tellwire.apigateway.services.definition import ANSWERED, Policy
-from tellwire.apigateway.services.hosts import service_names
+from tellwire.apigateway.services.hosts import SUFFIXES
 from tellwire.apigateway.services.invoke import LambdaApi
 from tellwire.apigateway.services.queues import topic_event
-from tellwire.apigateway.services.refusal import Answer, error_answer, refusal, refusal_note
+from tellwire.apigateway.services.refusal import Answer, error_answer, refusal, refusal_note, service_name
 from tellwire.apigateway.services.resources import SNS_PATH
 from tellwire.apigateway.services.wsgi import WsgiApplication, refuse_browsers, serve
 from tellwire.errors import ConfigError
@@ -82,8 +82,7 @@ class LocalServices:
         self._moto = DomainDispatcherApplication(create_backend_app)
         with contextlib.ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
-            names = service_names(self._region)
-            tls, self._trusted = make_certificate(directory, more=names)
+            tls, self._trusted = make_certificate(directory, suffixes=SUFFIXES)
             application = refuse_browsers(self._serve, _is_name_of_aws)
             self.port = stack.enter_context(serve(application, "tellwire-services", self._port))
             self._tls_port = stack.enter_context(serve(application, "tellwire-services-tls", tls=tls))
@@ -106,7 +105,7 @@ class LocalServices:
 
     @property
     def certificate(self) -> bytes:
-        """The certificate of `tls_address`."""
+        """The authority of the certificates of `tls_address`."""
         _, begin, certificate = self._trusted.read_bytes().rpartition(b"-----BEGIN CERTIFICATE-----")
         return begin + certificate
 
@@ -128,6 +127,7 @@ class LocalServices:
             return _respond(Answer(413, b"the request is too large\n", "text/plain"), start_response)
         query = environ.get("QUERY_STRING", "")
         call = read_call(environ["REQUEST_METHOD"], path, query, headers, body, self._region)
+        self._note_region(call, headers)
         answer = self._checked(call, headers) or self._own_answer(call, environ, headers, body)
         if answer is not None:
             return _respond(answer, start_response)
@@ -214,6 +214,18 @@ class LocalServices:
         text = f"{name} is not authorized to perform: {permission}{on}: no policy of the template allows it"
         return error_answer(call, 403 if call.is_form else 400, "AccessDeniedException", text)
 
+    def _note_region(self, call: AwsCall, headers: Mapping[str, str]) -> None:
+        """Note a call to another region: nothing of the template is there, neither here nor on AWS."""
+        if call.region == self._region or call.service not in (*ANSWERED, "lambda", "execute-api"):
+            return
+        if call.service == "sts":
+            return  # it has a global address, which is signed for us-east-1
+        self.note(
+            f"{self._caller(headers)} calls {service_name(call.service)} in {call.region}, but the template runs in "
+            f"{self._region}; if the code names the region, run tellwire with AWS_REGION={call.region}",
+            ("region", call.service, call.region),
+        )
+
     def management_refusal(self, headers: Mapping[str, str]) -> Answer | None:
         """Note a client of the management API that may not manage connections; return AWS's answer when strict."""
         return self._checked(AwsCall("execute-api", "ManageConnections", self._region), headers)
@@ -239,7 +251,7 @@ class LocalServices:
 
 def _is_name_of_aws(host: str) -> bool:
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    return name.endswith((".amazonaws.com", ".api.aws", ".amazonaws.com.cn"))
+    return name.endswith(SUFFIXES)
 
 
 def _body(environ: dict[str, Any]) -> bytes | None:
