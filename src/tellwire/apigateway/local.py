@@ -19,10 +19,10 @@ from tellwire.apigateway.certificate import make_certificate
 from tellwire.apigateway.clock_api import ClockApi
 from tellwire.apigateway.definition import Api, Function
 from tellwire.apigateway.management import ManagementApi
+from tellwire.apigateway.runner.environment_pool import EnvironmentPool
 from tellwire.apigateway.runner.functions import DeployedFunction, Functions, lambda_environment
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.runner.hosts import lead_hosts_here
-from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.apigateway.runner.reaper import Reaper
 from tellwire.apigateway.services.attached import (
     TemplateServices,
@@ -153,9 +153,9 @@ class LocalApi:
             if not isinstance(source, Function):
                 deployed[name] = DeployedFunction(name, source, FUNCTION_TIMEOUT_SECONDS, FUNCTION_MEMORY_MB)
             elif source.left_out is None:
-                worker = WorkerProcess(source, self.environment_of(source, name), self._reaper)
+                pool = EnvironmentPool(source, self.environment_of(source, name), self._reaper)
                 deployed[name] = DeployedFunction(
-                    source.name, worker, source.timeout_seconds, source.memory_mb, name in self._on_demand
+                    source.name, pool, source.timeout_seconds, source.memory_mb, name in self._on_demand
                 )
         return deployed
 

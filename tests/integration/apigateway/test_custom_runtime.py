@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tellwire.apigateway.definition import Function
+from tellwire.apigateway.runner.environment_pool import EnvironmentPool
 from tellwire.apigateway.runner.functions import DeployedFunction, Functions
 from tellwire.apigateway.runner.handlers import HandlerFailed
-from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.apigateway.runner.runtimes import runtime_problem
 from tellwire.ports import SystemClock
 from tests.tools import require
@@ -77,8 +77,8 @@ Invoke = Callable[[Any, str], Any]
 async def invoke(tmp_path: Path) -> AsyncIterator[Invoke]:
     """Invoke the function in the test's directory."""
     function = Function("one", "hello.handler", tmp_path, "provided.al2023")
-    worker = WorkerProcess(function, {"TABLE": "t"})
-    functions = Functions({"one": DeployedFunction("one", worker, 30, 128)}, SystemClock(), "us-east-1")
+    pool = EnvironmentPool(function, {"TABLE": "t"})
+    functions = Functions({"one": DeployedFunction("one", pool, 30, 128)}, SystemClock(), "us-east-1")
 
     async def run(event: Any, request_id: str) -> Any:
         return await functions.invoke("one", event, request_id)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tellwire.apigateway.definition import Function
+from tellwire.apigateway.runner.environment_pool import EnvironmentPool
 from tellwire.apigateway.runner.functions import DeployedFunction, Functions
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.invocation import Invocation
-from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.ports import SystemClock
 from tests.tools import require, until
 
-MakeWorker = Callable[..., WorkerProcess]
+MakePool = Callable[..., EnvironmentPool]
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -29,21 +29,21 @@ def node() -> str:
 
 
 @pytest.fixture
-async def make_worker(tmp_path: Path) -> AsyncIterator[MakeWorker]:
-    """Make functions of files: `make_worker({"app.js": "…"})`."""
-    workers: list[WorkerProcess] = []
+async def make_pool(tmp_path: Path) -> AsyncIterator[MakePool]:
+    """Make functions of files: `make_pool({"app.js": "…"})`."""
+    pools: list[EnvironmentPool] = []
 
-    def make(files: dict[str, str], handler: str = "app.handler", **options: Any) -> WorkerProcess:
+    def make(files: dict[str, str], handler: str = "app.handler", **options: Any) -> EnvironmentPool:
         code = tmp_path / "code"
         write(code, files)
         variables = options.pop("variables", {})
         function = Function("one", handler, code, **({"runtime": "nodejs20.x"} | options))
-        workers.append(WorkerProcess(function, variables))
-        return workers[-1]
+        pools.append(EnvironmentPool(function, variables))
+        return pools[-1]
 
     yield make
-    for worker in workers:
-        await worker.close()
+    for pool in pools:
+        await pool.close()
 
 
 def write(directory: Path, files: dict[str, str]) -> None:
@@ -53,8 +53,8 @@ def write(directory: Path, files: dict[str, str]) -> None:
         file.write_text(text)
 
 
-async def run(worker: WorkerProcess, event: Any = None, request_id: str = "id", seconds: float = 30) -> Any:
-    environment = await worker.acquire()
+async def run(pool: EnvironmentPool, event: Any = None, request_id: str = "id", seconds: float = 30) -> Any:
+    environment = await pool.acquire()
     invocation = Invocation("one", seconds, 128, "us-east-1", request_id, client_context='{"custom": {"a": 1}}')
     return json.loads(await environment.run(json.dumps(event).encode(), invocation))
 
@@ -85,15 +85,15 @@ async def run(worker: WorkerProcess, event: Any = None, request_id: str = "id", 
     ],
 )
 async def test_a_handler_is_found_and_called_as_on_lambda(
-    make_worker: MakeWorker, files: dict[str, str], handler: str, result: Any
+    make_pool: MakePool, files: dict[str, str], handler: str, result: Any
 ) -> None:
-    worker = make_worker(files, handler)
+    pool = make_pool(files, handler)
     for number in range(2):
-        assert await run(worker, 42, f"id-{number}") == result
+        assert await run(pool, 42, f"id-{number}") == result
 
 
-async def test_a_callback_waits_until_nothing_is_left_unless_it_must_not(make_worker: MakeWorker) -> None:
-    worker = make_worker(
+async def test_a_callback_waits_until_nothing_is_left_unless_it_must_not(make_pool: MakePool) -> None:
+    pool = make_pool(
         {
             "app.js": """
             const order = [];
@@ -105,12 +105,12 @@ async def test_a_callback_waits_until_nothing_is_left_unless_it_must_not(make_wo
             """
         }
     )
-    assert await run(worker, "waits") == ["timer"]
-    assert await run(worker, "at once") == ["timer"]
+    assert await run(pool, "waits") == ["timer"]
+    assert await run(pool, "at once") == ["timer"]
 
 
-async def test_the_context_is_lambdas(make_worker: MakeWorker) -> None:
-    worker = make_worker(
+async def test_the_context_is_lambdas(make_pool: MakePool) -> None:
+    pool = make_pool(
         {
             "app.mjs": """
             export const handler = async (event, context) => ({
@@ -122,7 +122,7 @@ async def test_the_context_is_lambdas(make_worker: MakeWorker) -> None:
         },
         memory_mb=256,
     )
-    context = await run(worker, request_id="the-id")
+    context = await run(pool, request_id="the-id")
     assert 0 < context.pop("left") <= 30_000
     assert context.pop("trace").startswith("Root=1-")
     assert "[$LATEST]" in context.pop("logStreamName")
@@ -168,12 +168,12 @@ async def test_the_context_is_lambdas(make_worker: MakeWorker) -> None:
     ],
 )
 async def test_whatever_goes_wrong_is_a_failed_invocation(
-    make_worker: MakeWorker, code: str, error_type: str, message: str
+    make_pool: MakePool, code: str, error_type: str, message: str
 ) -> None:
-    worker = make_worker({"app.js": code})
+    pool = make_pool({"app.js": code})
     for number in range(2):
         with pytest.raises(HandlerFailed) as caught:
-            await run(worker, request_id=f"id-{number}")
+            await run(pool, request_id=f"id-{number}")
         assert caught.value.error_type.startswith(error_type)
         assert message in caught.value.message
 
@@ -188,18 +188,18 @@ async def test_whatever_goes_wrong_is_a_failed_invocation(
     ],
 )
 async def test_a_wrong_name_says_what_there_is(
-    make_worker: MakeWorker, handler: str, error_type: str, message: str, capfd: pytest.CaptureFixture[str]
+    make_pool: MakePool, handler: str, error_type: str, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    worker = make_worker({"app.js": "exports.handler = async () => 1"}, handler)
+    pool = make_pool({"app.js": "exports.handler = async () => 1"}, handler)
     with pytest.raises(HandlerFailed) as caught:
-        await run(worker)
+        await run(pool)
     assert caught.value.error_type == error_type
     assert message in caught.value.message
     assert message in capfd.readouterr().err
 
 
-async def test_a_handler_that_takes_too_much_memory_dies_and_the_next_begins_anew(make_worker: MakeWorker) -> None:
-    worker = make_worker(
+async def test_a_handler_that_takes_too_much_memory_dies_and_the_next_begins_anew(make_pool: MakePool) -> None:
+    pool = make_pool(
         {
             "app.js": """
             exports.handler = async (event) => {
@@ -211,16 +211,14 @@ async def test_a_handler_that_takes_too_much_memory_dies_and_the_next_begins_ane
         },
         memory_mb=128,
     )
-    before = await run(worker)
+    before = await run(pool)
     with pytest.raises(HandlerFailed, match="Runtime exited with error: signal: aborted"):
-        await run(worker, "all")
-    assert await run(worker) != before
+        await run(pool, "all")
+    assert await run(pool) != before
 
 
-async def test_one_that_takes_too_long_is_ended_and_the_next_begins_anew(
-    make_worker: MakeWorker, tmp_path: Path
-) -> None:
-    worker = make_worker(
+async def test_one_that_takes_too_long_is_ended_and_the_next_begins_anew(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(
         {
             "app.js": """
             const fs = require("node:fs");
@@ -231,7 +229,7 @@ async def test_one_that_takes_too_long_is_ended_and_the_next_begins_anew(
             """
         }
     )
-    functions = Functions({"one": DeployedFunction("one", worker, 1, 128)}, SystemClock(), "us-east-1")
+    functions = Functions({"one": DeployedFunction("one", pool, 1, 128)}, SystemClock(), "us-east-1")
     with pytest.raises(HandlerFailed, match="timed out"):
         await functions.invoke("one", str(tmp_path / "pid"), "slow")
     slow = int((tmp_path / "pid").read_text())
@@ -247,10 +245,8 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-async def test_what_it_prints_has_its_request_in_front(
-    make_worker: MakeWorker, capfd: pytest.CaptureFixture[str]
-) -> None:
-    worker = make_worker(
+async def test_what_it_prints_has_its_request_in_front(make_pool: MakePool, capfd: pytest.CaptureFixture[str]) -> None:
+    pool = make_pool(
         {
             "app.js": """
             console.log("loading");
@@ -264,8 +260,8 @@ async def test_what_it_prints_has_its_request_in_front(
     )
     for number in range(2):
         with pytest.raises(HandlerFailed):
-            await run(worker, number, f"id-{number}")
-    await worker.close()
+            await run(pool, number, f"id-{number}")
+    await pool.close()
     printed = capfd.readouterr().err.splitlines()
     assert printed[0] == "one INIT | loading"
     for number in range(2):
@@ -275,13 +271,13 @@ async def test_what_it_prints_has_its_request_in_front(
         assert not any("bootstrap" in line or "invocation.cjs" in line for line in lines)
 
 
-async def test_it_reads_source_maps(make_worker: MakeWorker) -> None:
+async def test_it_reads_source_maps(make_pool: MakePool) -> None:
     # Made by esbuild from `export const handler = async () => {`, an empty line, and `throw new Error("mapped")`.
     mapping = {"version": 3, "sources": ["app.ts"], "names": [], "mappings": "AAAA,QAAQ;AAER,MAAM;"}
     code = 'exports.handler = async () => {\nthrow new Error("mapped"); }\n//# sourceMappingURL=app.js.map\n'
-    worker = make_worker({"app.js": code, "app.js.map": json.dumps(mapping)})
+    pool = make_pool({"app.js": code, "app.js.map": json.dumps(mapping)})
     with pytest.raises(HandlerFailed) as caught:
-        await run(worker)
+        await run(pool)
     assert any("app.ts:3" in line for line in caught.value.payload["trace"])
 
 
@@ -300,16 +296,16 @@ PACKAGE = {
     ],
 )
 async def test_packages_of_layers_are_found(
-    make_worker: MakeWorker, tmp_path: Path, files: dict[str, str], result: str
+    make_pool: MakePool, tmp_path: Path, files: dict[str, str], result: str
 ) -> None:
     layer = tmp_path / "layer" / "nodejs" / "node_modules"
     write(layer / "greeting", PACKAGE)
-    assert await run(make_worker(files, layers=(layer,))) == result
+    assert await run(make_pool(files, layers=(layer,))) == result
 
 
 @pytest.mark.parametrize("code", ["app.js", "app.mjs"])
 async def test_the_sdk_is_the_projects_and_other_packages_of_it_are_not_there(
-    make_worker: MakeWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+    make_pool: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     project = tmp_path / "project"
     write(project / "node_modules" / "@aws-sdk" / "client-dynamodb", PACKAGE)
@@ -319,10 +315,10 @@ async def test_the_sdk_is_the_projects_and_other_packages_of_it_are_not_there(
         "app.js": "const g = require('NAME'); exports.handler = async () => g",
         "app.mjs": "import g from 'NAME'; export const handler = async () => g",
     }
-    sdk = make_worker({code: wanted[code].replace("NAME", "@aws-sdk/client-dynamodb")})
+    sdk = make_pool({code: wanted[code].replace("NAME", "@aws-sdk/client-dynamodb")})
     assert await run(sdk) in ("required", "from a module")
     with pytest.raises(HandlerFailed, match=r"Runtime\.ImportModuleError: Error: Cannot find .* 'greeting'"):
-        await run(make_worker({code: wanted[code].replace("NAME", "greeting")}))
+        await run(make_pool({code: wanted[code].replace("NAME", "greeting")}))
 
 
 @pytest.mark.parametrize(
@@ -345,20 +341,20 @@ async def test_the_sdk_is_the_projects_and_other_packages_of_it_are_not_there(
     ],
 )
 async def test_an_sdk_that_is_missing_is_one_line_that_says_how_to_install_it(
-    make_worker: MakeWorker, capfd: pytest.CaptureFixture[str], code: dict[str, str], runtime: str, line: str
+    make_pool: MakePool, capfd: pytest.CaptureFixture[str], code: dict[str, str], runtime: str, line: str
 ) -> None:
     with pytest.raises(HandlerFailed, match="ImportModuleError"):
-        await run(make_worker(code, runtime=runtime))
+        await run(make_pool(code, runtime=runtime))
     assert line in capfd.readouterr().err
 
 
-async def test_a_callback_is_refused_where_lambda_has_none_any_more(make_worker: MakeWorker) -> None:
-    worker = make_worker({"app.js": "exports.handler = (a, b, callback) => callback()"}, runtime="nodejs24.x")
+async def test_a_callback_is_refused_where_lambda_has_none_any_more(make_pool: MakePool) -> None:
+    pool = make_pool({"app.js": "exports.handler = (a, b, callback) => callback()"}, runtime="nodejs24.x")
     with pytest.raises(HandlerFailed, match="CallbackHandlerDeprecated"):
-        await run(worker)
+        await run(pool)
 
 
-async def test_a_reload_takes_the_new_code_and_the_old_may_finish(make_worker: MakeWorker, tmp_path: Path) -> None:
+async def test_a_reload_takes_the_new_code_and_the_old_may_finish(make_pool: MakePool, tmp_path: Path) -> None:
     slow = """
     const fs = require("node:fs");
     exports.handler = async (directory) => {
@@ -367,18 +363,18 @@ async def test_a_reload_takes_the_new_code_and_the_old_may_finish(make_worker: M
       return "old";
     };
     """
-    worker = make_worker({"app.js": slow})
-    old = asyncio.create_task(run(worker, str(tmp_path)))
+    pool = make_pool({"app.js": slow})
+    old = asyncio.create_task(run(pool, str(tmp_path)))
     await until((tmp_path / "begun").exists)
     write(tmp_path / "code", {"app.js": "exports.handler = async () => 'new'"})
-    await worker.reload()
-    assert await run(worker) == "new"
+    await pool.reload()
+    assert await run(pool) == "new"
     (tmp_path / "may end").touch()
     assert await old == "old"
 
 
-async def test_invocations_at_the_same_time_have_their_own_globals(make_worker: MakeWorker, tmp_path: Path) -> None:
-    worker = make_worker(
+async def test_invocations_at_the_same_time_have_their_own_globals(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(
         {
             "app.js": """
             const fs = require("node:fs");
@@ -393,8 +389,8 @@ async def test_invocations_at_the_same_time_have_their_own_globals(make_worker: 
             """
         }
     )
-    outcomes = await asyncio.gather(*(run(worker, [n, str(tmp_path)], f"id-{n}") for n in range(3)))
+    outcomes = await asyncio.gather(*(run(pool, [n, str(tmp_path)], f"id-{n}") for n in range(3)))
     assert outcomes == [1, 1, 1]
     before = time.monotonic()
-    assert await run(worker, [0, str(tmp_path)]) == 2
+    assert await run(pool, [0, str(tmp_path)]) == 2
     assert time.monotonic() - before < 45

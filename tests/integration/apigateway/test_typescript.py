@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tellwire.apigateway.definition import Function
+from tellwire.apigateway.runner.environment_pool import EnvironmentPool
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.invocation import Invocation
-from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.apigateway.runner.runtimes import runtime_problem
 from tests.tools import require, require_module
 
@@ -27,7 +27,7 @@ export const handler = async (event: string): Promise<string> => {
 
 GREETING = "export function greeting(name: string): string { return `Hello, ${name}`; }\n"
 
-MakeWorker = Callable[..., WorkerProcess]
+MakePool = Callable[..., EnvironmentPool]
 
 
 @pytest.fixture
@@ -46,32 +46,32 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def make_worker(project: Path) -> AsyncIterator[MakeWorker]:
-    workers: list[WorkerProcess] = []
+async def make_pool(project: Path) -> AsyncIterator[MakePool]:
+    pools: list[EnvironmentPool] = []
 
-    def make(handler: str = "app.handler", **options: Any) -> WorkerProcess:
-        workers.append(WorkerProcess(Function("one", handler, project, "nodejs20.x", **options), {}))
-        return workers[-1]
+    def make(handler: str = "app.handler", **options: Any) -> EnvironmentPool:
+        pools.append(EnvironmentPool(Function("one", handler, project, "nodejs20.x", **options), {}))
+        return pools[-1]
 
     yield make
-    for worker in workers:
-        await worker.close()
+    for pool in pools:
+        await pool.close()
 
 
-async def run(worker: WorkerProcess, event: Any) -> Any:
-    environment = await worker.acquire()
+async def run(pool: EnvironmentPool, event: Any) -> Any:
+    environment = await pool.acquire()
     return json.loads(await environment.run(json.dumps(event).encode(), Invocation("one", 30, 128, "us-east-1", "id")))
 
 
-async def test_a_handler_in_typescript_runs_and_its_errors_name_its_lines(make_worker: MakeWorker) -> None:
-    worker = make_worker()
-    assert await run(worker, "Ada") == "Hello, Ada"
+async def test_a_handler_in_typescript_runs_and_its_errors_name_its_lines(make_pool: MakePool) -> None:
+    pool = make_pool()
+    assert await run(pool, "Ada") == "Hello, Ada"
     with pytest.raises(HandlerFailed) as caught:
-        await run(worker, "fail")
+        await run(pool, "fail")
     assert any("app.ts:4" in line for line in caught.value.payload["trace"])
 
 
-async def test_options_of_sam_are_esbuilds(make_worker: MakeWorker, project: Path) -> None:
+async def test_options_of_sam_are_esbuilds(make_pool: MakePool, project: Path) -> None:
     source = project / "src"
     source.mkdir()
     for name in ("app.ts", "greeting.ts"):
@@ -87,31 +87,31 @@ async def test_options_of_sam_are_esbuilds(make_worker: MakeWorker, project: Pat
         "MainFields": ["module", "main"],
         "External": ["@aws-sdk/*"],
     }
-    assert await run(make_worker(build=options), "Grace") == "Hello, Grace"
+    assert await run(make_pool(build=options), "Grace") == "Hello, Grace"
 
 
-async def test_code_that_is_built_already_is_taken_as_it_is(make_worker: MakeWorker, project: Path) -> None:
+async def test_code_that_is_built_already_is_taken_as_it_is(make_pool: MakePool, project: Path) -> None:
     (project / "app.js").write_text("exports.handler = async () => 'built before'")
-    assert await run(make_worker(build={"EntryPoints": ["app.ts"]}), "Ada") == "built before"
+    assert await run(make_pool(build={"EntryPoints": ["app.ts"]}), "Ada") == "built before"
 
 
 async def test_a_reload_builds_it_again_and_a_mistake_is_told(
-    make_worker: MakeWorker, project: Path, capfd: pytest.CaptureFixture[str]
+    make_pool: MakePool, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    worker = make_worker()
-    assert await run(worker, "Ada") == "Hello, Ada"
+    pool = make_pool()
+    assert await run(pool, "Ada") == "Hello, Ada"
     (project / "greeting.ts").write_text("export function greeting( {")
-    await worker.reload()
+    await pool.reload()
     with pytest.raises(HandlerFailed, match="esbuild cannot build it"):
-        await run(worker, "Ada")
+        await run(pool, "Ada")
     assert "one INIT | " in (printed := capfd.readouterr().err)
     assert "greeting.ts:1" in printed
     (project / "greeting.ts").write_text(GREETING.replace("Hello", "Welcome"))
-    await worker.reload()
-    assert await run(worker, "Ada") == "Welcome, Ada"
-    directories = list(worker._directories)
+    await pool.reload()
+    assert await run(pool, "Ada") == "Welcome, Ada"
+    directories = list(pool._directories)
     assert directories
-    await worker.close()
+    await pool.close()
     assert not any(directory.exists() for directory in directories)
 
 

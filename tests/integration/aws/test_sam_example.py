@@ -27,8 +27,8 @@ from websockets.exceptions import InvalidStatus
 from examples.parts_upload.devices import Device, connected
 from examples.parts_upload.make_samples import make_samples
 from tellwire import create_message
+from tellwire.apigateway.runner.environment_pool import EnvironmentPool
 from tellwire.apigateway.runner.invocation import Invocation
-from tellwire.apigateway.runner.process import WorkerProcess
 from tellwire.auth import mint_token
 from tellwire.broadcast import Broadcaster
 from tellwire.client import Client
@@ -147,7 +147,7 @@ async def test_the_guide_s_handler_works_twice_in_a_row_in_one_warm_process(stac
     parts_list.write_text("part number,quantity\n" + "3001,4\n" * 1000)
     await put(stack, parts_list, "parts-list.csv")
     function = replace(stack.workers[CSV_WORKER], handler="guide_handler.handler")
-    process = WorkerProcess(function, stack.api.environment_of(function) | {"UPLOADS_BUCKET": "uploads"})
+    process = EnvironmentPool(function, stack.api.environment_of(function) | {"UPLOADS_BUCKET": "uploads"})
     try:
         async with two_devices(stack, "radia") as devices:
             for moc_id in ("moc-1", "moc-2"):

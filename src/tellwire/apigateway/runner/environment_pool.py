@@ -1,4 +1,4 @@
-"""Functions in processes of their own: as many execution environments as are needed at a time, within a bound.
+"""The execution environments of one function: as many processes as are needed at a time, within a bound.
 
     invocation ─▶ a free environment │ else: in line, and one more is started ─▶ whichever is free first takes it
 
@@ -30,8 +30,8 @@ from tellwire.errors import ConfigError
 logger = logging.getLogger("tellwire.lambda")
 
 
-class WorkerProcess:
-    """A `Host` in processes of its own. The first one starts with the first invocation or with `start`."""
+class EnvironmentPool:
+    """A `Host` of processes. The first one starts with the first invocation or with `start`."""
 
     def __init__(self, function: Function, environment: Mapping[str, str], reaper: Reaper | None = None) -> None:
         self._function = function
