@@ -2,8 +2,10 @@
 
     GET  /  /assets/…                         the page, if it was built
     POST /demo/token                          {"name": "ada"} → {"token": …}: sign in, without a password
-    PUT  /demo/uploads/{id}/files/{number}?name=parts.csv     a file of an upload
+    GET  /demo/limits                         {"maxFiles": …, "maxFileBytes": …, …}
+    PUT  /demo/uploads/{id}/files/{number}?name=parts.csv     a file of an upload: the body is the file, as it is
     POST /demo/uploads/{id}                   {"kind": "parts" | "images", "paced": true}: all files are sent, start
+    DELETE /demo/uploads/{id}                 remove it, with its files and results
     POST /demo/samples                        {"paced": true}: start with the sample files
     GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
 
@@ -28,8 +30,10 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from examples.parts_upload.csv_worker import Pause, yield_to_loop
+from examples.parts_upload.image_worker import MAX_FILE_BYTES as MAX_IMAGE_BYTES
 from examples.parts_upload.make_samples import Samples
-from examples.parts_upload.upload_folder import Kind
+from examples.parts_upload.refusals import NotTheFileItself
+from examples.parts_upload.upload_folder import MAX_FILE_BYTES, MAX_FILES, Kind
 from examples.parts_upload.web_uploads import Uploads
 from tellwire import (
     ConfigError,
@@ -119,17 +123,17 @@ class WebApp:
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, and yield the HTTP address."""
         async with self.node.running() as url:
-            self.uploads.resume()
+            self.uploads.open()
             yield url
 
     async def serve(self, started: Callable[[Node], None]) -> None:
         """Serve until SIGTERM or SIGINT, as the node does."""
 
-        def resume(node: Node) -> None:
-            self.uploads.resume()
+        def opened(node: Node) -> None:
+            self.uploads.open()
             started(node)
 
-        await self.node.serve(resume)
+        await self.node.serve(opened)
 
     def _routes(self) -> list[BaseRoute]:
         user = self._for_user
@@ -137,8 +141,10 @@ class WebApp:
             Route("/", _from_here(self._index), methods=["GET"]),
             Route("/assets/{name}", _from_here(self._asset), methods=["GET"]),
             Route("/demo/token", _from_here(self._sign_in), methods=["POST"]),
+            Route("/demo/limits", _from_here(self._limits), methods=["GET"]),
             Route("/demo/samples", user(self._start_samples), methods=["POST"]),
             Route("/demo/uploads/{upload_id}", user(self._start_upload), methods=["POST"]),
+            Route("/demo/uploads/{upload_id}", user(self._delete_upload), methods=["DELETE"]),
             Route("/demo/uploads/{upload_id}/files/{number}", user(self._put_file), methods=["PUT"]),
             Route("/demo/uploads/{upload_id}/thumbnails", user(self._thumbnails), methods=["GET"]),
             Route("/demo/uploads/{upload_id}/thumbnails/{number}", user(self._thumbnail), methods=["GET"]),
@@ -166,6 +172,9 @@ class WebApp:
             raise InvalidMessage("name", name, f"1 to {_MAX_NAME_CHARACTERS} characters")
         return _json({"token": mint_token(self._secret, name, self._token_seconds)})
 
+    async def _limits(self, request: Request) -> Response:
+        return _json({"maxFiles": MAX_FILES, "maxFileBytes": MAX_FILE_BYTES, "maxImageBytes": MAX_IMAGE_BYTES})
+
     # --- uploads ------------------------------------------------------------------------------------------------------
 
     async def _start_samples(self, request: Request, user_id: str) -> Response:
@@ -177,10 +186,15 @@ class WebApp:
         self.uploads.start(user_id, request.path_params["upload_id"], options.kind, is_paced=options.paced)
         return Response(status_code=202)
 
+    async def _delete_upload(self, request: Request, user_id: str) -> Response:
+        self.uploads.delete(user_id, request.path_params["upload_id"])
+        return Response(status_code=204)
+
     async def _put_file(self, request: Request, user_id: str) -> Response:
-        folder = self.uploads.folder(user_id, request.path_params["upload_id"])
-        file = folder.file(_number(request), request.query_params.get("name", ""))
-        await self.uploads.put(file, request.stream())
+        _require_file_itself(request)
+        upload_id, name = request.path_params["upload_id"], request.query_params.get("name", "")
+        announced = int(request.headers.get("content-length", 0))
+        await self.uploads.put(user_id, upload_id, _number(request), name, request.stream(), announced)
         return Response(status_code=201)
 
     async def _thumbnails(self, request: Request, user_id: str) -> Response:
@@ -218,6 +232,15 @@ def _from_here(endpoint: Endpoint) -> Endpoint:
         return await endpoint(request)
 
     return from_here
+
+
+def _require_file_itself(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise NotTheFileItself("Content-Encoding", encoding)
+    kind = request.headers.get("content-type", "")
+    if kind.lower().startswith(("multipart/", "application/x-www-form-urlencoded")):
+        raise NotTheFileItself("Content-Type", kind)
 
 
 def _number(request: Request) -> int:

@@ -5,8 +5,9 @@
 Rules:
 - A user reaches their own uploads only: each has its own folder, named by user and upload.
 - An upload is shown as soon as it is started. At most `RUNNING` workers run at once, and `RUNNING_PER_USER` of one user
-  (see `places`); the others wait. A file has at most `MAX_FILE_BYTES`.
-- An upload that runs is not started again.
+  (see `places`); the others wait.
+- While an upload runs, or waits, its files stay as they are, and it is not started again.
+- Files that were put, and never started with, are removed after `ABANDONED_SECONDS`.
 - Files are deleted when the worker is done. When the server stops, jobs end as interrupted, and their files stay: the
   next server in this folder begins them again.
 """
@@ -15,24 +16,32 @@ import asyncio
 import logging
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from examples.parts_upload.csv_worker import Pause, import_parts, yield_to_loop
 from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.places import Places
 from examples.parts_upload.publishing import display_name
-from examples.parts_upload.upload_folder import Job, Kind, UploadFolder, interrupted_jobs
+from examples.parts_upload.refusals import NoSuchUpload, NothingToStart, ServerStops, UploadIsRunning
+from examples.parts_upload.upload_folder import (
+    MAX_FILES,
+    Job,
+    Kind,
+    UploadFolder,
+    all_folders,
+    check_size,
+    interrupted_jobs,
+)
 from tellwire import (
     Broadcaster,
     InvalidMessage,
-    MessageTooBig,
-    TellwireError,
     UploadCancelled,
     UploadFailed,
     queue_upload,
@@ -45,31 +54,11 @@ logger = logging.getLogger("parts_upload")
 
 RUNNING: Final = 16
 RUNNING_PER_USER: Final = 2
-MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+ABANDONED_SECONDS: Final = 3600.0
+_SWEEP_SECONDS: Final = 300.0
 _UPLOAD_ID: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 Worker: TypeAlias = Callable[..., Coroutine[Any, Any, object]]
-
-
-class UploadIsRunning(TellwireError):
-    """The upload was started already, and has not ended."""
-
-    code = "UPLOAD_RUNNING"
-    http_status = 409
-
-    def __init__(self) -> None:
-        super().__init__("This upload runs already. Wait for its end, or cancel it.")
-
-
-class ServerStops(TellwireError):
-    """The server ends, and starts nothing any more."""
-
-    code = "RESTARTING"
-    http_status = 503
-    retryable = True
-
-    def __init__(self) -> None:
-        super().__init__("The server restarts. Try again in a few seconds.")
 
 
 class Uploads:
@@ -81,6 +70,7 @@ class Uploads:
         self._pause = pause
         self._places = Places(RUNNING, RUNNING_PER_USER)
         self._jobs: dict[Path, asyncio.Task[None]] = {}
+        self._sweeping: asyncio.Task[None] | None = None
         self._is_closed = False
 
     def folder(self, user_id: str, upload_id: str) -> UploadFolder:
@@ -93,32 +83,57 @@ class Uploads:
             raise InvalidMessage("upload id", upload_id, "1 to 64 of a-z, 0-9 and -")
         return UploadFolder(self._root / sha256(user_id.encode()).hexdigest()[:32] / upload_id)
 
-    async def put(self, file: Path, content: AsyncIterator[bytes]) -> None:
-        """Write a file as it arrives.
+    async def put(
+        self, user_id: str, upload_id: str, number: int, name: str, content: AsyncIterator[bytes], size_bytes: int = 0
+    ) -> None:
+        """Store a file when all of it has arrived. `size_bytes` is its size, if it was announced.
 
         Raises:
-            MessageTooBig: the file is too big; it is deleted.
+            FileRefused: its number, name or size is not allowed.
+            UploadIsRunning: the upload was started.
         """
-        size = 0
-        with _written(file) as opened:
+        folder = self.folder(user_id, upload_id)
+        file = folder.file(number, name)
+        check_size(name, size_bytes)
+        self._require_idle(folder)
+        with folder.incoming() as incoming:
             async for chunk in content:
-                size += len(chunk)
-                if size > MAX_FILE_BYTES:
-                    raise MessageTooBig(size, MAX_FILE_BYTES)
-                opened.write(chunk)
+                incoming.write(chunk, name)
+            self._require_idle(folder)
+            folder.take(incoming, file)
+
+    def delete(self, user_id: str, upload_id: str) -> None:
+        """Remove an upload, with its files and its results.
+
+        Raises:
+            UploadIsRunning: it was started, and has not ended.
+            NoSuchUpload: there is none.
+        """
+        folder = self.folder(user_id, upload_id)
+        self._require_idle(folder)
+        if not folder.path.exists():
+            raise NoSuchUpload(upload_id)
+        folder.remove()
+
+    def remove_abandoned(self, now: float) -> None:
+        """Remove the uploads whose files were sent long ago, and that were never started."""
+        for folder in all_folders(self._root):
+            if folder.path not in self._jobs and folder.is_abandoned(now - ABANDONED_SECONDS):
+                folder.remove()
 
     def start(self, user_id: str, upload_id: str, kind: Kind, *, is_paced: bool) -> None:
         """Start the worker with the files that were put.
 
         Raises:
-            InvalidMessage: there are no files, or several parts lists.
+            NothingToStart: there are no files, or several parts lists.
             UploadIsRunning: it was started already.
             ServerStops: the server ends.
         """
         folder = self.folder(user_id, upload_id)
-        files = folder.all_files()
-        if not files or (kind == "parts" and len(files) > 1):
-            raise InvalidMessage("files", len(files), "one parts list" if kind == "parts" else "at least one image")
+        self._require_idle(folder)
+        count = len(folder.all_files())
+        if not count or (kind == "parts" and count > 1):
+            raise NothingToStart(count, "one parts list" if kind == "parts" else f"1 to {MAX_FILES} images")
         self._start(Job(user_id, upload_id, kind, is_paced), folder)
 
     def start_samples(self, user_id: str, samples: Samples, *, is_paced: bool) -> None:
@@ -133,29 +148,39 @@ class Uploads:
                 shutil.copyfile(file, copy)
             self.start(user_id, upload_id, kind, is_paced=is_paced)
 
-    def resume(self) -> None:
-        """Begin again the uploads that were interrupted when the server before ended."""
+    def open(self) -> None:
+        """Begin again the uploads that were interrupted when the server before ended, and remove abandoned ones from
+        time to time.
+        """
         for job in interrupted_jobs(self._root):
             folder = self.folder(job.user_id, job.upload_id)
             if folder.all_files():
                 self._start(job, folder)
             else:
                 folder.end()
+        self._sweeping = asyncio.create_task(self._sweep(), name="abandoned-uploads")
 
     async def close(self) -> None:
         """Stop all workers; their uploads end as interrupted. Nothing is started any more."""
         self._is_closed = True
-        jobs = list(self._jobs.values())
-        for job in jobs:
-            job.cancel()
-        if jobs:
-            await asyncio.wait(jobs)
+        tasks = [*self._jobs.values(), *([self._sweeping] if self._sweeping else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _sweep(self) -> None:
+        while True:
+            self.remove_abandoned(time.time())
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    def _require_idle(self, folder: UploadFolder) -> None:
+        if folder.path in self._jobs:
+            raise UploadIsRunning
 
     def _start(self, job: Job, folder: UploadFolder) -> None:
         if self._is_closed:
             raise ServerStops
-        if folder.path in self._jobs:
-            raise UploadIsRunning
         folder.begin(job)
         task = asyncio.create_task(self._run(job, folder), name=f"upload-{job.upload_id}")
         self._jobs[folder.path] = task
@@ -172,7 +197,6 @@ class Uploads:
             # The user has been notified that it failed; the reason is for the operator.
             logger.exception("an upload failed")
         folder.end()
-        shutil.rmtree(folder.files, ignore_errors=True)
 
     async def _work(self, job: Job, folder: UploadFolder) -> None:
         files = folder.all_files()
@@ -198,15 +222,3 @@ async def _interrupt(job: Job, title: str, run: str) -> None:
     with suppress(asyncio.CancelledError):
         async with track_upload(job.user_id, job.upload_id, title, run=run):
             raise asyncio.CancelledError
-
-
-@contextmanager
-def _written(file: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing; it is deleted if the block fails."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with file.open("wb") as opened:
-            yield opened
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise

@@ -119,6 +119,25 @@ async def test_files_can_be_dropped(site: Site, window: BrowserContext) -> None:
     assert await texts(page, ".upload h2") == ["dropped.csv"]
 
 
+async def test_files_beyond_the_limits_are_said_before_they_are_sent(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    puts: list[str] = []
+    page.on("request", lambda request: puts.append(request.method) if request.method == "PUT" else None)
+    files = await page.evaluate_handle(
+        """() => {
+            const all = new DataTransfer();
+            all.items.add(new File([new Uint8Array(65 * 1024 * 1024)], "big.csv"));
+            for (let n = 0; n < 201; n += 1) all.items.add(new File(["x"], `IMG_${n}.HEIC`));
+            return all;
+        }"""
+    )
+    await page.dispatch_event(".zone", "drop", {"dataTransfer": files})
+    alert = page.get_by_role("alert")
+    await alert.get_by_text("big.csv is too big: it has 65 MB, and 64 MB are allowed.").wait_for()
+    await alert.get_by_text("201 images are too many: 200 at once are allowed.").wait_for()
+    assert puts == []
+
+
 async def test_a_file_that_cannot_be_sent_is_said(site: Site, window: BrowserContext, tmp_path: Path) -> None:
     page = await signed_in(window, site)
     (tmp_path / "mine.csv").write_text(PARTS)

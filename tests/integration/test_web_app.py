@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from examples.parts_upload.make_samples import Samples, make_samples
 from examples.parts_upload.web_app import WebApp
-from examples.parts_upload.web_uploads import Uploads
+from examples.parts_upload.web_uploads import ABANDONED_SECONDS, Uploads
 from tellwire import Broadcaster
 from tellwire.config import Settings
 from tellwire.errors import ConfigError
@@ -240,12 +242,25 @@ async def test_without_a_good_token_nothing_is_had(app: Gateway) -> None:
         ("POST", "/demo/token", b"{", "body: got b'{'; allowed: JSON"),
         ("POST", "/demo/uploads/U_1", {}, "upload id: got 'U_1'; allowed: 1 to 64 of a-z, 0-9 and -"),
         ("POST", "/demo/uploads/u-1", {"kind": "songs"}, "body: got"),
-        ("POST", "/demo/uploads/u-1", {"kind": "parts"}, "files: got 0; allowed: one parts list"),
-        ("POST", "/demo/uploads/u-1", {"kind": "images"}, "files: got 0; allowed: at least one image"),
+        ("POST", "/demo/uploads/u-1", {"kind": "parts"}, "The upload has 0 files; allowed: one parts list"),
+        ("POST", "/demo/uploads/u-1", {"kind": "images"}, "The upload has 0 files; allowed: 1 to 200 images"),
         ("PUT", "/demo/uploads/u-1/files/1", b"x", "name: got ''"),
         ("PUT", "/demo/uploads/u-1/files/1?name=..", b"x", "name: got '..'"),
-        ("PUT", "/demo/uploads/u-1/files/1?name=a%2Fb.csv", b"x", "name: got 'a/b.csv'"),
-        ("PUT", "/demo/uploads/u-1/files/201?name=a.csv", b"x", "number: got 201; allowed: a number from 1 to 200"),
+        ("PUT", "/demo/uploads/u-1/files/1?name=a%2Fb.csv", b"x", "The name 'a/b.csv' is a path"),
+        ("PUT", "/demo/uploads/u-1/files/1?name=a%0Ab.csv", b"x", "The name 'a\\nb.csv' has a control character"),
+        ("PUT", "/demo/uploads/u-1/files/1?name=a%E2%80%A8b.csv", b"x", "has a control character"),
+        (
+            "PUT",
+            f"/demo/uploads/u-1/files/1?name={'%C3%A4' * 126}.csv",
+            b"x",
+            "is too long: got 256 bytes; allowed: at",
+        ),
+        (
+            "PUT",
+            "/demo/uploads/u-1/files/201?name=a.csv",
+            b"x",
+            "number: got 201; allowed: 1 to 200, the most files of an upload",
+        ),
         ("PUT", f"/demo/uploads/u-1/files/{'9' * 5000}?name=a.csv", b"x", "number: got '999"),
         ("PUT", "/demo/uploads/u-1/files/%C2%B2?name=a.csv", b"x", "number: got '²'"),
     ],
@@ -258,13 +273,166 @@ async def test_what_cannot_be_is_refused_with_a_reason(
     assert words in answer["message"]
 
 
+@pytest.mark.parametrize("headers", [{}, {"Transfer-Encoding": "chunked"}])
 async def test_a_file_that_is_too_big_is_refused_and_does_not_stay(
-    app: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
-    monkeypatch.setattr("examples.parts_upload.web_uploads.MAX_FILE_BYTES", 10)
-    status, answer = await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", b"x" * 11)
-    assert (status, answer["code"]) == (413, "MESSAGE_TOO_BIG")
-    assert not [file for file in (tmp_path / "root").rglob("*") if file.is_file()]
+    monkeypatch.setattr("examples.parts_upload.upload_folder.MAX_FILE_BYTES", 10)
+    status, answer = await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", b"x" * 11, **headers)
+    assert (status, answer["code"]) == (413, "FILE_TOO_BIG")
+    assert answer["message"] == "The file 'a.csv' is too big: got 11 bytes; allowed: at most 10 bytes"
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("headers", [{"Content-Type": "multipart/form-data; boundary=x"}, {"Content-Encoding": "gzip"}])
+async def test_a_body_that_is_not_the_file_itself_is_refused(
+    app: Gateway, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    status, answer = await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", PARTS, **headers)
+    assert (status, answer["code"]) == (415, "NOT_THE_FILE_ITSELF")
+    assert "allowed: the bytes of the file itself" in answer["message"]
+    assert files_in(tmp_path) == []
+
+
+async def test_a_file_of_which_less_arrives_than_announced_does_not_stay(app: Gateway, tmp_path: Path) -> None:
+    host, port = app.node.address
+    _, writer = await asyncio.open_connection(host, port)
+    writer.write(
+        b"PUT /demo/uploads/u-1/files/1?name=a.csv HTTP/1.1\r\nContent-Length: 1000\r\n"
+        + f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {app.token('ada')}\r\n\r\nPart;Qty\n".encode()
+    )
+    async with asyncio.timeout(100):
+        while not files_in(tmp_path):
+            await asyncio.sleep(0.01)
+        writer.close()
+        while files_in(tmp_path):
+            await asyncio.sleep(0.01)
+    assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "parts"}))[0] == 400
+
+
+def files_in(folder: Path) -> list[str]:
+    return [file.name for file in (folder / "root").rglob("*") if file.is_file()]
+
+
+# --- files stay as they are -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Screenshot 2026-01-02 at 9.41.00\u202fAM.csv",
+        "Prix\u00a0: 5\u00a0€.csv",
+        "部品\u3000一覧.csv",
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467.csv",
+        "Stückliste.csv",
+        "Stu\u0308ckliste.csv",
+        ".csv",
+        "a\\b.csv",
+    ],
+)
+async def test_names_of_files_are_shown_as_they_are(app: Gateway, name: str) -> None:
+    async with app.device("ada") as device:
+        assert (await ask(app, "PUT", f"/demo/uploads/u-1/files/1?name={quote(name)}", PARTS))[0] == 201
+        assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "parts"}))[0] == 202
+        assert last_states(await received_messages(device))[name]["status"] == "complete"
+
+
+async def test_a_file_with_the_number_of_another_takes_its_place(app: Gateway, tmp_path: Path) -> None:
+    for name in ("wrong.csv", "right.csv"):
+        assert (await ask(app, "PUT", f"/demo/uploads/u-1/files/1?name={name}", PARTS))[0] == 201
+    assert files_in(tmp_path) == ["right.csv"]
+
+
+async def test_an_upload_is_deleted_with_all_of_it(app: Gateway, tmp_path: Path) -> None:
+    await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", PARTS)
+    assert (await ask(app, "DELETE", "/demo/uploads/u-1", user="bob"))[0] == 404
+    assert (await ask(app, "DELETE", "/demo/uploads/u-1"))[0] == 204
+    assert files_in(tmp_path) == []
+    status, answer = await ask(app, "DELETE", "/demo/uploads/u-1")
+    assert (status, answer["message"]) == (404, "There is no upload 'u-1'")
+
+
+async def test_the_limits_can_be_had_before_sending(app: Gateway) -> None:
+    limits = {"maxFiles": 200, "maxFileBytes": 64 * 1024 * 1024, "maxImageBytes": 20 * 1024 * 1024}
+    assert await ask(app, "GET", "/demo/limits", user=None) == (200, limits)
+
+
+async def test_while_an_upload_runs_its_files_stay_as_they_are(tmp_path: Path, samples: Samples) -> None:
+    settings, gate = Settings(port=0, dev=True, jwt_secret=SECRET, drain_seconds=1), Gate()
+    web = WebApp(settings, tmp_path / "root", samples, page=tmp_path / "none", pause=gate)
+    async with web.running() as url, Gateway(web.node, url).device("ada") as device:
+        app = Gateway(web.node, url)
+        await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", PARTS)
+        begin = ("POST", "/demo/uploads/u-1", {"kind": "parts", "paced": True})
+        assert (await ask(app, *begin))[0] == 202
+        for request in (
+            begin,
+            ("PUT", "/demo/uploads/u-1/files/1?name=a.csv", b"other"),
+            ("PUT", "/demo/uploads/u-1/files/2?name=b.csv", b"other"),
+            ("DELETE", "/demo/uploads/u-1"),
+        ):
+            status, answer = await ask(app, *request)
+            assert (status, answer["code"]) == (409, "UPLOAD_RUNNING")
+        assert web.uploads.folder("ada", "u-1").all_files()[0].read_bytes() == PARTS
+        # Not even long after.
+        web.uploads.remove_abandoned(time.time() + 2 * ABANDONED_SECONDS)
+        gate.open()
+        assert last_states(await received_messages(device))["a.csv"]["status"] == "complete"
+
+
+async def test_two_files_that_arrive_at_once_do_not_mix_and_one_that_is_cut_short_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    uploads = Uploads(tmp_path / "root", Broadcaster(MemoryCarrier()), pause=asyncio.Event().wait)
+    go_on = asyncio.Event()
+
+    async def slow(*chunks: bytes) -> AsyncIterator[bytes]:
+        yield chunks[0]
+        await go_on.wait()
+        for chunk in chunks[1:]:
+            yield chunk
+
+    async def cut_short() -> AsyncIterator[bytes]:
+        yield b"C"
+        raise ConnectionError
+
+    first = asyncio.create_task(uploads.put("ada", "u-1", 1, "a.csv", slow(b"A", b"A")))
+    await asyncio.sleep(0)
+    go_on.set()
+    await uploads.put("ada", "u-1", 1, "a.csv", slow(b"B", b"B"))
+    await first
+    [file] = uploads.folder("ada", "u-1").all_files()
+    content = file.read_bytes()
+    assert content in (b"AA", b"BB")
+    with pytest.raises(ConnectionError):
+        await uploads.put("ada", "u-1", 1, "a.csv", cut_short())
+    assert file.read_bytes() == content
+    assert files_in(tmp_path) == ["a.csv"]
+
+
+async def test_files_that_no_upload_was_started_with_are_removed_after_a_time(app: Gateway, tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "root", Broadcaster(MemoryCarrier()), pause=asyncio.Event().wait)
+    await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=a.csv", PARTS)
+    uploads.remove_abandoned(time.time() + ABANDONED_SECONDS / 2)
+    assert files_in(tmp_path) == ["a.csv"]
+    uploads.remove_abandoned(time.time() + 2 * ABANDONED_SECONDS)
+    assert files_in(tmp_path) == []
+
+
+async def test_thumbnails_of_an_earlier_run_are_gone(app: Gateway, samples: Samples) -> None:
+    async with app.device("ada") as device:
+        for images in (samples.images[:3], samples.images[:1]):
+            for number, image in enumerate(images, 1):
+                path = f"/demo/uploads/u-1/files/{number}?name={image.name}"
+                # The notification comes a moment before the end of the run.
+                while (await ask(app, "PUT", path, image.read_bytes()))[0] == 409:
+                    await asyncio.sleep(0.01)
+            assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "images"}))[0] == 202
+            await received_messages(device)
+    assert await ask(app, "GET", "/demo/uploads/u-1/thumbnails") == (200, {"thumbnails": ["1"]})
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("settings", [{"dev": False, "api_key": API_KEY}, {"dev": True, "jwks": "{}"}])

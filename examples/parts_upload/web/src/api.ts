@@ -6,12 +6,22 @@ import type { Network } from "./network.ts";
 /** The kind of an upload. Each kind has its worker. */
 export type Kind = "parts" | "images";
 
+/** The limits of the server. */
+export interface Limits {
+  /** Files of one upload. */
+  readonly maxFiles: number;
+  readonly maxFileBytes: number;
+  /** Of a picture. */
+  readonly maxImageBytes: number;
+}
+
 /** A token is not used again if it expires sooner than this. */
 const ALMOST_EXPIRED_MS = 5_000;
 
 export class Api {
   readonly user: string;
   #network: Network;
+  #limits: Promise<Limits> | undefined;
   #token: { readonly text: string; readonly expiresAt: number } | undefined;
 
   constructor(network: Network, user: string) {
@@ -28,6 +38,15 @@ export class Api {
     this.#token = { text: token, expiresAt: expiryOf(token) };
     return token;
   };
+
+  /** Return the limits of the server, which is asked once. */
+  limits(): Promise<Limits> {
+    this.#limits ??= this.#ask("GET", "limits").then((response) => response.json() as Promise<Limits>);
+    this.#limits.catch(() => {
+      this.#limits = undefined;
+    });
+    return this.#limits;
+  }
 
   /** Send the files of an upload, and start it. */
   async upload(id: string, kind: Kind, files: readonly File[], paced: boolean): Promise<void> {

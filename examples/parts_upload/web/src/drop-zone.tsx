@@ -10,7 +10,7 @@ export function DropZone({ sending }: { sending: Sending }): ReactElement {
   const drop = (event: DragEvent): void => {
     event.preventDefault();
     setOver(false);
-    sending.send([...event.dataTransfer.files], isPaced);
+    void sending.send([...event.dataTransfer.files], isPaced);
   };
   const over = (event: DragEvent): void => {
     event.preventDefault();
@@ -27,7 +27,7 @@ export function DropZone({ sending }: { sending: Sending }): ReactElement {
             accept=".csv,.tsv,.txt,text/csv,image/*"
             className="visually-hidden"
             onChange={({ currentTarget }) => {
-              sending.send([...(currentTarget.files ?? [])], isPaced);
+              void sending.send([...(currentTarget.files ?? [])], isPaced);
               // Choosing the same file again has to be a change, too.
               currentTarget.value = "";
             }}
