@@ -38,6 +38,8 @@ class Scope(Protocol):
 
     def stored(self, name: str) -> str: ...
 
+    def imported(self, name: str) -> Any: ...
+
 
 def resolve(value: Any, scope: Scope) -> Any:
     """Return a value with every function in it evaluated; `NO_VALUE` if the value itself is removed.
@@ -195,6 +197,10 @@ def _if(argument: Any, scope: Scope) -> Any:
     raise _Malformed
 
 
+def _import_value(argument: Any, scope: Scope) -> Any:
+    return scope.imported(text(resolve(argument, scope)))
+
+
 def _base64(argument: Any, scope: Scope) -> str:
     return base64.b64encode(text(resolve(argument, scope)).encode()).decode()
 
@@ -257,6 +263,7 @@ _FUNCTIONS: Final[Mapping[str, Callable[[Any, Scope], Any]]] = {
     "Fn::Split": _split,
     "Fn::FindInMap": _find_in_map,
     "Fn::If": _if,
+    "Fn::ImportValue": _import_value,
     "Fn::Base64": _base64,
     "Fn::Equals": _equals,
     "Fn::Not": _not,

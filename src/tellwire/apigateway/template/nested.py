@@ -1,4 +1,5 @@
-"""The stacks of a project: that of its template, and those nested in it whose templates are on this machine.
+"""The stacks of a project: that of its template, those nested in it whose templates are on this machine, and those of
+the same CDK app that it is linked with.
 
 Source: CloudFormation user guide, "Working with nested stacks"; SAM specification, "AWS::Serverless::Application".
 """
@@ -13,7 +14,7 @@ from tellwire.apigateway.template.intrinsics import Unresolved, text
 from tellwire.apigateway.template.references import APPLICATION
 from tellwire.apigateway.template.resource import Resource
 from tellwire.apigateway.template.rules import check_rules
-from tellwire.apigateway.template.source import Source, is_sam, read_source
+from tellwire.apigateway.template.source import Source, is_sam, linked_stacks, read_source
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
 
@@ -47,6 +48,17 @@ class Stacks:
             raise ConfigError("a SAM template needs: pip install 'tellwire[template]'") from error
         body = translate(source.body, stack.resolve, parameters, self._identity.region)
         return self._stack(body, name, parameters, outer)
+
+    def open_app(self, source: Source, parameters: Mapping[str, str]) -> Stack:
+        """Return the stack of a template, with those of the same CDK app that it is linked with.
+
+        Raises:
+            ConfigError: as `open`.
+        """
+        stack = self.open(source, parameters)
+        for other in linked_stacks(source):
+            stack.add(self.open(other, {}, outer=stack))
+        return stack
 
     def _stack(self, body: Mapping[str, Any], name: str, parameters: Mapping[str, str], outer: Stack | None) -> Stack:
         return Stack(

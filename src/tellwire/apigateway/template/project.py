@@ -47,7 +47,7 @@ def read_project(
     """
     stacks = Stacks(Api(routes=(), region=region))
     source, given, notes = _source(path, Api(routes=(), region=region), stage, parameters or {})
-    stack = stacks.open(source, given)
+    stack = stacks.open_app(source, given)
     for note in notes:
         stack.note(note)
     left_out: dict[str, str] = {}

@@ -24,6 +24,7 @@ _BUILT: Final = Path(".aws-sam", "build")
 _SERVERLESS: Final = "AWS::Serverless::"
 _LOOP: Final = "Fn::ForEach::"
 _CDK_TEMPLATE: Final = ".template.json"
+_NESTED_TEMPLATE: Final = ".nested.template.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +70,66 @@ def read_source(path: Path) -> Source:
 
 
 def _cdk_templates(directory: Path) -> list[Path]:
-    # A CDK `Stage` has an assembly of its own, one directory down.
-    return sorted([*directory.glob(f"*{_CDK_TEMPLATE}"), *directory.glob(f"assembly-*/*{_CDK_TEMPLATE}")])
+    # A CDK `Stage` has an assembly of its own, one directory down. A nested stack is read with its outer one.
+    found = [*directory.glob(f"*{_CDK_TEMPLATE}"), *directory.glob(f"assembly-*/*{_CDK_TEMPLATE}")]
+    return sorted(path for path in found if not path.name.endswith(_NESTED_TEMPLATE))
 
 
 def _the_one_with_a_websocket_api(directory: Path, templates: list[Path]) -> Source:
     sources = [_load(path) for path in templates]
-    with_api = [source for source in sources if _has_websocket_api(source.body)] or sources
+    with_api = [source for source in sources if _has_websocket_api(source)] or sources
     if len(with_api) > 1:
         names = ", ".join(source.path.relative_to(directory).as_posix() for source in with_api)
-        which = "several stacks have" if _has_websocket_api(with_api[0].body) else "no stack has"
+        which = "several stacks have" if _has_websocket_api(with_api[0]) else "no stack has"
         raise ConfigError(f"template: in {str(directory)!r} {which} a WebSocket API; give the path of one of: {names}")
     return with_api[0]
 
 
-def _has_websocket_api(body: dict[str, Any]) -> bool:
-    for resource in body["Resources"].values():
+def linked_stacks(source: Source) -> list[Source]:
+    """Return the other stacks of a CDK app that this one imports values from, or that import its, and so on."""
+    if not source.path.name.endswith(_CDK_TEMPLATE):
+        return []
+    others = [_load(path) for path in _cdk_templates(source.path.parent) if path != source.path]
+    linked, found = [source], list[Source]()
+    while linked:
+        each = linked.pop()
+        near = [other for other in others if _are_linked(each.body, other.body)]
+        others = [other for other in others if other not in near]
+        linked += near
+        found += near
+    return found
+
+
+def _are_linked(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return bool(_imports(one) & _exports(other) or _imports(other) & _exports(one))
+
+
+def _imports(part: Any) -> set[str]:
+    match part:
+        case {"Fn::ImportValue": str(name)}:
+            return {name}
+        case dict():
+            return set[str]().union(*map(_imports, part.values()))
+        case list():
+            return set[str]().union(*map(_imports, part))
+        case _:
+            return set()
+
+
+def _exports(body: dict[str, Any]) -> set[str]:
+    outputs = body.get("Outputs")
+    named = [output.get("Export") for output in (outputs or {}).values() if isinstance(output, dict)]
+    return {str(export["Name"]) for export in named if isinstance(export, dict) and "Name" in export}
+
+
+def _has_websocket_api(source: Source) -> bool:
+    for resource in source.body["Resources"].values():
         match resource:
             case {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "WEBSOCKET"}}:
                 return True
+            case {"Type": "AWS::CloudFormation::Stack", "Metadata": {"aws:asset:path": str(nested)}}:
+                if (path := source.beside(nested)).is_file() and _has_websocket_api(_load(path)):
+                    return True
     return False
 
 

@@ -1,7 +1,7 @@
 """A template as a stack: parameters have values, conditions hold or not, resources exist or not.
 
 The only `Scope`. It also collects the notes of parts that were left out. A nested stack is a stack of its own, whose
-resources count as the outer one's.
+resources count as the outer one's; so is a stack beside it whose exports it imports, as in an app of the CDK.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +45,8 @@ class Stack:
         self.identity = identity
         # Of all stacks: ids and notes are the whole project's.
         self._api_ids: dict[tuple[str, str], str] = outer._api_ids if outer is not None else {}
+        self._beside: list[Stack] = outer._beside if outer is not None else []
+        self._is_outermost = outer is None
         self._mappings = _section(template, "Mappings")
         self._conditions = _section(template, "Conditions")
         self._outputs = _section(template, "Outputs")
@@ -72,13 +74,19 @@ class Stack:
     def resources(self, *types: str) -> list[Resource]:
         """Return the resources of these types, in the template's order; without types, all.
 
-        Those of nested stacks follow; a nested stack that is read is no resource itself.
+        Those of nested stacks follow, and those of stacks beside; a nested stack that is read is no resource itself.
         """
         own = [each for each in self._resources.values() if self._nested_at(each.logical_id) is None]
         found = [each for each in own if not types or each.type in types]
         for nested in self._nested.values():
             found += nested.resources(*types) if nested is not None else []
+        for beside in self._beside if self._is_outermost else ():
+            found += beside.resources(*types)
         return found
+
+    def add(self, beside: "Stack") -> None:
+        """Add a stack beside this one: its resources count, and its exports can be imported."""
+        self._beside.append(beside)
 
     def resource(self, logical_id: str, resource_type: str) -> Resource | None:
         """Return a resource by its id, if it is of this type; the first one of that id in all stacks."""
@@ -153,6 +161,25 @@ class Stack:
                 if references.given_name(resource) == name:
                     return text(resource.resolved("Value"))
         raise Unresolved(f"the Parameter Store has {shown(name)}, and the template does not make it")
+
+    def imported(self, name: str) -> Any:
+        with self._once(f"export {name}"):
+            for stack in self._beside:
+                if (value := stack.exported(name)) is not None:
+                    return value
+        raise Unresolved(f"Fn::ImportValue {shown(name)} cannot be resolved locally")
+
+    def exported(self, name: str) -> Any:
+        """Return the value of an export; None if there is no such export.
+
+        Raises:
+            Unresolved: its value is not known here.
+        """
+        for output in self._outputs.values():
+            match output:
+                case {"Export": {"Name": key}, "Value": value} if self.resolve(key) == name:
+                    return self.resolve(value)
+        return None
 
     def condition(self, name: str) -> bool:
         if name not in self._conditions:

@@ -83,3 +83,47 @@ def test_a_parameter_that_is_not_known_is_named(template: Template, tmp_path: Pa
     assert nest(tmp_path, template, outer).notes == (
         "AWS::CloudFormation::Stack Ws: parameter Url: Fn::ImportValue 'url' cannot be resolved locally",
     )
+
+
+# --- stacks of one app -----------------------------------------------------------------------------------------------
+
+
+def app(tmp_path: Path, **stacks: Template) -> Project:
+    (tmp_path / "code").mkdir()
+    for name, template in stacks.items():
+        (tmp_path / f"{name}.template.json").write_text(json.dumps(template))
+    return read_project(tmp_path)
+
+
+def exporting(name: str, value: Any, **resources: Any) -> Template:
+    return {"Resources": resources, "Outputs": {"Out": {"Value": value, "Export": {"Name": name}}}}
+
+
+def test_a_stack_imports_values_of_the_stacks_of_its_app(template: Template, tmp_path: Path) -> None:
+    variables = {"TABLE": {"Fn::ImportValue": "Data:Rows"}, "NONE": {"Fn::ImportValue": "Data:None"}}
+    template["Resources"]["Fn"]["Properties"]["Environment"] = {"Variables": variables}
+    data = exporting("Data:Rows", {"Fn::ImportValue": "Base:Name"})
+    base = exporting("Base:Name", {"Ref": "Rows"}, Rows=TABLE)
+    project = app(tmp_path, Chat=template, Data=data, Base=base, Other={"Resources": {"Else": TABLE}})
+    assert project.functions["Fn"].environment == {"TABLE": "Rows"}
+    assert [table["TableName"] for table in project.tables] == ["Rows"]
+    assert project.notes == (
+        "function Fn: environment variable NONE: Fn::ImportValue 'Data:None' cannot be resolved locally; "
+        "set it with --env-file",
+    )
+
+
+def test_functions_of_another_stack_are_behind_the_routes(template: Template, tmp_path: Path) -> None:
+    functions = exporting("Arn", {"Fn::GetAtt": ["Fn", "Arn"]}, Fn=template["Resources"].pop("Fn"))
+    uri = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/"
+    parts = [uri, {"Fn::ImportValue": "Arn"}, "/invocations"]
+    template["Resources"]["ConnectIntegration"]["Properties"]["IntegrationUri"] = {"Fn::Join": ["", parts]}
+    assert app(tmp_path, Api=template, Functions=functions).functions["Fn"].left_out is None
+
+
+def test_exports_that_import_each_other_have_no_value(template: Template, tmp_path: Path) -> None:
+    template["Resources"]["Fn"]["Properties"]["Environment"] = {"Variables": {"A": {"Fn::ImportValue": "one"}}}
+    one, two = exporting("one", {"Fn::ImportValue": "two"}), exporting("two", {"Fn::ImportValue": "one"})
+    project = app(tmp_path, Chat=template, One=one, Two=two)
+    assert project.functions["Fn"].environment == {}
+    assert "refers to itself" in project.notes[0]

@@ -36,6 +36,15 @@ def test_the_stack_of_a_cdk_stage_is_found_in_its_own_assembly(tmp_path: Path) -
     assert read_source(tmp_path).path.name == "Chat.template.json"
 
 
+def test_a_nested_cdk_stack_is_read_with_its_outer_one(tmp_path: Path) -> None:
+    shutil.copy(TEMPLATES / "cdk.out" / "Storage.template.json", tmp_path)
+    shutil.copy(TEMPLATES / "cdk.out" / "Chat.template.json", tmp_path / "AppChat1.nested.template.json")
+    metadata = {"aws:asset:path": "AppChat1.nested.template.json"}
+    outer = {"Resources": {"Ws": {"Type": "AWS::CloudFormation::Stack", "Metadata": metadata}}}
+    (tmp_path / "App.template.json").write_text(json.dumps(outer))
+    assert read_source(tmp_path).path.name == "App.template.json"
+
+
 def test_several_cdk_stacks_with_an_api_are_named(tmp_path: Path) -> None:
     for name in ("Dev", "Prod"):
         shutil.copy(TEMPLATES / "cdk.out" / "Chat.template.json", tmp_path / f"{name}.template.json")
