@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CLIENTS := tests/integration/apigateway/clients
 DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
+SCRIPT := src/tellwire/gateway/script/tellwire.js
 PAGE := examples/parts_upload/web
 PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/* */src/feed/*))
 NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced \
@@ -15,7 +16,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo comments cluster demo-aws lambda-layers test test-cases test-fast test-all test-unit-3.13 native test-native check format bench spec clean
+.PHONY: help setup demo comments plain-page script cluster demo-aws lambda-layers test test-cases test-fast test-all test-unit-3.13 native test-native check format bench spec clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -47,7 +48,12 @@ lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sa
 	@$(BIN)/tellwire package-lambda --layer --out examples/aws_parts_upload/build/workers.zip \
 	  --add examples/parts_upload pillow
 
-test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run the tests, but those that take long
+script: $(SCRIPT) ## Build the script with the custom elements, which the gateway serves and a wheel has
+
+$(SCRIPT): $(wildcard $(addprefix clients/,*.json scripts/* */*.json */src/* */src/*/*)) clients/node_modules/.synced
+	scripts/clients script
+
+test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built $(SCRIPT) ## Run the tests, but those that take long
 	scripts/clients test
 	scripts/test
 
@@ -57,7 +63,7 @@ test-fast: $(STAMP) ## Run what needs no other program: unit tests and contracts
 test-cases: $(STAMP) $(NPM_STAMPS) ## Run the tests of the cases that failed once in the real world
 	$(BIN)/python -m scripts.cases
 
-test-all: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built ## Run every test, as CI does, and tell which branches none went through
+test-all: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built $(SCRIPT) ## Run every test, as CI does, and tell which branches none went through
 	scripts/clients test
 	scripts/on-python-3.13
 	scripts/native test
@@ -106,4 +112,4 @@ spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from sp
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  examples/aws_parts_upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist
+	  examples/aws_parts_upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist $(SCRIPT)

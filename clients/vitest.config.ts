@@ -14,6 +14,7 @@ export default defineConfig({
       { find: "@tellwire/client", replacement: source("core/src/index.ts") },
       { find: "@tellwire/react/guide", replacement: source("react/src/guide.ts") },
       { find: "@tellwire/react/testing", replacement: source("react/src/testing.ts") },
+      { find: "@tellwire/elements", replacement: source("elements/src/index.ts") },
       { find: "@tellwire/react", replacement: source("react/src/index.ts") },
     ],
   },

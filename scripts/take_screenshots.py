@@ -16,11 +16,16 @@ from typing import Any, Final
 
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
+from werkzeug.serving import make_server
 
 from examples.parts_upload.make_samples import make_samples
 from examples.parts_upload.web_app import WebApp
+from examples.plain_page import app as plain_page_app
+from tellwire import Node
+from tellwire.auth import development_secret
 from tellwire.config import Settings
 
+STORIES: Final = Path(__file__).parents[1] / "clients" / "elements" / "stories" / "index.html"
 OUT: Final = Path(__file__).parents[1] / "docs" / "screenshots"
 DESKTOP: Final = {"viewport": {"width": 1200, "height": 800}, "device_scale_factor": 1.5}
 PHONE: Final = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
@@ -63,6 +68,33 @@ async def no_network(page: Page) -> None:
     await page.locator(".pill", has_text="Retry in").wait_for()
 
 
+async def plain_page(page: Page) -> None:
+    """The Flask app of 40 lines, with an import that runs beside one that is complete."""
+    await page.get_by_role("button", name="Import a parts list").click()
+    await page.get_by_role("button", name="Notifications, 1 unread").wait_for()
+    await page.get_by_role("button", name="Import a parts list").click()
+    await page.get_by_text(re.compile("Row 1[0-9][0-9] of")).wait_for()
+
+
+async def elements(page: Page) -> None:
+    """All elements, in all their states."""
+    await page.locator("tellwire-toasts [part=toast]").nth(1).wait_for()
+
+
+async def panel(page: Page) -> None:
+    """The same, with the bell's panel."""
+    await elements(page)
+    await page.locator("tellwire-bell [part=button]").click()
+
+
+OF_PLAIN_PAGE: Final = "plain-page"
+OF_STORIES: Final[dict[str, tuple[dict[str, Any], str, Scene]]] = {
+    "elements-light": (DESKTOP | LIGHT, "", elements),
+    "elements-dark": (DESKTOP | DARK, "", panel),
+    "elements-phone": (PHONE | LIGHT, "?lang=de", elements),
+    "elements-right-to-left": (DESKTOP | LIGHT, "?dir=rtl&lang=fr", panel),
+}
+
 PICTURES: Final[dict[str, tuple[dict[str, Any], Scene]]] = {
     "door": (DESKTOP | LIGHT, door),
     "running-light": (DESKTOP | LIGHT, running),
@@ -75,7 +107,7 @@ PICTURES: Final[dict[str, tuple[dict[str, Any], Scene]]] = {
 
 
 async def take(browser: Browser, url: str, name: str) -> None:
-    """Take one screenshot, and write it with 256 colours."""
+    """Take one screenshot of the demo's page."""
     options, scene = PICTURES[name]
     context = await browser.new_context(**options)
     page = await context.new_page()
@@ -84,10 +116,37 @@ async def take(browser: Browser, url: str, name: str) -> None:
     await page.get_by_role("button", name="Sign in").click()
     await page.locator(".pill", has_text="Live").wait_for()
     await scene(page)
+    await keep(page, name)
+
+
+async def take_of(browser: Browser, url: str, name: str, options: dict[str, Any], scene: Scene) -> None:
+    """Take one screenshot of another page."""
+    context = await browser.new_context(**options)
+    page = await context.new_page()
+    await page.goto(url)
+    await scene(page)
+    await keep(page, name)
+
+
+async def keep(page: Page, name: str) -> None:
+    """Write a picture of a page with 256 colours, and close it."""
     await asyncio.sleep(0.3)
     picture = Image.open(BytesIO(await page.screenshot()))
-    await context.close()
+    await page.context.close()
     picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(OUT / f"{name}.png", optimize=True)
+
+
+async def take_plain_page(browser: Browser) -> None:
+    """Take the screenshot of `examples/plain_page`."""
+    server = make_server("127.0.0.1", 0, plain_page_app.app, threaded=True)
+    serving = asyncio.create_task(asyncio.to_thread(server.serve_forever))
+    try:
+        async with Node(Settings(port=8787, dev=True, jwt_secret=development_secret(), drain_seconds=1)).running():
+            options = PHONE | LIGHT | {"viewport": {"width": 560, "height": 400}}
+            await take_of(browser, f"http://127.0.0.1:{server.server_port}", OF_PLAIN_PAGE, options, plain_page)
+    finally:
+        server.shutdown()
+        await serving
 
 
 async def main(names: list[str]) -> None:
@@ -96,8 +155,15 @@ async def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     settings = Settings(port=0, dev=True, jwt_secret="a-secret-for-pictures-of-forty-characters", drain_seconds=1)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for name in names or PICTURES:
+        browser = await playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--allow-file-access-from-files"]
+        )
+        for name, (options, query, scene) in OF_STORIES.items():
+            if name in names or not names:
+                await take_of(browser, f"{STORIES.as_uri()}{query}", name, options, scene)
+        if OF_PLAIN_PAGE in names or not names:
+            await take_plain_page(browser)
+        for name in [each for each in PICTURES if each in names] if names else PICTURES:
             # A new gateway for each: its history would appear in the next screenshot.
             with TemporaryDirectory(prefix="screenshots-") as root:
                 app = WebApp(settings, Path(root), make_samples(), pause=partial(asyncio.sleep, 0.15))

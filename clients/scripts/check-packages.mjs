@@ -13,8 +13,9 @@ import { formatMessage } from "publint/utils";
 /** The size of an entry in bytes, minified and compressed, at most: beyond that of the entries it stands on. */
 const BUDGETS = [
   { entry: "core/dist/index.js", on: [], bytes: 12_300 },
-  { entry: "core/dist/feed/index.js", on: ["core/dist/index.js"], bytes: 5_000 },
+  { entry: "core/dist/feed/index.js", on: ["core/dist/index.js"], bytes: 5_050 },
   { entry: "core/dist/shared.js", on: ["core/dist/index.js"], bytes: 3_450 },
+  { entry: "elements/dist/index.js", on: ["core/dist/index.js", "core/dist/feed/index.js"], bytes: 12_000 },
   { entry: "react/dist/index.js", on: ["core/dist/index.js", "core/dist/feed/index.js"], bytes: 5_550 },
 ];
 
@@ -63,7 +64,7 @@ for (const { entry, on, bytes: budget } of BUDGETS) {
   if (bytes > budget) fail(`${entry}: got ${bytes} bytes; allowed: ${budget}`);
 }
 
-for (const name of ["core", "react"]) {
+for (const name of ["core", "react", "elements"]) {
   const metadata = JSON.parse(readFileSync(`${CLIENTS}${name}/package.json`, "utf8"));
   for (const field of FIELDS) if (!metadata[field]) fail(`${name}/package.json: there is no ${field}`);
   const readme = readFileSync(`${CLIENTS}${name}/README.md`, "utf8");

@@ -8,9 +8,9 @@
     POST   /v1/drain                    let all clients go, and end
     GET    /healthz  /readyz  /openapi.json
 
-Those of users and topics are in `users_api` and `topics_api`. Everything under /v1 needs `Authorization: Bearer <api
-key>`: a key with the scope `publish` for the first two, with `admin` for the others. An error is `{"code": …,
-"message": …}`.
+Those of users and topics are in `users_api` and `topics_api`, and the script for pages in `client_script`. Everything
+under /v1 needs `Authorization: Bearer <api key>`: a key with the scope `publish` for the first two, with `admin` for
+the others. An error is `{"code": …, "message": …}`.
 """
 
 import functools
@@ -31,6 +31,7 @@ from tellwire.gateway.admission import Network
 from tellwire.gateway.api_key import ApiKeyGuard, key_of
 from tellwire.gateway.batch import Batches, DirectBatch, LineProblem, count_lines, joined, tell_batch
 from tellwire.gateway.bodies import read_body
+from tellwire.gateway.client_script import ScriptAddress, script_routes
 from tellwire.gateway.http import EXCEPTION_HANDLERS, NDJSON, Endpoint, Problem, json_response, problem
 from tellwire.gateway.openapi import openapi_document
 from tellwire.gateway.paths import ForwardedClient, IdRoute, OtherSlash, SlashAtEnd, client_of, id_of
@@ -141,6 +142,7 @@ class HttpApi:
             IdRoute("/v1/connections/{connection:path}", for_admin(self.disconnect), methods=["DELETE"]),
             Route("/v1/stats", for_admin(self.stats), methods=["GET"]),
             Route("/v1/drain", for_admin(self.drain), methods=["POST"]),
+            *script_routes(),
             Route("/healthz", self.healthy, methods=["GET"]),
             Route("/readyz", self.ready, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
@@ -233,6 +235,7 @@ def describe() -> dict[str, Any]:
             Connections,
             Stats,
             Draining,
+            ScriptAddress,
             RowErrorChunk,
             *USERS_TYPES,
             *TOPICS_TYPES,

@@ -90,6 +90,14 @@ def _paths() -> dict[str, Any]:
             "post": _guarded("drain", "Close all connections, answer the requests in progress, and end")
             | {"responses": {"202": _described("It has begun", _json("Draining"))} | _problems(401, 403, 429)}
         },
+        "/client": {
+            "get": {
+                "operationId": "clientScript",
+                "summary": "Tell where the script of the custom elements is",
+                "responses": {"200": _described("The attributes of a script tag", _json("ScriptAddress"))}
+                | _problems(404),
+            }
+        },
         "/healthz": {
             "get": {"operationId": "healthz", "responses": {"200": {"description": "The process lives"}}},
         },

@@ -58,6 +58,10 @@ export interface NotificationsState {
 export interface ErrorsState {
   /** Newest first: the newest 100. */
   readonly errors: readonly ReceivedError[];
+  /** Mark one as read, on every device of the user. An unknown id is ignored. */
+  readonly markRead: (id: string) => void;
+  /** Mark all as read, on every device. */
+  readonly markAllRead: () => void;
   /** Remove one for good, on every device. An unknown id is ignored. */
   readonly dismiss: (id: string) => void;
   /** Remove all of them for good, on every device. */
@@ -124,6 +128,8 @@ export class UserLog {
     };
     const noErrors: ErrorsState = {
       errors: [],
+      markRead: (id) => this.#act(() => this.#faults.mark("read", id)),
+      markAllRead: () => this.#act(() => this.#faults.markAll("read")),
       dismiss: (id) => this.#act(() => this.#faults.mark("dismissed", id)),
       dismissAll: () => this.#act(() => this.#faults.dismissAll()),
     };
