@@ -30,9 +30,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from examples.parts_upload.csv_worker import Pause, yield_to_loop
-from examples.parts_upload.image_worker import MAX_FILE_BYTES as MAX_IMAGE_BYTES
 from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.refusals import NotTheFileItself
+from examples.parts_upload.thumbnail import MAX_FILE_BYTES as MAX_IMAGE_BYTES
 from examples.parts_upload.upload_folder import MAX_FILE_BYTES, MAX_FILES, Kind
 from examples.parts_upload.web_uploads import Uploads
 from tellwire import (

@@ -30,6 +30,7 @@ from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.places import Places
 from examples.parts_upload.publishing import display_name
 from examples.parts_upload.refusals import NoSuchUpload, NothingToStart, ServerStops, UploadIsRunning
+from examples.parts_upload.thumbnail_processes import ThumbnailProcesses
 from examples.parts_upload.upload_folder import (
     MAX_FILES,
     Job,
@@ -54,6 +55,9 @@ logger = logging.getLogger("parts_upload")
 
 RUNNING: Final = 16
 RUNNING_PER_USER: Final = 2
+DECODING: Final = 2
+"""Pictures that are decoded at once."""
+
 ABANDONED_SECONDS: Final = 3600.0
 _SWEEP_SECONDS: Final = 300.0
 _UPLOAD_ID: Final = re.compile(r"[a-z0-9-]{1,64}")
@@ -68,6 +72,7 @@ class Uploads:
         self._root = root
         self._broadcaster = broadcaster
         self._pause = pause
+        self._processes = ThumbnailProcesses(DECODING)
         self._places = Places(RUNNING, RUNNING_PER_USER)
         self._jobs: dict[Path, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -168,6 +173,7 @@ class Uploads:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._processes.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -214,7 +220,8 @@ class Uploads:
         pause = self._pause if job.is_paced else yield_to_loop
         if job.kind == "parts":
             return partial(import_parts, files[0], folder.database, job.user_id, job.upload_id, pause=pause)
-        return partial(make_thumbnails, files, folder.thumbnails, job.user_id, job.upload_id, title, pause=pause)
+        make = partial(make_thumbnails, files, folder.thumbnails, job.user_id, job.upload_id, title)
+        return partial(make, pause=pause, processes=self._processes)
 
 
 async def _interrupt(job: Job, title: str, run: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from uploads import S3Upload, process_event, publish_all
 
-from examples.parts_upload.image_worker import IMAGES, MAX_FILE_BYTES, BadImage, make_thumbnail
+from examples.parts_upload.image_worker import IMAGES
 from examples.parts_upload.report import Report
+from examples.parts_upload.thumbnail import MAX_FILE_BYTES, BadImage, make_thumbnail
 from tellwire import UploadFailed
 from tellwire.aws import deadline
 from tellwire.sync import track_upload

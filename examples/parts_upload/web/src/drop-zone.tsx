@@ -24,7 +24,7 @@ export function DropZone({ sending }: { sending: Sending }): ReactElement {
           <input
             type="file"
             multiple
-            accept=".csv,.tsv,.txt,text/csv,image/*"
+            accept=".csv,.tsv,.txt,text/csv,image/*,.avif,.heic,.heif"
             className="visually-hidden"
             onChange={({ currentTarget }) => {
               void sending.send([...(currentTarget.files ?? [])], isPaced);
@@ -36,7 +36,7 @@ export function DropZone({ sending }: { sending: Sending }): ReactElement {
           <span className="zone-words">
             <b>Choose files</b> or drop them here
           </span>
-          <span className="quiet small">Parts lists as CSV, pictures as JPEG, PNG, WebP or GIF</span>
+          <span className="quiet small">Parts lists as CSV, pictures as JPEG, PNG, HEIC, AVIF, WebP or GIF</span>
         </label>
       </div>
       <div className="intake-row">

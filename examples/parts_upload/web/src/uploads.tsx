@@ -67,7 +67,7 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
   const { api, upload, problem } = props;
   const { uploadId, fileName, progress, status, message } = upload;
   const name = useRef<HTMLHeadingElement>(null);
-  const isImages = /\bimages?\b|\.(jpe?g|png|webp|gif)$/i.test(fileName);
+  const isImages = /\bimages?\b|\.(avif|gif|hei[cf]|jpe?g|png|webp)$/i.test(fileName);
   return (
     <li className="card upload" data-status={status}>
       <div className="upload-head">
