@@ -52,15 +52,30 @@ class Running:
 
     lines: list[str]
     log: Path
+    user: dict[str, str] = field(default_factory=dict)
+    """Tokens of a user of the template's pool, once a step has signed one in."""
 
     @property
     def url(self) -> str:
         return re.search(r"ws://\S+", self.lines[0])[0]  # type: ignore[index]
 
     @property
-    def dynamodb(self) -> str:
-        found = next((line for line in self.lines if "dynamodb" in line or "services" in line), "")
+    def services(self) -> str:
+        found = next((line for line in self.lines if "services" in line), "")
         return re.search(r"http://\S+", found)[0] if found else ""  # type: ignore[index]
+
+    def client(self, service: str) -> Any:
+        """Return a client of a service on this machine."""
+        import boto3
+
+        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+        return boto3.client(service, endpoint_url=self.services, region_name="us-east-1", **keys)
+
+    def filled(self, text: str) -> str:
+        """Return text with the signed-in user's `{id_token}`, `{access_token}`, `{pool}` and `{client}` in it."""
+        for name, value in self.user.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
 
 
 def load(path: Path = EXCHANGES) -> list[Exchange]:
@@ -149,18 +164,33 @@ def run(running: Running, steps: Sequence[dict[str, Any]]) -> None:
                     _expect(clients[name], name, pattern)
                 case {"close": name}:
                     clients[name].close()
-                case {"table": table, "rows": rows}:
-                    _count(running, table, rows)
                 case _:
-                    raise ValueError(f"step: got {step}; allowed: connect, refused, send, expect, close, table")
+                    _with_services(running, step)
+
+
+def _with_services(running: Running, step: dict[str, Any]) -> None:
+    match step:
+        case {"table": table, "rows": rows}:
+            _count(running, table, rows)
+        case {"sign_in": name}:
+            running.user = _signed_in(running, name)
+        case {"call": operation, "given": given}:
+            service, _, method = operation.partition(".")
+            getattr(running.client(service), method)(**given)
+        case _:
+            raise ValueError(f"step: got {step}; allowed: connect, refused, send, expect, close, table, sign_in, call")
 
 
 def _address(running: Running, step: dict[str, Any]) -> str:
-    return running.url + (f"?{step['query']}" if "query" in step else "")
+    return running.url + (f"?{running.filled(step['query'])}" if "query" in step else "")
+
+
+def _headers(running: Running, step: dict[str, Any]) -> dict[str, str]:
+    return {name: running.filled(value) for name, value in step.get("headers", {}).items()}
 
 
 def _connected(stack: ExitStack, running: Running, step: dict[str, Any]) -> ClientConnection:
-    options: Any = {"additional_headers": step.get("headers"), "proxy": None, "open_timeout": ANSWER_SECONDS}
+    options: Any = {"additional_headers": _headers(running, step), "proxy": None, "open_timeout": ANSWER_SECONDS}
     try:
         client: ClientConnection = stack.enter_context(connect(_address(running, step), **options))
     except InvalidStatus as error:
@@ -172,7 +202,7 @@ def _connected(stack: ExitStack, running: Running, step: dict[str, Any]) -> Clie
 
 def _refused(running: Running, step: dict[str, Any], status: int) -> None:
     try:
-        with connect(_address(running, step), additional_headers=step.get("headers"), proxy=None):
+        with connect(_address(running, step), additional_headers=_headers(running, step), proxy=None):
             raise NotAsPromised(f"connecting was not refused; expected {status}")
     except InvalidStatus as error:
         if error.response.status_code != status:
@@ -189,19 +219,24 @@ def _expect(client: ClientConnection, name: str, pattern: str) -> None:
 
 
 def _count(running: Running, table: str, rows: int) -> None:
-    import boto3
-
-    database = boto3.client(
-        "dynamodb",
-        endpoint_url=running.dynamodb,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    database = running.client("dynamodb")
     names = [name for name in database.list_tables()["TableNames"] if table in name]
     found = sum(database.scan(TableName=name, Select="COUNT")["Count"] for name in names)
     if found != rows:
         raise NotAsPromised(f"table {table}: got {found} rows; expected {rows}")
+
+
+def _signed_in(running: Running, name: str) -> dict[str, str]:
+    """Make a user in the template's pool, and return its tokens."""
+    pools = running.client("cognito-idp")
+    pool = pools.list_user_pools(MaxResults=1)["UserPools"][0]["Id"]
+    client = pools.list_user_pool_clients(UserPoolId=pool, MaxResults=1)["UserPoolClients"][0]["ClientId"]
+    password = {"USERNAME": name, "PASSWORD": "Secret-1234"}
+    pools.admin_create_user(UserPoolId=pool, Username=name, UserAttributes=[{"Name": "email", "Value": name}])
+    pools.admin_set_user_password(UserPoolId=pool, Username=name, Password=password["PASSWORD"], Permanent=True)
+    flow = {"UserPoolId": pool, "ClientId": client, "AuthFlow": "ADMIN_NO_SRP_AUTH", "AuthParameters": password}
+    tokens = pools.admin_initiate_auth(**flow)["AuthenticationResult"]
+    return {"id_token": tokens["IdToken"], "access_token": tokens["AccessToken"], "pool": pool, "client": client}
 
 
 if __name__ == "__main__":

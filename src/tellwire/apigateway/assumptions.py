@@ -16,7 +16,8 @@ Some follow from the shape of the code and have no name here:
 - `validation`: a message whose model key has no model is checked against `$default`, if there is one.
 - `server.socket`: any frame from the client and any message to it is activity; two hours end like idleness, with 1001
   `Going away`; compression is not negotiated.
-- `management`: an empty POST is an empty text message; a GET is no activity, and its times have milliseconds.
+- `management`: without a host of AWS, the stage may be left out, as at a custom domain; an empty POST is an empty text
+  message; a GET is no activity, and its times have milliseconds.
 """
 
 from http import HTTPStatus

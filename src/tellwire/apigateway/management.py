@@ -82,7 +82,8 @@ class ManagementApi:
     async def _answer(self, request: Request) -> Response:
         path = request.scope["raw_path"].decode("latin-1")
         # A request to the API's own host has no prefix. It is signed as it was sent.
-        connection_id = self._connection_id(request.scope.get("tellwire.prefix", "") + path)
+        is_host_of_aws = request.headers.get("host", "").endswith(".amazonaws.com")
+        connection_id = self._connection_id(request.scope.get("tellwire.prefix", "") + path, is_host_of_aws)
         if connection_id is None:
             return self._other_path(request.method, path)
         body = await _body(request)
@@ -91,10 +92,12 @@ class ManagementApi:
             raise RefusedRequest(HTTPStatus.BAD_REQUEST, f"Invalid connectionId: {connection_id}")
         return await self._perform(ManagementRequest(request.method, connection_id, body))
 
-    def _connection_id(self, path: str) -> str | None:
+    def _connection_id(self, path: str, is_host_of_aws: bool) -> str | None:
+        # At a host that is not AWS's the API is as at a custom domain, where code leaves out the stage.
+        allowed = [self._api.path] if is_host_of_aws else [self._api.path, self._api.prefix]
         # Split first: an id may hold an encoded slash.
         match [unquote(part) for part in path.split("/")]:
-            case [*before, "@connections", connection_id] if "/".join(before) == self._api.path:
+            case [*before, "@connections", connection_id] if "/".join(before) in allowed:
                 return connection_id
             case _:
                 return None

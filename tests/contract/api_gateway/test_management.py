@@ -163,11 +163,17 @@ def test_another_stage_is_forbidden(contract: Contract) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/prod/@connections", "/prod/connections/x", "/prod/@connections/a/b", "/@connections/x", "/x"]
+    "path", ["/", "/prod/@connections", "/prod/connections/x", "/prod/@connections/a/b", "/prod/x/@connections/x", "/x"]
 )
 def test_another_path_is_forbidden(contract: Contract, path: str) -> None:
     status, headers, _ = ask(contract, "POST", path, b"x")
     assert (status, headers["x-amzn-errortype"]) == (403, "ForbiddenException")
+
+
+def test_the_stage_may_be_left_out_as_at_a_custom_domain(contract: Contract) -> None:
+    with contract.connect() as client:
+        assert ask(contract, "POST", f"/@connections/{contract.connection_id}", b"hello")[0] == 200
+        assert client.recv(45) == "hello"
 
 
 def test_another_method_is_forbidden(contract: Contract) -> None:

@@ -250,6 +250,41 @@ def handler(event, context):
         assert "ResourceNotFoundException" in json.dumps(ask(socket, '{"action": "leave"}'))
 
 
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def test_events_on_a_bus_invoke_the_functions_of_matching_rules(local: Local) -> None:
+    template = CHAT.replace("CodeUri: chat", "CodeUri: chat, Environment: {Variables: {BUS: !Ref Bus}}")
+    template += """
+  Bus: {Type: AWS::Events::EventBus, Properties: {Name: chat}}
+  Said:
+    Type: AWS::Events::Rule
+    Properties:
+      EventBusName: !Ref Bus
+      EventPattern: {source: [chat], detail-type: [Said]}
+      Targets: [{Id: one, Arn: !GetAtt Chat.Arn}]
+"""
+    chat = """
+import boto3, json, os
+def handler(event, context):
+    if "detail" in event:
+        to = event["detail"]
+        client = boto3.client("apigatewaymanagementapi", endpoint_url=to["url"])
+        return client.post_to_connection(ConnectionId=to["id"], Data=json.dumps(event).encode())
+    request = event["requestContext"]
+    if request["eventType"] == "MESSAGE":
+        to = {"id": request["connectionId"], "url": "https://" + request["domainName"] + "/" + request["stage"]}
+        entry = {"EventBusName": os.environ["BUS"], "Source": "chat", "Detail": json.dumps(to)}
+        kinds = ["Other", "Said"]
+        boto3.client("events").put_events(Entries=[{**entry, "DetailType": kind} for kind in kinds])
+    return {"statusCode": 200}
+"""
+    running = local(template, chat=chat)
+    with running.connect("dev") as socket:
+        event = ask(socket)
+    assert (event["detail-type"], event["source"], event["resources"]) == ("Said", "chat", [])
+
+
 # --- services ---------------------------------------------------------------------------------------------------------
 
 

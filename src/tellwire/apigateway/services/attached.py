@@ -63,7 +63,7 @@ class TemplateServices:
             if (policy := self.definition.policies.get(logical_id)) is not None
         }
         loop = asyncio.get_running_loop()
-        self.server.attach(Attachment(loop, self._lambda_api, management_url, policies))
+        self.server.attach(Attachment(loop, self._lambda_api, management_url, policies, self.definition.event_rules))
         self._schedules = Schedules(self.definition.schedules, self._lambda_api, clock, region)
         self._queues = Queues(self.definition.queue_sources, functions, self.server.url, region)
         self.server.on_call(self._queues.called)

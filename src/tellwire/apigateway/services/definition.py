@@ -75,6 +75,17 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRule:
+    """A rule that invokes a function for each event on a bus that matches its pattern. `payload` replaces the event."""
+
+    name: str
+    bus: str
+    pattern: Mapping[str, Any]
+    function: str
+    payload: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSource:
     """A queue whose messages invoke a function."""
 
@@ -103,5 +114,6 @@ class Services:
     creations: tuple[Creation, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     queue_sources: tuple[QueueSource, ...] = ()
+    event_rules: tuple[EventRule, ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

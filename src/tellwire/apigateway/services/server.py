@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import io
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +19,8 @@ from urllib.parse import unquote, urlsplit
 from tellwire.apigateway.certificate import make_certificate
 from tellwire.apigateway.checks.policies import denied_permission
 from tellwire.apigateway.services.calls import AwsCall, invoked_function, read_call
-from tellwire.apigateway.services.definition import ANSWERED, Policy
+from tellwire.apigateway.services.definition import ANSWERED, EventRule, Policy
+from tellwire.apigateway.services.event_rules import matching_events
 from tellwire.apigateway.services.hosts import SUFFIXES
 from tellwire.apigateway.services.invoke import LambdaApi
 from tellwire.apigateway.services.queues import topic_event
@@ -50,6 +51,7 @@ class Attachment:
     lambda_api: LambdaApi
     management_url: str
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    event_rules: Sequence[EventRule] = ()
 
 
 class LocalServices:
@@ -131,6 +133,8 @@ class LocalServices:
         answer = self._checked(call, headers) or self._own_answer(call, environ, headers, body)
         if answer is not None:
             return _respond(answer, start_response)
+        if call.service == "events" and call.action == "PutEvents":
+            self._to_rules(body)
         return self._by_moto(call, environ, start_response)
 
     def _own_answer(
@@ -158,6 +162,13 @@ class LocalServices:
             return error_answer(call, 503, "ServiceException", "the functions are not loaded yet")
         work = attached.lambda_api.answer(call, headers, body)
         return asyncio.run_coroutine_threadsafe(work, attached.loop).result(_ANSWER_SECONDS)
+
+    def _to_rules(self, body: bytes) -> None:
+        attached = self._attached
+        if attached is None:
+            return
+        for rule, event in matching_events(attached.event_rules, body, self._region):
+            attached.loop.call_soon_threadsafe(attached.lambda_api.start, rule.function, event, f"rule {rule.name}")
 
     def _from_topic(self, function_arn: str, body: bytes) -> Answer:
         attached = self._attached

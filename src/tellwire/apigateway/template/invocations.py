@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tellwire.apigateway.services.definition import QueueSource, Schedule
+from tellwire.apigateway.services.definition import EventRule, QueueSource, Schedule
 from tellwire.apigateway.services.schedule_times import next_times
 from tellwire.apigateway.template.intrinsics import Unresolved
 from tellwire.apigateway.template.references import FUNCTION, name_of
@@ -41,6 +41,31 @@ def read_schedules(stack: Stack) -> Iterator[Schedule]:
             yield from found
 
 
+def read_event_rules(stack: Stack) -> Iterator[EventRule]:
+    """Yield the rules by which events on a bus invoke functions. Targets that are no functions are noted."""
+    for resource in stack.resources(RULE):
+        if resource.value("EventPattern") is None or resource.text("State", "ENABLED") == "DISABLED":
+            continue
+        for target in resource.value("Targets", []):
+            try:
+                yield _event_rule(stack, resource, target)
+            except (ConfigError, Unresolved) as error:
+                stack.note(f"{resource}: does not run here: {error}")
+            except (AttributeError, KeyError, TypeError, ValueError):
+                stack.note(f"{resource}: does not run here: its properties have another form than AWS's")
+
+
+def _event_rule(stack: Stack, resource: Resource, target: Any) -> EventRule:
+    if not isinstance(target, dict) or {"InputPath", "InputTransformer"} & target.keys():
+        raise ConfigError(f"Targets: got {shown(target)}; allowed here: a function, with Input or without")
+    pattern = resource.value("EventPattern")
+    if not isinstance(pattern, dict):
+        raise ConfigError(f"EventPattern: got {shown(pattern)}; allowed: an object")
+    bus = resource.text("EventBusName", "default").rpartition("/")[2]
+    function = _function(stack, resource.resolve(target.get("Arn")))
+    return EventRule(name_of(resource), bus, pattern, function, _payload(target.get("Input")))
+
+
 def read_queue_sources(stack: Stack) -> Iterator[QueueSource]:
     """Yield the queues that invoke functions. Other event sources are noted."""
     for resource in stack.resources(MAPPING):
@@ -58,7 +83,7 @@ def _of_rule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
     if resource.text("State", "ENABLED") == "DISABLED":
         return
     if resource.value("ScheduleExpression") is None:
-        raise ConfigError("it has an EventPattern; allowed here: a ScheduleExpression")
+        return
     name = name_of(resource)
     for target in resource.value("Targets", []):
         if not isinstance(target, dict) or {"InputPath", "InputTransformer"} & target.keys():

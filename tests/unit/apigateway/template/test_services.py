@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tellwire.apigateway.services.definition import QueueSource, Schedule
+from tellwire.apigateway.services.definition import EventRule, QueueSource, Schedule
 from tests.unit.apigateway.template.conftest import Read, Template
 
 REGION = "eu-west-1"
@@ -80,6 +80,20 @@ def test_a_schedule_of_the_scheduler_has_a_time_zone_and_an_input(template: Temp
     assert (schedule.source, schedule.timezone, schedule.payload) == ("aws.scheduler", "Europe/Berlin", '{"a": 1}')
 
 
+def test_a_rule_with_a_pattern_waits_for_the_events_of_its_bus(template: Template, read: Read) -> None:
+    add(template, "Bus", "Events::EventBus", Name="chat")
+    pattern, switched_off = {"source": ["x"]}, {"State": "DISABLED", "Targets": [TARGET]}
+    add(template, "Said", "Events::Rule", EventPattern=pattern, EventBusName={"Ref": "Bus"}, Targets=[TARGET])
+    add(template, "Any", "Events::Rule", EventPattern=pattern, Targets=[{**TARGET, "Input": "1"}])
+    add(template, "Off", "Events::Rule", EventPattern=pattern, **switched_off)
+    services = read(template).services
+    assert services.event_rules == (
+        EventRule("Said", "chat", pattern, "Fn"),
+        EventRule("Any", "default", pattern, "Fn", "1"),
+    )
+    assert services.schedules == ()
+
+
 def test_a_schedule_that_is_switched_off_does_not_run(template: Template, read: Read) -> None:
     add(template, "Tick", "Events::Rule", ScheduleExpression="rate(1 minute)", State="DISABLED", Targets=[TARGET])
     project = read(template)
@@ -89,7 +103,9 @@ def test_a_schedule_that_is_switched_off_does_not_run(template: Template, read: 
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"EventPattern": {"source": ["x"]}, "Targets": [TARGET]}, "it has an EventPattern"),
+        ({"EventPattern": {"source": ["x"]}, "Targets": [{"Arn": "arn:aws:sqs:x:1:q"}]}, "a function of this template"),
+        ({"EventPattern": {"source": ["x"]}, "Targets": [{**TARGET, "InputPath": "$"}]}, "with Input or without"),
+        ({"EventPattern": "x", "Targets": [TARGET]}, "EventPattern: got 'x'; allowed: an object"),
         ({"ScheduleExpression": "cron(0 8 L * ? *)", "Targets": [TARGET]}, "without L, W and #"),
         (
             {"ScheduleExpression": "rate(1 day)", "Targets": [{"Arn": "arn:aws:sqs:x:1:q"}]},
