@@ -16,7 +16,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo comments plain-page script cluster demo-aws lambda-layers test test-cases test-fast test-all test-unit-3.13 native test-native check format bench spec clean
+.PHONY: help setup demo comments plain-page script cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -63,7 +63,10 @@ test-fast: $(STAMP) ## Run what needs no other program: unit tests and contracts
 test-cases: $(STAMP) $(NPM_STAMPS) ## Run the tests of the cases that failed once in the real world
 	$(BIN)/python -m scripts.cases
 
-test-all: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built $(SCRIPT) ## Run every test, as CI does, and tell which branches none went through
+coverage: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built $(SCRIPT) ## Run every test of Python, and tell which branches none went through
+	scripts/test --coverage
+
+test-all: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built $(SCRIPT) ## Run every test, as CI does
 	scripts/clients test
 	scripts/on-python-3.13
 	scripts/native test
