@@ -52,6 +52,18 @@ class NothingToStart(TellwireError):
         super().__init__(f"The upload has {files} files; allowed: {allowed}")
 
 
+class StillArriving(TellwireError):
+    """A file of the upload has not arrived as a whole."""
+
+    code = "STILL_ARRIVING"
+    http_status = 409
+
+    def __init__(self, files: int) -> None:
+        super().__init__(
+            f"The upload has {files} files that have not arrived as a whole; send the rest, or DELETE them"
+        )
+
+
 class UploadIsRunning(TellwireError):
     """The upload was started already, and has not ended."""
 

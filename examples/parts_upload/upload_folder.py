@@ -1,6 +1,7 @@
 """The folder of one upload: its files, its thumbnails, and the job that works on them.
 
-    incoming/…              a file while it arrives
+    incoming/…              a file while it arrives in one request
+    arriving/0001.part      one that arrives in several (see tus)
     files/0001/parts.csv    a file that has arrived as a whole, below its number
     job.json                the job, from its start to its end: where there is one, the server before was interrupted
     thumbnails/1.jpg        the results
@@ -15,7 +16,7 @@ Rules:
 
 import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ MAX_FILES: Final = 200
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 MAX_NAME_BYTES: Final = 255
 """The longest name that file systems allow."""
+
+_CHUNK_BYTES: Final = 64 * 1024
 
 # Control characters, halves of pairs, and the separators of lines and of paragraphs. Emoji have joiners (Cf) in them.
 _NOT_IN_NAMES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -80,6 +83,10 @@ class UploadFolder:
         return self.path / "thumbnails"
 
     @property
+    def arriving(self) -> Path:
+        return self.path / "arriving"
+
+    @property
     def database(self) -> Path:
         return self.path / "parts.sqlite3"
 
@@ -108,19 +115,22 @@ class UploadFolder:
             finally:
                 Path(opened.name).unlink(missing_ok=True)
 
-    def take(self, incoming: "Incoming", file: Path) -> None:
+    def take(self, arrived: Path, file: Path) -> None:
         """Give a file that has arrived its name, and remove the one that had its number before.
 
         Raises:
             FileRefused: the upload was removed meanwhile.
         """
-        incoming.opened.flush()
-        arrived = Path(incoming.opened.name)
         if not arrived.exists():
             raise FileRefused("The upload was removed while the file arrived. Send it again.")
         shutil.rmtree(file.parent, ignore_errors=True)
         file.parent.mkdir(parents=True)
         arrived.replace(file)
+
+    @property
+    def unfinished(self) -> int:
+        """Number of files that have not arrived as a whole."""
+        return len(list(self.arriving.glob("*.part")))
 
     def begin(self, job: Job) -> None:
         """Write the job down, and remove the results of an earlier one."""
@@ -131,6 +141,7 @@ class UploadFolder:
         """Forget the job, which has ended, and its files."""
         self._job.unlink(missing_ok=True)
         shutil.rmtree(self.files, ignore_errors=True)
+        shutil.rmtree(self.arriving, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove everything."""
@@ -140,7 +151,8 @@ class UploadFolder:
         """Return True if no job was started with its files, and the last of them arrived before this time."""
         if self._job.exists():
             return False
-        received = [each for folder in (self.files, self.path / "incoming") for each in folder.rglob("*")]
+        folders = (self.files, self.arriving, self.path / "incoming")
+        received = [each for folder in folders for each in folder.rglob("*")]
         return bool(received) and all(each.stat().st_mtime < before for each in received)
 
     @property
@@ -164,6 +176,17 @@ class Incoming:
         self._size_bytes += len(chunk)
         check_size(name, self._size_bytes)
         self.opened.write(chunk)
+
+    def whole(self) -> Path:
+        """Return its path, when all of it is written."""
+        self.opened.flush()
+        return Path(self.opened.name)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Read it again."""
+        self.opened.seek(0)
+        while chunk := self.opened.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def check_size(name: str, size_bytes: int) -> None:

@@ -7,12 +7,14 @@
     POST /demo/uploads/{id}                   {"kind": "parts" | "images", "paced": true}: all files are sent, start
     DELETE /demo/uploads/{id}                 remove it, with its files and results
     POST /demo/samples                        {"paced": true}: start with the sample files
+    …    /demo/uploads/{id}/tus               a file in parts, over as many requests as it takes: see tus
     GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
 
 Rules:
 - Anybody who reaches this server can sign in as any user, so only this machine can reach it: the gateway listens on
   loopback, the host name of requests must be one of loopback, and pages of other sites are refused.
-- All requests except for the token need `Authorization: Bearer <token>`, with the token of the WebSocket.
+- All requests but those for the token and the limits need `Authorization: Bearer <token>`, with the token of the
+  WebSocket.
 - Progress is pushed over the WebSocket; nothing is polled. The gateway has a history, so a page that reconnects, or is
   reloaded, needs no other request.
 """
@@ -33,6 +35,7 @@ from examples.parts_upload.csv_worker import Pause, yield_to_loop
 from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.refusals import NotTheFileItself
 from examples.parts_upload.thumbnail import MAX_FILE_BYTES as MAX_IMAGE_BYTES
+from examples.parts_upload.tus import TusApi
 from examples.parts_upload.upload_folder import MAX_FILE_BYTES, MAX_FILES, Kind
 from examples.parts_upload.web_uploads import Uploads
 from tellwire import (
@@ -137,7 +140,9 @@ class WebApp:
 
     def _routes(self) -> list[BaseRoute]:
         user = self._for_user
+        tus = TusApi(lambda: self.uploads)
         return [
+            *tus.routes(user),
             Route("/", _from_here(self._index), methods=["GET"]),
             Route("/assets/{name}", _from_here(self._asset), methods=["GET"]),
             Route("/demo/token", _from_here(self._sign_in), methods=["POST"]),

@@ -29,7 +29,7 @@ from examples.parts_upload.image_worker import make_thumbnails
 from examples.parts_upload.make_samples import Samples
 from examples.parts_upload.places import Places
 from examples.parts_upload.publishing import display_name
-from examples.parts_upload.refusals import NoSuchUpload, NothingToStart, ServerStops, UploadIsRunning
+from examples.parts_upload.refusals import NoSuchUpload, NothingToStart, ServerStops, StillArriving, UploadIsRunning
 from examples.parts_upload.thumbnail_processes import ThumbnailProcesses
 from examples.parts_upload.upload_folder import (
     MAX_FILES,
@@ -88,6 +88,15 @@ class Uploads:
             raise InvalidMessage("upload id", upload_id, "1 to 64 of a-z, 0-9 and -")
         return UploadFolder(self._root / sha256(user_id.encode()).hexdigest()[:32] / upload_id)
 
+    def require_idle(self, folder: UploadFolder) -> None:
+        """Check that no job works on an upload, or waits.
+
+        Raises:
+            UploadIsRunning: one does.
+        """
+        if folder.path in self._jobs:
+            raise UploadIsRunning
+
     async def put(
         self, user_id: str, upload_id: str, number: int, name: str, content: AsyncIterator[bytes], size_bytes: int = 0
     ) -> None:
@@ -100,12 +109,12 @@ class Uploads:
         folder = self.folder(user_id, upload_id)
         file = folder.file(number, name)
         check_size(name, size_bytes)
-        self._require_idle(folder)
+        self.require_idle(folder)
         with folder.incoming() as incoming:
             async for chunk in content:
                 incoming.write(chunk, name)
-            self._require_idle(folder)
-            folder.take(incoming, file)
+            self.require_idle(folder)
+            folder.take(incoming.whole(), file)
 
     def delete(self, user_id: str, upload_id: str) -> None:
         """Remove an upload, with its files and its results.
@@ -115,7 +124,7 @@ class Uploads:
             NoSuchUpload: there is none.
         """
         folder = self.folder(user_id, upload_id)
-        self._require_idle(folder)
+        self.require_idle(folder)
         if not folder.path.exists():
             raise NoSuchUpload(upload_id)
         folder.remove()
@@ -131,11 +140,14 @@ class Uploads:
 
         Raises:
             NothingToStart: there are no files, or several parts lists.
+            StillArriving: a file has not arrived as a whole.
             UploadIsRunning: it was started already.
             ServerStops: the server ends.
         """
         folder = self.folder(user_id, upload_id)
-        self._require_idle(folder)
+        self.require_idle(folder)
+        if folder.unfinished:
+            raise StillArriving(folder.unfinished)
         count = len(folder.all_files())
         if not count or (kind == "parts" and count > 1):
             raise NothingToStart(count, "one parts list" if kind == "parts" else f"1 to {MAX_FILES} images")
@@ -179,10 +191,6 @@ class Uploads:
         while True:
             self.remove_abandoned(time.time())
             await asyncio.sleep(_SWEEP_SECONDS)
-
-    def _require_idle(self, folder: UploadFolder) -> None:
-        if folder.path in self._jobs:
-            raise UploadIsRunning
 
     def _start(self, job: Job, folder: UploadFolder) -> None:
         if self._is_closed:
