@@ -116,6 +116,8 @@ async def missed(stack: LocalStack, devices: Sequence[Device]) -> list[str]:
         except TimeoutError:
             problems.append(f"{device.name}: the last message did not arrive within {_LAST_MESSAGE_SECONDS:g} s")
         problems += device.missed((UPLOAD,))
+    if any(device.has_failed(UPLOAD) for device in devices):
+        problems.append("the upload failed, as the devices say")
     return problems
 
 

@@ -54,13 +54,17 @@ class Device:
         return uploads
 
     def missed(self, upload_ids: Iterable[str]) -> list[str]:
-        """Return the problems with these uploads: each must go from 0 up to 100, or be cancelled."""
+        """Return the problems with these uploads: each must go from 0 up to 100, or be seen to end before."""
         uploads = self.uploads()
         return [
             f"{self.name}: {upload_id} {problem}"
             for upload_id in upload_ids
             if (problem := _problem(uploads, upload_id))
         ]
+
+    def has_failed(self, upload_id: str) -> bool:
+        """Return whether the last state of an upload is its failure."""
+        return self.uploads().get(upload_id, [{}])[-1].get("status") == "failed"
 
     @property
     def median_delay_ms(self) -> float:
@@ -73,7 +77,7 @@ def _problem(uploads: dict[str, list[Message]], upload_id: str) -> str | None:
     progress = [state["progress"] for state in states]
     if not progress:
         return "was not seen at all"
-    if states[-1].get("status") == "cancelled":
+    if states[-1].get("status") in ("cancelled", "failed"):
         return None
     if progress[0] != 0 or progress[-1] != 100:
         return f"went from {progress[0]:g} to {progress[-1]:g}, not from 0 to 100"

@@ -1,44 +1,29 @@
-"""Columns and rows of a parts list.
+"""Rows of a parts list.
 
-In: cells, as text. Out: a `Part`, or the `Cause` of a fault. Pure.
+In: cells, as text. Out: a `Part`, or the `Fault` of the row; None for a row that is neither. Pure.
 
 Rules:
-- Columns are found by their names, in any order and spelling (`Part Number`, `part_number`, `PART-NUMBER`). Part number
-  and quantity are required, name and colour optional, others ignored.
-- A row has as many cells as the header. Its quantity is a whole number, 0 or more. The same part may come twice.
+- A row may have fewer cells than the header, or more that are empty: spreadsheets leave out the last ones of a row.
+- The same part may come twice. A spreadsheet may have turned a part number into `3001.0`, which is understood, or into
+  `1.23E+11` or a date, which is refused: the number is lost.
+- A row of sums, as `Total` below the list, is no part.
 """
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from examples.parts_upload.causes import Cause, Fault
+from examples.parts_upload.headers import Columns, plain_name
+from examples.parts_upload.numbers import Refused, read_quantity
+from examples.parts_upload.tables.cells import clean
 
-class Cause(StrEnum):
-    """The reason for skipping a row."""
-
-    BAD_ENCODING = "BAD_ENCODING"
-    MALFORMED = "MALFORMED"
-    WRONG_COLUMNS = "WRONG_COLUMNS"
-    MISSING_PART_NUMBER = "MISSING_PART_NUMBER"
-    BAD_QUANTITY = "BAD_QUANTITY"
-
-
-REASONS: Final[Mapping[str, str]] = {
-    Cause.BAD_ENCODING: "some of its bytes are not text in the file's encoding",
-    Cause.MALFORMED: "its quotes do not match, or it is too long",
-    Cause.WRONG_COLUMNS: "it has more or fewer cells than the header",
-    Cause.MISSING_PART_NUMBER: "it has no part number",
-    Cause.BAD_QUANTITY: "its quantity is not a whole number, 0 or more",
-}
-
-# The clearest name first: a list with both means `Part Number`, not `Part`.
-_PART_NUMBER = ("partnumber", "partno", "partnum", "partid", "part")
-_QUANTITY = ("quantity", "qty", "count", "amount")
-_NAME = ("partname", "name", "description")
-_COLOUR = ("colour", "color", "colourname", "colorname")
-
-# Any number of this many digits fits into SQLite's 64-bit integers.
-_MAX_DIGITS = 18
+_CHANGED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9:.]+)?")
+_WHOLE: Final = re.compile(r"([0-9]+)\.0+")
+_SUMS: Final = re.compile(
+    r"(?:grand|sub)?(?:total|totals|totale|totales|totalt|sum|summe|somme|suma|soma|subtotal|gesamt|gesamtsumme|totaal"
+    r"|razem|合計|総計|小計)(?:parts|pieces|lots|items|quantity|qty|teile|pieces|pezzi|piezas)?[0-9]*"
+)
 
 
 class Part(NamedTuple):
@@ -51,54 +36,46 @@ class Part(NamedTuple):
     quantity: int
 
 
-class Columns(NamedTuple):
-    """Indexes of the columns, from 0. None: the list has no such column."""
-
-    width: int
-    part_number: int
-    quantity: int
-    name: int | None
-    colour: int | None
-
-
-class BadHeader(ValueError):
-    """The first row does not name the columns of a parts list. The text is for users."""
-
-
-def find_columns(header: Sequence[str]) -> Columns:
-    """Find the columns that the header names.
-
-    Raises:
-        BadHeader: a required column is missing, or a column is named twice.
-    """
-    names = ["".join(filter(str.isalnum, cell.casefold())) for cell in header]
-    part_number, quantity = _find(names, _PART_NUMBER), _find(names, _QUANTITY)
-    if part_number is None or quantity is None:
-        raise BadHeader("The first row must name the columns, at least part number and quantity.")
-    return Columns(len(names), part_number, quantity, _find(names, _NAME), _find(names, _COLOUR))
-
-
-def _find(names: Sequence[str], candidates: Sequence[str]) -> int | None:
-    for candidate in candidates:
-        match [index for index, name in enumerate(names) if name == candidate]:
-            case [index]:
-                return index
-            case [first, second, *_]:
-                raise BadHeader(f"Columns {first + 1} and {second + 1} have the same name.")
-    return None
-
-
-def read_part(row_number: int, cells: Sequence[str], columns: Columns) -> Part | Cause:
-    """Return the part in this row, or the cause of its fault."""
-    if len(cells) != columns.width:
-        return Cause.WRONG_COLUMNS
-    part_number = cells[columns.part_number].strip()
+def read_part(row_number: int, cells: Sequence[str], columns: Columns) -> Part | Fault | None:
+    """Return the part in this row, or its fault; None for a row of sums."""
+    part_number = _first(cells, columns.part_number)
+    if _is_sum(cells, columns, part_number):
+        return None
+    if surplus := next(filter(None, map(clean, cells[columns.width :])), None):
+        return Fault(Cause.WRONG_COLUMNS, surplus)
     if not part_number:
-        return Cause.MISSING_PART_NUMBER
-    quantity = cells[columns.quantity].strip()
-    # isdigit alone would accept "²", which int() refuses.
-    if not (quantity.isdigit() and quantity.isascii() and len(quantity) <= _MAX_DIGITS):
-        return Cause.BAD_QUANTITY
-    name = "" if columns.name is None else cells[columns.name].strip()
-    colour = "" if columns.colour is None else cells[columns.colour].strip()
-    return Part(row_number, part_number, name, colour, int(quantity))
+        return Fault(Cause.MISSING_PART_NUMBER)
+    if _CHANGED.fullmatch(part_number):
+        return Fault(Cause.CHANGED_PART_NUMBER, part_number)
+    quantity = _quantity(cells, columns)
+    if isinstance(quantity, Fault):
+        return quantity
+    if whole := _WHOLE.fullmatch(part_number):
+        part_number = whole[1]
+    return Part(row_number, part_number, _first(cells, columns.name), _first(cells, columns.colour), quantity)
+
+
+def _first(cells: Sequence[str], indexes: Sequence[int]) -> str:
+    """Return the first cell of these that is filled."""
+    for index in indexes:
+        if index < len(cells) and (text := clean(cells[index])):
+            return text
+    return ""
+
+
+def _quantity(cells: Sequence[str], columns: Columns) -> int | Fault:
+    cell = _first(cells, (columns.quantity,))
+    match read_quantity(cell, columns.thousands):
+        case Refused.AMBIGUOUS:
+            return Fault(Cause.AMBIGUOUS_QUANTITY, cell)
+        case Refused():
+            return Fault(Cause.BAD_QUANTITY, cell)
+        case quantity:
+            return quantity
+
+
+def _is_sum(cells: Sequence[str], columns: Columns, part_number: str) -> bool:
+    """Return whether a row has sums: a word for it as the part number, or before any part number."""
+    if part_number:
+        return not part_number[0].isdigit() and bool(_SUMS.fullmatch(plain_name(part_number)))
+    return any(_SUMS.fullmatch(plain_name(cell)) for cell in cells[: columns.width] if clean(cell))

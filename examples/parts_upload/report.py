@@ -5,13 +5,14 @@ by cause, one notification. Pure.
 
 Rules:
 - For each cause the first 20 items are named and all are counted: a million bad rows make as short a message as 21.
-- Messages contain numbers and names only, never contents: those may be long, private, or not text at all.
+- Messages contain numbers and names, and of each cause the first cell as an example, shortened.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from examples.parts_upload.causes import shown
 from tellwire import Message, Severity, create_error_message, create_notification_message
 
 NAMED_PER_CAUSE: Final = 20
@@ -37,24 +38,30 @@ class SkippedItems:
 
     count: int = 0
     first: list[int | str] = field(default_factory=list)
+    example: str = ""
 
-    def add(self, item: int | str) -> None:
+    def add(self, item: int | str, example: str) -> None:
         self.count += 1
+        self.example = self.example or example
         if len(self.first) < NAMED_PER_CAUSE:
             self.first.append(item)
 
 
 @dataclass(slots=True)
 class Report:
-    """Counts of the items of one upload: kept, and skipped by cause."""
+    """Counts of the items of one upload: kept, and skipped by cause.
+
+    `found` is the format of its file if that is worth telling: `Windows-1252, separated by ;`.
+    """
 
     kind: Kind
     kept: int = 0
+    found: str = ""
     causes: dict[str, SkippedItems] = field(default_factory=dict)
 
-    def skip(self, item: int | str, cause: str) -> None:
-        """Add a skipped item. `cause` is one of the kind's reasons."""
-        self.causes.setdefault(cause, SkippedItems()).add(item)
+    def skip(self, item: int | str, cause: str, example: str = "") -> None:
+        """Add a skipped item. `cause` is one of the kind's reasons, `example` the cell that is the reason."""
+        self.causes.setdefault(cause, SkippedItems()).add(item, example)
 
     @property
     def skipped(self) -> int:
@@ -68,9 +75,11 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """Summary for people: `9,988 parts imported, 12 rows left out`."""
-        kept = f"{counted(self.kept, self.kind.product)} {self.kind.done}"
-        return f"{kept}, {counted(self.skipped, self.kind.item)} left out" if self.skipped else kept
+        """Summary for people: `9,988 parts imported, 12 rows left out. Read as UTF-8, separated by ;`."""
+        text = f"{counted(self.kept, self.kind.product)} {self.kind.done}"
+        if self.skipped:
+            text += f", {counted(self.skipped, self.kind.item)} left out"
+        return f"{text}. Read as {self.found}" if self.found else text
 
     def messages(self, upload_id: str, file_name: str) -> list[Message]:
         """Return the messages for the end of the upload: skipped items, if there are any, and a notification."""
@@ -92,11 +101,15 @@ class Report:
         }
         return create_error_message(self.kind.error_code, text, details)
 
+    def _reason(self, cause: str) -> str:
+        example, reason = self.causes[cause].example, self.kind.reasons[cause]
+        return f"{reason}, for example {shown(example)}" if example else reason
+
     def _details(self, cause: str) -> dict[str, Any]:
         skipped = self.causes[cause]
         return {
             "cause": cause,
-            "reason": self.kind.reasons[cause],
+            "reason": self._reason(cause),
             "count": skipped.count,
             f"{self.kind.item}s": skipped.first,
             "more": skipped.count > len(skipped.first),

@@ -44,8 +44,12 @@ def test_an_upload_is_seen_if_it_goes_up_from_0_to_100(progress: list[float], wr
     assert seen.missed(["moc-1"]) == ([wrong] if wrong else [])
 
 
-def test_an_upload_that_was_cancelled_is_seen_if_that_is() -> None:
-    assert device(state(0), state(35), state(35, status="cancelled")).missed(["moc-1"]) == []
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+def test_an_upload_that_ended_early_is_seen_if_that_is(status: str) -> None:
+    phone = device(state(0), state(35), state(35, status=status))
+    assert phone.missed(["moc-1"]) == []
+    assert phone.has_failed("moc-1") == (status == "failed")
+    assert not phone.has_failed("moc-2")
 
 
 def test_the_delay_is_from_the_timestamp_to_the_arrival() -> None:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from examples.parts_upload.csv_rows import CsvRows
+from examples.parts_upload.headers import recognized_columns
 from examples.parts_upload.make_samples import make_samples
+from examples.parts_upload.tables.csv_rows import CsvRows
 
 
 def test_samples_are_the_same_bytes_wherever_they_are_made(tmp_path: Path) -> None:
@@ -26,5 +27,5 @@ def test_nothing_unfinished_stays_behind(tmp_path: Path) -> None:
 def test_the_list_has_as_many_rows_as_asked_for(tmp_path: Path) -> None:
     for rows in (0, 1, 13, 500):
         with make_samples(tmp_path, rows).parts_list.open("rb") as file:
-            numbered = CsvRows(file)
+            numbered = CsvRows(file, recognized_columns)
             assert len(list(numbered)) == rows + 1

@@ -31,7 +31,7 @@ def test_bad_rows_are_grouped_by_cause_the_most_frequent_first() -> None:
         "causes": [
             {
                 "cause": "MALFORMED",
-                "reason": "its quotes do not match, or it is too long",
+                "reason": "its quotes do not match",
                 "count": 2,
                 "rows": [7, 9],
                 "more": False,

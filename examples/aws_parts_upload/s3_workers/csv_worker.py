@@ -12,15 +12,14 @@ Rules:
 
 import csv
 from io import TextIOWrapper
-from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any, Final
 
 from uploads import S3Upload, process_event, publish_all
 
-from examples.parts_upload.csv_rows import CsvRows
-from examples.parts_upload.csv_worker import BATCH_ROWS, ROWS, keep_parts, read_header
+from examples.parts_upload.csv_worker import ROWS
 from examples.parts_upload.parts import Part
+from examples.parts_upload.parts_file import PartsFile
 from examples.parts_upload.report import Report
 from tellwire.aws import deadline
 from tellwire.sync import track_upload
@@ -42,13 +41,12 @@ def import_parts(upload: S3Upload) -> str:
     report = Report(ROWS)
     with track_upload(upload.user_id, upload.upload_id, upload.file_name, total_bytes=upload.size_bytes) as progress:
         with upload.opened(MAX_FILE_BYTES) as file, TemporaryFile() as parts:
-            rows = CsvRows(file)
-            columns = read_header(rows, upload.file_name)
+            rows = PartsFile(file, upload.file_name, report, progress.row_error)
             text = TextIOWrapper(parts, "utf-8", newline="")
             writer = csv.writer(text)
             writer.writerow(Part._fields)
-            while batch := list(islice(rows, BATCH_ROWS)):
-                writer.writerows(keep_parts(batch, columns, report, progress.row_error))
+            for batch in rows.batches():
+                writer.writerows(batch)
                 progress.update(rows=report.total, bytes_read=rows.bytes_read)
             text.flush()
             parts.seek(0)

@@ -281,8 +281,8 @@ async def test_the_demo_ends_by_itself_with_what_both_devices_saw_and_the_aws_cl
         assert "mine.csv 0 → 100, median delivery" in output
     *_, later = output.partition("A tablet that was away connects, and receives from the history:\n")
     assert later.startswith(
-        "tablet  Upload complete: mine.csv: 1,000 parts imported\n"
-        "tablet  mine.csv         100.0%  1,000 parts imported\n"
+        "tablet  Upload complete: mine.csv: 1,000 parts imported. Read as UTF-8, separated by ;\n"
+        "tablet  mine.csv         100.0%  1,000 parts imported. Read as UTF-8, separated by ;\n"
     )
     assert "apigatewaymanagementapi get-connection --endpoint-url http://127.0.0.1:" in output
     shown = json.loads(output[output.rindex("\n{") :])
@@ -294,9 +294,9 @@ async def test_the_demo_says_what_the_devices_missed_and_exits_1(tmp_path: Path)
     async with demo("--once", "--file", "mine.csv", folder=tmp_path) as process:
         code, output, _ = await ended(process)
     assert code == 1
-    assert "phone   BAD_HEADER: The first row must name the columns" in output
-    assert "laptop: moc-123 went from 0 to 0, not from 0 to 100" in output
-    assert "tablet  BAD_HEADER: The first row must name the columns" in output
+    assert "phone   BAD_HEADER: No row names the columns; the first one has “nothing of the kind”" in output
+    assert "the upload failed, as the devices say" in output
+    assert "tablet  BAD_HEADER: No row names the columns" in output
 
 
 async def test_the_demo_stays_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:

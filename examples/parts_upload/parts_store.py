@@ -1,0 +1,77 @@
+"""The parts of all uploads, in a SQLite database.
+
+Rules:
+- An upload is stored completely or not at all; the same upload again replaces its earlier parts.
+- Parts wait in a temporary table, which belongs to one connection and is gone with it. The database is locked for one
+  short transaction at the end, on a thread of its own: other imports and the event loop go on.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from examples.parts_upload.parts import Part
+from tellwire import UploadFailed
+
+# Other imports into the same database store their parts within this time.
+BUSY_SECONDS: Final = 60.0
+
+_COLUMNS = """
+    row_number INTEGER NOT NULL,
+    part_number TEXT NOT NULL, name TEXT NOT NULL, colour TEXT NOT NULL, quantity INTEGER NOT NULL
+"""
+_TABLE = f"""
+CREATE TABLE IF NOT EXISTS parts (
+    upload_id TEXT NOT NULL, {_COLUMNS},
+    PRIMARY KEY (upload_id, row_number)
+) WITHOUT ROWID
+"""
+
+
+class PartsStore:
+    """The parts of one upload, until `commit` puts them in the place of its earlier ones."""
+
+    def __init__(self, connection: sqlite3.Connection, upload_id: str) -> None:
+        self._connection = connection
+        self._upload_id = upload_id
+        connection.execute(f"CREATE TEMPORARY TABLE new_parts ({_COLUMNS})")
+
+    def add(self, parts: Iterable[Part]) -> None:
+        """Add parts."""
+        self._connection.executemany("INSERT INTO temp.new_parts VALUES (?, ?, ?, ?, ?)", parts)
+
+    async def commit(self) -> None:
+        """Store all parts; they replace the earlier ones of this upload.
+
+        Raises:
+            UploadFailed: the database was busy for `BUSY_SECONDS`.
+        """
+        job = asyncio.ensure_future(asyncio.to_thread(self._commit))
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            # The connection must not be closed under the thread.
+            self._connection.interrupt()
+            await asyncio.wait({job})
+            raise
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            raise UploadFailed("DATABASE_BUSY", "Another import is being stored. Try again in a minute.") from error
+
+    def _commit(self) -> None:
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(_TABLE)
+            self._connection.execute("DELETE FROM parts WHERE upload_id = ?", (self._upload_id,))
+            self._connection.execute("INSERT INTO parts SELECT ?, * FROM temp.new_parts", (self._upload_id,))
+
+
+@contextmanager
+def opened_store(database: Path, upload_id: str) -> Iterator[PartsStore]:
+    """Open the store of an upload. Without `commit` nothing of it is kept."""
+    with closing(sqlite3.connect(database, BUSY_SECONDS, check_same_thread=False, isolation_level=None)) as connection:
+        yield PartsStore(connection, upload_id)

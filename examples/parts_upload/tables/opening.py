@@ -1,0 +1,118 @@
+"""Opening of a table: its first bytes tell the format, never its name.
+
+CSV is read as it is, from a gz file, or from a zip with one file; xlsx and ods are read as spreadsheets. Other formats
+that people try are refused by name, with a way out.
+"""
+
+import io
+import shutil
+import zipfile
+from tempfile import TemporaryFile
+from typing import BinaryIO, Final
+
+from examples.parts_upload.causes import shown
+from examples.parts_upload.tables.csv_rows import CsvRows
+from examples.parts_upload.tables.dialect import RecognizedColumns
+from examples.parts_upload.tables.ods import OdsSheets
+from examples.parts_upload.tables.spreadsheet import Spreadsheet
+from examples.parts_upload.tables.table import Table, TableRefused
+from examples.parts_upload.tables.unpacking import open_entry, open_gzip, open_zip
+from examples.parts_upload.tables.xlsx import XlsxSheets
+
+_SAVE_AS_CSV: Final = "Save the list as CSV or .xlsx and try again."
+_UNPACK: Final = "Unpack it and try again with the list inside."
+
+# The beginnings of formats, and the words for them.
+_REFUSED: Final = (
+    (b"\xd0\xcf\x11\xe0", f"is an old Excel workbook (.xls), or has a password. {_SAVE_AS_CSV}"),
+    (b"%PDF", f"is a PDF. {_SAVE_AS_CSV}"),
+    (b"{\\rtf", f"is a formatted text (RTF). {_SAVE_AS_CSV}"),
+    (b"\x89PNG", "is an image, not a parts list."),
+    (b"\xff\xd8\xff", "is an image, not a parts list."),
+    (b"GIF8", "is an image, not a parts list."),
+    (b"7z\xbc\xaf\x27", f"is a 7z archive. {_UNPACK}"),
+    (b"Rar!\x1a", f"is a RAR archive. {_UNPACK}"),
+    (b"BZh", f"is packed with bzip2. {_UNPACK}"),
+    (b"\xfd7zXZ", f"is packed with xz. {_UNPACK}"),
+    (b"\x28\xb5\x2f\xfd", f"is packed with zstd. {_UNPACK}"),
+)
+_XML: Final = (b"<?xml", b"<inventory", b"<!doctype", b"<html", b"<table")
+_HEAD_BYTES: Final = 512
+_ZIP: Final = b"PK"
+_GZIP: Final = b"\x1f\x8b"
+
+
+def open_table(file: io.BufferedReader, recognized: RecognizedColumns) -> Table:
+    """Open the table in a file. `recognized` tells a header among the first rows.
+
+    Raises:
+        OSError: the file cannot be read.
+        TableRefused: it is in a format that is not read.
+    """
+    head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    if head.startswith(_ZIP) and head[2:4] in (b"\x03\x04", b"\x05\x06"):
+        return _table_in_zip(file if file.seekable() else _seekable(file), recognized)
+    if head.startswith(_GZIP):
+        unpacked = open_gzip(file)
+        return CsvRows(unpacked, recognized, unpacked.position, "gz, ")
+    _require_text(head)
+    return CsvRows(file, recognized)
+
+
+def _require_text(head: bytes) -> None:
+    for beginning, words in _REFUSED:
+        if head.startswith(beginning):
+            raise TableRefused("NOT_TEXT", words)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_XML):
+        raise TableRefused("NOT_TEXT", f"is XML or HTML, not a table. {_SAVE_AS_CSV}")
+
+
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """Return a copy of a stream; the directory of a zip is at its end."""
+    copy = TemporaryFile()  # noqa: SIM115  # it lives as long as the table
+    shutil.copyfileobj(file, copy)
+    return copy
+
+
+def _table_in_zip(file: BinaryIO, recognized: RecognizedColumns) -> Table:
+    archive = open_zip(file)
+    names = {entry.filename for entry in archive.infolist()}
+    if XlsxSheets.ENTRY in names:
+        return Spreadsheet(XlsxSheets(archive), recognized)
+    if OdsSheets.ENTRY in names and "META-INF/manifest.xml" in names:
+        return Spreadsheet(OdsSheets(archive), recognized)
+    _refuse_documents(names)
+    entry = _only_entry(archive)
+    unpacked = open_entry(archive, entry)
+    table = CsvRows(unpacked, recognized, unpacked.position, f"{shown(entry.filename)} in a zip, ")
+    _require_text(table.head)
+    if table.head.startswith((_ZIP + b"\x03", _GZIP)):
+        raise TableRefused("PACKED_TWICE", f"has a packed file inside. {_UNPACK}")
+    return table
+
+
+def _refuse_documents(names: set[str]) -> None:
+    if "xl/workbook.bin" in names:
+        raise TableRefused("NOT_TEXT", f"is a binary Excel workbook (.xlsb). {_SAVE_AS_CSV}")
+    if any(name.startswith("Index/") and name.endswith(".iwa") for name in names):
+        raise TableRefused("NOT_TEXT", "is a Numbers document. Export it as CSV or Excel and try again.")
+    if "word/document.xml" in names:
+        raise TableRefused("NOT_TEXT", f"is a Word document. {_SAVE_AS_CSV}")
+
+
+def _only_entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """Return the only file of a zip, without those that macOS adds."""
+    match [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]:
+        case [entry]:
+            return entry
+        case []:
+            raise TableRefused("EMPTY_FILE", "is an archive without a file.")
+        case entries:
+            names = ", ".join(shown(entry.filename) for entry in entries[:4])
+            more = ", …" if len(entries) > 4 else ""
+            words = f"is an archive of {len(entries)} files: {names}{more}. Pack the parts list alone, or unpack it."
+            raise TableRefused("TOO_MANY_FILES", words)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
