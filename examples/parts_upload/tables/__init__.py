@@ -3,8 +3,8 @@
 Rules:
 - A row's number is the one a spreadsheet shows. Blank rows are yielded, too: as no cells.
 - A row that cannot be read is yielded as its `Fault`, and reading continues.
-- `work` counts the characters, cells and rows that were looked at. `next_batch` bounds it, so that one turn of an event
-  loop is short whatever a file holds.
+- `work` counts the bytes, characters, cells and rows that were looked at. `next_batch` bounds it, so that one turn of
+  an event loop is short whatever a file holds.
 - Memory is bounded for any file: by the longest row, and for spreadsheets by their shared texts.
 """
 

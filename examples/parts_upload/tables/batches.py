@@ -5,7 +5,7 @@ from typing import Final
 from examples.parts_upload.tables.table import Row, Table
 
 # A few milliseconds of work. A batch may exceed it by its last row.
-BATCH_WORK: Final = 64 * 1024
+BATCH_WORK: Final = 96 * 1024
 
 
 def next_batch(table: Table, max_rows: int) -> list[Row]:

@@ -74,7 +74,7 @@ class CsvRows:
     @property
     def work(self) -> int:
         """Work done so far, see `table`."""
-        return self._lines.characters + self._rows_work
+        return self._text.bytes_read + self._lines.characters + self._rows_work
 
     @property
     def bytes_read(self) -> int:

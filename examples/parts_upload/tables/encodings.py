@@ -36,6 +36,9 @@ _ENOUGH_BYTES: Final = 2000
 
 # Letters of names and colours in the languages of both encodings, then signs that are common in lists.
 _LETTERS: Final = frozenset("äöüßéèêëàâçîïôûùñóíáúåøæœãõìòÄÖÜÉÈÀÂÇÑÓÍÁÚÅØÆŒ")
+_RARE: Final = frozenset("œŒìòõ")
+_NEVER_LAST: Final = frozenset("îïñœ")
+_APOSTROPHE: Final = "’"
 _SIGNS: Final = frozenset("°×–—‘’“”„…®™²³½¼€ªº·«»")
 
 
@@ -85,13 +88,22 @@ def _single_byte_encoding(content: bytes) -> str:
 def _likelihood(text: str, place: int) -> int:
     character = text[place]
     before, after = text[max(0, place - 1) : place], text[place + 1 : place + 2]
-    touches_letter = before.isalpha() or after.isalpha()
     if character == "\ufffd":
         return -20
     if character in _LETTERS:
-        # A capital inside a word is unlikely.
-        is_odd = character.isupper() and before.isalpha() and before.islower()
-        return -1 if is_odd else 3 if touches_letter else 0
+        return _letter_likelihood(character, before, after)
     if character in _SIGNS:
-        return -1 if before.isalpha() and after.isalpha() and character != "’" else 1
-    return -2 if touches_letter else -1
+        is_in_word = before.isalpha() and after.isalpha()
+        return 2 if not is_in_word else 3 if character == _APOSTROPHE else -1
+    return -2 if before.isalpha() or after.isalpha() else -1
+
+
+def _letter_likelihood(letter: str, before: str, after: str) -> int:
+    if not (before.isalpha() or after.isalpha()):
+        return 0
+    is_odd_capital = letter.isupper() and before.islower()
+    is_odd_small = letter.islower() and after.isupper()
+    is_odd_end = letter in _NEVER_LAST and not after.isalpha()
+    if is_odd_capital or is_odd_small or is_odd_end:
+        return -1
+    return 1 if letter in _RARE else 3

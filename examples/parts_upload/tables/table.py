@@ -33,7 +33,7 @@ class Table(Protocol):
 
     @property
     def work(self) -> int:
-        """Characters, cells and rows looked at so far; some more than once."""
+        """Bytes, characters, cells and rows looked at so far; some more than once."""
         ...
 
     @property

@@ -80,7 +80,8 @@ class TextLines:
                 self._lines[-1] = self._lines[-1].rstrip("\0\x1a")
         elif self._lines and not self._lines[-1].endswith("\n"):
             # After \r there may be a \n to come.
-            self._rest = self._lines.pop().lstrip("\0")
+            self._rest = self._lines.pop()
             if len(self._rest) > MAX_LINE_CHARACTERS:
-                self._lines.append(self._rest)
+                # A download tool fills a file with zeros before it has the content.
+                self._lines.append(self._rest if self._rest.strip("\0") else "\n")
                 self._rest = ""
