@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
 from tellwire import create_upload_progress_message, track_upload
+from tellwire.publication import user_stream
 from tests.browser.conftest import (
     PHONE,
     SECONDS,
@@ -383,6 +384,31 @@ async def test_that_something_may_be_missing_is_said_until_nothing_is(
     await page.get_by_role("switch", name="Kill the network").click()
     await is_live(page)
     await page.locator(".missed").wait_for(state="detached")
+
+
+async def test_an_upload_that_a_new_gateway_does_not_know_is_not_shown_as_running(
+    site: Site, window: BrowserContext
+) -> None:
+    page = await signed_in(window, site)
+    await site.tell("ada", create_upload_progress_message("moc-1", "parts.csv", 40, "Row 400"))
+    await page.locator(".upload[data-status=running]").wait_for()
+    await site.stop()
+    await page.locator(".pill", has_text="Live").wait_for(state="detached")
+    await site.start()
+    await is_live(page)
+    await page.get_by_text("Nothing here yet").wait_for()
+
+
+async def test_an_upload_that_cannot_be_cancelled_says_why(site: Site, window: BrowserContext) -> None:
+    page = await signed_in(window, site)
+    await site.tell("ada", create_upload_progress_message("moc-1", "parts.csv", 40, "Row 400"))
+    button = page.get_by_role("button", name="Cancel parts.csv")
+    await button.wait_for()
+    history = site.app.node.engine.history
+    assert history is not None
+    await history.forget(user_stream("ada"))
+    await button.click()
+    await page.get_by_role("alert").get_by_text("the server does not know it any more").wait_for()
 
 
 async def test_the_page_comes_back_when_the_gateway_restarts(site: Site, window: BrowserContext) -> None:

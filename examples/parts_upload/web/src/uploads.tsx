@@ -1,14 +1,14 @@
 // The uploads, newest first, each with its bar, its left-out items, and a button that cancels it.
 
 import { type Upload, useConnection, useUploadActions, useUploads } from "@tellwire/react";
-import { memo, type ReactElement, useRef } from "react";
+import { memo, type ReactElement, useRef, useState } from "react";
 import type { Api } from "./api.ts";
 import { Icon } from "./icons.tsx";
 import { LeftOut } from "./left-out.tsx";
 import { Thumbnails } from "./thumbnails.tsx";
 import { usePaused } from "./use-paused.ts";
 import { nameOf, type Parcel, type Sending } from "./use-sending.ts";
-import { isOver, type Problem, silenceOf } from "./words.ts";
+import { isOver, type Problem, refusalOf, silenceOf } from "./words.ts";
 
 /** Half the time in which a bar slides to its position, so that bars stay smooth. */
 const PAUSE_MS = 100;
@@ -67,6 +67,7 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
   const { api, upload, problem } = props;
   const { uploadId, fileName, progress, status, message } = upload;
   const name = useRef<HTMLHeadingElement>(null);
+  const [refusal, setRefusal] = useState<string>();
   const isImages = /\bimages?\b|\.(avif|gif|hei[cf]|jpe?g|png|webp)$/i.test(fileName);
   return (
     <li className="card upload" data-status={status}>
@@ -97,8 +98,13 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
       </div>
       <div className="upload-foot">
         <p className="quiet upload-words">{message}</p>
-        {!isOver(upload) && <CancelButton upload={upload} then={() => name.current?.focus()} />}
+        {!isOver(upload) && <CancelButton upload={upload} then={() => name.current?.focus()} refused={setRefusal} />}
       </div>
+      {refusal !== undefined && !isOver(upload) && (
+        <p className="trouble" role="alert">
+          <Icon name="alert" /> {refusal}
+        </p>
+      )}
       {status === "stalled" && <p className="silence">{silenceOf(upload)}</p>}
       <LeftOut api={api} upload={upload} problem={problem} />
       {isImages && status === "complete" && <Thumbnails api={api} uploadId={uploadId} />}
@@ -106,12 +112,20 @@ const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; p
   );
 });
 
-/** `then` is called when it was pressed: the button that had the focus is removed at the end of the upload. */
-function CancelButton({ upload, then }: { upload: Upload; then: () => void }): ReactElement {
+interface CancelProps {
+  upload: Upload;
+  /** Called when it was pressed: the button that had the focus is removed at the end of the upload. */
+  then: () => void;
+  /** Called with the reason if the upload cannot be cancelled. */
+  refused: (why: string | undefined) => void;
+}
+
+function CancelButton({ upload, then, refused }: CancelProps): ReactElement {
   const { cancel } = useUploadActions();
   const isOpen = useConnection().status === "open";
   const press = (): void => {
-    void cancel(upload.uploadId);
+    refused(undefined);
+    cancel(upload.uploadId).catch((error: Error) => refused(refusalOf(error)));
     then();
   };
   return (

@@ -71,6 +71,12 @@ export function isOver({ status }: Upload): boolean {
   return status === "complete" || status === "failed" || status === "cancelled";
 }
 
+/** Return the reason why an upload was not cancelled. */
+export function refusalOf(error: Error & { code?: string }): string {
+  if (error.code === "UPLOAD_UNKNOWN") return "It cannot be cancelled: the server does not know it any more.";
+  return `It was not cancelled: ${error.message}.`;
+}
+
 /** Return the text for a stalled upload. */
 export function silenceOf({ leaseSeconds }: Upload): string {
   const wait = leaseSeconds ? ` for another ${leaseSeconds} s` : "";
