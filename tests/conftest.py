@@ -20,6 +20,7 @@ from hypothesis.internal.conjecture import providers
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tellwire.auth import mint_token
 from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.ports import Authenticator, Clock
@@ -73,6 +74,19 @@ def one_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.node.get_closest_marker("virtual_time"):
         for module in ("progress", "ticks"):
             monkeypatch.setattr(f"tellwire.{module}.monotonic", lambda: virtual_time().time())
+
+
+def token_for(
+    user_id: str = "user-1", ttl_seconds: float = 3600, *, issued_at: float | None = None, **token: Any
+) -> str:
+    """Return a token that was issued at a time of the server's clock; None: it does not say.
+
+    `mint_token` takes the time of the machine, which a clock that stands still may never come to.
+    """
+    claims = jwt.decode(mint_token(SECRET, user_id, ttl_seconds, **token), options={"verify_signature": False})
+    del claims["iat"]
+    issued = {} if issued_at is None else {"iat": int(issued_at)}
+    return jwt.encode(claims | issued, SECRET, algorithm="HS256")
 
 
 @dataclass

@@ -12,12 +12,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tellwire.auth import mint_token
 from tellwire.ports import ShutOuts
 from tellwire.shut_out import ShutOut
 from tellwire.testing import FakeClock
 from tests.aws_stack import running_stack
-from tests.conftest import SECRET, StartGateway, read
+from tests.conftest import StartGateway, read, token_for
 
 
 @dataclass
@@ -30,9 +29,12 @@ class Server:
     close_code: int
     advance: Callable[[float], Any]
 
+    def token(self, user_id: str = "user-1", **claims: Any) -> str:
+        return token_for(user_id, 7000, issued_at=self.clock.now(), **claims)
+
     def connect(self, user_id: str = "user-1", **claims: Any) -> connect:
         self.advance(0.001)
-        return connect(f"{self.url}?token={mint_token(SECRET, user_id, 7000, **claims)}", proxy=None)
+        return connect(f"{self.url}?token={self.token(user_id, **claims)}", proxy=None)
 
     async def opens(self, user_id: str = "user-1", **claims: Any) -> bool:
         try:
@@ -125,7 +127,7 @@ async def test_tokens_are_shut_out_by_the_time_of_their_issue(server: Server) ->
 async def test_a_connection_cannot_be_renewed_with_a_token_that_is_shut_out(server: Server) -> None:
     await server.shut_outs.shut_out(server.out(token_id="stolen"))
     async with server.connect(token_id="own") as device:
-        await device.send(json.dumps({"type": "auth", "token": mint_token(SECRET, "user-1", token_id="stolen")}))
+        await device.send(json.dumps({"type": "auth", "token": server.token(token_id="stolen")}))
         (words,) = await last_words(device)
         assert words.startswith("Shut out until")
         assert device.close_code == server.close_code
@@ -133,7 +135,7 @@ async def test_a_connection_cannot_be_renewed_with_a_token_that_is_shut_out(serv
 
 async def test_a_renewed_connection_has_the_traits_of_its_new_token(server: Server) -> None:
     async with server.connect(token_id="first") as device:
-        await device.send(json.dumps({"type": "auth", "token": mint_token(SECRET, "user-1", token_id="second")}))
+        await device.send(json.dumps({"type": "auth", "token": server.token(token_id="second")}))
         assert (await read(device))["type"] == "auth_ok"
         assert await server.shut_outs.shut_out(server.out(token_id="first")) == 0
         assert await lives(device)

@@ -31,7 +31,7 @@ from tellwire.model import Sender, timestamp
 from tellwire.testing import FakeClock
 from tests.aws_stack import Stack, running_stack
 from tests.black_hole import BlackHole
-from tests.conftest import API_KEY, SECRET, Gateway, StartGateway
+from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, token_for
 from tests.nginx import nginx
 from tests.unit.client.servers import passes, reached
 
@@ -51,7 +51,7 @@ class Tokens:
     def __call__(self, why: Why) -> str:
         self.whys.append(why)
         ahead = 0.0 if self.clock is None else self.clock.now() - time.time()
-        return mint_token(SECRET, self.user_id, ahead + self.ttl_seconds)
+        return token_for(self.user_id, ahead + self.ttl_seconds)
 
 
 def recorded(client: Client) -> list[ConnectionState]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tellwire import create_message, create_notification_message
-from tellwire.auth import mint_token
 from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.model import Delivery, Target
 from tellwire.testing import FakeClock
-from tests.conftest import API_KEY, SECRET, Gateway, StartGateway
+from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, token_for
 from tests.integration.clients.conftest import SECONDS, StartDevice
 
 HELLO = create_notification_message("Hello", "Wörld 🧱", "info")
@@ -141,7 +140,7 @@ async def test_a_token_is_renewed_on_the_open_connection(
     clock = FakeClock(time.time())
     gateway = await start_gateway(clock)
     device = await start_device(url=gateway.url)
-    await device.connects(mint_token(SECRET, "user-1", 10))
+    await device.connects(token_for(ttl_seconds=10))
     assert await device.next_line_of("asked") == "renew"
     device.send_command(token=gateway.token(ttl_seconds=3600))
     await renewed(gateway, clock.now() + 60)
@@ -162,7 +161,7 @@ async def renewed(gateway: Gateway, until: float) -> None:
 
 async def test_another_users_token_ends_it(gateway: Gateway, start_device: StartDevice) -> None:
     device = await start_device(url=gateway.url)
-    await device.connects(mint_token(SECRET, "user-1", 10))
+    await device.connects(token_for(ttl_seconds=10))
     assert await device.next_line_of("asked") == "renew"
     device.send_command(token=gateway.token("user-2"))
     reason = (await device.becomes("closed"))["reason"]
