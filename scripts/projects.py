@@ -9,6 +9,7 @@ sent, frames that must come, rows that must be in its tables. The lines printed 
 
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -191,8 +192,12 @@ def _headers(running: Running, step: dict[str, Any]) -> dict[str, str]:
 
 def _connected(stack: ExitStack, running: Running, step: dict[str, Any]) -> ClientConnection:
     options: Any = {"additional_headers": _headers(running, step), "proxy": None, "open_timeout": ANSWER_SECONDS}
+    address = _address(running, step)
+    if step.get("tls"):
+        options["ssl"] = ssl._create_unverified_context()
+        address = address.replace("ws://", "wss://")
     try:
-        client: ClientConnection = stack.enter_context(connect(_address(running, step), **options))
+        client: ClientConnection = stack.enter_context(connect(address, **options))
     except InvalidStatus as error:
         raise NotAsPromised(f"connecting was refused with {error.response.status_code}") from error
     except OSError as error:

@@ -71,6 +71,13 @@ async def test_a_handler_in_typescript_runs_and_its_errors_name_its_lines(make_p
     assert any("app.ts:4" in line for line in caught.value.payload["trace"])
 
 
+async def test_a_handler_in_a_subdirectory_is_built_there(make_pool: MakePool, project: Path) -> None:
+    (project / "src").mkdir()
+    for name in ("app.ts", "greeting.ts"):
+        (project / name).rename(project / "src" / name)
+    assert await run(make_pool("src/app.handler"), "Grace") == "Hello, Grace"
+
+
 async def test_options_of_sam_are_esbuilds(make_pool: MakePool, project: Path) -> None:
     source = project / "src"
     source.mkdir()

@@ -47,7 +47,7 @@ HEAP_SHARE: Final = 0.9
 _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
 """Variables that a worker inherits from our environment. Others would work here and be missing on Lambda."""
 
-_NODE_RUNTIME: Final = re.compile(r"nodejs(\d+)\.x")
+_NODE_RUNTIME: Final = re.compile(r"nodejs(\d+)\.(?:x|\d+)")
 _NODE_SECONDS: Final = 10.0
 
 

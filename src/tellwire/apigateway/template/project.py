@@ -76,5 +76,5 @@ def _source(
     source = read_source(path)
     if not is_serverless(source.body):
         return source, parameters, []
-    body, notes = to_template(source.body, source.path.parent, identity, stage, parameters)
+    body, notes = to_template(source.body, identity, stage, parameters)
     return replace(source, body=body), {}, notes

@@ -8,7 +8,6 @@ Source: Serverless Framework documentation, "Serverless.yml Reference", "Websock
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from tellwire.apigateway.definition import Api
@@ -34,7 +33,7 @@ def is_serverless(body: Mapping[str, Any]) -> bool:
 
 
 def to_template(
-    body: Mapping[str, Any], folder: Path, identity: Api, stage: str | None, options: Mapping[str, str]
+    body: Mapping[str, Any], identity: Api, stage: str | None, options: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a CloudFormation template for a `serverless.yml`, and notes on the parts that are not read.
 
@@ -46,7 +45,7 @@ def to_template(
     first = Variables(body, _given(identity, stage or own_stage, options))
     chosen = stage or str(first.resolve(written_stage))
     resolved = Variables(body, _given(identity, chosen, options)).resolve(dict(body))
-    return _Service(resolved, folder, chosen).template()
+    return _Service(resolved, chosen).template()
 
 
 def _given(identity: Api, stage: str, options: Mapping[str, str]) -> Given:
@@ -56,9 +55,8 @@ def _given(identity: Api, stage: str, options: Mapping[str, str]) -> Given:
 class _Service:
     """A service whose variables have values."""
 
-    def __init__(self, body: Mapping[str, Any], folder: Path, stage: str) -> None:
+    def __init__(self, body: Mapping[str, Any], stage: str) -> None:
         self._body = body
-        self._folder = folder
         self._stage = stage
         self._provider = _object(body, "provider")
         service = body["service"]
@@ -105,23 +103,13 @@ class _Service:
         }
         if "image" in function:
             properties |= {"PackageType": "Image", "Code": {"ImageUri": "an image"}}
-        return {"Type": references.FUNCTION, "Properties": properties, **self._build(str(handler))}
+        return {"Type": references.FUNCTION, "Properties": properties}
 
     def _code(self, function: Mapping[str, Any]) -> Any:
         for package in (_object(function, "package"), _object(self._body, "package")):
             if isinstance(artifact := package.get("artifact"), str):
                 return artifact
         return "."
-
-    def _build(self, handler: str) -> dict[str, Any]:
-        """Return the metadata by which TypeScript is bundled, as the framework's plugin and version 4 do."""
-        module = handler.rpartition(".")[0]
-        for suffix in (".ts", ".mts"):
-            if module and (self._folder / f"{module}{suffix}").is_file():
-                return {
-                    "Metadata": {"BuildMethod": "esbuild", "BuildProperties": {"EntryPoints": [f"{module}{suffix}"]}}
-                }
-        return {}
 
     def _role(self) -> dict[str, Any]:
         role = _object(_object(self._provider, "iam"), "role")

@@ -5,6 +5,7 @@ Each becomes a call that creates it under the name or the id that `Ref` and `Fn:
 Source: CloudFormation template reference of each type; the API references of the services.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from tellwire.apigateway.services.definition import Creation, GeneratedSecret
 from tellwire.apigateway.template import references
 from tellwire.apigateway.template.intrinsics import NO_VALUE, Unresolved, text
-from tellwire.apigateway.template.resource import Resource
+from tellwire.apigateway.template.resource import LeftOut, Resource
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError
 
@@ -169,7 +170,13 @@ CREATED: Final = frozenset(resource_type for resource_type, _ in _READERS)
 
 
 def _properties(resource: Resource, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name in names if (value := resource.value(name)) is not None}
+    """Return optional properties, without those that only AWS knows: URLs of pages are not needed here."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(LeftOut):
+            if (value := resource.value(name)) is not None:
+                found[name] = value
+    return found
 
 
 def _optional(resource: Resource, name: str) -> str | None:

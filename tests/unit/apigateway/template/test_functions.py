@@ -142,6 +142,8 @@ def test_a_function_that_cannot_run_here_is_left_out_with_its_variables(
 
 def test_a_runtime_is_kept_as_it_is_given(template: Template, read: Read) -> None:
     assert read(function(template, Runtime="nodejs20.x")).functions["Fn"].runtime == "nodejs20.x"
+    # An early one had its version in full.
+    assert read(function(template, Runtime="nodejs8.10")).functions["Fn"].left_out is None
 
 
 def test_a_name_that_is_not_known_is_replaced_by_the_logical_id(template: Template, read: Read) -> None:

@@ -122,10 +122,12 @@ def test_a_variable_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
         read(tmp_path, text)
 
 
-def test_typescript_is_bundled(tmp_path: Path) -> None:
+def test_typescript_is_bundled_where_its_handler_says(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "app.ts").write_text("export const message = 1")
-    assert read(tmp_path).functions["MessageLambdaFunction"].handler == "src/app.message"
+    function = read(tmp_path).functions["MessageLambdaFunction"]
+    # With entry points esbuild would leave out the directory.
+    assert (function.handler, function.build) == ("src/app.message", None)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,16 @@ def test_a_pool_and_its_client_have_the_ids_that_variables_get(template: Templat
     assert environment["ISSUER"] == f"https://cognito-idp.eu-west-1.amazonaws.com/{environment['POOL']}"
 
 
+def test_a_client_does_without_the_urls_that_only_aws_knows(template: Template, read: Read) -> None:
+    urls = [{"Fn::GetAtt": ["Pages", "DomainName"]}]
+    add(template, "Pages", "CloudFront::Distribution")
+    add(template, "Users", "Cognito::UserPool")
+    add(template, "Web", "Cognito::UserPoolClient", UserPoolId={"Ref": "Users"}, CallbackURLs=urls)
+    _, client = read(template).services.creations
+    assert client.operation == "create_user_pool_client"
+    assert "CallbackURLs" not in client.parameters
+
+
 def test_a_subscription_of_another_kind_is_noted(template: Template, read: Read) -> None:
     add(template, "News", "SNS::Topic", Subscription=[{"Protocol": "email", "Endpoint": "a@example.com"}])
     notes = read(template).notes
