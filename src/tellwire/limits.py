@@ -42,6 +42,9 @@ MAX_INVOCATION_BYTES: Final = 6 * 1024 * 1024
 MAX_ASYNCHRONOUS_EVENT_BYTES: Final = 1024 * 1024
 """Largest event of an Invoke that does not wait (the same page)."""
 
+MAX_CLIENT_CONTEXT_BYTES: Final = 3583
+"""Client context of an Invoke, as it is encoded (Lambda API reference, "Invoke")."""
+
 ASYNCHRONOUS_RETRY_SECONDS: Final = (60.0, 120.0)
 """Waits before the second and the third attempt of an event (Lambda developer guide, "Asynchronous invocation")."""
 

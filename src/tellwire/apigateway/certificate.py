@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DAYS: Final = 30
 _OWN_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+_TRUSTED: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _MAX_NAMES: Final = 1000
 """Names with a certificate of their own at a time: functions choose them."""
 
@@ -148,7 +149,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def _authorities() -> bytes:
     """Return the authorities botocore trusts by default: the environment's, or its own list, or the system's."""
-    named = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    named = next((os.environ[name] for name in _TRUSTED if os.environ.get(name)), None)
     for file in (named, _installed("botocore", "cacert.pem"), ssl.get_default_verify_paths().cafile):
         if file is not None and Path(file).is_file():
             return Path(file).read_bytes() + b"\n"

@@ -222,9 +222,16 @@ class LocalApi:
         own = {HOSTS_VARIABLE: hosts, **trust_environment(self._trusted)}
         return own if server is None else own | service_environment(server, function, given)
 
-    def lead_hosts_here(self) -> None:
-        """Lead the host names of APIs here in this process, for handlers that run in it."""
-        lead_hosts_here({HOSTS_VARIABLE: host_table(self.api.region, self._address, None, {})})
+    def enter_process(self, kept: Mapping[str, str]) -> dict[str, str]:
+        """Lead the host names of AWS here in this process, and return the variables for handlers that run in it.
+
+        `kept` are variables of the developer that stay.
+        """
+        services = self._services
+        tls_address = None if services is None else services.server.tls_address
+        given = {**kept, **self._more_environment}
+        lead_hosts_here({HOSTS_VARIABLE: host_table(self.api.region, self._address, tls_address, given)})
+        return self.environment | ({} if services is None else trust_environment(self._trusted))
 
     # --- start and end ------------------------------------------------------------------------------------------------
 

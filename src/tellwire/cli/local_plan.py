@@ -17,14 +17,15 @@ from tellwire.apigateway.runner.handlers import HandlerName, Modules
 from tellwire.apigateway.runner.host import InProcess
 from tellwire.apigateway.services.attached import TemplateServices
 from tellwire.aws_api.sigv4 import Credentials
-from tellwire.cli.local_tables import start_tables
+from tellwire.cli.local_services import start_services
 from tellwire.cli.local_template import TemplateOptions, plan_template
 from tellwire.errors import ConfigError
 
 CREDENTIALS_VARIABLE = "TELLWIRE_LOCAL_CREDENTIALS"
 
 _DEVELOPER_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
-"""Variables that are kept for handlers given by name if the developer has set them."""
+_ENDPOINTS = "AWS_ENDPOINT_URL"
+"""Variables that are kept for handlers given by name if the developer has set them; all that begin so are endpoints."""
 
 
 class Plan(Protocol):
@@ -88,11 +89,10 @@ def make_plan(
             routes, answers, authorizer, sources, selection, "prod" if stage is None else stage
         )
         notes = [] if api.route(DEFAULT) else ["no $default: a message that no route takes is answered with Forbidden"]
-        summary = []
-        if tables:
-            endpoint, line = start_tables(stack, _pairs("--table", tables), api.region)
-            environment, summary = endpoint | environment, [line]
-        return HandlersPlan((api,), handlers, environment, _credentials(), now, notes, summary)
+        services = start_services(stack, _pairs("--table", tables), api.region, handlers, services_port)
+        found = services.table_environment | environment if services is not None else environment
+        summary = services.summary if services is not None else []
+        return HandlersPlan((api,), handlers, found, _credentials(), now, notes, summary, services)
     if answers or selection or tables:
         raise ConfigError("--answer, --selection and --table go with --route")
     _require_authorizer(authorizer, sources)
@@ -143,11 +143,10 @@ class HandlersPlan:
         }
 
     def before_loading(self, running: LocalApi) -> None:
-        running.lead_hosts_here()
+        kept = {name: value for name, value in os.environ.items() if _is_developers(name)}
         # A handler may create its client while it is imported, so the environment must be set before.
-        for name, value in running.environment.items():
-            is_kept = name in _DEVELOPER_VARIABLES and name in os.environ
-            if not is_kept or name in self.environment or self.credentials is not None:
+        for name, value in running.enter_process(kept).items():
+            if name not in kept or name in self.environment or self.credentials is not None:
                 os.environ[name] = value
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
@@ -189,6 +188,10 @@ def _from_options(
     return (api if selection is None else replace(api, route_selection_expression=selection)), {
         _function_name(name): name for name in handlers
     }
+
+
+def _is_developers(name: str) -> bool:
+    return name in _DEVELOPER_VARIABLES or name.startswith(_ENDPOINTS)
 
 
 def _region() -> str:

@@ -89,7 +89,7 @@ def plan_template(
         raise ConfigError(f"--strict: this fails on AWS: {'; '.join(problems)}")
     services = stack.enter_context(
         services_of(
-            project, dynamodb=options.dynamodb, port=options.services_port, say=_say, is_strict=options.is_strict
+            project, dynamodb=options.dynamodb, port=options.services_port, say=say, is_strict=options.is_strict
         )
     )
     notes = [note for note in project.notes if not any(f"variable {name}:" in note for name in environment)]
@@ -100,7 +100,7 @@ def plan_template(
         services.table_environment | dict(environment),
         credentials,
         notes,
-        _summary(services),
+        services.summary,
         services,
         project.on_demand,
     )
@@ -201,15 +201,6 @@ def _runtime_notes(project: Project) -> list[str]:
     return [f"{each} is the runtime on AWS; here it is {local}" for each, local in pairs if local not in (None, each)]
 
 
-def _summary(services: TemplateServices) -> list[str]:
-    summary = [f"services    {services.server.url}"]
-    if services.dynamodb is not None:
-        summary.append(f"dynamodb    {services.dynamodb}  {', '.join(services.tables)}")
-    summary += [f"created     {each}" for each in services.created]
-    return summary + [
-        f"{each.name} invokes {each.function}, {each.expression}" for each in services.definition.schedules
-    ]
-
-
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Write a line of the services for the developer."""
     click.echo(f"tellwire: {line}", err=True)

@@ -18,6 +18,7 @@ from typing import Final
 from tellwire.apigateway.runner.exchange import Exchange
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.invocation import Invocation
+from tellwire.apigateway.runner.log_tail import LogTail
 from tellwire.apigateway.runner.process_output import ProcessOutput
 from tellwire.apigateway.runner.reaper import Reaper
 from tellwire.apigateway.runner.runtimes import Command
@@ -151,7 +152,7 @@ class ProcessEnvironment:
         self._request_id = invocation.request_id
         outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._outcome = outcome
-        self._tag_with(f"{invocation.function_name} {invocation.request_id}")
+        self._tag_with(f"{invocation.function_name} {invocation.request_id}", invocation.tail)
         exchange.answer(200, event, _headers(invocation))
         try:
             return await outcome
@@ -163,9 +164,9 @@ class ProcessEnvironment:
         self.is_retired = True
         self._kill()
 
-    def _tag_with(self, tag: str) -> None:
+    def _tag_with(self, tag: str, tail: LogTail | None) -> None:
         if self._output is not None:
-            self._output.tag_with(tag)
+            self._output.tag_with(tag, tail)
 
     def _released(self) -> None:
         self.idle_since = time.monotonic()

@@ -16,6 +16,7 @@ from tellwire.apigateway.definition import ACCOUNT_ID, Function
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.runner.host import Environment, Host
 from tellwire.apigateway.runner.invocation import VERSION, Invocation
+from tellwire.apigateway.runner.log_tail import LogTail
 from tellwire.errors import ConfigError
 from tellwire.limits import CONCURRENT_INVOCATIONS
 from tellwire.ports import Clock
@@ -77,10 +78,17 @@ class Functions:
         await asyncio.gather(*(function.host.start() for function in now))
 
     async def invoke(
-        self, name: str, event: Any, request_id: str, qualifier: str = "", client_context: str | None = None
+        self,
+        name: str,
+        event: Any,
+        request_id: str,
+        qualifier: str = "",
+        client_context: str | None = None,
+        tail: LogTail | None = None,
     ) -> Any:
         """Invoke a function, by a version or an alias if there is a `qualifier`, and return its handler's result.
 
+        `client_context` is JSON; the lines of the invocation are added to `tail`.
         The function's own timeout is applied here; API Gateway's is the caller's.
         """
         self.require(name)
@@ -94,6 +102,7 @@ class Functions:
             request_id,
             qualifier,
             client_context,
+            tail,
         )
         if self._running >= CONCURRENT_INVOCATIONS:
             logger.error("%s: throttled, %d invocations are running", name, self._running)

@@ -16,6 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from tellwire.apigateway.runner.invocation import LambdaContext
+from tellwire.apigateway.runner.log_tail import LogTail
 from tellwire.apigateway.runner.output import tagged
 from tellwire.errors import ConfigError
 
@@ -136,13 +137,13 @@ def _is_own(file: Path, module: str, root: Path) -> bool:
     return file.is_relative_to(root) and "site-packages" not in file.parts and module.partition(".")[0] != "tellwire"
 
 
-def call_handler(handler: Handler, event: bytes, context: LambdaContext) -> bytes:
+def call_handler(handler: Handler, event: bytes, context: LambdaContext, tail: LogTail | None = None) -> bytes:
     """Call a handler as Lambda does, with its own copy of the event, and return its result as JSON.
 
     Raises:
         HandlerFailed: it raised an exception, called exit, or its result is not JSON.
     """
-    with tagged(f"{context.function_name} {context.aws_request_id}"):
+    with tagged(f"{context.function_name} {context.aws_request_id}", tail):
         try:
             result = handler(json.loads(event), context)
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything, SystemExit included

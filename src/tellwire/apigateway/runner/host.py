@@ -100,7 +100,9 @@ class InProcess:
     async def run(self, event: bytes, invocation: Invocation) -> bytes:
         handler = await self._loaded()
         context = LambdaContext(invocation, self._log_stream, self._now)
-        return await _in_thread(lambda: call_handler(handler, event, context), invocation.function_name)
+        return await _in_thread(
+            lambda: call_handler(handler, event, context, invocation.tail), invocation.function_name
+        )
 
     async def reload(self) -> None:
         self._handler = None

@@ -3,15 +3,18 @@
 Source: Lambda developer guide, "Using the Lambda context object to retrieve Python function information".
 """
 
+import json
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
 from tellwire.apigateway.definition import ACCOUNT_ID
+from tellwire.apigateway.runner.log_tail import LogTail
 
 VERSION = "$LATEST"
 
@@ -22,7 +25,7 @@ def new_log_stream() -> str:
 
 
 class Invocation(Struct, frozen=True):
-    """An invocation before its handler runs. `client_context` is JSON, as Lambda Invoke has it."""
+    """An invocation before its handler runs. `client_context` is JSON, as Lambda Invoke has it; `tail` gets its log."""
 
     function_name: str
     timeout_seconds: float
@@ -31,6 +34,7 @@ class Invocation(Struct, frozen=True):
     request_id: str
     qualifier: str = ""
     client_context: str | None = None
+    tail: LogTail | None = None
 
     @property
     def function_arn(self) -> str:
@@ -52,7 +56,7 @@ class LambdaContext:
         self.log_group_name = f"/aws/lambda/{invocation.function_name}"
         self.log_stream_name = log_stream
         self.identity = CognitoIdentity()
-        self.client_context: Any = None
+        self.client_context = ClientContext.parse(invocation.client_context)
         self.tenant_id: str | None = None
         self._now = now
         self._ends_at = now() + invocation.timeout_seconds
@@ -67,6 +71,36 @@ class LambdaContext:
 
     def __repr__(self) -> str:
         return f"LambdaContext(aws_request_id={self.aws_request_id!r}, function_name={self.function_name!r})"
+
+
+@dataclass
+class ClientContext:
+    """`context.client_context`: the words of whoever invoked the function; on AWS, mobile apps use it."""
+
+    custom: Any
+    env: Any
+    client: "ClientApp | None"
+
+    @classmethod
+    def parse(cls, text: str | None) -> "ClientContext | None":
+        """Return it from JSON, or None if there is none."""
+        told = json.loads(text) if text else None
+        if not isinstance(told, dict):
+            return None
+        app = told.get("client")
+        client = ClientApp(*(app.get(each.name) for each in fields(ClientApp))) if isinstance(app, dict) else None
+        return cls(told.get("custom"), told.get("env"), client)
+
+
+@dataclass
+class ClientApp:
+    """`context.client_context.client`."""
+
+    installation_id: Any
+    app_title: Any
+    app_version_name: Any
+    app_version_code: Any
+    app_package_name: Any
 
 
 class CognitoIdentity:

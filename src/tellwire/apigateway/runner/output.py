@@ -11,14 +11,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import BinaryIO, TextIO
 
+from tellwire.apigateway.runner.log_tail import LogTail
+
 _current: ContextVar["Lines | None"] = ContextVar("tellwire_lines", default=None)
 
 
 class Lines:
     """The lines of one invocation. A line that is written in pieces is held back until it is complete."""
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, tail: LogTail | None = None) -> None:
         self._tag = tag
+        self._tail = tail
         self._incomplete: dict[TextIO, str] = {}
         # A handler's own threads may print for it.
         self._lock = threading.Lock()
@@ -31,6 +34,8 @@ class Lines:
             # One call, so that no other invocation's line lands inside.
             stream.write("".join(f"{self._tag} | {line}\n" for line in complete))
             stream.flush()
+            if self._tail is not None:
+                self._tail.add(*complete)
 
     def end(self) -> None:
         """Write the incomplete last lines."""
@@ -40,9 +45,12 @@ class Lines:
 
 
 @contextmanager
-def tagged(tag: str) -> Iterator[None]:
-    """Put `tag` in front of every line that is printed in this context, where the streams are `TaggedStream`s."""
-    lines = Lines(tag)
+def tagged(tag: str, tail: LogTail | None = None) -> Iterator[None]:
+    """Put `tag` in front of every line that is printed in this context, where the streams are `TaggedStream`s.
+
+    The lines are added to `tail`, too.
+    """
+    lines = Lines(tag, tail)
     token = _current.set(lines)
     try:
         yield

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Final
 
+from tellwire.apigateway.runner.log_tail import LogTail
 from tellwire.limits import OUTPUT_LINE_BYTES
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -21,16 +22,17 @@ class ProcessOutput:
     def __init__(self, pipe: int, tag: str) -> None:
         self._pipe: int | None = pipe
         self._tag = tag
+        self._tail: LogTail | None = None
         self._incomplete = b""
         self._loop = asyncio.get_running_loop()
         os.set_blocking(pipe, False)
         self._loop.add_reader(pipe, self.read)
 
-    def tag_with(self, tag: str) -> None:
-        """Put this tag in front of all further lines."""
+    def tag_with(self, tag: str, tail: LogTail | None = None) -> None:
+        """Put this tag in front of all further lines, and add them to `tail`."""
         self.read()
         self._end_line()
-        self._tag = tag
+        self._tag, self._tail = tag, tail
 
     def read(self) -> None:
         """Read the pipe without waiting, within a bound: a process that writes without end must not stop all others."""
@@ -72,6 +74,8 @@ class ProcessOutput:
 
     def _write(self, lines: list[bytes]) -> None:
         if lines:
-            text = "".join(f"{self._tag} | {line.decode('utf-8', 'replace').rstrip(chr(13))}\n" for line in lines)
-            sys.stderr.write(text)
+            texts = [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
+            sys.stderr.write("".join(f"{self._tag} | {text}\n" for text in texts))
             sys.stderr.flush()
+            if self._tail is not None:
+                self._tail.add(*texts)

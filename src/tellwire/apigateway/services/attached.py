@@ -1,4 +1,4 @@
-"""The services of one template, beside its API: environment of the functions, and everything that invokes them."""
+"""The services beside an API: the environment of its functions, and everything that invokes them."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of a variable
 
 @dataclass(eq=False)
 class TemplateServices:
-    """The services, and the parts of a template that use them. `functions` are by logical id.
+    """The services, and the parts of a template that use them. `functions` are names on AWS, by logical id.
 
     `dynamodb` is the address of the database, if there are tables. `created` are resources that exist, `notes` are on
     those that do not.
@@ -33,7 +33,7 @@ class TemplateServices:
 
     server: LocalServices
     definition: Services = field(default_factory=Services)
-    functions: Mapping[str, Function] = field(default_factory=dict)
+    functions: Mapping[str, str] = field(default_factory=dict)
     dynamodb: str | None = None
     tables: Sequence[str] = ()
     created: Sequence[str] = ()
@@ -53,13 +53,22 @@ class TemplateServices:
         """Return the services as routes call them that have no function."""
         return ServiceCaller(self.server.url, region, self.dynamodb)
 
+    @property
+    def summary(self) -> list[str]:
+        """The lines on the services at the start."""
+        lines = [f"services    {self.server.url}"]
+        if self.dynamodb is not None:
+            lines.append(f"dynamodb    {self.dynamodb}  {', '.join(self.tables)}")
+        lines += [f"created     {each}" for each in self.created]
+        return lines + [f"{each.name} invokes {each.function}, {each.expression}" for each in self.definition.schedules]
+
     def attach(self, functions: Invoker, clock: Clock, region: str, management_url: str) -> None:
         """Connect the services with the functions, from within their event loop. Schedules begin with `start`."""
-        names = {function.name: logical_id for logical_id, function in self.functions.items()}
-        self._lambda_api = LambdaApi(functions, names, clock)
+        names = {name: logical_id for logical_id, name in self.functions.items()}
+        self._lambda_api = LambdaApi(functions, names, clock, self.definition.qualifiers)
         policies = {
-            function.name: policy
-            for logical_id, function in self.functions.items()
+            name: policy
+            for logical_id, name in self.functions.items()
             if (policy := self.definition.policies.get(logical_id)) is not None
         }
         loop = asyncio.get_running_loop()
@@ -105,12 +114,14 @@ def services_of(
     """
     region = project.api.region
     with LocalServices(region, port=port, say=say, is_strict=is_strict) as server:
+        server.load()
         tables, url = [], None
         if project.tables or dynamodb is not None:
             url = dynamodb or server.url
             tables = create_tables(url, project.tables, project.ttl_attributes, region)
         created, notes = create(server.url, region, project.services.creations)
-        yield TemplateServices(server, project.services, project.functions, url, tables, created, notes)
+        names = {logical_id: function.name for logical_id, function in project.functions.items()}
+        yield TemplateServices(server, project.services, names, url, tables, created, notes)
 
 
 def service_environment(server: LocalServices, function: Function, given: Mapping[str, str]) -> dict[str, str]:

@@ -41,7 +41,8 @@ _RESOURCE_KEYS: Final = (
 class AwsCall:
     """A call: the service's name in signatures, the action as in IAM policies, and the name of its resource.
 
-    `service` and `action` are empty if the request does not say them. `is_form`: the answer is XML.
+    `service` and `action` are empty if the request does not say them. `is_form`: the answer is XML. `qualifier` is the
+    version or alias of a function.
     """
 
     service: str
@@ -49,6 +50,7 @@ class AwsCall:
     region: str
     resource: str = ""
     is_form: bool = False
+    qualifier: str = ""
 
     @property
     def permission(self) -> str:
@@ -72,7 +74,8 @@ def read_call(
         action = str(values.get("Action", ""))
     if not action:
         action = _action_of_path(service, method, path)
-    return AwsCall(service, action, region or own_region, _resource(service, path, values), is_form)
+    qualifier = parse_qs(query).get("Qualifier", [""])[0] if service == "lambda" else ""
+    return AwsCall(service, action, region or own_region, _resource(service, path, values), is_form, qualifier)
 
 
 def invoked_function(path: str) -> str | None:

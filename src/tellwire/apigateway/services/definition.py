@@ -108,7 +108,8 @@ class Policy:
 class Services:
     """The parts of a template that need services.
 
-    `policies` are by logical id of the function. `problems` are lines on what runs here and fails on AWS.
+    `policies`, and `qualifiers` (versions and aliases), are by logical id of the function. `problems` are lines on what
+    runs here and fails on AWS.
     """
 
     creations: tuple[Creation, ...] = ()
@@ -116,4 +117,5 @@ class Services:
     queue_sources: tuple[QueueSource, ...] = ()
     event_rules: tuple[EventRule, ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    qualifiers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

@@ -9,9 +9,11 @@ import contextlib
 import http.client
 import io
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
@@ -72,16 +74,13 @@ class LocalServices:
         self._noted: set[object] = set()
         self._attached: Attachment | None = None
         self._moto: WsgiApplication | None = None
+        self._loading = threading.Lock()
         self._resources = contextlib.ExitStack()
         self._listeners: list[Callable[[AwsCall], None]] = []
 
     def __enter__(self) -> Self:
-        try:
-            # Only here: it takes a second, and belongs to an extra.
-            from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-        except ModuleNotFoundError as error:
-            raise ConfigError(_NEEDS) from error
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        if not can_answer():
+            raise ConfigError(_NEEDS)
         with contextlib.ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellwire-")))
             tls, self._trusted = make_certificate(directory, suffixes=SUFFIXES)
@@ -94,6 +93,25 @@ class LocalServices:
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+    def load(self) -> None:
+        """Load moto, which takes a second, now instead of at the first call.
+
+        Raises:
+            ConfigError: the AWS configuration of this machine cannot be read.
+        """
+        with self._loading:
+            if self._moto is None:
+                from boto3.session import Session
+                from botocore.exceptions import BotoCoreError
+                from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+                try:
+                    # moto makes one at its first request, and reports an error in the configuration as a stack trace.
+                    Session()
+                except BotoCoreError as error:
+                    raise ConfigError(f"AWS configuration: {error}") from error
+                self._moto = DomainDispatcherApplication(create_backend_app)
 
     @property
     def url(self) -> str:
@@ -198,7 +216,11 @@ class LocalServices:
             environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
         # moto tells by the host, too.
         environ["HTTP_HOST"] = f"127.0.0.1:{self.port}"
-        assert self._moto is not None  # noqa: S101 - entered
+        try:
+            self.load()
+        except ConfigError as error:
+            return _respond(error_answer(call, 500, "InternalFailure", str(error)), start_response)
+        assert self._moto is not None  # noqa: S101 - loaded
         parts = list(self._moto(environ, start_response))
         for listener in self._listeners:
             listener(call)
@@ -254,10 +276,17 @@ class LocalServices:
             self._say(line)
 
     def _forget_everything(self) -> None:
+        if self._moto is None:
+            return
         from tellwire.apigateway.dynamodb import delete_everything
 
         # The data belongs to the process, not to the server: the next server would still have it.
         delete_everything("127.0.0.1", self.port)
+
+
+def can_answer() -> bool:
+    """Return True if the packages that answer calls are installed: they belong to an extra."""
+    return all(find_spec(name) is not None for name in ("boto3", "moto"))
 
 
 def _is_name_of_aws(host: str) -> bool:

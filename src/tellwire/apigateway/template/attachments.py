@@ -7,7 +7,12 @@ from tellwire.apigateway.checks.permissions import missing_permissions
 from tellwire.apigateway.definition import Api
 from tellwire.apigateway.services.definition import Services
 from tellwire.apigateway.template import references
-from tellwire.apigateway.template.invocations import read_event_rules, read_queue_sources, read_schedules
+from tellwire.apigateway.template.invocations import (
+    read_event_rules,
+    read_qualifiers,
+    read_queue_sources,
+    read_schedules,
+)
 from tellwire.apigateway.template.policies import read_policies
 from tellwire.apigateway.template.services import read_creations
 from tellwire.apigateway.template.stack import Stack
@@ -21,6 +26,7 @@ def read_services(stack: Stack, apis: Sequence[Api]) -> Services:
         queue_sources=tuple(read_queue_sources(stack)),
         event_rules=tuple(read_event_rules(stack)),
         policies=read_policies(stack),
+        qualifiers=read_qualifiers(stack),
         problems=tuple(dict.fromkeys(_problems(stack, apis))),
     )
 

@@ -20,6 +20,8 @@ from tellwire.errors import ConfigError, shown
 RULE: Final = "AWS::Events::Rule"
 SCHEDULE: Final = "AWS::Scheduler::Schedule"
 MAPPING: Final = "AWS::Lambda::EventSourceMapping"
+ALIAS: Final = "AWS::Lambda::Alias"
+VERSION: Final = "AWS::Lambda::Version"
 READ: Final = frozenset({RULE, SCHEDULE, MAPPING})
 
 _FUNCTION = re.compile(r"(?:arn:[\w-]+:lambda:[\w-]*:\d*:function:)?(?P<name>[\w-]+)(?::[\w$-]+)?", re.ASCII)
@@ -77,6 +79,18 @@ def read_queue_sources(stack: Stack) -> Iterator[QueueSource]:
             stack.note(f"{resource}: does not run here: {error}")
         except (AttributeError, KeyError, TypeError, ValueError):
             stack.note(f"{resource}: does not run here: its properties have another form than AWS's")
+
+
+def read_qualifiers(stack: Stack) -> dict[str, frozenset[str]]:
+    """Return the versions and aliases of functions, by logical id. A template publishes one version at most."""
+    found: dict[str, set[str]] = {}
+    for resource in stack.resources(ALIAS, VERSION):
+        try:
+            function = _function(stack, resource.text("FunctionName"))
+            found.setdefault(function, set()).add(resource.text("Name") if resource.type == ALIAS else "1")
+        except (ConfigError, Unresolved) as error:
+            stack.note(f"{resource}: is not known here: {error}")
+    return {function: frozenset(names) for function, names in found.items()}
 
 
 def _of_rule(stack: Stack, resource: Resource) -> Iterator[Schedule]:

@@ -1,6 +1,7 @@
 """Lambda Invoke of functions, and schedules: both call functions, without a network."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from tellwire.apigateway.runner.handlers import HandlerFailed
+from tellwire.apigateway.runner.log_tail import LogTail
 from tellwire.apigateway.services.calls import AwsCall
 from tellwire.apigateway.services.definition import Schedule
 from tellwire.apigateway.services.invoke import LambdaApi
@@ -22,10 +24,22 @@ class Functions:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any, str]] = []
+        self.details: list[tuple[str, str | None]] = []
         self.failures = 0
 
-    async def invoke(self, name: str, event: Any, request_id: str) -> Any:
+    async def invoke(
+        self,
+        name: str,
+        event: Any,
+        request_id: str,
+        qualifier: str = "",
+        client_context: str | None = None,
+        tail: LogTail | None = None,
+    ) -> Any:
         self.calls.append((name, event, request_id))
+        self.details.append((qualifier, client_context))
+        if tail is not None:
+            tail.add("a line of the handler")
         if self.failures:
             self.failures -= 1
             raise HandlerFailed("ValueError", "not today")
@@ -47,11 +61,13 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask(functions: Functions, clock: FakeClock) -> Ask:
-    api = LambdaApi(functions, {"greet": "GreetFunction"}, clock)
+    api = LambdaApi(functions, {"greet": "GreetFunction"}, clock, {"GreetFunction": frozenset({"live", "1"})})
 
-    async def ask(name: str = "greet", body: bytes = b"{}", **headers: str) -> Answer:
+    async def ask(name: str = "greet", body: bytes = b"{}", qualifier: str = "", **headers: str) -> Answer:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        return await api.answer(AwsCall("lambda", "InvokeFunction", "us-east-1", name), named, body)
+        return await api.answer(
+            AwsCall("lambda", "InvokeFunction", "us-east-1", name, qualifier=qualifier), named, body
+        )
 
     return ask
 
@@ -73,6 +89,71 @@ async def test_a_function_is_invoked_by_name_and_by_arn(ask: Ask, functions: Fun
     assert ("X-Amz-Executed-Version", "$LATEST") in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("name", "qualifier", "passed"),
+    [
+        ("greet", "", ""),
+        ("greet", "live", "live"),
+        ("greet:1", "", "1"),
+        ("greet:live", "live", "live"),
+        ("greet", "$LATEST", "$LATEST"),
+    ],
+)
+async def test_the_version_or_alias_is_that_of_the_name_or_the_qualifier(
+    ask: Ask, functions: Functions, name: str, qualifier: str, passed: str
+) -> None:
+    assert (await ask(name, qualifier=qualifier)).status == 200
+    assert functions.details == [(passed, None)]
+
+
+async def test_a_version_that_is_not_there_is_not_found_and_two_that_differ_are_refused(
+    ask: Ask, functions: Functions
+) -> None:
+    unknown, differing = await ask(qualifier="beta"), await ask("greet:live", qualifier="1")
+    assert (unknown.status, differing.status) == (404, 400)
+    assert b"versions and aliases here: $LATEST, 1, live" in unknown.body
+    assert b"does not match the specified qualifier" in differing.body
+    assert functions.calls == []
+
+
+async def test_the_client_context_is_passed_on_as_json_of_ascii(ask: Ask, functions: Functions) -> None:
+    context = base64.b64encode('{"custom": {"who": "Zoë"}}'.encode()).decode()
+    await ask(x_amz_client_context=context)
+    assert functions.details == [("", '{"custom": {"who": "Zo\\u00eb"}}')]
+
+
+@pytest.mark.parametrize("context", ["no base64!", "bm8ganNvbg==", "WzFd", "e30" + "A" * 4000])
+async def test_another_client_context_is_refused(ask: Ask, functions: Functions, context: str) -> None:
+    answer = await ask(x_amz_client_context=context)
+    assert answer.status == 400
+    assert b"Client context must be a valid Base64-encoded JSON object" in answer.body
+    assert functions.calls == []
+
+
+async def test_the_end_of_the_log_comes_with_the_result_if_it_is_asked_for(ask: Ask, functions: Functions) -> None:
+    functions.failures = 1
+    for _ in range(2):
+        headers = dict((await ask(x_amz_log_type="Tail")).headers)
+        lines = base64.b64decode(headers["X-Amz-Log-Result"]).decode().splitlines()
+        request_id = functions.calls[-1][2]
+        assert lines[:3] == [
+            f"START RequestId: {request_id} Version: $LATEST",
+            "a line of the handler",
+            f"END RequestId: {request_id}",
+        ]
+    assert "X-Amz-Log-Result" not in dict((await ask()).headers)
+
+
+def test_of_a_long_log_the_last_four_kilobytes_are_kept() -> None:
+    tail = LogTail()
+    for number in range(5000):
+        tail.add(f"line {number}")
+    tail.add("x" * 3000)
+    assert len(tail.content) == 4096
+    assert tail.content.endswith(b"x" * 3000 + b"\n")
+    assert b"line 4999" in tail.content
+
+
 async def test_an_empty_payload_is_an_empty_object(ask: Ask, functions: Functions) -> None:
     await ask("greet", b"")
     assert functions.calls[0][1] == {}
@@ -90,7 +171,7 @@ async def test_an_unknown_function_is_not_found_and_the_others_are_named(ask: As
     answer = await ask("other")
     assert answer.status == 404
     assert ("x-amzn-ErrorType", "ResourceNotFoundException") in answer.headers
-    assert b"functions of this template: greet" in answer.body
+    assert b"functions here: greet" in answer.body
 
 
 @pytest.mark.parametrize(

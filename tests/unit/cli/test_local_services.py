@@ -1,8 +1,8 @@
-"""Tables of `--table`."""
+"""Services and tables of handlers given by name."""
 
 import pytest
 
-from tellwire.cli.local_tables import table
+from tellwire.cli.local_services import table
 from tellwire.errors import ConfigError
 
 

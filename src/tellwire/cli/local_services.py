@@ -1,10 +1,15 @@
-"""Tables for handlers given by name, in a DynamoDB in memory: `--table connections=connectionId`."""
+"""Services for handlers given by name, and their tables: `--table connections=connectionId`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
+from tellwire.apigateway.dynamodb import create_tables
+from tellwire.apigateway.services.attached import TemplateServices
+from tellwire.apigateway.services.server import LocalServices, can_answer
+from tellwire.cli.local_template import say
 from tellwire.errors import ConfigError
 
 _KEY: Final = re.compile(r"([A-Za-z0-9_.-]{1,255})(?::([SNB]))?")
@@ -14,19 +19,25 @@ _ALLOWED: Final = (
 )
 
 
-def start_tables(stack: ExitStack, written: Mapping[str, str], region: str) -> tuple[dict[str, str], str]:
-    """Start a DynamoDB with these tables, until `stack` is closed. Return the variable for it, and a line about it.
+def start_services(
+    stack: ExitStack, written: Mapping[str, str], region: str, functions: Iterable[str], port: int
+) -> TemplateServices | None:
+    """Start the services for handlers given by name, with these tables, until `stack` is closed.
+
+    None: their packages are not installed, and there are no tables.
 
     Raises:
-        ConfigError: a table's keys are not valid, or optional packages are missing.
+        ConfigError: a table's keys are not valid, or there are tables and packages for them are missing.
     """
     tables = [table(name, keys) for name, keys in written.items()]
-    # Imported here: handlers without tables need none of it.
-    from tellwire.apigateway.dynamodb import create_tables, local_dynamodb
-
-    url = stack.enter_context(local_dynamodb())
-    names = create_tables(url, tables, {}, region)
-    return {"AWS_ENDPOINT_URL_DYNAMODB": url}, f"dynamodb    {url}  {', '.join(names)}"
+    if not tables and not can_answer():
+        return None
+    server = stack.enter_context(LocalServices(region, port=port, say=say))
+    services = TemplateServices(server, functions={name: name for name in functions})
+    if not tables:
+        return services
+    server.load()
+    return replace(services, dynamodb=server.url, tables=create_tables(server.url, tables, {}, region))
 
 
 def table(name: str, keys: str) -> dict[str, Any]:
