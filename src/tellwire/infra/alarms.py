@@ -38,8 +38,10 @@ FAILING_CONNECTS_PERIODS: Final = 3
 FEWEST_CONNECTS: Final = 20
 """Fewest handshakes in a period for the alarm: with fewer, one client that retries could be most of them."""
 
-_OF_CONNECTIONS: Final = ("PutItem", "UpdateItem", "DeleteItem", "Query", "Scan")
-_OF_HISTORY: Final = ("GetItem", "PutItem", "UpdateItem", "Query")
+_OF_BOTH_TABLES: Final = ("PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems")
+_OF_CONNECTIONS: Final = (*_OF_BOTH_TABLES, "Scan")
+_OF_HISTORY: Final = (*_OF_BOTH_TABLES, "GetItem", "BatchGetItem")
+"""Operations that the functions call; the metrics of a transaction are under its own name. An alarm has ten at most."""
 
 
 class Alarms(Construct):

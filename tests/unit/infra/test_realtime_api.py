@@ -404,9 +404,10 @@ def test_there_is_an_alarm_for_everything_that_fails(plain: Synthesized) -> None
     functions = [f"${{{name}}}" for name in plain.of_type("AWS::Lambda::Function")]
     assert len(functions) == 4
     connections_table, history_table = (plain.named(TABLE, name)[0] for name in ("Connections", "History"))
+    both = ("PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems")
     operations = [
-        *(f"{name} ${{{connections_table}}}" for name in ("PutItem", "UpdateItem", "DeleteItem", "Query", "Scan")),
-        *(f"{name} ${{{history_table}}}" for name in ("GetItem", "PutItem", "UpdateItem", "Query")),
+        *(f"{name} ${{{connections_table}}}" for name in (*both, "Scan")),
+        *(f"{name} ${{{history_table}}}" for name in (*both, "GetItem", "BatchGetItem")),
     ]
     assert watched == {
         *(f"AWS/Lambda {metric} {name}" for metric in ("Errors", "Throttles") for name in functions),
