@@ -184,9 +184,7 @@ def _require_something(project: Project) -> None:
 
 def left_out_notes(project: Project) -> list[str]:
     """Return a line for each function that cannot run here."""
-    services = project.services
-    needed = {each.function for each in services.schedules} | {each.function for each in services.queue_sources}
-    unneeded = project.on_demand - needed
+    unneeded = project.on_demand - project.services.invoked
     return [
         f"{name} is left out: {function.left_out}. To stand in for it: "
         f"--replace '{name.removeprefix('route ')}=module:handler'"

@@ -7,5 +7,5 @@
              ├▶ management   a management client without endpoint_url
              └▶ refusal      everything else, with one line
 
-`resources` creates what the template has in them; `schedules` and `event_sources` invoke functions.
+`resources` creates what the template has in them; `schedules`, `queues` and `streams` invoke functions.
 """

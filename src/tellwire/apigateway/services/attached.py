@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tellwire.apigateway.definition import Function, Project
@@ -15,6 +15,7 @@ from tellwire.apigateway.services.queues import Queues
 from tellwire.apigateway.services.resources import create
 from tellwire.apigateway.services.schedules import Schedules
 from tellwire.apigateway.services.server import Attachment, LocalServices, Say
+from tellwire.apigateway.services.streams import Streams
 from tellwire.ports import Clock
 
 _BUNDLES = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -43,6 +44,7 @@ class TemplateServices:
         self._lambda_api: LambdaApi | None = None
         self._schedules: Schedules | None = None
         self._queues: Queues | None = None
+        self._streams: Streams | None = None
 
     @property
     def table_environment(self) -> dict[str, str]:
@@ -75,18 +77,20 @@ class TemplateServices:
         self.server.attach(Attachment(loop, self._lambda_api, management_url, policies, self.definition.event_rules))
         self._schedules = Schedules(self.definition.schedules, self._lambda_api, clock, region)
         self._queues = Queues(self.definition.queue_sources, functions, self.server.url, region)
+        self._streams = Streams(self.definition.stream_sources, functions, self.server.url, region)
         self.server.on_call(self._queues.called)
+        self.server.on_call(self._streams.called)
 
     def start(self) -> None:
-        """Begin schedules and queues, once the functions are loaded."""
-        if self._schedules is not None and self._queues is not None:
-            self._schedules.start()
-            self._queues.start()
+        """Begin schedules, queues and streams, once the functions are loaded."""
+        for part in (self._schedules, self._queues, self._streams):
+            if part is not None:
+                part.start()
 
     async def close(self) -> None:
         """Take the functions away from the services."""
         self.server.attach(None)
-        for part in (self._schedules, self._queues, self._lambda_api):
+        for part in (self._schedules, self._queues, self._streams, self._lambda_api):
             if part is not None:
                 await part.close()
 
@@ -120,6 +124,10 @@ def services_of(
             url = dynamodb or server.url
             tables = create_tables(url, project.tables, project.ttl_attributes, region)
         created, notes = create(server.url, region, project.services.creations)
+        if url != server.url:
+            sources = project.services.stream_sources
+            notes += [f"the stream of {each.table} does not run here: its table is at {url}" for each in sources]
+            project = replace(project, services=replace(project.services, stream_sources=()))
         names = {logical_id: function.name for logical_id, function in project.functions.items()}
         yield TemplateServices(server, project.services, names, url, tables, created, notes)
 

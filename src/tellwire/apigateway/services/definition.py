@@ -94,6 +94,19 @@ class QueueSource:
     function: str
     batch_size: int = 10
     reports_failures: bool = False
+    filters: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSource:
+    """A table whose changes invoke a function. `filters` are patterns; none: every change."""
+
+    table: str
+    arn: str
+    function: str
+    batch_size: int = 100
+    reports_failures: bool = False
+    filters: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,13 @@ class Services:
     schedules: tuple[Schedule, ...] = ()
     queue_sources: tuple[QueueSource, ...] = ()
     event_rules: tuple[EventRule, ...] = ()
+    stream_sources: tuple[StreamSource, ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=dict)
     qualifiers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def invoked(self) -> set[str]:
+        """The functions that schedules, rules, queues and streams invoke, by logical id."""
+        sources = {each.function for each in self.queue_sources} | {each.function for each in self.stream_sources}
+        return sources | {each.function for each in self.schedules} | {each.function for each in self.event_rules}

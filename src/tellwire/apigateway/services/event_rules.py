@@ -11,18 +11,16 @@ from typing import Any
 
 from tellwire.apigateway.definition import ACCOUNT_ID
 from tellwire.apigateway.services.definition import EventRule
+from tellwire.apigateway.services.event_filters import fits
 
 
 def matching_events(rules: Sequence[EventRule], body: bytes, region: str) -> Iterator[tuple[EventRule, Any]]:
     """Yield each rule with the input of its function, for the events in the body of a PutEvents call."""
-    # Only here: it takes a second, and belongs to an extra.
-    from moto.events.models import EventPattern
-
     for entry in _entries(body):
         bus = str(entry.get("EventBusName") or "default").rpartition("/")[2]
         event = _event(entry, region)
         for rule in rules:
-            if event is not None and rule.bus == bus and EventPattern(None, dict(rule.pattern)).matches_event(event):
+            if event is not None and rule.bus == bus and fits((rule.pattern,), event):
                 yield rule, event if rule.payload is None else json.loads(rule.payload)
 
 

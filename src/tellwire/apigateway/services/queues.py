@@ -14,6 +14,7 @@ from typing import Any, Final
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.services.calls import AwsCall
 from tellwire.apigateway.services.definition import QueueSource
+from tellwire.apigateway.services.event_filters import fits
 from tellwire.apigateway.services.invoke import Invoker
 from tellwire.apigateway.services.resources import client_of
 
@@ -81,13 +82,16 @@ class Queues:
         messages = answer.get("Messages", [])
         if not messages:
             return False
-        event = {"Records": [queue_record(message, source, self._region) for message in messages]}
+        records = [queue_record(message, source, self._region) for message in messages]
+        wanted = [record for record in records if fits(source.filters, _filtered(record))]
         try:
-            result = await self._functions.invoke(source.function, event, str(uuid.uuid4()))
+            # What does not fit is deleted, as on AWS.
+            event = {"Records": wanted}
+            result = await self._functions.invoke(source.function, event, str(uuid.uuid4())) if wanted else None
         except HandlerFailed as error:
             logger.warning("queue %s: %s failed: %s; its messages come again", source.queue, source.function, error)
             return True
-        failed = _failed(result) if source.reports_failures else set()
+        failed = failed_items(result) if source.reports_failures else set()
         for message in messages:
             if message["MessageId"] not in failed:
                 receipt = message["ReceiptHandle"]
@@ -122,6 +126,14 @@ def queue_record(message: Mapping[str, Any], source: QueueSource, region: str) -
     }
 
 
+def _filtered(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record as filters see it: a body that is JSON is an object."""
+    try:
+        return {**record, "body": json.loads(record["body"])}
+    except ValueError:
+        return record
+
+
 def topic_event(notification: bytes) -> dict[str, Any]:
     """Return the event of a function that a topic invokes, from the notification that a topic posts."""
     posted = json.loads(notification)
@@ -150,7 +162,8 @@ def topic_event(notification: bytes) -> dict[str, Any]:
     }
 
 
-def _failed(result: Any) -> set[str]:
+def failed_items(result: Any) -> set[str]:
+    """Return the identifiers in a result that reports failures of single items."""
     match result:
         case {"batchItemFailures": list(failures)}:
             return {str(each.get("itemIdentifier")) for each in failures if isinstance(each, dict)}

@@ -9,8 +9,8 @@ from tellwire.apigateway.services.definition import Services
 from tellwire.apigateway.template import references
 from tellwire.apigateway.template.invocations import (
     read_event_rules,
+    read_event_sources,
     read_qualifiers,
-    read_queue_sources,
     read_schedules,
 )
 from tellwire.apigateway.template.policies import read_policies
@@ -20,10 +20,12 @@ from tellwire.apigateway.template.stack import Stack
 
 def read_services(stack: Stack, apis: Sequence[Api]) -> Services:
     """Return the parts of a template that need services."""
+    queues, streams = read_event_sources(stack)
     return Services(
         creations=tuple(read_creations(stack)),
         schedules=tuple(read_schedules(stack)),
-        queue_sources=tuple(read_queue_sources(stack)),
+        queue_sources=queues,
+        stream_sources=streams,
         event_rules=tuple(read_event_rules(stack)),
         policies=read_policies(stack),
         qualifiers=read_qualifiers(stack),

@@ -63,7 +63,7 @@ def read_others(
 
     Notes of a function that nothing refers to are dropped: it will hardly be invoked.
     """
-    targets = {each.function for each in services.schedules} | {each.function for each in services.queue_sources}
+    targets = services.invoked
     variables = {value for function in read.values() for value in function.environment.values()}
     others = {}
     for resource in stack.resources(FUNCTION):

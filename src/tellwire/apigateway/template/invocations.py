@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tellwire.apigateway.services.definition import EventRule, QueueSource, Schedule
+from tellwire.apigateway.services.definition import EventRule, QueueSource, Schedule, StreamSource
+from tellwire.apigateway.services.event_filters import check_pattern, read_filters
 from tellwire.apigateway.services.schedule_times import next_times
 from tellwire.apigateway.template.intrinsics import Unresolved
-from tellwire.apigateway.template.references import FUNCTION, name_of
+from tellwire.apigateway.template.references import FUNCTION, GLOBAL_TABLE, TABLE, name_of
 from tellwire.apigateway.template.resource import Resource
 from tellwire.apigateway.template.stack import Stack
 from tellwire.errors import ConfigError, shown
@@ -25,6 +26,7 @@ VERSION: Final = "AWS::Lambda::Version"
 READ: Final = frozenset({RULE, SCHEDULE, MAPPING})
 
 _FUNCTION = re.compile(r"(?:arn:[\w-]+:lambda:[\w-]*:\d*:function:)?(?P<name>[\w-]+)(?::[\w$-]+)?", re.ASCII)
+_STREAM = re.compile(r"arn:[\w-]+:dynamodb:[\w-]*:\d*:table/(?P<name>[\w.-]+)/stream/.+", re.ASCII)
 _QUEUE = re.compile(r"arn:[\w-]+:sqs:[\w-]*:\d*:(?P<name>[\w.-]+)", re.ASCII)
 
 
@@ -63,22 +65,28 @@ def _event_rule(stack: Stack, resource: Resource, target: Any) -> EventRule:
     pattern = resource.value("EventPattern")
     if not isinstance(pattern, dict):
         raise ConfigError(f"EventPattern: got {shown(pattern)}; allowed: an object")
+    check_pattern(pattern)
     bus = resource.text("EventBusName", "default").rpartition("/")[2]
     function = _function(stack, resource.resolve(target.get("Arn")))
     return EventRule(name_of(resource), bus, pattern, function, _payload(target.get("Input")))
 
 
-def read_queue_sources(stack: Stack) -> Iterator[QueueSource]:
-    """Yield the queues that invoke functions. Other event sources are noted."""
+def read_event_sources(stack: Stack) -> tuple[tuple[QueueSource, ...], tuple[StreamSource, ...]]:
+    """Return the queues and the streams that invoke functions. Other event sources are noted."""
+    queues: list[QueueSource] = []
+    streams: list[StreamSource] = []
     for resource in stack.resources(MAPPING):
         try:
             if "Enabled" in resource.properties and not resource.flag("Enabled"):
                 continue
-            yield _queue_source(stack, resource)
+            source = _event_source(stack, resource)
         except (ConfigError, Unresolved) as error:
             stack.note(f"{resource}: does not run here: {error}")
         except (AttributeError, KeyError, TypeError, ValueError):
             stack.note(f"{resource}: does not run here: its properties have another form than AWS's")
+        else:
+            (queues if isinstance(source, QueueSource) else streams).append(source)  # type: ignore[arg-type]
+    return tuple(queues), tuple(streams)
 
 
 def read_qualifiers(stack: Stack) -> dict[str, frozenset[str]]:
@@ -130,20 +138,24 @@ def _of_schedule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
             raise ConfigError(f"Target: got {shown(other)}; allowed here: a function")
 
 
-def _queue_source(stack: Stack, resource: Resource) -> QueueSource:
+def _event_source(stack: Stack, resource: Resource) -> QueueSource | StreamSource:
     arn = resource.text("EventSourceArn", "")
-    found = _QUEUE.fullmatch(arn)
-    if found is None:
-        raise ConfigError(f"EventSourceArn: got {arn or 'none'!r}; allowed here: a queue of SQS")
-    if resource.value("FilterCriteria") is not None:
-        raise ConfigError("it has FilterCriteria; allowed here: a queue without")
-    return QueueSource(
-        queue=found["name"],
-        arn=arn,
-        function=_function(stack, resource.text("FunctionName")),
-        batch_size=int(resource.number("BatchSize", 10, (1, 10_000))),
-        reports_failures="ReportBatchItemFailures" in resource.value("FunctionResponseTypes", []),
+    function = _function(stack, resource.text("FunctionName"))
+    reports_failures = "ReportBatchItemFailures" in resource.value("FunctionResponseTypes", [])
+    filters = read_filters(resource.value("FilterCriteria", {}))
+    if (queue := _QUEUE.fullmatch(arn)) is not None:
+        batch_size = int(resource.number("BatchSize", 10, (1, 10_000)))
+        return QueueSource(queue["name"], arn, function, batch_size, reports_failures, filters)
+    if (stream := _STREAM.fullmatch(arn)) is not None and _has_table(stack, stream["name"]):
+        batch_size = int(resource.number("BatchSize", 100, (1, 10_000)))
+        return StreamSource(stream["name"], arn, function, min(batch_size, 1000), reports_failures, filters)
+    raise ConfigError(
+        f"EventSourceArn: got {arn or 'none'!r}; allowed here: a queue of SQS, the stream of a table of this template"
     )
+
+
+def _has_table(stack: Stack, name: str) -> bool:
+    return any(name_of(table) == name for table in stack.resources(TABLE, GLOBAL_TABLE))
 
 
 def _function(stack: Stack, arn: Any) -> str:

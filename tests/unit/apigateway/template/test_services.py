@@ -136,26 +136,31 @@ def test_a_rule_that_does_not_run_is_one_note(
     assert words in note
 
 
-def test_a_queue_is_an_event_source_and_a_stream_is_a_note(template: Template, read: Read) -> None:
+def test_queues_and_streams_of_the_template_are_event_sources_and_others_a_note(template: Template, read: Read) -> None:
     add(template, "Jobs", "SQS::Queue")
-    add(
-        template,
-        "FromQueue",
-        "Lambda::EventSourceMapping",
-        EventSourceArn={"Fn::GetAtt": ["Jobs", "Arn"]},
-        FunctionName={"Ref": "Fn"},
-        FunctionResponseTypes=["ReportBatchItemFailures"],
-    )
-    stream = "arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/x"
-    add(template, "FromTable", "Lambda::EventSourceMapping", EventSourceArn=stream, FunctionName={"Ref": "Fn"})
+    keys = {
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "StreamSpecification": {"StreamViewType": "NEW_IMAGE"},
+    }
+    add(template, "Rooms", "DynamoDB::Table", TableName="rooms", **keys)
+    of_function = {"FunctionName": {"Ref": "Fn"}}
+    mapping = "Lambda::EventSourceMapping"
+    queue, stream = ({"Fn::GetAtt": each} for each in (["Jobs", "Arn"], ["Rooms", "StreamArn"]))
+    failures = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
+    inserts = {"FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}}
+    add(template, "FromQueue", mapping, EventSourceArn=queue, **failures, **of_function)
+    add(template, "FromTable", mapping, EventSourceArn=stream, BatchSize=5, **inserts, **of_function)
+    elsewhere = "arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/x"
+    add(template, "Elsewhere", mapping, EventSourceArn=elsewhere, **of_function)
     project = read(template, region=REGION)
     arn = f"arn:aws:sqs:{REGION}:123456789012:Jobs"
     assert project.services.queue_sources == (QueueSource("Jobs", arn, "Fn", 10, reports_failures=True),)
+    [source] = project.services.stream_sources
+    assert (source.table, source.function, source.batch_size) == ("rooms", "Fn", 5)
+    assert source.filters == ({"eventName": ["INSERT"]},)
     [note] = project.notes
-    assert "FromTable: does not run here: EventSourceArn: got 'arn:aws:dynamodb:" in note
-
-
-# --- policies ---------------------------------------------------------------------------------------------------------
+    assert "Elsewhere: does not run here: EventSourceArn: got 'arn:aws:dynamodb:" in note
 
 
 def with_role(template: Template, **properties: Any) -> Template:
