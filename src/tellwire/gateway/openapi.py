@@ -98,6 +98,11 @@ def _paths() -> dict[str, Any]:
                 | _problems(404),
             }
         },
+        "/client/tellwire.js": {"get": _script("newestScript", "Load the newest script")},
+        "/client/tellwire-{version}.js": {
+            "get": _script("versionedScript", "Load the script with this version, for caches to keep")
+            | {"parameters": [_in_path("version")]}
+        },
         "/healthz": {
             "get": {"operationId": "healthz", "responses": {"200": {"description": "The process lives"}}},
         },
@@ -111,6 +116,11 @@ def _paths() -> dict[str, Any]:
             }
         },
     }
+
+
+def _script(name: str, summary: str) -> dict[str, Any]:
+    script = {"description": "JavaScript", "content": {"text/javascript": {"schema": {"type": "string"}}}}
+    return {"operationId": name, "summary": summary, "responses": {"200": script} | _problems(404)}
 
 
 def _connections(user: dict[str, Any]) -> dict[str, Any]:
