@@ -12,6 +12,11 @@ PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addp
 NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced \
   $(PAGE)/node_modules/.synced
 
+# A file's name may have any characters: neither make nor the shell may read it. `value` does not expand it.
+unexport FILE
+export FILE_OF_USER = $(value FILE)
+FILE_OPTION = $(if $(value FILE),--file="$$FILE_OF_USER")
+
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -28,7 +33,7 @@ $(STAMP): pyproject.toml uv.lock scripts/setup
 	@touch $@
 
 demo: $(STAMP) $(if $(ONCE),,$(PAGE)/dist/.built) ## Run the main job, with a page. ONCE=1 ends by itself, FILE=mine.csv takes your file
-	@$(BIN)/python -m examples.parts_upload.demo $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
+	@$(BIN)/python -m examples.parts_upload.demo $(if $(ONCE),--once) $(FILE_OPTION)
 
 $(PAGE)/dist/.built: $(PAGE_SOURCES) scripts/page
 	@MAKE="$(MAKE)" scripts/page
@@ -41,7 +46,7 @@ cluster: $(STAMP) ## Run three nodes and one Redis behind one address: a node is
 	@$(BIN)/python -m bench.show
 
 demo-aws: $(STAMP) ## The same on AWS's parts, run on this machine. ONCE=1 ends by itself, FILE=mine.csv takes your file
-	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws_parts_upload/demo.py $(if $(ONCE),--once) $(if $(FILE),--file "$(FILE)")
+	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws_parts_upload/demo.py $(if $(ONCE),--once) $(FILE_OPTION)
 
 lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sam deploy`
 	@$(BIN)/tellwire package-lambda --layer --out examples/aws_parts_upload/build/tellwire.zip

@@ -1,8 +1,9 @@
 """The complete demo: `python -m examples.parts_upload.demo [--once] [--file mine.csv]`.
 
 It starts a real gateway, connects two devices of one user, runs the CSV and the image worker, and shows the messages of
-the devices. `--once` ends with a summary: exit code 0 if both devices received everything, 1 if not. Otherwise gateway
-and devices keep running until Ctrl-C, and the gateway's process serves a page for uploads. Wrong usage is 2.
+the devices. The parts are kept in a database beside the samples. `--once` ends with a summary: exit code 0 if both
+devices received everything, 1 if not. Otherwise gateway and devices keep running until Ctrl-C, and the gateway's
+process serves a page for uploads. Wrong usage is 2.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -25,7 +27,7 @@ from examples.parts_upload.csv_worker import import_parts
 from examples.parts_upload.devices import Device, connected
 from examples.parts_upload.gateway_process import Gateway, GatewayDown, running_gateway
 from examples.parts_upload.image_worker import make_thumbnails
-from examples.parts_upload.make_samples import Samples, make_samples
+from examples.parts_upload.make_samples import DATA, Samples, make_samples
 from examples.parts_upload.screen import Screen, make_screen
 from examples.parts_upload.web_app import PAGE
 from tellwire import TellwireError, UploadCancelled, UploadFailed, broadcast_to_user, create_message, mint_token
@@ -35,6 +37,7 @@ USER: Final = "demo-user"
 PARTS: Final = "moc-123-parts"
 PICTURES: Final = "moc-123-images"
 PACE_SECONDS: Final = 0.15
+DATABASE: Final = DATA / "parts.sqlite3"
 
 _LAST_MESSAGE: Final = "demo_finished"
 _LAST_MESSAGE_SECONDS: Final = 15.0
@@ -60,7 +63,9 @@ async def demo(samples: Samples, *, once: bool, pace_seconds: float, screen: Scr
             screen.say(f"Gateway: {gateway.http_url}. {_pacing(pace_seconds)}")
             if not once and (PAGE / "index.html").is_file():
                 screen.say(f"Page:    {gateway.http_url}/  Sign in as {USER}: these two devices see what you upload.")
-            problems = [*await upload_everything(samples, pace_seconds), *await missed(devices)]
+            problems = [*await upload_everything(samples, pace_seconds, DATABASE), *await missed(devices)]
+            if not problems:
+                screen.say(f"Parts:   {DATABASE}  (SQLite: the table parts, upload_id {PARTS})")
             if not once:
                 _say_all(screen, devices, problems)
                 await stay(gateway, screen)
@@ -84,12 +89,12 @@ def _publish_to(gateway: Gateway) -> None:
     os.environ.pop("TELLWIRE_API_KEY", None)
 
 
-async def upload_everything(samples: Samples, pace_seconds: float) -> list[str]:
-    """Run both workers at once and return the problems."""
+async def upload_everything(samples: Samples, pace_seconds: float, database: Path) -> list[str]:
+    """Run both workers at once and return the problems. The parts stay in the database."""
     pause = partial(asyncio.sleep, pace_seconds)
     with TemporaryDirectory(prefix="parts-upload-") as folder:
         outcomes = await asyncio.gather(
-            import_parts(samples.parts_list, Path(folder, "parts.sqlite3"), USER, PARTS, pause=pause),
+            import_parts(samples.parts_list, database, USER, PARTS, pause=pause),
             make_thumbnails(samples.images, Path(folder, "thumbnails"), USER, PICTURES, pause=pause),
             return_exceptions=True,
         )
@@ -175,9 +180,14 @@ def _seconds(text: str) -> float:
 
 
 def _unusable(file: Path) -> str | None:
-    if not file.exists():
+    try:
+        # Any kind of name, and any kind of reason why there is no such file.
+        mode = file.stat().st_mode
+    except FileNotFoundError:
         return f"there is no file {str(file)!r}"
-    if not file.is_file():
+    except (OSError, ValueError) as error:
+        return f"{str(file)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
+    if not stat.S_ISREG(mode):
         return f"{str(file)!r} is not a file"
     return None if os.access(file, os.R_OK) else f"{str(file)!r} may not be read"
 

@@ -8,9 +8,9 @@ Rules:
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import SEEK_SET, BufferedReader, FileIO, RawIOBase
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from examples.parts_upload.headers import BadHeader, recognized_columns
 from examples.parts_upload.parts import Part
@@ -18,6 +18,9 @@ from examples.parts_upload.parts_list import PartsList, RowError
 from examples.parts_upload.report import Report
 from examples.parts_upload.tables import Table, TableRefused, next_batch, open_table
 from tellwire import UploadFailed
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # Rows of a batch: a few milliseconds of work, then the event loop continues.
 BATCH_ROWS: Final = 500
@@ -65,8 +68,6 @@ class PartsFile:
             raise self._without_header(error) from error
         except TableRefused as error:
             raise UploadFailed(error.code, f"{self._file_name} {error.words}") from error
-        except OSError as error:
-            raise UploadFailed("FILE_UNREADABLE", f"{self._file_name} cannot be read.") from error
 
     def _without_header(self, error: BadHeader) -> UploadFailed:
         # For a binary file the missing header would be a misleading reason.
@@ -86,7 +87,7 @@ def size_bytes(path: Path) -> int:
 
 
 @contextmanager
-def opened(path: Path, file_name: str) -> Iterator[tuple[BufferedReader, Callable[[], None]]]:
+def opened(path: Path, file_name: str) -> "Iterator[tuple[BufferedReader[Any], Callable[[], None]]]":
     """Open a file for reading. The second value raises `UploadFailed` if the file has changed since.
 
     Raises:
@@ -95,12 +96,12 @@ def opened(path: Path, file_name: str) -> Iterator[tuple[BufferedReader, Callabl
     try:
         if path.exists() and not path.is_file():
             raise UploadFailed("NOT_A_FILE", f"{file_name} is not a file.")
-        file = path.open("rb")
+        file = _LocalFile(path.open("rb", buffering=0), file_name)
     except FileNotFoundError as error:
         raise UploadFailed("FILE_MISSING", f"{file_name} does not exist.") from error
     except OSError as error:
         raise UploadFailed("FILE_UNREADABLE", f"{file_name} cannot be opened.") from error
-    with file:
+    with BufferedReader(file) as buffered:
         before = _version(os.fstat(file.fileno()))
 
         def require_unchanged() -> None:
@@ -112,7 +113,40 @@ def opened(path: Path, file_name: str) -> Iterator[tuple[BufferedReader, Callabl
                 text = f"{file_name} was changed while it was read. Wait until it is complete and try again."
                 raise UploadFailed("FILE_CHANGED", text)
 
-        yield file, require_unchanged
+        yield buffered, require_unchanged
+
+
+class _LocalFile(RawIOBase):
+    """A file on disk whose errors of reading are told to its user. Those of other files may be worth another try."""
+
+    def __init__(self, file: FileIO, file_name: str) -> None:
+        self._file = file
+        self._file_name = file_name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        try:
+            return self._file.readinto(buffer)
+        except OSError as error:
+            raise UploadFailed("FILE_UNREADABLE", f"{self._file_name} cannot be read to its end.") from error
+
+    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _version(status: os.stat_result) -> tuple[int, ...]:

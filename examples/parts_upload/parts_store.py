@@ -4,6 +4,7 @@ Rules:
 - An upload is stored completely or not at all; the same upload again replaces its earlier parts.
 - Parts wait in a temporary table, which belongs to one connection and is gone with it. The database is locked for one
   short transaction at the end, on a thread of its own: other imports and the event loop go on.
+- A database that is busy is tried again, so that an import can be cancelled meanwhile.
 """
 
 import asyncio
@@ -16,8 +17,11 @@ from typing import Final
 from examples.parts_upload.parts import Part
 from tellwire import UploadFailed
 
-# Other imports into the same database store their parts within this time.
-BUSY_SECONDS: Final = 60.0
+# Other imports into the same database store their parts within so many tries.
+BUSY_TRIES: Final = 60
+_TRY_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.05
+_PRIMARY_CODE: Final = 0xFF
 
 _COLUMNS = """
     row_number INTEGER NOT NULL,
@@ -47,8 +51,18 @@ class PartsStore:
         """Store all parts; they replace the earlier ones of this upload.
 
         Raises:
-            UploadFailed: the database was busy for `BUSY_SECONDS`.
+            UploadFailed: the database is busy with something longer than imports.
         """
+        for _ in range(BUSY_TRIES):
+            try:
+                return await self._commit_on_thread()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise UploadFailed("DATABASE_BUSY", "The database is busy. Try again in a minute.")
+
+    async def _commit_on_thread(self) -> None:
         job = asyncio.ensure_future(asyncio.to_thread(self._commit))
         try:
             await asyncio.shield(job)
@@ -57,10 +71,6 @@ class PartsStore:
             self._connection.interrupt()
             await asyncio.wait({job})
             raise
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            raise UploadFailed("DATABASE_BUSY", "Another import is being stored. Try again in a minute.") from error
 
     def _commit(self) -> None:
         with self._connection:
@@ -73,5 +83,5 @@ class PartsStore:
 @contextmanager
 def opened_store(database: Path, upload_id: str) -> Iterator[PartsStore]:
     """Open the store of an upload. Without `commit` nothing of it is kept."""
-    with closing(sqlite3.connect(database, BUSY_SECONDS, check_same_thread=False, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(database, _TRY_SECONDS, check_same_thread=False, isolation_level=None)) as connection:
         yield PartsStore(connection, upload_id)

@@ -1,8 +1,11 @@
 """The CSV worker: stored parts, messages to the user, and memory."""
 
 import asyncio
+import io
+import os
 import sqlite3
 import tracemalloc
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -204,7 +207,7 @@ async def test_a_folder_fails_with_words_for_the_user(desk: Desk) -> None:
 async def test_a_file_that_may_not_be_read_fails_with_words_for_the_user(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(path: Path, mode: str) -> None:
+    def forbidden(path: Path, mode: str, buffering: int) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     desk.file.write_bytes(HEADER)
@@ -262,6 +265,131 @@ async def test_a_gateway_that_is_away_does_not_disturb_the_work(desk: Desk) -> N
     report = await desk.upload(HEADER + b"3001,Brick,Red,4\nbad\n")
     assert (report.kept, report.skipped) == (1, 1)
     assert len(desk.parts()) == 1
+
+
+# --- files that change, and databases that are shared ----------------------------------------------------------------
+
+MANY = HEADER + b"3001,Brick,Red,4\n" * 2000
+
+
+def _grow(file: Path) -> None:
+    with file.open("ab") as opened:
+        opened.write(b"3002,Brick,Red,4\n")
+
+
+def _shrink(file: Path) -> None:
+    os.truncate(file, len(MANY) // 2)
+
+
+def _write_anew(file: Path) -> None:
+    file.write_bytes(MANY.replace(b"3001", b"3002"))
+    os.utime(file, ns=(1, 1))
+
+
+def _replace(file: Path) -> None:
+    other = file.with_suffix(".new")
+    other.write_bytes(MANY)
+    os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    other.replace(file)
+
+
+@pytest.mark.parametrize("change", [_grow, _shrink, _write_anew, _replace, Path.unlink])
+async def test_a_file_that_changes_while_it_is_read_is_never_complete(
+    desk: Desk, change: Callable[[Path], object]
+) -> None:
+    await desk.upload(HEADER + b"3000,Brick,Red,4\n")
+    changes = [change]
+
+    async def pause() -> None:
+        if changes:
+            changes.pop()(desk.file)
+
+    with pytest.raises(UploadFailed, match="FILE_CHANGED"):
+        await desk.upload(MANY, pause=pause)
+    assert [part[1] for part in desk.parts()] == ["3000"]
+    assert desk.of_type("upload_progress")[-1]["status"] == "failed"
+
+
+async def test_a_file_that_cannot_be_read_to_its_end_fails_with_words_for_the_user(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.FileIO):
+        reads = 0
+
+        def readinto(self, buffer: Any, /) -> int:
+            self.reads += 1
+            if self.reads > 2:
+                raise OSError(5, "Input/output error")
+            return super().readinto(buffer) or 0
+
+    desk.file.write_bytes(MANY)
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Broken(path))
+    assert (await desk.fail())["message"] == "parts.csv cannot be read to its end."
+
+
+async def test_two_imports_into_one_database_do_not_wait_for_each_other(desk: Desk, tmp_path: Path) -> None:
+    desk.file.write_bytes(MANY)
+    is_other_done = asyncio.Event()
+    first = asyncio.create_task(desk.upload(upload_id="first", pause=is_other_done.wait))
+    # The first one is in the middle of its file meanwhile.
+    await desk.upload(upload_id="second")
+    assert not first.done()
+    is_other_done.set()
+    await first
+    assert len(desk.parts("first")) == len(desk.parts("second")) == 2000
+
+
+async def test_the_same_upload_twice_at_once_is_stored_once(desk: Desk) -> None:
+    desk.file.write_bytes(MANY)
+    await asyncio.gather(desk.upload(), desk.upload())
+    assert len(desk.parts()) == 2000
+
+
+async def test_the_event_loop_goes_on_while_the_database_is_busy(desk: Desk) -> None:
+    await desk.upload(HEADER)
+    is_read = asyncio.Event()
+
+    async def pause() -> None:
+        is_read.set()
+
+    with closing(sqlite3.connect(desk.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        upload = asyncio.create_task(desk.upload(HEADER + b"3001,Brick,Red,4\n", pause=pause))
+        await is_read.wait()
+        # Enough turns for the upload to try its transaction; it cannot end before the other one does.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        other.execute("COMMIT")
+    await upload
+    assert len(desk.parts()) == 1
+
+
+async def test_a_database_that_stays_busy_fails_the_upload_with_words(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.upload(HEADER)
+    monkeypatch.setattr("examples.parts_upload.parts_store.BUSY_TRIES", 1)
+    monkeypatch.setattr("examples.parts_upload.parts_store._TRY_SECONDS", 0.0)
+    with closing(sqlite3.connect(desk.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await desk.fail(MANY))["code"] == "DATABASE_BUSY"
+
+
+async def test_an_upload_can_be_interrupted_while_the_database_is_busy(desk: Desk) -> None:
+    await desk.upload(HEADER)
+    is_read = asyncio.Event()
+
+    async def pause() -> None:
+        is_read.set()
+
+    with closing(sqlite3.connect(desk.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        upload = asyncio.create_task(desk.upload(HEADER + b"3001,Brick,Red,4\n", pause=pause))
+        await is_read.wait()
+        upload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+    assert desk.parts() == []
 
 
 # --- cost ------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,9 @@ async def test_the_demo_takes_your_own_file_relative_to_where_you_are(tmp_path: 
         code, lines, errors = await ended(process)
     assert (code, errors) == (0, "")
     assert "phone   Upload complete: mine.csv: 1 part imported. Read as UTF-8, separated by ;" in lines
+    (database,) = [line.split("  (")[0].removeprefix("Parts:   ") for line in lines if line.startswith("Parts: ")]
+    with closing(sqlite3.connect(database)) as connection:
+        assert ("3001", 4) in connection.execute("SELECT part_number, quantity FROM parts").fetchall()
 
 
 async def test_the_demo_shows_why_a_file_cannot_be_used_and_exits_1(tmp_path: Path) -> None:
@@ -178,7 +182,14 @@ async def test_the_demo_is_not_disturbed_by_what_the_environment_says_of_other_g
     assert not (tmp_path / "not-there").exists()
 
 
-@pytest.mark.parametrize(("path", "problem"), [("missing.csv", "there is no file"), (".", "is not a file")])
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("missing.csv", "there is no file"),
+        (".", "is not a file"),
+        ("x" * 300, "cannot be used: File name too long"),
+    ],
+)
 async def test_the_demo_refuses_a_wrong_path_with_one_line(tmp_path: Path, path: str, problem: str) -> None:
     async with demo("--file", path, home=tmp_path) as process:
         code, lines, errors = await ended(process)

@@ -89,6 +89,9 @@ class CsvRows:
         if self._is_in_long_line:
             self._is_in_long_line = self._lines.skip_piece()
             return self._row_number, []
+        if blank_lines := self._lines.skip_blank_lines():
+            self._row_number += blank_lines
+            return self._row_number, []
         self._row_number += 1
         self._lines.begin_row()
         try:
@@ -152,6 +155,12 @@ class _RowLines:
 
     def are_damaged(self) -> bool:
         return any(_UNDECODABLE in line or _NUL in line for line in self._of_row)
+
+    def skip_blank_lines(self) -> int:
+        """Skip blank lines, and return their number."""
+        count = 0 if self._again else self._text.skip_blank_lines()
+        self.characters += count
+        return count
 
     def skip_piece(self) -> bool:
         """Read on in a line that is too long, and return whether it still goes on."""

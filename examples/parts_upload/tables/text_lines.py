@@ -18,6 +18,7 @@ FIRST_BLOCK_BYTES: Final = 32 * 1024
 BLOCK_BYTES: Final = 8 * 1024
 MAX_LINE_CHARACTERS: Final = 256 * 1024
 _HEAD_BYTES: Final = 4096
+_LINE_ENDS: Final = frozenset(("\n", "\r\n", "\r"))
 
 
 class ByteReader(Protocol):
@@ -57,6 +58,14 @@ class TextLines:
         while not self._lines and not self._is_at_end:
             self._split(self._read_block(BLOCK_BYTES))
         return self._lines.popleft() if self._lines else ""
+
+    def skip_blank_lines(self) -> int:
+        """Skip the blank lines that come next and are in memory, and return their number."""
+        count = 0
+        while self._lines and self._lines[0] in _LINE_ENDS:
+            self._lines.popleft()
+            count += 1
+        return count
 
     def _read_block(self, size: int) -> str:
         block = self._file.read(size)
