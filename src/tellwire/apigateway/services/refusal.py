@@ -79,7 +79,8 @@ def stand_in(service: str) -> str:
     """Return the words on how to stand in for a service."""
     identifier = _NAMES.get(service, ("", service.upper().replace("-", "_")))[1]
     variable = f"AWS_ENDPOINT_URL_{identifier}" if identifier else "AWS_ENDPOINT_URL"
-    return f"give it an address with {variable}=http://… in --env-file, or replace the function with --replace"
+    advice = f"give it an address with {variable}=http://… in --env-file"
+    return f"{advice}; a function of a template can be replaced with --replace"
 
 
 def refusal_note(call: AwsCall, function: str) -> str:
