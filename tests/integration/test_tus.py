@@ -129,7 +129,8 @@ async def test_a_file_that_arrives_in_two_requests_is_imported(app: Gateway) -> 
     async with app.device("ada") as device:
         assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "parts"}))[0] == 202
         state = last_states(await received_messages(device))["päckchen.csv"]
-    assert (state["status"], state["message"]) == ("complete", "2 parts imported")
+    assert state["status"] == "complete"
+    assert state["message"].startswith("2 parts imported")
 
 
 async def test_bytes_that_arrived_before_the_connection_was_lost_stay_also_for_the_next_server(
