@@ -118,7 +118,7 @@ def test_a_zip_of_too_many_files_is_refused_before_its_directory_is_read() -> No
     "sheet_xml",
     [
         "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]><worksheet/>",
-        "<worksheet " + "x" * 1_000_000,
+        '<worksheet x="' + "x" * 1_000_000 + '"><row/></worksheet>',
         "<worksheet>",
         "not XML",
     ],

@@ -345,8 +345,11 @@ async def test_the_same_upload_twice_at_once_is_stored_once(desk: Desk) -> None:
     assert len(desk.parts()) == 2000
 
 
-async def test_the_event_loop_goes_on_while_the_database_is_busy(desk: Desk) -> None:
+async def test_the_event_loop_goes_on_while_the_database_is_busy(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.upload(HEADER)
+    # A single try: on the loop it would end before this test goes on.
+    monkeypatch.setattr("examples.parts_upload.parts_store.BUSY_TRIES", 1)
+    monkeypatch.setattr("examples.parts_upload.parts_store._TRY_SECONDS", 30.0)
     is_read = asyncio.Event()
 
     async def pause() -> None:

@@ -24,7 +24,7 @@ export function DropZone({ sending }: { sending: Sending }): ReactElement {
           <input
             type="file"
             multiple
-            accept=".csv,.tsv,.txt,text/csv,image/*,.avif,.heic,.heif"
+            accept=".csv,.tsv,.txt,.xlsx,.xlsm,.ods,.gz,.zip,text/csv,image/*,.avif,.heic,.heif"
             className="visually-hidden"
             onChange={({ currentTarget }) => {
               void sending.send([...(currentTarget.files ?? [])], isPaced);

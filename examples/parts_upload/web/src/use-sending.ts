@@ -18,7 +18,7 @@ export interface Sending {
   sendSamples(paced: boolean): void;
 }
 
-const CSV = /\.(csv|tsv|txt)$/i;
+const PARTS_LIST = /\.(csv|tsv|txt|xlsx|xlsm|ods|gz|zip)$/i;
 const IMAGE = /\.(avif|gif|hei[cf]|jpe?g|png|webp)$/i;
 
 /** Return the files that are being sent, and functions to send more. */
@@ -93,7 +93,7 @@ function megabytes(bytes: number): string {
 }
 
 function isCsv({ name, type }: File): boolean {
-  return type === "text/csv" || CSV.test(name);
+  return type === "text/csv" || PARTS_LIST.test(name);
 }
 
 /** Browsers do not know the types of all formats. */
