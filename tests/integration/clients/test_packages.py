@@ -45,7 +45,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def tarballs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Both packages, built and packed."""
+    """The packages, built and packed."""
     require_module(CLIENTS, "typescript")
     directory = tmp_path_factory.mktemp("tarballs")
     run(require("npm"), "pack", "--workspaces", "--silent", "--pack-destination", directory, cwd=CLIENTS)
@@ -73,8 +73,8 @@ def example(package: str, language: str = "tsx", heading: str = "") -> str:
     return found[1]
 
 
-def test_both_packages_hold_what_is_needed_and_no_more(tarballs: list[Path]) -> None:
-    assert [each.name.rsplit("-", 1)[0] for each in tarballs] == ["tellwire-client", "tellwire-react"]
+def test_the_packages_hold_what_is_needed_and_no_more(tarballs: list[Path]) -> None:
+    assert [each.name.rsplit("-", 1)[0] for each in tarballs] == [f"tellwire-{name}" for name in ("client", "elements", "react")]
     for tarball in tarballs:
         files = run("tar", "tzf", tarball, cwd=tarball.parent).split()
         top = {name.removeprefix("package/").split("/")[0] for name in files}
