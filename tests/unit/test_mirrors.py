@@ -155,7 +155,6 @@ ELSEWHERE = {
     "server/server.py": "integration/test_cli.py",
     "server/socket.py": "integration/gateway/test_socket.py",
     "server/timer.py": "integration/gateway/test_http_protocol.py",
-    "server/tls.py": "integration/apigateway/test_tls.py",
     # On AWS's parts, run here.
     "aws/deployment.py": "integration/aws/test_handlers.py",
     "aws/handlers.py": "integration/aws/test_handlers.py",

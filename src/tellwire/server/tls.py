@@ -6,6 +6,7 @@ local API Gateway all three are the same address.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import ssl
@@ -29,46 +30,60 @@ class TlsOrPlain:
     def __init__(
         self, listener: socket.socket, make_protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext, backlog: int
     ) -> None:
+        self._listener = listener
         self._make_protocol = make_protocol
         self._tls = tls
         self._opening: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        listener.setblocking(False)
         listener.listen(backlog)
-        self._accepting = asyncio.create_task(self._accept(listener), name="tellwire-accept")
+        self._resume()
 
     def close(self) -> None:
-        """Stop accepting."""
-        for task in (self._accepting, *self._opening):
+        """Stop accepting, and close the connections that have not begun."""
+        self._loop.remove_reader(self._listener)
+        if self._pause is not None:
+            self._pause.cancel()
+        for task in self._opening:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        await asyncio.gather(self._accepting, *self._opening, return_exceptions=True)
+        await asyncio.gather(*self._opening, return_exceptions=True)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connected, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                logger.warning("cannot accept a connection: %s", error)
-                await asyncio.sleep(_FULL_PAUSE_SECONDS)
-                continue
-            task = asyncio.create_task(self._open(connected))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+    def _resume(self) -> None:
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        # At once, not in a task: one that is cancelled would lose the connection that it has just got.
+        try:
+            connected, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            logger.warning("cannot accept a connection: %s", error)
+            self._loop.remove_reader(self._listener)
+            self._pause = self._loop.call_later(_FULL_PAUSE_SECONDS, self._resume)
+            return
+        task = self._loop.create_task(self._open(connected))
+        self._opening.add(task)
+        task.add_done_callback(functools.partial(self._opened, connected))
+
+    def _opened(self, connected: socket.socket, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        # Cancelled before its first step, it had no chance to.
+        if task.cancelled():
+            connected.close()
 
     async def _open(self, connected: socket.socket) -> None:
         try:
             async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
                 tls = self._tls if await _first_byte(connected) == _TLS_HANDSHAKE else None
-                loop = asyncio.get_running_loop()
-                await loop.connect_accepted_socket(self._make_protocol, connected, ssl=tls)
+                await self._loop.connect_accepted_socket(self._make_protocol, connected, ssl=tls)
         except (OSError, TimeoutError) as error:
             # The client sent nothing in time, or does not trust our certificate.
             logger.debug("a connection did not begin: %s", error)
             connected.close()
-        except asyncio.CancelledError:
-            connected.close()
-            raise
 
 
 async def _first_byte(connected: socket.socket) -> int | None:

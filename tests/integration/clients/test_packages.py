@@ -74,7 +74,9 @@ def example(package: str, language: str = "tsx", heading: str = "") -> str:
 
 
 def test_the_packages_hold_what_is_needed_and_no_more(tarballs: list[Path]) -> None:
-    assert [each.name.rsplit("-", 1)[0] for each in tarballs] == [f"tellwire-{name}" for name in ("client", "elements", "react")]
+    assert [each.name.rsplit("-", 1)[0] for each in tarballs] == [
+        f"tellwire-{name}" for name in ("client", "elements", "react")
+    ]
     for tarball in tarballs:
         files = run("tar", "tzf", tarball, cwd=tarball.parent).split()
         top = {name.removeprefix("package/").split("/")[0] for name in files}

@@ -8,7 +8,7 @@ request at a time, as all clients of Lambda's Runtime API do.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -83,23 +83,27 @@ class LoopbackServer:
 
     async def close(self) -> None:
         """Close all connections, and stop to listen."""
-        if self._server is not None:
-            self._server.close()
+        if (server := self._server) is not None:
+            # From here on, one that the event loop has accepted, and that has not begun, ends at once.
+            self._server = None
+            server.close()
             for connection in list(self._connections):
                 connection.abort()
-            await self._server.wait_closed()
-            self._server = None
+            await server.wait_closed()
 
     def _connection(self) -> "_Connection":
-        return _Connection(self._application, self._connections)
+        return _Connection(self._application, self._connections, lambda: self._server is not None)
 
 
 class _Connection(asyncio.Protocol):
     """One connection; also the receiver of its parser's events."""
 
-    def __init__(self, application: Application, connections: "set[_Connection]") -> None:
+    def __init__(
+        self, application: Application, connections: "set[_Connection]", is_serving: Callable[[], bool]
+    ) -> None:
         self._application = application
         self._connections = connections
+        self._is_serving = is_serving
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -120,7 +124,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A class of its own under uvloop, so it cannot be asked.
         self._transport = transport = cast(asyncio.Transport, transport)
-        if len(self._connections) >= RUNTIME_CONNECTIONS:
+        if len(self._connections) >= RUNTIME_CONNECTIONS or not self._is_serving():
             transport.abort()
             return
         self._connections.add(self)
