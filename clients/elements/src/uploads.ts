@@ -1,6 +1,6 @@
 // `<tellwire-uploads>`: the uploads of the user, newest first, each with its bar; above them all together.
 
-import { type Feed, isFinished, type Upload } from "@tellwire/client/feed";
+import { type Feed, isFinished, newestFirst, type Upload } from "@tellwire/client/feed";
 import { type Child, h } from "./dom.js";
 import { TellwireElement } from "./element.js";
 import { CLOSE, OF_TONE, type Tone } from "./icons.js";
@@ -229,10 +229,4 @@ function lineOf(uploadId: string): string {
 function toneOf({ status, rowErrors, totalRows }: Upload): Tone {
   if (status !== "complete" || !rowErrors?.total) return TONES[status];
   return rowErrors.total === totalRows ? "bad" : "warn";
-}
-
-/** Sort by the start where it is known: a page that was loaded anew gets uploads in another order. */
-function newestFirst(uploads: readonly Upload[]): Upload[] {
-  const begin = ({ startedAt }: Upload): number => (startedAt ? Date.parse(startedAt) : 0);
-  return [...uploads].reverse().sort((one, other) => begin(other) - begin(one));
 }

@@ -10,5 +10,12 @@ export { createFeed, type Feed, type FeedOptions, type UploadsStore } from "./fe
 export type { Logged } from "./logList.js";
 export { Computed, type Store } from "./store.js";
 export { type TopicUploads, topicUploads } from "./topicUploads.js";
-export { isFinished, type Upload, type UploadGroups, type UploadStatus, type UploadsSummary } from "./uploads.js";
+export {
+  isFinished,
+  newestFirst,
+  type Upload,
+  type UploadGroups,
+  type UploadStatus,
+  type UploadsSummary,
+} from "./uploads.js";
 export type { ErrorsState, NotificationsState, ReceivedError, ReceivedNotification } from "./userLog.js";

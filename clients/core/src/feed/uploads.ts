@@ -81,6 +81,22 @@ export function isFinished({ status }: Upload): boolean {
   return TERMINAL_STATUSES.has(status);
 }
 
+/**
+ * Sort uploads by the time of their start, newest first, in the same way on every device and after every reload; those
+ * without one by their first message.
+ */
+export function newestFirst(uploads: readonly Upload[]): Upload[] {
+  return [...uploads].reverse().sort((one, other) => {
+    const [begin, otherBegin] = [begunAt(one), begunAt(other)];
+    // Many begin in the same millisecond.
+    return otherBegin - begin || (begin && (one.uploadId < other.uploadId ? 1 : -1));
+  });
+}
+
+function begunAt({ startedAt }: Upload): number {
+  return startedAt ? Date.parse(startedAt) : 0;
+}
+
 export class Uploads {
   readonly list: Computed<readonly Upload[]>;
   readonly groups: Computed<UploadGroups>;

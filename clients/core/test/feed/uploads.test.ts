@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { MAX_ENDED, Uploads } from "../../src/feed/uploads.js";
+import { MAX_ENDED, newestFirst, Uploads } from "../../src/feed/uploads.js";
 import type { UploadProgressMessage } from "../../src/index.js";
 import { golden, progress } from "./messages.js";
 
@@ -30,6 +30,24 @@ test("what a later message leaves out is not kept", () => {
   uploads.receive(progress());
 
   expect(uploads.find("moc-1")).not.toHaveProperty("currentRow");
+});
+
+test("newest first is one order, whichever upload was heard of first", () => {
+  const begun = (uploadId: string, second: number) => {
+    uploads.receive(progress({ uploadId, startedAt: `2026-11-23T09:18:${second}.000Z` }));
+  };
+  const ids = () => newestFirst(uploads.list.get()).map(({ uploadId }) => uploadId);
+  for (const id of ["b", "a"]) begun(id, 20);
+  begun("c", 19);
+  for (const id of ["u1", "u2"]) uploads.receive(progress({ uploadId: id }));
+  const before = ids();
+
+  expect(before).toEqual(["b", "a", "c", "u2", "u1"]);
+  uploads.clear();
+  begun("c", 19);
+  for (const id of ["a", "b"]) begun(id, 20);
+  for (const id of ["u1", "u2"]) uploads.receive(progress({ uploadId: id }));
+  expect(ids()).toEqual(before);
 });
 
 test("a message that was overtaken is ignored", () => {

@@ -1,5 +1,6 @@
 // The uploads, newest first, each with its bar, its left-out items, and a button that cancels it.
 
+import { newestFirst } from "@tellwire/client/feed";
 import { type Upload, useConnection, useUploadActions, useUploads } from "@tellwire/react";
 import { memo, type ReactElement, useRef, useState } from "react";
 import type { Api } from "./api.ts";
@@ -52,15 +53,6 @@ export function Uploads({ api, problems, sending }: Props): ReactElement {
       </ol>
     </>
   );
-}
-
-/** Sort by the start where it is known: a page that was loaded anew gets uploads in another order. */
-function newestFirst(uploads: readonly Upload[]): Upload[] {
-  return [...uploads].reverse().sort((one, other) => beginOf(other) - beginOf(one));
-}
-
-function beginOf({ startedAt }: Upload): number {
-  return startedAt ? Date.parse(startedAt) : 0;
 }
 
 const UploadCard = memo(function UploadCard(props: { api: Api; upload: Upload; problem: Problem | undefined }) {
