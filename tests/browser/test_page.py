@@ -102,7 +102,7 @@ async def test_files_that_are_chosen_are_uploaded_and_what_is_neither_is_said(
     (tmp_path / "song.mp3").write_bytes(b"la")
     files = [tmp_path / name for name in ("mine.csv", "letter.csv", "song.mp3")]
     await page.get_by_label("Choose files").set_input_files(files)
-    await page.get_by_role("alert").get_by_text("song.mp3 is neither a CSV file nor an image.").wait_for()
+    await page.get_by_role("alert").get_by_text("song.mp3 is neither a parts list nor an image.").wait_for()
     mine = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="mine.csv"))
     await mine.get_by_text("Complete", exact=True).wait_for()
     await mine.get_by_text("3 of 4 rows were left out").wait_for()

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import tracemalloc
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -296,6 +297,9 @@ class StreamingS3:
 def test_twenty_thousand_rows_take_no_more_memory_than_two(
     desk: Desk, csv_worker: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # What the test would record is not the worker's.
+    monkeypatch.setattr(desk.carrier, "sent", deque(maxlen=1))
+    monkeypatch.setattr(desk.carrier, "row_errors", deque(maxlen=1))
     peaks, stored = [], []
     for rows in (2_000, 20_000):
         parts_list = tmp_path / f"{rows}.csv"
@@ -313,7 +317,7 @@ def test_twenty_thousand_rows_take_no_more_memory_than_two(
         stored.append(s3.stored_bytes)
     # Less than a quarter of what the result has grown.
     assert stored[1] - stored[0] > 400_000
-    assert peaks[1] - peaks[0] < 200_000
+    assert peaks[1] - peaks[0] < 100_000
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

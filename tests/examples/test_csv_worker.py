@@ -5,6 +5,7 @@ import io
 import os
 import sqlite3
 import tracemalloc
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -398,7 +399,10 @@ async def test_an_upload_can_be_interrupted_while_the_database_is_busy(desk: Des
 # --- cost ------------------------------------------------------------------------------------------------------------
 
 
-async def test_twenty_thousand_rows_take_no_more_memory_than_two(desk: Desk) -> None:
+async def test_twenty_thousand_rows_take_no_more_memory_than_two(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the test would record is not the worker's.
+    monkeypatch.setattr(desk.carrier, "sent", deque(maxlen=1))
+    monkeypatch.setattr(desk.carrier, "row_errors", deque(maxlen=1))
     peaks, sizes = [], []
     for rows in (2_000, 20_000):
         with desk.file.open("wb") as file:
@@ -411,9 +415,9 @@ async def test_twenty_thousand_rows_take_no_more_memory_than_two(desk: Desk) -> 
             tracemalloc.stop()
         assert report.total == rows
         sizes.append(desk.file.stat().st_size)
-    # Less than half of what the file has grown; the messages that the test records are in it.
+    # Less than a quarter of what the file has grown.
     assert sizes[1] - sizes[0] > 400_000
-    assert peaks[1] - peaks[0] < 200_000
+    assert peaks[1] - peaks[0] < 100_000
 
 
 async def test_other_tasks_have_their_turn_after_every_batch(desk: Desk) -> None:

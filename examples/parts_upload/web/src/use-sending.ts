@@ -80,7 +80,7 @@ function parcelsOf(files: readonly File[], limits: Limits): [Parcel[], string[]]
   const lists = files.filter((file) => isCsv(file) && fits(file, maxFileBytes));
   const images = files.filter((file) => isImage(file) && fits(file, maxImageBytes));
   const others = files.filter((file) => !isCsv(file) && !isImage(file));
-  refused.push(...others.map(({ name }) => `${name} is neither a CSV file nor an image.`));
+  refused.push(...others.map(({ name }) => `${name} is neither a parts list nor an image.`));
   if (images.length > maxFiles) refused.push(`${images.length} images are too many: ${maxFiles} at once are allowed.`);
   const parcels: Parcel[] = lists.map((file) => ({ id: crypto.randomUUID(), kind: "parts", files: [file] }));
   if (images.length > 0 && images.length <= maxFiles)

@@ -8,14 +8,14 @@ import contextlib
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.services.calls import AwsCall
 from tellwire.apigateway.services.definition import QueueSource
 from tellwire.apigateway.services.event_filters import fits
-from tellwire.apigateway.services.invoke import Invoker
+from tellwire.apigateway.services.event_sources import EventSources
 from tellwire.apigateway.services.resources import client_of
 
 logger = logging.getLogger("tellwire.lambda")
@@ -26,35 +26,11 @@ _LOOK_SECONDS: Final = 5.0
 _FILLING: Final = ("sqs", "sns", "events")
 
 
-class Queues:
-    """The queues, from `start` to `close`. They are looked into after each call that may have filled them."""
+class Queues(EventSources[QueueSource]):
+    """The queues of a template."""
 
-    def __init__(self, sources: Sequence[QueueSource], functions: Invoker, url: str, region: str) -> None:
-        self._sources = sources
-        self._functions = functions
-        self._url = url
-        self._region = region
-        self._tasks: list[asyncio.Task[None]] = []
-        self._wakes: list[asyncio.Event] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self) -> None:
-        """Begin to look into the queues."""
-        self._loop = asyncio.get_running_loop()
-        for source in self._sources:
-            wake = asyncio.Event()
-            self._wakes.append(wake)
-            self._tasks.append(asyncio.create_task(self._run(source, wake)))
-
-    def called(self, call: AwsCall) -> None:
-        """Look into the queues after a call, from any thread."""
-        if self._loop is not None and self._wakes and call.service in _FILLING and call.action != "ReceiveMessage":
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake.set()
+    def _may_fill(self, call: AwsCall) -> bool:
+        return call.service in _FILLING and call.action != "ReceiveMessage"
 
     async def _run(self, source: QueueSource, wake: asyncio.Event) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -97,12 +73,6 @@ class Queues:
                 receipt = message["ReceiptHandle"]
                 await asyncio.to_thread(client.delete_message, QueueUrl=source.queue, ReceiptHandle=receipt)
         return True
-
-    async def close(self) -> None:
-        """Stop looking."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def queue_record(message: Mapping[str, Any], source: QueueSource, region: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.services.calls import AwsCall
 from tellwire.apigateway.services.definition import StreamSource
 from tellwire.apigateway.services.event_filters import fits
-from tellwire.apigateway.services.invoke import Invoker
+from tellwire.apigateway.services.event_sources import EventSources
 from tellwire.apigateway.services.queues import failed_items
 from tellwire.apigateway.services.resources import client_of
 
@@ -28,39 +28,11 @@ _AGAIN_SECONDS: Final = 5.0
 _READING: Final = ("GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems", "GetRecords", "GetShardIterator")
 
 
-class Streams:
-    """The streams, from `start` to `close`. They are read after each write to a table.
+class Streams(EventSources[StreamSource]):
+    """The streams of a template. A batch whose function fails comes again, and those after it wait, as on AWS."""
 
-    A batch whose function fails comes again, and what follows waits, as on AWS.
-    """
-
-    def __init__(self, sources: Sequence[StreamSource], functions: Invoker, url: str, region: str) -> None:
-        self._sources = sources
-        self._functions = functions
-        self._url = url
-        self._region = region
-        self._tasks: list[asyncio.Task[None]] = []
-        self._wakes: list[asyncio.Event] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self) -> None:
-        """Begin to read the streams."""
-        self._loop = asyncio.get_running_loop()
-        for source in self._sources:
-            wake = asyncio.Event()
-            wake.set()
-            self._wakes.append(wake)
-            self._tasks.append(asyncio.create_task(self._run(source, wake)))
-
-    def called(self, call: AwsCall) -> None:
-        """Read the streams after a call that may have written, from any thread."""
-        if self._loop is not None and self._wakes and call.service == "dynamodb" and call.action not in _READING:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake.set()
+    def _may_fill(self, call: AwsCall) -> bool:
+        return call.service == "dynamodb" and call.action not in _READING
 
     async def _run(self, source: StreamSource, wake: asyncio.Event) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -101,12 +73,6 @@ class Streams:
         logger.warning("stream of %s: %s reports a failure; it comes again", source.table, source.function)
         await asyncio.to_thread(stream.go_to, first)
         return False
-
-    async def close(self) -> None:
-        """Stop reading."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 class _Stream:
