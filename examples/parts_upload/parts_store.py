@@ -1,4 +1,4 @@
-"""The parts of all uploads, in a SQLite database.
+"""The parts of all uploads, in a SQLite database: an import puts them in, and `page_of_parts` reads them again.
 
 Rules:
 - An upload is stored completely or not at all; the same upload again replaces its earlier parts.
@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from examples.parts_upload.parts import Part
 from tellwire import UploadFailed
@@ -32,6 +32,11 @@ CREATE TABLE IF NOT EXISTS parts (
     upload_id TEXT NOT NULL, {_COLUMNS},
     PRIMARY KEY (upload_id, row_number)
 ) WITHOUT ROWID
+"""
+
+_PAGE = """
+SELECT row_number, part_number, name, colour, quantity FROM parts WHERE upload_id = ?
+ORDER BY row_number LIMIT ? OFFSET ?
 """
 
 
@@ -85,3 +90,27 @@ def opened_store(database: Path, upload_id: str) -> Iterator[PartsStore]:
     """Open the store of an upload. Without `commit` nothing of it is kept."""
     with closing(sqlite3.connect(database, _TRY_SECONDS, check_same_thread=False, isolation_level=None)) as connection:
         yield PartsStore(connection, upload_id)
+
+
+class StoredParts(NamedTuple):
+    """Some of the parts of an upload, in the order of its rows, and the number of all."""
+
+    total: int
+    parts: list[Part]
+
+
+def page_of_parts(database: Path, upload_id: str, offset: int, limit: int) -> StoredParts:
+    """Return up to `limit` parts of an upload, after the first `offset` ones. An upload that is not stored has none."""
+    if not database.exists():
+        return StoredParts(0, [])
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", _TRY_SECONDS, uri=True)) as connection:
+        try:
+            # One snapshot, also if the upload is replaced meanwhile.
+            connection.execute("BEGIN")
+            [total] = connection.execute("SELECT count(*) FROM parts WHERE upload_id = ?", (upload_id,)).fetchone()
+            rows = connection.execute(_PAGE, (upload_id, limit, offset)).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a first import has not come to its table
+                return StoredParts(0, [])
+            raise
+    return StoredParts(total, [Part(*row) for row in rows])

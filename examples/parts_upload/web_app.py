@@ -8,6 +8,8 @@
     DELETE /demo/uploads/{id}                 remove it, with its files and results
     POST /demo/samples                        {"paced": true}: start with the sample files
     …    /demo/uploads/{id}/tus               a file in parts, over as many requests as it takes: see tus
+    GET  /demo/uploads/{id}/parts?offset=0&limit=100
+                                              {"total": 2000, "parts": [{"part", "colour", "quantity", "name"}, …]}
     GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
 
 Rules:
@@ -19,6 +21,7 @@ Rules:
   reloaded, needs no other request.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +36,7 @@ from starlette.routing import BaseRoute, Route
 
 from examples.parts_upload.csv_worker import Pause, yield_to_loop
 from examples.parts_upload.make_samples import Samples
+from examples.parts_upload.parts_store import page_of_parts
 from examples.parts_upload.refusals import NotTheFileItself
 from examples.parts_upload.thumbnail import MAX_FILE_BYTES as MAX_IMAGE_BYTES
 from examples.parts_upload.tus import TusApi
@@ -57,6 +61,8 @@ TOKEN_SECONDS: Final = 3600.0
 _MAX_NAME_CHARACTERS: Final = 64
 _MAX_JSON_BYTES: Final = 4096
 _MAX_DIGITS: Final = 9
+_PARTS: Final = 100
+_MAX_PARTS: Final = 1000
 _ASSET: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 _PAGE_HEADERS: Final = {
@@ -151,6 +157,7 @@ class WebApp:
             Route("/demo/uploads/{upload_id}", user(self._start_upload), methods=["POST"]),
             Route("/demo/uploads/{upload_id}", user(self._delete_upload), methods=["DELETE"]),
             Route("/demo/uploads/{upload_id}/files/{number}", user(self._put_file), methods=["PUT"]),
+            Route("/demo/uploads/{upload_id}/parts", user(self._parts), methods=["GET"]),
             Route("/demo/uploads/{upload_id}/thumbnails", user(self._thumbnails), methods=["GET"]),
             Route("/demo/uploads/{upload_id}/thumbnails/{number}", user(self._thumbnail), methods=["GET"]),
         ]
@@ -202,6 +209,17 @@ class WebApp:
         await self.uploads.put(user_id, upload_id, _number(request), name, request.stream(), announced)
         return Response(status_code=201)
 
+    async def _parts(self, request: Request, user_id: str) -> Response:
+        upload_id = request.path_params["upload_id"]
+        offset, limit = _from_query(request, "offset", 0), _from_query(request, "limit", _PARTS, _MAX_PARTS)
+        database = self.uploads.folder(user_id, upload_id).database
+        found = await asyncio.to_thread(page_of_parts, database, upload_id, offset, limit)
+        parts = [
+            {"part": each.part_number, "colour": each.colour, "quantity": each.quantity, "name": each.name}
+            for each in found.parts
+        ]
+        return _json({"total": found.total, "parts": parts})
+
     async def _thumbnails(self, request: Request, user_id: str) -> Response:
         folder = self.uploads.folder(user_id, request.path_params["upload_id"])
         numbers = sorted((file.stem for file in folder.thumbnails.glob("*.jpg")), key=int)
@@ -252,6 +270,14 @@ def _number(request: Request) -> int:
     text = request.path_params["number"]
     if not text.isdecimal() or len(text) > _MAX_DIGITS:
         raise InvalidMessage("number", text, "a whole number")
+    return int(text)
+
+
+def _from_query(request: Request, name: str, default: int, at_most: int = 10**_MAX_DIGITS - 1) -> int:
+    text = request.query_params.get(name, str(default))
+    is_number = text.isdecimal() and len(text) <= _MAX_DIGITS
+    if not is_number or int(text) > at_most:
+        raise InvalidMessage(name, text, f"a whole number from 0 to {at_most:,}")
     return int(text)
 
 

@@ -86,6 +86,23 @@ async def test_a_parts_list_is_put_and_begun_and_its_user_told(app: Gateway) -> 
     assert [(cause["cause"], cause["rows"]) for cause in error["details"]["causes"]] == [("MISSING_PART_NUMBER", [3])]
 
 
+async def test_the_imported_parts_are_read_page_by_page_by_their_user_alone(app: Gateway) -> None:
+    rows = "".join(f"{3000 + n};{n};Weiß;Stein {n}\n" for n in range(1, 121))
+    parts = "/demo/uploads/u-1/parts"
+    assert await ask(app, "GET", parts) == (200, {"total": 0, "parts": []})
+    async with app.device("ada") as device:
+        await ask(app, "PUT", "/demo/uploads/u-1/files/1?name=list.csv", ("Part;Qty;Color;Name\n" + rows).encode())
+        await ask(app, "POST", "/demo/uploads/u-1", {"kind": "parts"})
+        await received_messages(device)
+    status, answer = await ask(app, "GET", f"{parts}?offset=118&limit=5")
+    assert (status, answer["total"]) == (200, 120)
+    assert answer["parts"][1] == {"part": "3120", "colour": "Weiß", "quantity": 120, "name": "Stein 120"}
+    assert len(answer["parts"]) == 2
+    assert len((await ask(app, "GET", parts))[1]["parts"]) == 100
+    assert await ask(app, "GET", f"{parts}?offset=500") == (200, {"total": 120, "parts": []})
+    assert await ask(app, "GET", parts, user="bob") == (200, {"total": 0, "parts": []})
+
+
 async def test_images_become_thumbnails_that_their_user_alone_can_see(app: Gateway, samples: Samples) -> None:
     async with app.device("ada") as device:
         for number, image in enumerate(samples.images[:2], 1):
@@ -263,6 +280,15 @@ async def test_without_a_good_token_nothing_is_had(app: Gateway) -> None:
         ),
         ("PUT", f"/demo/uploads/u-1/files/{'9' * 5000}?name=a.csv", b"x", "number: got '999"),
         ("PUT", "/demo/uploads/u-1/files/%C2%B2?name=a.csv", b"x", "number: got '²'"),
+        ("GET", "/demo/uploads/u-1/parts?offset=-1", None, "offset: got '-1'; allowed: a whole number from 0 to "),
+        ("GET", "/demo/uploads/u-1/parts?offset=", None, "offset: got ''"),
+        (
+            "GET",
+            "/demo/uploads/u-1/parts?limit=1001",
+            None,
+            "limit: got '1001'; allowed: a whole number from 0",
+        ),
+        ("GET", f"/demo/uploads/u-1/parts?limit={'9' * 5000}", None, "limit: got '999"),
     ],
 )
 async def test_what_cannot_be_is_refused_with_a_reason(
