@@ -4,7 +4,8 @@
 
 FOLDER has a checkout of each project, in a folder of its own, named `owner+repository`; none of their code is in this
 repository. `scripts/projects.toml` has an exchange for each, written from its README before it was run: frames that are
-sent, frames that must come, rows that must be in its tables. The lines printed are the table of docs/emulators.md.
+sent, frames that must come, rows that must be in its tables. The lines printed are the table of
+docs/explanation/emulators.md.
 """
 
 import os

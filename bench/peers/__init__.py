@@ -2,5 +2,5 @@
 
 command ─▶ scenarios ─▶ rounds, in turns ─▶ load (C): devices, requests, every delivery counted
    │            └─▶ stage: a contender that runs, and its devices ─▶ peer: what the bench needs of a server
-   └─▶ results ─▶ tables, targets, plots ─▶ docs/performance.md
+   └─▶ results ─▶ tables, targets, plots ─▶ docs/explanation/performance.md
 """

@@ -14,8 +14,8 @@ from bench.peers import contenders, plots, scenarios, tables, targets
 from bench.peers.catalogue import PEERS
 from bench.peers.results import PATH, Results
 
-_PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-_FRONT_PAGE = _PAGE.parents[1] / "README.md"
+_PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
+_FRONT_PAGE = _PAGE.parents[2] / "README.md"
 _PLOTS = _PAGE.parent / "performance"
 _SOME_MISSED = 1
 _SHARES = {"server": "server_busy", "load": "load_busy"}
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     elif options.keep:
         results.save()
         write_page(results)
-        print(f"saved as {PATH.name}, with docs/{_PAGE.name} and its plots")
+        print(f"saved as {PATH.name}, with {_PAGE.name} and its plots")
     if results.failures():
         sys.exit(_SOME_MISSED)
 

@@ -1,9 +1,9 @@
 """Print the needs of a workload: `python -m bench.scale [--connections N] [--publishes N] …`.
 
-python -m bench.scale                              1 and 10 million connections, as in docs/scale.md
+python -m bench.scale                              1 and 10 million connections, as in docs/explanation/scale.md
 python -m bench.scale --connections 200000 --publishes 5000
 python -m bench.scale --calibrate                  measure the costs and check the model (about six minutes), save
-python -m bench.scale --write                      write the tables of docs/scale.md anew
+python -m bench.scale --write                      write the tables of docs/explanation/scale.md anew
 """
 
 import argparse
@@ -25,7 +25,7 @@ from bench.scale.sizing import size
 from bench.scale.stored import Measured, load, save
 from bench.scale.workload import Workload, preset
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "scale.md"
 _CHECKED_NODES = (1, 2, 3)
 
 
@@ -86,7 +86,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description="Nodes and shards for a workload.")
     parser.add_argument("--engine", choices=["memory", "sqlite", "redis"], default="redis")
     parser.add_argument("--calibrate", action="store_true", help="measure the costs first, and keep them")
-    parser.add_argument("--write", action="store_true", help="write the tables of docs/scale.md anew")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/explanation/scale.md anew")
     for each in fields(Workload):
         kind = int if each.name in ("connections", "message_bytes") else float
         parser.add_argument(f"--{each.name.replace('_', '-')}", type=kind, help="of the workload")

@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md, which are written from the measured costs, each between two comments. Pure."""
+"""The tables of docs/explanation/scale.md, written from the measured costs, each between two comments. Pure."""
 
 from collections.abc import Mapping
 

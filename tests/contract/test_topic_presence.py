@@ -289,7 +289,7 @@ async def test_a_user_stays_for_the_time_of_grace(server: Server) -> None:
 
 async def test_subscribe_and_presence_may_be_sent_at_once(server: Server) -> None:
     if server.is_aws:
-        pytest.skip("each message has a function of its own, and they run side by side: docs/aws.md")
+        pytest.skip("each message has a function of its own, and they run side by side: docs/how-to/aws.md")
     async with server.device("ann") as ann:
         await ann.say(type="subscribe", topic=TOPIC)
         await ann.say(type="presence", topic=TOPIC, id="p")

@@ -17,7 +17,7 @@ from tellwire.testing import MemoryCarrier
 from tellwire.wire import RESERVED_TYPES
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPETS = [
     pytest.param(code, id=f"{page.name}-{number}")
     for page in PAGES
@@ -55,13 +55,13 @@ def test_snippets_that_are_tests_pass(pytester: pytest.Pytester) -> None:
 
 
 def test_the_gateway_page_names_every_setting() -> None:
-    page = (ROOT / "docs" / "gateway.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "gateway.md").read_text()
     for setting, environment in ENVIRONMENT_NAMES.items():
         assert f"| `{setting}` | `{environment}` |" in page
 
 
 def test_the_producers_page_names_every_error() -> None:
-    page = (ROOT / "docs" / "producers.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "producers.md").read_text()
     for error in (InvalidMessage, MessageTooBig, ConfigError, GatewayUnreachable, GatewayRefused):
         assert error.__name__ in page
 
@@ -81,7 +81,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_page_on_local_apis_names_every_assumption() -> None:
-    page = (ROOT / "docs" / "local.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "local.md").read_text()
     own = {
         name for name, value in vars(assumptions).items() if getattr(value, "__module__", "") == assumptions.__name__
     }
@@ -92,6 +92,6 @@ def test_the_page_on_local_apis_names_every_assumption() -> None:
 
 
 def test_the_page_on_local_apis_names_every_option() -> None:
-    page = (ROOT / "docs" / "local.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "local.md").read_text()
     for option in local.params:
         assert any(name in page for name in (*option.opts, *option.secondary_opts)), option.name

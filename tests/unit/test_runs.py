@@ -128,7 +128,7 @@ def test_a_celery_task_that_is_tried_again_shows_an_error_only_for_its_last_atte
 ) -> None:
     attempts = 0
 
-    # As in docs/producers.md.
+    # As in docs/how-to/producers.md.
     @Celery("imports").task(  # type: ignore[untyped-decorator]
         bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0, max_retries=2
     )

@@ -1,6 +1,6 @@
 """Assumptions about API Gateway's behaviour where AWS's documentation is silent, all in this one module.
 
-Each is the likelier behaviour. docs/local.md lists them for users; if AWS is seen to do otherwise, it is changed here.
+Each is the likelier behaviour. docs/how-to/local.md lists them for users; if AWS is seen to differ, it changes here.
 
 Some follow from the shape of the code and have no name here:
 

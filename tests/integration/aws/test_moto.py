@@ -1,4 +1,4 @@
-"""The recipe of docs/aws.md for tests with moto: its server, as `mock_aws` replaces botocore alone."""
+"""The recipe of docs/how-to/aws.md for tests with moto: its server, as `mock_aws` replaces botocore alone."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from moto.server import ThreadedMotoServer
 from tellwire.testing.api_gateway import run_api_gateway
 from tests.dynamodb import REGION, create_connections_table, dynamodb_client
 
-PAGE = Path(__file__).parents[3] / "docs" / "aws.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "aws.md"
 
 
 def test_a_worker_publishes_to_the_tables_of_moto_s_server(monkeypatch: pytest.MonkeyPatch) -> None:

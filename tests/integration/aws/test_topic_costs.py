@@ -1,4 +1,4 @@
-"""Units of DynamoDB for topics, as docs/aws.md has them. On Amazon's DynamoDB Local."""
+"""Units of DynamoDB for topics, as docs/how-to/aws.md has them. On Amazon's DynamoDB Local."""
 
 import json
 import time

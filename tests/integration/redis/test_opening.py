@@ -58,7 +58,7 @@ async def test_a_wrong_or_missing_password_is_an_error_of_the_settings(tmp_path:
 
 
 async def test_a_user_of_the_acl_with_the_rights_of_the_docs_can_open(tmp_path: Path) -> None:
-    docs = (Path(__file__).parents[3] / "docs" / "nodes.md").read_text("utf-8")
+    docs = (Path(__file__).parents[3] / "docs" / "how-to" / "nodes.md").read_text("utf-8")
     line = next(line.strip() for line in docs.splitlines() if line.strip().startswith("ACL SETUSER"))
     with running(tmp_path) as server:
         server.command(*line.replace("PASSWORD", PASSWORD).split())

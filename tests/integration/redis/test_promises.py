@@ -1,4 +1,4 @@
-"""The promises of Redis's settings: each line of the table in docs/nodes.md, with a Redis that is killed or replaced.
+"""The promises of Redis's settings: each line of the table in docs/how-to/nodes.md, with a Redis killed or replaced.
 
 A writer publishes without a pause, and repeats what was refused. Afterwards a device with the cursor of the first
 message comes back: it gets all that was acknowledged since, or it is told that messages may be missing. In any case no

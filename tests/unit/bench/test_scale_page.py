@@ -1,4 +1,4 @@
-"""docs/scale.md: its tables are the model's, with the costs that are stored."""
+"""docs/explanation/scale.md: its tables are the model's, with the costs that are stored."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from bench.scale.page import with_tables
 from bench.scale.stored import Measured
 from tests.unit.bench.scale_costs import COSTS
 
-PAGE = Path(__file__).parents[3] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "scale.md"
 
 
 def test_the_tables_of_the_page_are_the_models() -> None:

@@ -11,7 +11,7 @@ from tellwire.client.options import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS
 from tellwire.errors import ConfigError
 from tellwire.limits import IDLE_TIMEOUT_SECONDS, MAX_CONNECTION_SECONDS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "clients.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "clients.md").read_text()
 NAMES = [each.name for each in fields(ClientOptions)]
 MAY_BE_0 = ["heartbeat_seconds", "rotate_after_seconds"]
 

@@ -13,7 +13,7 @@ from tests.unit.infra.conftest import Synthesized
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test waits for Node
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[3] / "docs" / "how-to"
 CDK = (DOCS / "cdk.md").read_text()
 SST = (DOCS / "sst.md").read_text()
 SNIPPETS = re.findall(r"```py\n(.*?)```", CDK, re.DOTALL)

@@ -18,6 +18,6 @@ def test_the_source_distribution_holds_sources_tests_and_documentation_only(tmp_
         names = [name.partition("/")[2] for name in file.getnames()]
     rooms = {name.partition("/")[0] for name in names if "/" in name}
     assert rooms == {"src", "spec", "docs", "tests", "examples", "native", "scripts"}
-    assert {"README.md", "CHANGELOG.md", "LICENSE", "src/tellwire/__init__.py", "docs/gateway.md"} <= set(names)
+    assert {"README.md", "CHANGELOG.md", "LICENSE", "src/tellwire/__init__.py", "docs/how-to/gateway.md"} <= set(names)
     assert any(name.startswith("tests/data/") for name in names)
     assert not [name for name in names if "node_modules" in name or "/dist/" in name]

@@ -28,7 +28,7 @@ def test_an_exchange_has_steps_that_are_known_and_patterns_that_compile(exchange
 
 
 def test_every_project_is_in_the_table_of_the_documentation() -> None:
-    written = (ROOT / "docs" / "emulators.md").read_text()
+    written = (ROOT / "docs" / "explanation" / "emulators.md").read_text()
     assert [exchange.name for exchange in load() if f"| {exchange.name} |" not in written] == []
 
 

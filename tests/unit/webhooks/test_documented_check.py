@@ -1,4 +1,4 @@
-"""The check of signatures that docs/webhooks.md shows, against real, forged and old requests."""
+"""The check of signatures that docs/how-to/webhooks.md shows, against real, forged and old requests."""
 
 import re
 import time
@@ -10,7 +10,7 @@ import pytest
 
 from tellwire.webhooks.signature import key_of, signed_headers
 
-PAGE = Path(__file__).parents[3] / "docs" / "webhooks.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "webhooks.md"
 BODY = b'{"type":"message"}'
 Check = Callable[[dict[str, str], bytes], bool]
 
