@@ -21,7 +21,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo comments script cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec clean
+.PHONY: help setup demo comments script cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -101,6 +101,7 @@ check: $(STAMP) clients/node_modules/.synced $(PAGE)/node_modules/.synced ## Lin
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.check_words
 	$(BIN)/python -m scripts.export_spec --check
+	$(BIN)/python -m scripts.reference --check
 	scripts/clients check
 	scripts/clients packages
 	scripts/clients check $(PAGE)
@@ -117,6 +118,9 @@ bench: $(STAMP) ## Measure (about five minutes); see bench/README.md
 spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from spec/
 	$(BIN)/python -m scripts.export_spec
 	scripts/clients types
+
+reference: $(STAMP) ## Write the tables of docs/reference anew from the code
+	$(BIN)/python -m scripts.reference
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
