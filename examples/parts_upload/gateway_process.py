@@ -29,7 +29,7 @@ def end_with_parent():
 threading.Thread(target=end_with_parent, daemon=True).start()
 
 from examples.parts_upload.web_server import main
-main()
+raise SystemExit(main())
 """
 _REPOSITORY: Final = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 Rules:
 - A user has at most `per_user` places, and all of them together `in_all`.
 - Users who wait take turns: a free place is for the user whose turn was longest ago. The uploads of one user keep their
-  order.
+  order. Whoever is cancelled while waiting has no turn.
 """
 
 import asyncio
@@ -52,9 +52,15 @@ class Places:
             turn = turns.popleft()
             if turns:
                 self._waiting[user_id] = turns  # behind the others
-            if not turn.cancelled():
-                self._taken[user_id] += 1
-                turn.set_result(None)
+            self._taken[user_id] += 1
+            turn.set_result(None)
 
     def _next(self) -> str | None:
+        self._forget_cancelled()
         return next((each for each in self._waiting if self._taken[each] < self._per_user), None)
+
+    def _forget_cancelled(self) -> None:
+        live = {
+            user_id: deque(turn for turn in turns if not turn.cancelled()) for user_id, turns in self._waiting.items()
+        }
+        self._waiting = {user_id: turns for user_id, turns in live.items() if turns}

@@ -47,6 +47,8 @@ from tellwire import (
     InvalidMessage,
     MessageTooBig,
     Node,
+    NullObserver,
+    Published,
     Settings,
     TellwireError,
     TokenMissing,
@@ -55,6 +57,7 @@ from tellwire import (
 from tellwire.auth import make_authenticator
 from tellwire.model import is_loopback_authority
 from tellwire.ports import SystemClock
+from tellwire.publication import Publication, upload_key
 
 PAGE: Final = Path(__file__).parent / "web" / "dist"
 TOKEN_SECONDS: Final = 3600.0
@@ -123,7 +126,7 @@ class WebApp:
         self._samples = samples
         self._page = page
         self._authenticator = make_authenticator(settings, SystemClock())
-        self.node = Node(settings, routes=self._routes())
+        self.node = Node(settings, routes=self._routes(), observer=_Cancels(lambda: self.uploads))
         self.uploads = Uploads(root, self.node.broadcaster, pause)
         # While the sockets are open: whoever waits for an upload reads that it was interrupted.
         self.node.before_drain(self.uploads.close)
@@ -243,6 +246,18 @@ class WebApp:
             return await endpoint(request, identity.user_id)
 
         return _from_here(for_user)
+
+
+class _Cancels(NullObserver):
+    """Tells `uploads` which uploads are cancelled."""
+
+    def __init__(self, uploads: Callable[[], Uploads]) -> None:
+        self._uploads = uploads
+
+    def published(self, publication: Publication, published: Published, seconds: float) -> None:
+        user_id, key = publication.target.user, publication.key
+        if publication.status == "cancelled" and published.entry and user_id and key:
+            self._uploads().cancelled(user_id, key.removeprefix(upload_key("")))
 
 
 def _from_here(endpoint: Endpoint) -> Endpoint:

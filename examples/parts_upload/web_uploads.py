@@ -5,7 +5,7 @@
 Rules:
 - A user reaches their own uploads only: each has its own folder, named by user and upload.
 - An upload is shown as soon as it is started. At most `RUNNING` workers run at once, and `RUNNING_PER_USER` of one user
-  (see `places`); the others wait.
+  (see `places`); the others wait. One that a device cancels while it waits ends at once.
 - While an upload runs, or waits, its files stay as they are, and it is not started again.
 - Files that were put, and never started with, are removed after `ABANDONED_SECONDS`.
 - Files are deleted when the worker is done. When the server stops, jobs end as interrupted, and their files stay: the
@@ -75,6 +75,8 @@ class Uploads:
         self._processes = ThumbnailProcesses(DECODING)
         self._places = Places(RUNNING, RUNNING_PER_USER)
         self._jobs: dict[Path, asyncio.Task[None]] = {}
+        # Those of the jobs that wait for a place; False: a device has cancelled it.
+        self._waiting: dict[Path, bool] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -177,6 +179,14 @@ class Uploads:
                 folder.end()
         self._sweeping = asyncio.create_task(self._sweep(), name="abandoned-uploads")
 
+    def cancelled(self, user_id: str, upload_id: str) -> None:
+        """End an upload that a device has cancelled, if it waits. One that runs hears of it by itself."""
+        with suppress(InvalidMessage):  # it may be one of another program
+            path = self.folder(user_id, upload_id).path
+            if self._waiting.get(path):
+                self._waiting[path] = False
+                self._jobs[path].cancel()
+
     async def close(self) -> None:
         """Stop all workers; their uploads end as interrupted. Nothing is started any more."""
         self._is_closed = True
@@ -217,11 +227,16 @@ class Uploads:
         title = display_name(files[0]) if len(files) == 1 else f"{len(files)} images"
         run = await queue_upload(job.user_id, job.upload_id, title)
         async with AsyncExitStack() as stack:
+            self._waiting[folder.path] = True
             try:
                 await stack.enter_async_context(self._places.place(job.user_id))
             except asyncio.CancelledError:
+                if not self._waiting[folder.path]:
+                    raise UploadCancelled from None
                 await _interrupt(job, title, run)
                 raise
+            finally:
+                del self._waiting[folder.path]
             await self._worker(job, folder, files, title)(run=run)
 
     def _worker(self, job: Job, folder: UploadFolder, files: list[Path], title: str) -> Worker:

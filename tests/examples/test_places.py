@@ -87,3 +87,12 @@ async def test_a_place_that_is_given_in_the_moment_of_the_cancel_is_given_on() -
         scene.tasks["a1"].cancel()
     await settled()
     assert scene.working == ["a2"]
+
+
+async def test_who_is_cancelled_while_waiting_uses_no_turn_of_their_user() -> None:
+    scene = Scene(in_all=1, per_user=1)
+    await scene.begin("a1", "b1", "b2", "c1")
+    # In the same moment as the place becomes free.
+    scene.tasks["b1"].cancel()
+    await scene.end("a1")
+    assert scene.working == ["b2"]

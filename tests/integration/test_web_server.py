@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,14 +25,16 @@ HELD = "100000"
 """Seconds after each batch, which no test waits for: a paced upload stays after its first batch."""
 
 
+async def started(home: Path, *options: str, errors: int | None = None) -> Process:
+    command = (sys.executable, "-m", "examples.parts_upload.web_server", *options)
+    environ = {**os.environ, "TELLWIRE_JWT_SECRET": SECRET, "PYTHONPATH": str(REPOSITORY)}
+    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=errors, env=environ, cwd=home)
+
+
 @asynccontextmanager
 async def server(folder: Path, pace: str = HELD) -> AsyncIterator[Gateway]:
     """Run the program. It has ended when the block has."""
-    command = (sys.executable, "-m", "examples.parts_upload.web_server", "--port", "0", "--pace", pace)
-    environ = {**os.environ, "TELLWIRE_JWT_SECRET": SECRET, "PYTHONPATH": str(REPOSITORY)}
-    process = await asyncio.create_subprocess_exec(
-        *command, "--folder", str(folder), stdout=PIPE, env=environ, cwd=folder
-    )
+    process = await started(folder, "--port", "0", "--pace", pace, "--folder", str(folder))
     assert process.stdout is not None
     try:
         async with asyncio.timeout(100):
@@ -124,3 +126,32 @@ async def test_a_server_that_was_killed_leaves_nothing_that_seems_to_run(tmp_pat
         await running.process.wait()
     async with server(tmp_path, pace="0") as again, device(again) as phone:
         assert (await until_all(phone, complete=4)).keys() == uploads.keys()
+
+
+async def refusal(home: Path, *options: str) -> str:
+    """Start a server that does not start, and return its last words."""
+    process = await started(home, *options, errors=PIPE)
+    async with asyncio.timeout(100):
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (2, b"")
+    return errors.decode()
+
+
+async def test_a_server_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    async with server(tmp_path) as running:
+        port = running.address.rpartition(":")[2]
+        for options, words in (
+            (("--port", "0", "--folder", str(tmp_path)), "database is locked; is another gateway using it?\n"),
+            (
+                ("--port", port, "--folder", str(tmp_path / "b")),
+                f"listen on {running.address}: Address already in",
+            ),
+            (("--port", "0", "--folder", str(no_folder)), "File exists: "),
+        ):
+            said = await refusal(tmp_path, *options)
+            assert said.startswith("web_server: ")
+            assert words in said
+            assert said.count("\n") == 1
+    assert "--port: got '65536'; allowed: a whole number, at most 65535" in await refusal(tmp_path, "--port", "65536")
