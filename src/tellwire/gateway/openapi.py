@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 
 from tellwire._version import __version__
+from tellwire.gateway.client_schemas import client_schemas
 from tellwire.limits import MAX_CONNECTION_ID_BYTES, MAX_TARGET_CONNECTIONS, MAX_TOPIC_BYTES, MAX_USER_ID_BYTES
 from tellwire.messages import CustomMessage, ErrorMessage, NotificationMessage, UploadProgressMessage
 from tellwire.text import TOPIC_PATTERN
@@ -17,9 +18,9 @@ _REF = "#/components/schemas/{name}"
 _MESSAGES = (UploadProgressMessage, NotificationMessage, ErrorMessage, CustomMessage)
 
 
-def openapi_document(types: Iterable[type]) -> dict[str, Any]:
+def openapi_document(types: Iterable[type[Struct]]) -> dict[str, Any]:
     """Describe the API. `types` are the structs of its bodies."""
-    _, schemas = msgspec.json.schema_components([*types, *_MESSAGES], ref_template=_REF)
+    schemas = client_schemas([*types, *_MESSAGES], _REF)
     # The struct has the known messages only; a custom message is decoded by another one.
     schemas["PublishRequest"]["properties"]["message"] = {"anyOf": [_ref(each.__name__) for each in _MESSAGES]}
     _describe_target(schemas["Target"])
@@ -45,8 +46,9 @@ def _describe_target(schema: dict[str, Any]) -> None:
     topic = {"type": "string", "pattern": TOPIC_PATTERN, "description": f"At most {MAX_TOPIC_BYTES} bytes in UTF-8"}
     connection = {"type": "string", "minLength": 1, "maxLength": MAX_CONNECTION_ID_BYTES}
     several = {"type": "array", "items": connection, "maxItems": MAX_TARGET_CONNECTIONS}
-    for name, given in zip(names, (user, topic, connection, several, {"const": True}), strict=True):
-        schema["properties"][name] = {"anyOf": [given, {"type": "null"}], "default": None}
+    everybody = {"type": "boolean", "enum": [True]}
+    for name, given in zip(names, (user, topic, connection, several, everybody), strict=True):
+        schema["properties"][name] = {"anyOf": [given, {"type": "null"}]}
 
 
 def _paths() -> dict[str, Any]:
