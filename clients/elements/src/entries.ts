@@ -14,6 +14,8 @@ export interface Entry {
   readonly message: string;
   readonly time: number;
   readonly isRead: boolean;
+  /** The user has seen it in a bell, on some device. */
+  readonly isSeen: boolean;
   readonly isReplayed: boolean;
   readonly action?: { readonly url: string; readonly label: string | undefined };
 }
@@ -65,7 +67,7 @@ export function titleOf({ title }: Entry, speaker: Speaker): string {
 }
 
 function ofNotification(each: ReceivedNotification): Entry {
-  const { id, title, message, severity, timestamp, isRead, replayed, actionUrl, actionLabel } = each;
+  const { id, title, message, severity, timestamp, isRead, isSeen, replayed, actionUrl, actionLabel } = each;
   const url = safe(actionUrl);
   return {
     id,
@@ -74,13 +76,14 @@ function ofNotification(each: ReceivedNotification): Entry {
     message,
     time: Date.parse(timestamp),
     isRead,
+    isSeen,
     isReplayed: replayed,
     ...(url !== undefined && { action: { url, label: actionLabel ?? undefined } }),
   };
 }
 
-function ofError({ id, message, timestamp, isRead, replayed }: ReceivedError): Entry {
-  return { id, tone: "bad", message, time: Date.parse(timestamp), isRead, isReplayed: replayed };
+function ofError({ id, message, timestamp, isRead, isSeen, replayed }: ReceivedError): Entry {
+  return { id, tone: "bad", message, time: Date.parse(timestamp), isRead, isSeen, isReplayed: replayed };
 }
 
 /** The address of an action, if it is a page: a message must not run a script. */

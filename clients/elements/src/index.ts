@@ -13,12 +13,12 @@
 import { TellwireBell } from "./bell.js";
 import { TellwireStatus } from "./status.js";
 import { TellwireToasts } from "./toasts.js";
-import { TellwireUploads } from "./uploads.js";
+import { TellwireUploads, type UnsentUpload } from "./uploads.js";
 
 export type { Feed } from "@tellwire/client/feed";
 export { connect, type SessionOptions } from "./session.js";
 export { setWords, type Words } from "./words.js";
-export { TellwireBell, TellwireStatus, TellwireToasts, TellwireUploads };
+export { TellwireBell, TellwireStatus, TellwireToasts, TellwireUploads, type UnsentUpload };
 
 const ELEMENTS = {
   "tellwire-bell": TellwireBell,

@@ -92,11 +92,11 @@ export class TellwireToasts extends TellwireElement {
     );
   }
 
-  /** Take up the entries that are new, and let go of those that were read or removed, here or on another device. */
+  /** Take up the entries that are new, and let go of those that were seen or removed, here or on another device. */
   #take(entries: readonly Entry[]): void {
     const present = new Map(entries.map((entry) => [entry.id, entry]));
-    for (const id of this.#shown.keys()) if (present.get(id)?.isRead !== false) this.#shown.delete(id);
-    const fresh = entries.filter(({ id, isRead, isReplayed }) => !this.#known.has(id) && !isRead && !isReplayed);
+    for (const id of this.#shown.keys()) if (present.get(id)?.isSeen !== false) this.#shown.delete(id);
+    const fresh = entries.filter(({ id, isSeen, isReplayed }) => !this.#known.has(id) && !isSeen && !isReplayed);
     this.#known = new Set(present.keys());
     if (fresh.length === 0) return;
     const times = fresh.map(({ id, tone }): [string, number] => [

@@ -12,7 +12,35 @@ const TAIL = 12;
 /** Milliseconds between two words of how far all uploads are, for those who hear the page. */
 const SPOKEN_MS = 15_000;
 
-const TONES: Record<Upload["status"], Tone> = {
+/** An upload whose files the page is still sending: the server does not know it yet. */
+export interface UnsentUpload {
+  readonly uploadId: string;
+  readonly fileName: string;
+  /** `queued`: it waits for others; `unsent`: it could not be sent, and the user may try again. */
+  readonly status: "queued" | "sending" | "unsent";
+  /** 0–100, of its bytes. */
+  readonly progress: number;
+  /** The rate and the time that is left, or the reason. */
+  readonly message?: string;
+}
+
+interface Summary {
+  readonly total: number;
+  readonly finished: number;
+  readonly progress: number;
+  readonly secondsLeft?: number;
+}
+
+const NONE: Summary = { total: 0, finished: 0, progress: 0 };
+
+type Line = Pick<Upload, "uploadId" | "fileName" | "progress"> &
+  Partial<Pick<Upload, "leaseSeconds" | "rowErrors" | "totalRows" | "currentRow" | "message">> & {
+    readonly status: Upload["status"] | UnsentUpload["status"];
+  };
+
+const TONES: Record<Line["status"], Tone> = {
+  sending: "busy",
+  unsent: "bad",
   queued: "busy",
   running: "busy",
   retrying: "warn",
@@ -53,25 +81,49 @@ export class TellwireUploads extends TellwireElement {
   .small button { order: 1; }
   .small .message { order: 2; flex: 1 1 100%; }
   .small [data-tone="good"] .message, .small [data-tone="busy"] .message { display: none; }
-  .small details { order: 3; flex: 1 1 100%; }
+  .small details, .small [role="alert"] { order: 3; flex: 1 1 100%; }
+  .small ::slotted(*) { order: 4; flex: 1 1 100%; }
+  [role="alert"] { color: var(--bad); font-size: .9em; }
   .empty { padding: 1.5em; text-align: center; }
   @media (forced-colors: active) { .fill { forced-color-adjust: none; background: Highlight; } }
 `;
 
+  #unsent: readonly UnsentUpload[] = [];
+  /** The ids of those that were sent in one go, and of those that went on meanwhile. */
+  #together = new Set<string>();
+  /** The uploads that could not be cancelled, with the words for it. */
+  readonly #refusals = new Map<string, string>();
   #spokenAt = Number.NEGATIVE_INFINITY;
   #spoken = "";
 
+  /** The uploads that the page is sending, newest first: shown above the others, until the server knows them. */
+  get unsent(): readonly UnsentUpload[] {
+    return this.#unsent;
+  }
+
+  set unsent(unsent: readonly UnsentUpload[]) {
+    if (this.#unsent.length === 0) this.#together.clear();
+    this.#unsent = unsent;
+    this.update();
+  }
+
   protected override stores(feed: Feed) {
-    return [feed.uploads, feed.uploads.summary, feed.connection];
+    return [feed.uploads, feed.uploads.summary, feed.errors, feed.connection];
   }
 
   protected override view(): Child[] {
     const { speaker } = this;
     const uploads = this.feed?.uploads.get() ?? [];
-    if (uploads.length === 0) return [h("p", { class: "card empty quiet", part: "empty" }, speaker.say("noUploads"))];
+    const unsent = this.#unsent.filter(({ uploadId }) => !this.feed?.uploads.find(uploadId));
+    const lines: Line[] = [...unsent, ...newestFirst(uploads)];
+    if (lines.length === 0)
+      return [
+        h("div", { class: "card empty quiet", part: "empty" }, h("slot", { name: "empty" }, speaker.say("noUploads"))),
+      ];
+    const summary = this.#summary(lines);
     const isOpen = this.feed?.connection.get().status === "open";
     const list = {
-      class: uploads.length > ROOMY && "small",
+      class: lines.length > ROOMY && "small",
       part: "list",
       tabindex: -1,
       "aria-label": speaker.say("uploads"),
@@ -80,16 +132,33 @@ export class TellwireUploads extends TellwireElement {
       !isOpen &&
         !uploads.every(isFinished) &&
         h("p", { key: "stale", class: "stale", part: "stale" }, speaker.say("stale")),
-      this.#together(uploads),
-      h("ol", list, ...newestFirst(uploads).map((upload) => this.#line(upload, isOpen))),
-      h("p", { key: "spoken", class: "hidden", role: "status" }, this.#speak(uploads)),
+      lines.length > 1 || uploads.some(isFinished) ? this.#header(uploads, summary) : null,
+      h("ol", list, ...lines.map((line) => this.#line(line, isOpen))),
+      h(
+        "p",
+        { key: "spoken", class: "hidden", role: "status" },
+        this.#speak(summary, unsent.length === 0 && uploads.every(isFinished)),
+      ),
+      h("p", { key: "trouble", class: "hidden", role: "status" }, this.#troubleOf(uploads)),
     ];
   }
 
-  #together(uploads: readonly Upload[]): Child {
-    const { total = 0, finished = 0, progress = 0, secondsLeft } = this.feed?.uploads.summary.get() ?? {};
+  /** The sum of those that go on; while the page is sending, of all since it began. */
+  #summary(lines: readonly Line[]): Summary {
+    const ids = this.#together;
+    if (this.#unsent.length === 0 && ids.size === 0) return this.feed?.uploads.summary.get() ?? NONE;
+    const all = lines.filter((line) => ids.has(line.uploadId) || !isEnded(line));
+    for (const { uploadId } of all) ids.add(uploadId);
+    const finished = all.filter((line) => isEnded(line));
+    const done = all.reduce(
+      (sum, line) => sum + (isEnded(line) ? 100 : line.status === "sending" ? 0 : line.progress),
+      0,
+    );
+    return { total: all.length, finished: finished.length, progress: done / all.length };
+  }
+
+  #header(uploads: readonly Upload[], { total, finished, progress, secondsLeft }: Summary): Child {
     const isSome = uploads.some(isFinished);
-    if (uploads.length < 2 && !isSome) return;
     const { speaker } = this;
     const words = speaker.say("overall", { done: finished, total });
     const left = secondsLeft === undefined ? "" : ` · ${speaker.say("left", { time: speaker.span(secondsLeft) })}`;
@@ -102,10 +171,14 @@ export class TellwireUploads extends TellwireElement {
     );
   }
 
-  #line(upload: Upload, isOpen: boolean): Child {
-    const { uploadId, fileName, progress, message, status } = upload;
+  #line(upload: Line, isOpen: boolean): Child {
+    const { uploadId, fileName, progress, status } = upload;
     const { speaker } = this;
-    const tone = toneOf(upload);
+    // An error about it: why it has failed, or that something was left out.
+    const told = this.feed?.errors.get().errors.find(({ details }) => isOf(details, uploadId));
+    const tone = status === "complete" && told ? "warn" : toneOf(upload);
+    const message = (status === "failed" && told?.message) || this.#messageOf(upload);
+    const refusal = isEnded(upload) ? undefined : this.#refusals.get(uploadId);
     const characters = [...fileName];
     return h(
       "li",
@@ -135,31 +208,39 @@ export class TellwireUploads extends TellwireElement {
         "div",
         { class: "row" },
         h("span", { class: "message quiet", part: "message", dir: "auto" }, message),
-        isFinished(upload)
-          ? h(
-              "button",
-              {
-                key: "remove",
-                class: "icon",
-                part: "remove",
-                "aria-label": speaker.say("remove", { name: fileName }),
-                onclick: () => this.#remove(uploadId),
-              },
-              CLOSE,
-            )
-          : h(
-              "button",
-              {
-                part: "cancel",
-                disabled: !isOpen,
-                "aria-label": speaker.say("cancelOne", { name: fileName }),
-                onclick: () => this.#cancel(uploadId),
-              },
-              speaker.say("cancel"),
-            ),
+        ...this.#buttons(upload, isOpen),
       ),
+      refusal !== undefined && h("p", { key: "refusal", role: "alert" }, refusal),
       this.#leftOut(upload),
+      h("slot", { name: uploadId }),
     );
+  }
+
+  #buttons({ uploadId, fileName, status }: Line, isOpen: boolean): Child[] {
+    const { speaker } = this;
+    const isOurs = status === "sending" || status === "unsent" || !this.feed?.uploads.find(uploadId);
+    const remove = isOurs ? () => this.#stopSending(uploadId) : () => this.#remove(uploadId);
+    const close = speaker.say("remove", { name: fileName });
+    if (isEnded({ status }))
+      return [
+        status === "unsent" &&
+          h("button", { part: "retry", onclick: () => this.#retry(uploadId) }, speaker.say("tryAgain")),
+        h("button", { key: "remove", class: "icon", part: "remove", "aria-label": close, onclick: remove }, CLOSE),
+      ];
+    const cancel = {
+      key: "cancel",
+      part: "cancel",
+      disabled: !isOpen && !isOurs,
+      "aria-label": speaker.say("cancelOne", { name: fileName }),
+      onclick: isOurs ? remove : () => this.#cancel(uploadId),
+    };
+    return [h("button", cancel, speaker.say("cancel"))];
+  }
+
+  #messageOf({ status, message, leaseSeconds }: Line): string | undefined {
+    if (status !== "stalled" || !leaseSeconds) return message;
+    const rest = this.speaker.say("silent", { time: this.speaker.span(leaseSeconds) });
+    return `${message}. ${rest}`;
   }
 
   #bar(name: string, progress: number, message = ""): Child {
@@ -179,7 +260,7 @@ export class TellwireUploads extends TellwireElement {
     );
   }
 
-  #leftOut({ rowErrors }: Upload): Child {
+  #leftOut({ rowErrors, currentRow }: Line): Child {
     if (!rowErrors?.total) return;
     const { speaker } = this;
     const causes = rowErrors.causes.map(({ message, count, rows }) => {
@@ -187,31 +268,62 @@ export class TellwireUploads extends TellwireElement {
       const where = ` (${speaker.count("rows", count, { rows: some })})`;
       return h("li", { class: "quiet" }, h("b", {}, speaker.number(count)), " ", h("bdi", {}, message), where);
     });
-    const summary = h("summary", {}, speaker.count("leftOut", rowErrors.total));
+    const total = Math.max(rowErrors.total, currentRow ?? 0);
+    const summary = h("summary", {}, speaker.count("leftOut", rowErrors.total, { total }));
     return h("details", { part: "left-out" }, summary, h("ul", {}, ...causes));
   }
 
   /** The progress of all uploads, now and then: a page with thirty of them must not speak without an end. */
-  #speak(uploads: readonly Upload[]): string {
+  #speak({ total, finished, progress }: Summary, isEnd: boolean): string {
     const now = performance.now();
-    if (now - this.#spokenAt < SPOKEN_MS && !uploads.every(isFinished)) return this.#spoken;
+    if (now - this.#spokenAt < SPOKEN_MS && !isEnd) return this.#spoken;
     this.#spokenAt = now;
-    const { total = 0, finished = 0, progress = 0 } = this.feed?.uploads.summary.get() ?? {};
     const words = this.speaker.say("overall", { done: finished, total });
     this.#spoken = total === 0 ? "" : `${words}, ${this.speaker.percent(progress)}`;
     return this.#spoken;
   }
 
+  /** The newest one that has failed or stalled: once, for those who hear the page. */
+  #troubleOf(uploads: readonly Upload[]): string {
+    const [newest] = uploads
+      .filter(({ status }) => status === "failed" || status === "stalled")
+      .sort((one, other) => Date.parse(other.timestamp) - Date.parse(one.timestamp));
+    return newest ? `${newest.fileName}: ${this.speaker.say(newest.status)}` : "";
+  }
+
   #cancel(uploadId: string): void {
-    this.feed?.uploads.cancel(uploadId).catch(() => {});
+    this.#refusals.delete(uploadId);
+    this.feed?.uploads.cancel(uploadId).catch((error: Error & { code?: string }) => {
+      const isKnown = error.code !== "UPLOAD_UNKNOWN";
+      this.#refusals.set(uploadId, isKnown ? error.message : this.speaker.say("unknown"));
+      this.update();
+    });
     // Its button is removed when it has ended.
     this.focusOn(`${lineOf(uploadId)} .name`);
   }
 
   #remove(uploadId: string): void {
+    this.#without(uploadId, () => this.feed?.uploads.dismiss(uploadId));
+  }
+
+  #stopSending(uploadId: string): void {
+    this.#without(uploadId, () => this.#tell("tellwire-cancel", uploadId));
+  }
+
+  #retry(uploadId: string): void {
+    this.#tell("tellwire-retry", uploadId);
+    this.focusOn(`${lineOf(uploadId)} .name`);
+  }
+
+  #tell(name: string, uploadId: string): void {
+    this.dispatchEvent(new CustomEvent(name, { detail: { uploadId }, bubbles: true }));
+  }
+
+  /** Remove a line, and put the focus on the next one. */
+  #without(uploadId: string, remove: () => void): void {
     const line = this.root.querySelector(lineOf(uploadId));
     const next = (line?.nextElementSibling ?? line?.previousElementSibling)?.getAttribute("data-id");
-    this.feed?.uploads.dismiss(uploadId);
+    remove();
     this.focusOn(next ? `${lineOf(next)} .name` : "ol", "ol");
   }
 
@@ -226,7 +338,16 @@ function lineOf(uploadId: string): string {
 }
 
 /** One tone for each outcome: an upload that left rows out is not all good. */
-function toneOf({ status, rowErrors, totalRows }: Upload): Tone {
+function toneOf({ status, rowErrors, totalRows }: Line): Tone {
   if (status !== "complete" || !rowErrors?.total) return TONES[status];
   return rowErrors.total === totalRows ? "bad" : "warn";
+}
+
+/** There is nothing to wait for. */
+function isEnded({ status }: Pick<Line, "status">): boolean {
+  return status === "unsent" || isFinished({ status } as Upload);
+}
+
+function isOf(details: unknown, uploadId: string): boolean {
+  return (details as { uploadId?: unknown } | undefined)?.uploadId === uploadId;
 }

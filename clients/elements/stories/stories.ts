@@ -63,6 +63,15 @@ upload("u6", "some-left-out.csv", {
 upload("u7", "failed.csv", { status: "failed", progress: 12, message: "The first row names no part number" });
 upload("u8", "קובץ.csv", { status: "cancelled", progress: 50, message: "Nothing of it was kept" });
 
+const list = document.querySelector("tellwire-uploads");
+if (list) {
+  list.unsent = [
+    { uploadId: "s3", fileName: "next.csv", status: "queued", progress: 0 },
+    { uploadId: "s2", fileName: "on-its-way.csv", status: "sending", progress: 43, message: "16 of 37 MB, 11 s left" },
+    { uploadId: "s1", fileName: "lost.csv", status: "unsent", progress: 70, message: "The server did not answer" },
+  ];
+}
+
 tell("info", "Maintenance", "On Sunday from 2 to 3", 3 * DAY);
 tell("success", "Upload complete", "6 images", DAY);
 client.receive({

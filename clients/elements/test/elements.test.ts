@@ -2,7 +2,7 @@
 
 import { FakeClient } from "@tellwire/client/testing";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { connect, setWords } from "../src/index.js";
+import { connect, setWords, type UnsentUpload } from "../src/index.js";
 import { disconnect } from "../src/session.js";
 
 let client: FakeClient;
@@ -125,6 +125,34 @@ describe("uploads", () => {
     expect(texts(element, "details li")[1]).toBe("2 no quantity (rows 7 …)");
   });
 
+  test("one that has failed says why, and one that cannot be cancelled", async () => {
+    const element = await show("tellwire-uploads");
+    await upload("u1", { status: "failed", message: "Failed after 0 rows" });
+    client.receive({
+      type: "error",
+      id: "x1",
+      data: { code: "BAD_HEADER", message: "No row names the columns.", details: { uploadId: "u1" } },
+      timestamp: new Date().toISOString(),
+    });
+    await upload("u2", { status: "stalled", message: "No word for 30 seconds", leaseSeconds: 30 });
+    client.cancel = () => Promise.reject(Object.assign(new Error("unknown"), { code: "UPLOAD_UNKNOWN" }));
+    await press(element, "[part=cancel]");
+    expect(texts(element, "[part=message]")).toEqual([
+      "No word for 30 seconds. If it stays silent for another 30 sec, it has failed.",
+      "No row names the columns.",
+    ]);
+    expect(texts(element, "[role=alert]")).toEqual(["Not cancelled: the server does not know it any more."]);
+    expect(texts(element, "[role=status]")[1]).toBe("u2.csv: Stalled");
+  });
+
+  test("a page adds to a line what it knows of it", async () => {
+    const element = await show("tellwire-uploads");
+    await upload("u1");
+    const picture = Object.assign(document.createElement("img"), { slot: "u1" });
+    element.append(picture);
+    expect((find(element, "[data-id=u1] slot") as HTMLSlotElement).name).toBe("u1");
+  });
+
   test("ended ones are removed, one by one or together", async () => {
     const element = await show("tellwire-uploads");
     for (const id of ["u1", "u2", "u3"]) await upload(id, { status: "complete", progress: 100 });
@@ -151,6 +179,46 @@ describe("uploads", () => {
     await settle();
     expect(texts(element, "[part=stale]")[0]).toContain("Not connected");
     expect(find(element, "[part=cancel]").hasAttribute("disabled")).toBe(true);
+  });
+});
+
+describe("what the page is sending", () => {
+  const unsent = (uploadId: string, status: UnsentUpload["status"], progress = 0): UnsentUpload => ({
+    uploadId,
+    fileName: `${uploadId}.csv`,
+    status,
+    progress,
+    message: "1 of 2 MB",
+  });
+
+  test("it is above the others until the server knows it, and counts", async () => {
+    const element = await show("tellwire-uploads");
+    await upload("u1", { status: "complete", progress: 100 });
+    await upload("u2");
+    element.unsent = [unsent("s2", "queued"), unsent("s1", "sending", 50)];
+    await settle();
+    expect(texts(element, "[part=name]")).toEqual(["s2.csv", "s1.csv", "u2.csv", "u1.csv"]);
+    expect(texts(element, "[part=status]").slice(0, 2)).toEqual(["Waiting", "Sending"]);
+    expect(texts(element, "[part=summary] .quiet")).toEqual(["0 of 3 uploads"]);
+    await upload("u2", { status: "complete", progress: 100 });
+    expect(texts(element, "[part=summary] .quiet")).toEqual(["1 of 3 uploads"]);
+    await upload("s1", { status: "queued", progress: 0 });
+    expect(texts(element, "[part=name]")).toEqual(["s2.csv", "s1.csv", "u2.csv", "u1.csv"]);
+    expect(texts(element, "[part=status]")[1]).toBe("Waiting");
+  });
+
+  test("the page hears what its user wants", async () => {
+    const element = await show("tellwire-uploads");
+    const heard: unknown[] = [];
+    for (const name of ["tellwire-cancel", "tellwire-retry"])
+      element.addEventListener(name, (event) => heard.push(name, (event as CustomEvent).detail.uploadId));
+    client.lose();
+    element.unsent = [unsent("s2", "unsent"), unsent("s1", "sending", 50)];
+    await settle();
+    await press(element, "[data-id=s1] [part=cancel]");
+    await press(element, "[data-id=s2] [part=retry]");
+    await press(element, "[data-id=s2] [part=remove]");
+    expect(heard).toEqual(["tellwire-cancel", "s1", "tellwire-retry", "s2", "tellwire-cancel", "s2"]);
   });
 });
 
@@ -188,6 +256,17 @@ describe("bell", () => {
 });
 
 describe("toasts", () => {
+  test("what was seen in the bell, on any device, is in the corner no more", async () => {
+    const element = await show("tellwire-toasts");
+    const bell = document.createElement("tellwire-bell");
+    document.body.append(bell);
+    await notify("Hello");
+    expect(texts(element, "[part=toast] b")).toEqual(["Hello"]);
+    bell.open = true;
+    await settle();
+    expect(texts(element, "[part=toast] b")).toEqual([]);
+  });
+
   test("what arrives is shown for a while; an error stays until it is closed", async () => {
     const element = await show("tellwire-toasts");
     await notify("Hello");

@@ -1,6 +1,8 @@
 import type { Words } from "../words.js";
 
 export const de: Words = {
+  sending: "Wird gesendet",
+  unsent: "Nicht gesendet",
   queued: "Wartet",
   running: "Läuft",
   retrying: "Neuer Versuch",
@@ -13,8 +15,11 @@ export const de: Words = {
   overall: "{done} von {total} Uploads",
   left: "noch {time}",
   stale: "Nicht verbunden. Die Balken zeigen, wie weit die Uploads waren; sie laufen inzwischen weiter.",
-  leftOut: { one: "{n} Zeile wurde ausgelassen", other: "{n} Zeilen wurden ausgelassen" },
+  leftOut: { one: "{n} von {total} Zeilen wurde ausgelassen", other: "{n} von {total} Zeilen wurden ausgelassen" },
   rows: { one: "Zeile {rows}", other: "Zeilen {rows}" },
+  silent: "Schweigt es weitere {time}, ist es fehlgeschlagen.",
+  unknown: "Nicht abgebrochen: Der Server kennt es nicht mehr.",
+  tryAgain: "Erneut versuchen",
   cancel: "Abbrechen",
   cancelOne: "{name} abbrechen",
   remove: "{name} entfernen",

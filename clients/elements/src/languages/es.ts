@@ -1,6 +1,8 @@
 import type { Words } from "../words.js";
 
 export const es: Words = {
+  sending: "Enviando",
+  unsent: "No enviado",
   queued: "En espera",
   running: "En curso",
   retrying: "Nuevo intento",
@@ -13,8 +15,11 @@ export const es: Words = {
   overall: "{done} de {total} subidas",
   left: "faltan {time}",
   stale: "Sin conexión. Las barras muestran hasta dónde llegaron las subidas; mientras tanto continúan.",
-  leftOut: { one: "Se omitió {n} fila", other: "Se omitieron {n} filas" },
+  leftOut: { one: "Se omitió {n} de {total} filas", other: "Se omitieron {n} de {total} filas" },
   rows: { one: "fila {rows}", other: "filas {rows}" },
+  silent: "Si sigue en silencio {time} más, habrá fallado.",
+  unknown: "No cancelado: el servidor ya no lo conoce.",
+  tryAgain: "Reintentar",
   cancel: "Cancelar",
   cancelOne: "Cancelar {name}",
   remove: "Quitar {name}",

@@ -1,6 +1,8 @@
 import type { Words } from "../words.js";
 
 export const fr: Words = {
+  sending: "Envoi",
+  unsent: "Non envoyé",
   queued: "En attente",
   running: "En cours",
   retrying: "Nouvel essai",
@@ -13,8 +15,11 @@ export const fr: Words = {
   overall: "{done} envois sur {total}",
   left: "reste {time}",
   stale: "Non connecté. Les barres montrent où en étaient les envois ; ils continuent pendant ce temps.",
-  leftOut: { one: "{n} ligne a été ignorée", other: "{n} lignes ont été ignorées" },
+  leftOut: { one: "{n} ligne sur {total} a été ignorée", other: "{n} lignes sur {total} ont été ignorées" },
   rows: { one: "ligne {rows}", other: "lignes {rows}" },
+  silent: "Sans nouvelles pendant encore {time}, c’est un échec.",
+  unknown: "Pas annulé : le serveur ne le connaît plus.",
+  tryAgain: "Réessayer",
   cancel: "Annuler",
   cancelOne: "Annuler {name}",
   remove: "Retirer {name}",

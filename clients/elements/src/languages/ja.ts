@@ -1,6 +1,8 @@
 import type { Words } from "../words.js";
 
 export const ja: Words = {
+  sending: "送信中",
+  unsent: "未送信",
   queued: "待機中",
   running: "処理中",
   retrying: "再試行中",
@@ -13,8 +15,11 @@ export const ja: Words = {
   overall: "{total} 件中 {done} 件",
   left: "残り {time}",
   stale: "接続されていません。バーは最後に届いた状態です。処理は続いています。",
-  leftOut: { other: "{n} 行が除外されました" },
+  leftOut: { other: "{total} 行のうち {n} 行が除外されました" },
   rows: { other: "行 {rows}" },
+  silent: "あと {time} 応答がなければ失敗です。",
+  unknown: "キャンセルできません。サーバーに情報がありません。",
+  tryAgain: "再試行",
   cancel: "キャンセル",
   cancelOne: "{name} をキャンセル",
   remove: "{name} を消去",
