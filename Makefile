@@ -22,7 +22,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo comments script cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference clean
+.PHONY: help setup demo comments script cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -123,6 +123,9 @@ spec: $(STAMP) ## Write spec/ anew from the code, and the clients' types from sp
 reference: $(STAMP) ## Write the tables of docs/reference anew from the code
 	$(BIN)/python -m scripts.reference
 
+docs: $(STAMP) ## Build the site of the documentation into site/; links and anchors are checked
+	@$(BIN)/python -m scripts.docs_site
+
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  examples/aws_parts_upload/build $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist $(SCRIPT)
+	  examples/aws_parts_upload/build build/docs site $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist $(SCRIPT)
