@@ -5,7 +5,8 @@
     ops:publish+admin:8c21…
 
 Several are separated by white space: in one variable, or a line each in a file, where a line that begins with `#` is a
-comment. `publish` is for producers; `admin` is for all else: connections, users, counters.
+comment. `publish` is for producers, `metrics` for `/metrics` alone; `admin` is for all else: connections, users,
+counters.
 """
 
 import re
@@ -23,6 +24,7 @@ class Scope(Enum):
 
     PUBLISH = "publish"
     ADMIN = "admin"
+    METRICS = "metrics"
 
 
 class ApiKey(NamedTuple):

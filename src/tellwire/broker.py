@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from tellwire.entry import Entry
-from tellwire.errors import HistoryUnavailable, PublishError, TooManyEscalations
+from tellwire.errors import HistoryUnavailable, PublishError, TooManyEscalations, code_of
 from tellwire.escalations import make_room
 from tellwire.model import ConnectionInfo, Delivery
 from tellwire.ports import (
@@ -61,8 +61,12 @@ class ComposedBroker:
 
     async def publish(self, publication: Publication) -> Published:
         began_at = time.perf_counter()
-        entry = await self._append(publication) if self._topics.keeps(publication) else None
-        published = await self._deliver(publication, entry)
+        try:
+            entry = await self._append(publication) if self._topics.keeps(publication) else None
+            published = await self._deliver(publication, entry)
+        except Exception as error:
+            self._observer.publish_failed(code_of(error))
+            raise
         self._observer.published(publication, published, time.perf_counter() - began_at)
         return published
 
@@ -88,6 +92,7 @@ class ComposedBroker:
         for publication in publications:
             entry = next(entries) if self._topics.keeps(publication) else None
             if isinstance(entry, HistoryUnavailable):
+                self._observer.publish_failed(code_of(entry))
                 outcomes.append(entry)
             else:
                 delivering = self._deliver(publication, entry)
@@ -175,6 +180,7 @@ async def outcome_of(
     try:
         published = await publishing
     except Exception as error:  # noqa: BLE001 - it is this publication's outcome
+        observer.publish_failed(code_of(error))
         return error
     observer.published(publication, published, time.perf_counter() - began_at)
     return published

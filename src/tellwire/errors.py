@@ -61,6 +61,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 
+def code_of(error: BaseException) -> str:
+    """Return the code of an error of tellwire; `INTERNAL_ERROR` for any other."""
+    return error.code if isinstance(error, TellwireError) else TellwireError.code
+
+
 class TellwireError(Exception):
     """The base class of all errors of tellwire."""
 

@@ -673,8 +673,22 @@ class Observer(Protocol):
         """Count a publication, and how long it took to keep and deliver it."""
         ...
 
+    def publish_failed(self, code: str) -> None:
+        """Count a publication that was neither kept nor delivered, by the code of its error."""
+        ...
+
     def publish_refused(self, key: str) -> None:
         """Count a publish, or a batch of them, of an API key that sends too many. `key` is its name."""
+        ...
+
+    def frames_written(self, seconds: float) -> None:
+        """Count a turn of the event loop in which outboxes were written to their sockets, and how long the first of
+        its frames had waited for that.
+        """
+        ...
+
+    def request_refused(self, code: str) -> None:
+        """Count a request of a client that sends more than is allowed, by the code of the refusal."""
         ...
 
     def welcomed(self, replay: Replay, seconds: float) -> None:
@@ -713,7 +727,16 @@ class NullObserver:
     def published(self, publication: Publication, published: Published, seconds: float) -> None:
         """Ignore it."""
 
+    def publish_failed(self, code: str) -> None:
+        """Ignore it."""
+
     def publish_refused(self, key: str) -> None:
+        """Ignore it."""
+
+    def frames_written(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def request_refused(self, code: str) -> None:
         """Ignore it."""
 
     def welcomed(self, replay: Replay, seconds: float) -> None:

@@ -135,6 +135,10 @@ class Hub:
         """Return the connections that have joined a topic."""
         return [self._by_id[each] for each in self._topics]
 
+    def count_subscriptions(self) -> int:
+        """Return the number of topics that connections have joined, counted for each connection."""
+        return sum(map(len, list(self._topics.values())))
+
     def size(self, stream: StreamKey) -> int:
         """Return the number of connections of a stream."""
         return len(self._by_stream.get(stream, ()))

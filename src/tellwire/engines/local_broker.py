@@ -17,7 +17,7 @@ from typing import Any
 from tellwire.broker import refused
 from tellwire.carriers.hub import Hub
 from tellwire.entry import Entry
-from tellwire.errors import HistoryUnavailable, TellwireError, TooManyEscalations
+from tellwire.errors import HistoryUnavailable, TellwireError, TooManyEscalations, code_of
 from tellwire.escalations import make_room
 from tellwire.model import Delivery
 from tellwire.ports import LocalHistory, NullObserver, Observer, PublishDone, Published
@@ -123,12 +123,12 @@ class LocalBroker:
         elif isinstance(outcome, TooManyEscalations):
             self._start(self._make_room(publish, outcome))
         else:
-            publish.done(outcome)
+            self._fail(publish, outcome)
 
     def _appended_linked(self, publishes: Sequence[_Publish], outcome: list[Entry | None] | HistoryUnavailable) -> None:
         if isinstance(outcome, HistoryUnavailable):
             for publish in publishes:
-                publish.done(outcome)
+                self._fail(publish, outcome)
             return
         for publish, entry in zip(publishes, outcome, strict=True):
             if entry is None:
@@ -150,7 +150,7 @@ class LocalBroker:
         try:
             delivery = await self._delivery_of_not_kept(publish.publication)
         except Exception as error:  # noqa: BLE001 - it is this publication's outcome
-            publish.done(error)
+            self._fail(publish, error)
         else:
             self._end(publish, delivery)
 
@@ -170,14 +170,14 @@ class LocalBroker:
         try:
             ended = await make_room(self._history, publish.publication.target.user or "")
         except Exception as failed:  # noqa: BLE001 - it is this publication's outcome
-            publish.done(failed)
+            self._fail(publish, failed)
             return
         for entry in ended:
             self._on_kept(entry)
         if ended:
             self._publish(publish)
         else:
-            publish.done(error)
+            self._fail(publish, error)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -196,7 +196,7 @@ class LocalBroker:
             delivery = self._hub.hand_out_alone(entry)
         except Exception as error:
             logger.exception("a publication cannot be handed out")
-            publish.done(error)
+            self._fail(publish, error)
         else:
             self._end(publish, delivery)
 
@@ -225,7 +225,7 @@ class LocalBroker:
         except Exception as error:
             logger.exception("publications cannot be handed out")
             for publish in publishes:
-                publish.done(error)
+                self._fail(publish, error)
             return
         for publish, delivery in zip(publishes, deliveries, strict=True):
             self._end(publish, delivery)
@@ -233,15 +233,20 @@ class LocalBroker:
     def _end(self, publish: _Publish, delivery: Delivery) -> None:
         published = Published(publish.entry, delivery)
         if self._is_observed:
-            self._tell_observer(publish, published)
+            try:
+                self._observer.published(publish.publication, published, time.perf_counter() - publish.began_at)
+            except Exception:
+                # It is the program's own, and this publish and those after it have their answers to get.
+                logger.exception("the observer of a publish failed")
         publish.done(published)
 
-    def _tell_observer(self, publish: _Publish, published: Published) -> None:
-        try:
-            self._observer.published(publish.publication, published, time.perf_counter() - publish.began_at)
-        except Exception:
-            # It is the program's own, and this publish and those after it have their answers to get.
-            logger.exception("the observer of a publish failed")
+    def _fail(self, publish: _Publish, error: Exception) -> None:
+        if self._is_observed:
+            try:
+                self._observer.publish_failed(code_of(error))
+            except Exception:
+                logger.exception("the observer of a publish failed")
+        publish.done(error)
 
 
 class _Together:

@@ -19,7 +19,7 @@ from tellwire.gateway.connection_topics import ConnectionTopics
 from tellwire.gateway.peer import PeerParts, SocketPeer
 from tellwire.gateway.request_rates import RequestRates
 from tellwire.model import Identity
-from tellwire.ports import Clock, Presence
+from tellwire.ports import Clock, NullObserver, Observer, Presence
 from tellwire.server.handshake import UpgradeRequest
 from tellwire.server.refusal import Refusal
 from tellwire.server.socket import Connection
@@ -50,6 +50,7 @@ class GatewayApplication:
         admission: Admission,
         rates: RequestRates,
         topics: ConnectionTopics,
+        observer: Observer | None = None,
     ) -> None:
         self._hub = hub
         self._presence = presence
@@ -57,7 +58,7 @@ class GatewayApplication:
         self._clock = clock
         self._admission = admission
         self._counts = ConnectionCounts(admission.limits)
-        self._of_peers = PeerParts(conversation, presence, topics, clock, rates)
+        self._of_peers = PeerParts(conversation, presence, topics, clock, rates, observer or NullObserver())
 
     def authorize(self, connection: Connection, request: UpgradeRequest) -> str | Awaitable[str | None] | None:
         self._admit(connection, request)

@@ -29,6 +29,7 @@ from tellwire.gateway.connection_presence import ConnectionPresence
 from tellwire.gateway.connection_topics import ConnectionTopics
 from tellwire.gateway.hangup import on_hangup
 from tellwire.gateway.http_api import HttpApi, Stats
+from tellwire.gateway.metering import Metering, metrics_route
 from tellwire.gateway.node_carrier import HomeLoop, NodeCarrier
 from tellwire.gateway.opening import Opening, StoppedEarly, on_end_signals
 from tellwire.gateway.publish_rates import PublishRates
@@ -107,9 +108,10 @@ class Node:
         self._given_engine = engine
         if engine is None:
             check_engine(settings)
-        self._observer = observer or NullObserver()
-        self._publish_rates = PublishRates(_publish_rate(settings), self._clock, self._observer)
         self._topic_rules = settings.topic_rules
+        self._metering = Metering(settings, self._topic_rules) if settings.metrics else None
+        self._observer = self._metering.observer(observer) if self._metering is not None else observer or NullObserver()
+        self._publish_rates = PublishRates(_publish_rate(settings), self._clock, self._observer)
         self._topic_callbacks: dict[Action, TopicCallback] = {}
         self._routes = routes
         self._before_drain: list[Callable[[], Awaitable[object]]] = []
@@ -354,6 +356,9 @@ class Node:
                 )
             await stack.enter_async_context(engine)
             self._running = running = self._compose(engine)
+            if self._metering is not None and running.exposition is not None:
+                number = 0 if self._worker is None else self._worker.number - 1
+                stack.enter_context(self._metering.listening(running.exposition, number))
             watching = [asyncio.create_task(each) for each in running.watches(self.settings)]
             stack.push_async_callback(running.webhooks.close)
             try:
@@ -399,7 +404,7 @@ class Node:
         # Where it is asked anyway, the store says in the same answer who is shut out.
         door = Gatekeeper(self._authenticator, None) if engine.presence.admits else gatekeeper
         application = GatewayApplication(
-            engine.hub, engine.presence, conversation, door, self._clock, self._admission, rates, topics
+            engine.hub, engine.presence, conversation, door, self._clock, self._admission, rates, topics, self._observer
         )
         bounds = OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes)
         limits = SocketLimits(
@@ -519,9 +524,11 @@ class _Running:
         if isinstance(authenticator, SettingsAuthenticator):
             self.keys = WithdrawnKeys(authenticator, hub, node._clock)
         api = node._http_api(self)
+        self.exposition = None if node._metering is None else node._metering.exposition(engine, sockets)
+        own = [] if self.exposition is None else [metrics_route(self.exposition, node._api_key)]
         self.server = Server(
             sockets,
-            api.application(node._routes),
+            api.application([*own, *node._routes]),
             direct=api.direct,
             before_drain=node._before_drain,
             host=settings.host,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tellwire import protocol
 from tellwire.carriers.hub import Sent
@@ -13,7 +13,7 @@ from tellwire.gateway.connection_topics import ConnectionTopics
 from tellwire.gateway.request_rates import REFUSALS, RequestRates
 from tellwire.limits import MAX_REQUESTS_IN_FLIGHT
 from tellwire.model import Identity
-from tellwire.ports import Clock, Presence
+from tellwire.ports import Clock, NullObserver, Observer, Presence
 from tellwire.publication import StreamKey
 from tellwire.server.socket import RESTARTING, Connection
 
@@ -31,6 +31,7 @@ class PeerParts:
     topics: ConnectionTopics
     clock: Clock
     rates: RequestRates
+    observer: Observer = field(default_factory=NullObserver)
 
 
 class SocketPeer:
@@ -139,6 +140,7 @@ class SocketPeer:
     def refuse(self, allowed: str, request_id: str | None = None) -> None:
         """Tell the client that it sends more than is allowed; close if it was told often."""
         error = RequestsLimited(allowed)
+        self._of_node.observer.request_refused(error.code)
         full_at = REFUSALS.take(self._refusals_full_at, self._of_node.clock.monotonic())
         if full_at is None:
             self._close(error)

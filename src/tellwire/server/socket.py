@@ -123,6 +123,11 @@ class Connection(Link, asyncio.Protocol):
         return str(peer[0]) if isinstance(peer, tuple) else ""
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """The messages, and the bytes, that wait for the client."""
+        return len(self._outbox), self._outbox.size_bytes
+
+    @property
     def control_frames(self) -> Rate:
         """The rate of pings and pongs that the client may send."""
         return self._sockets.limits.control_frames
@@ -234,6 +239,7 @@ class Connection(Link, asyncio.Protocol):
         # First of all: from now on the descriptor may be that of another connection.
         self.is_open = self.is_ready = False
         self.fd = -1
+        self._sockets.behind.discard(self)
         self._server_state.connections.discard(cast("Any", self))
         self._sockets.timers.discard(self)
         self._sockets.turns.forget(self)
@@ -252,6 +258,7 @@ class Connection(Link, asyncio.Protocol):
     def pause_writing(self) -> None:
         self._paused = True
         self.is_ready = False
+        self._sockets.behind.add(self)
         # Pongs to a client that does not read would pile up beside the outbox, so its frames are not read either.
         if not self._transport.is_closing():
             self._transport.pause_reading()
@@ -260,6 +267,7 @@ class Connection(Link, asyncio.Protocol):
         if self._has_expired(self._sockets.clock.monotonic()):
             self._expire()
         self._paused = False
+        self._sockets.behind.discard(self)
         self.flush()
         if self._parser is not None:
             self._resume_reading()

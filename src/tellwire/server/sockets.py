@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -121,7 +122,11 @@ class Sockets:
         self.slow_closed = 0
         self.unanswered_closed = 0
         self.tasks: set[asyncio.Task[None]] = set()
+        self.behind: set[Connection] = set()
+        """The connections whose clients do not take what is written; the rest waits in their outboxes."""
         self._to_flush: list[Connection] = []
+        self._is_observed = type(self.observer) is not NullObserver
+        self._waiting_since = 0.0
         # In the order in which they were refused.
         self._refused: dict[Connection, None] = {}
 
@@ -129,14 +134,19 @@ class Sockets:
         """Write the connection's outbox at the end of this turn of the event loop."""
         if not self._to_flush:
             asyncio.get_running_loop().call_soon(self._flush)
+            if self._is_observed:
+                self._waiting_since = time.perf_counter()
         self._to_flush.append(connection)
 
     def _flush(self) -> None:
         waiting, self._to_flush = self._to_flush, []
+        since = self._waiting_since
         now = self.clock.monotonic()
         for connection in waiting:
             connection.last_active_at = now
             connection.flush()
+        if self._is_observed:
+            self.observer.frames_written(time.perf_counter() - since)
 
     def add_refused(self, connection: "Connection") -> None:
         """Keep the socket of a client that was refused by a close until that is answered. The oldest make room."""

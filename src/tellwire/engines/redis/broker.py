@@ -16,7 +16,7 @@ from typing import Final
 
 from tellwire.broker import outcome_of, publish_in_task, refused
 from tellwire.engines.redis.history import Outcome, RedisHistory
-from tellwire.errors import TellwireError, TooManyEscalations
+from tellwire.errors import TellwireError, TooManyEscalations, code_of
 from tellwire.escalations import make_room
 from tellwire.limits import MAX_ESCALATIONS
 from tellwire.model import Delivery
@@ -59,10 +59,14 @@ class RedisBroker:
 
     async def publish(self, publication: Publication) -> Published:
         began_at = time.perf_counter()
-        if self._history.keeps(publication):
-            published = await self._published(publication, await self._history.keep(publication))
-        else:
-            published = await self._deliver(publication)
+        try:
+            if self._history.keeps(publication):
+                published = await self._published(publication, await self._history.keep(publication))
+            else:
+                published = await self._deliver(publication)
+        except Exception as error:
+            self._observer.publish_failed(code_of(error))
+            raise
         self._observer.published(publication, published, time.perf_counter() - began_at)
         return published
 
@@ -92,6 +96,7 @@ class RedisBroker:
         outcomes: list[Published | Exception] = []
         for publication, outcome in zip(publications, await self._history.keep_all(publications), strict=True):
             if isinstance(outcome, TellwireError):
+                self._observer.publish_failed(code_of(outcome))
                 outcomes.append(outcome)
             elif not outcome.has_no_room:
                 published = self._known(publication, outcome)
@@ -107,6 +112,7 @@ class RedisBroker:
     ) -> None:
         """Answer a publish whose outcome is known."""
         if isinstance(outcome, Exception):
+            self._observer.publish_failed(code_of(outcome))
             done(outcome)
             return
         if outcome.has_no_room and publication.escalation is not None:

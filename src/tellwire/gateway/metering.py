@@ -1,0 +1,104 @@
+"""The metering of a node: its counts while it runs, and the ways to read them. Off, there is none of it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import BaseRoute, Route
+
+from tellwire.api_keys import Scope
+from tellwire.config import Settings
+from tellwire.engine import Engine
+from tellwire.errors import ConfigError
+from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.counts import Counts
+from tellwire.ports import NullObserver, Observer
+from tellwire.server.sockets import Sockets
+from tellwire.topics import TopicRules
+
+if TYPE_CHECKING:
+    from tellwire.gateway.metrics import Exposition, LiveValues
+
+
+class Metering:
+    """The counts of a node whose settings have `metrics`.
+
+    Raises:
+        ConfigError: prometheus-client is not installed, or several workers have no `metrics_port`.
+    """
+
+    def __init__(self, settings: Settings, topics: TopicRules) -> None:
+        try:
+            import tellwire.gateway.metrics  # noqa: F401 - the extra must be there when the node is made
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"TELLWIRE_METRICS: {error}") from error
+        if settings.workers > 1 and settings.metrics_port is None:
+            raise ConfigError(
+                f"TELLWIRE_METRICS: got {settings.workers} workers without TELLWIRE_METRICS_PORT; needed: the port of "
+                "worker-1, and the others have those after it, because each worker has counts of its own"
+            )
+        self._settings = settings
+        self._counts = Counts(topics)
+
+    def observer(self, other: Observer | None) -> Observer:
+        """Return the observer of the node; `other` is the program's own."""
+        return self._counts if other is None else both(self._counts, other)
+
+    def exposition(self, engine: Engine, sockets: Sockets) -> "Exposition":
+        """Return the text of the counts, for a node that is open."""
+        from tellwire.gateway.metrics import Exposition, NodeMetrics
+
+        return Exposition(NodeMetrics(self._counts, lambda: _live(engine, sockets), self._settings.chosen_engine))
+
+    def listening(self, exposition: "Exposition", worker: int) -> AbstractContextManager[None]:
+        """Return a block in which the metrics have a port of their own, if the settings say so.
+
+        Raises:
+            ConfigError: its address cannot be listened on.
+        """
+        port = self._settings.metrics_port
+        return nullcontext() if port is None else exposition.listening(self._settings.metrics_host, port + worker)
+
+
+def metrics_route(exposition: "Exposition", key: ApiKeyGuard) -> BaseRoute:
+    """Return the endpoint of the metrics, for keys with the scope `metrics` or `admin`."""
+    return Route("/metrics", key.guarded(exposition.answer, Scope.METRICS, Scope.ADMIN), methods=["GET"])
+
+
+def both(first: Observer, second: Observer) -> Observer:
+    """Return an observer that calls two."""
+    pair = _Pair()
+    for name in vars(NullObserver):
+        if not name.startswith("_"):
+            setattr(pair, name, _calling(getattr(first, name), getattr(second, name)))
+    return pair
+
+
+class _Pair(NullObserver):
+    """Its methods are set one by one."""
+
+
+def _calling(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    def call(*values: Any) -> None:
+        first(*values)
+        second(*values)
+
+    return call
+
+
+def _live(engine: Engine, sockets: Sockets) -> "LiveValues":
+    from tellwire.gateway.metrics import LiveValues
+
+    hub = engine.hub
+    waiting = [each.waiting for each in list(sockets.behind)]
+    return LiveValues(
+        connections=0 if hub is None else len(hub),
+        subscriptions=0 if hub is None else hub.count_subscriptions(),
+        behind=len(waiting),
+        waiting_messages=sum(messages for messages, _ in waiting),
+        waiting_bytes=sum(size for _, size in waiting),
+        slow_closed=sockets.slow_closed,
+        unanswered_closed=sockets.unanswered_closed,
+        trouble=engine.trouble() is not None,
+        is_draining=sockets.drain.has_begun,
+    )
