@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.page import with_parts
-from scripts.reference import http_api, settings
+from scripts.reference import http_api, metrics, settings
 from scripts.reference.tables import MISSING, Reference
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -12,6 +12,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGES: Final = (
     Reference("reference/settings.md", settings.parts),
     Reference("reference/http-api.md", http_api.parts),
+    Reference("reference/metrics.md", metrics.parts),
 )
 
 

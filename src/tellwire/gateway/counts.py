@@ -15,14 +15,16 @@ from tellwire.stream import Replay
 from tellwire.topics import TopicRules
 
 FAST: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Bounds of what takes less than a millisecond as a rule, in seconds."""
+"""Bounds of times that are below a millisecond as a rule, in seconds."""
 
 SIZES: Final = (0, 1, 10, 100, 1_000, 10_000)
 """Bounds of numbers of messages."""
 
 
 class Histogram:
-    """How often a value was at most each of some bounds; `counts` has one more, for those above all of them."""
+    """Counts of values by some bounds. A value counts at the first bound that it does not exceed; the last of `counts`
+    is of those above all bounds.
+    """
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -38,7 +40,7 @@ class Histogram:
 
 
 class Tally(dict[str, int]):
-    """How often each of some words came."""
+    """Counts of some words."""
 
     def add(self, word: str, times: int = 1) -> None:
         """Count a word."""

@@ -1,4 +1,4 @@
-"""What a node counts, in the form of Prometheus: `GET /metrics`, or a port of its own.
+"""The counts of a node in the form of Prometheus: `GET /metrics`, or a port of its own.
 
     Observer ─▶ Counts (plain numbers) ─▶ at a scrape: NodeMetrics ─▶ prometheus-client ─▶ text
 

@@ -105,6 +105,10 @@ def _paths() -> dict[str, Any]:
             "get": _script("versionedScript", "Load the script with this version, for caches to keep")
             | {"parameters": [_in_path("version")]}
         },
+        "/metrics": {
+            "get": _guarded("metrics", "Read the metrics, in the form of Prometheus")
+            | {"responses": {"200": _described("All metrics", {"text/plain": _TEXT})} | _problems(401, 403, 404, 429)}
+        },
         "/healthz": {
             "get": {"operationId": "healthz", "responses": {"200": {"description": "The process lives"}}},
         },

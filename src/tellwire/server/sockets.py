@@ -123,7 +123,7 @@ class Sockets:
         self.unanswered_closed = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.behind: set[Connection] = set()
-        """The connections whose clients do not take what is written; the rest waits in their outboxes."""
+        """The connections whose clients do not take their frames; those wait in the outboxes."""
         self._to_flush: list[Connection] = []
         self._is_observed = type(self.observer) is not NullObserver
         self._waiting_since = 0.0

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from tellwire.errors import TellwireError
 from tellwire.gateway import http_api, publish, row_errors
-from tests.conftest import API_KEY, Gateway
+from tests.conftest import API_KEY, Gateway, StartGateway
 from tests.integration.gateway.test_http_api import call
 
 NAMES = re.compile(r"\{(\w+):path\}")
@@ -125,6 +125,14 @@ def test_the_examples_are_allowed() -> None:
     assert all(allowed("PublishRequest", each) for each in PUBLISHES)
     assert allowed("RowErrorChunk", CHUNK)
     Draft202012Validator.check_schema({"components": DOCUMENT["components"]})
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Gateway:
+    """A gateway with every endpoint."""
+    started = await start_gateway(metrics=True)
+    assert isinstance(started, Gateway)
+    return started
 
 
 async def test_the_document_describes_every_endpoint(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""The metering of a node: what it refuses, and two observers as one."""
+"""The metering of a node: settings that it refuses, and two observers as one."""
 
 import sys
 
