@@ -7,9 +7,9 @@ import pytest
 
 from tellwire import InvalidMessage, MessageTooBig, Target, create_state_message
 from tellwire.entry import with_version
-from tellwire.gateway.publish import read_publish
 from tellwire.own_states import on_state_expired
 from tellwire.publication import Publication, given_key
+from tellwire.publish_requests import read_publish
 from tellwire.uploads import no_room
 
 TOPIC = Target(topic="moc:1")

@@ -10,52 +10,44 @@ thousand devices is a thousand times the work.
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 from starlette.requests import Request
 
 from tellwire.engine import Engine
-from tellwire.errors import MessageTooBig, TellwireError
-from tellwire.gateway.http import NDJSON, Problem
+from tellwire.errors import TellwireError
+from tellwire.gateway.http import NDJSON
+from tellwire.http_problems import LineProblem
 from tellwire.limits import (
     BATCH_BYTES_PER_TURN,
     BATCH_DELIVERIES_PER_TURN,
     BATCH_LINES_PER_TURN,
     DIRECT_BATCH_BYTES,
-    MAX_PUBLISH_BYTES,
 )
-from tellwire.model import Delivery, Target
+from tellwire.model import Target
 from tellwire.ports import Broker, Published
 from tellwire.publication import Publication
+from tellwire.publish_requests import Line, joined, line_answer, lines_of, read_line
 from tellwire.server.direct import Answer, Respond
 from tellwire.topics import TopicRules
 
 logger = logging.getLogger("tellwire.gateway")
 
-_encode: Final = msgspec.json.Encoder().encode
 _NDJSON_HEADERS: Final = ((b"content-type", NDJSON.encode()),)
 
-Line = Publication | TellwireError
-
-
-class LineProblem(Problem, frozen=True):
-    """The answer to a line that was refused. `status` is that of a publish of its own."""
-
-    status: int
-
-
-_RESTARTING: Final = _encode(LineProblem("RESTARTING", "The server is restarting; publish this line again", 503))
+_RESTARTING: Final = msgspec.json.encode(
+    LineProblem("RESTARTING", "The server is restarting; publish this line again", 503)
+)
 
 
 class Batches:
-    """Publishes batches through an engine. `read` decodes a line."""
+    """Publishes batches through an engine."""
 
-    def __init__(self, engine: Engine, read: Callable[[bytes], Publication], is_ending: Callable[[], bool]) -> None:
+    def __init__(self, engine: Engine, is_ending: Callable[[], bool]) -> None:
         self._broker = engine.broker
         self._hub = engine.hub
-        self._read = read
         self._is_ending = is_ending
 
     def receivers_of(self, target: Target) -> int:
@@ -68,7 +60,7 @@ class Batches:
         When the server ends, the lines that are left are answered with `RESTARTING`.
         """
         answers: list[bytes] = []
-        for group in self._groups(_lines(body)):
+        for group in self._groups(lines_of(body)):
             if self._is_ending():
                 answers += [_RESTARTING] * len(group)
                 continue
@@ -83,7 +75,7 @@ class Batches:
         """Return the lines of a body, decoded, if all of them are one turn. None: they are more, or none."""
         if body.count(b"\n") > BATCH_LINES_PER_TURN:
             return None
-        groups = self._groups(_lines(body))
+        groups = self._groups(lines_of(body))
         first = next(groups, None)
         return first if next(groups, None) is None else None
 
@@ -92,7 +84,7 @@ class Batches:
         group: list[Line] = []
         count = size = deliveries = 0
         for line in lines:
-            read = self._decoded(line)
+            read = read_line(line)
             receivers = self.receivers_of(read.target) if isinstance(read, Publication) else 0
             if group and deliveries + receivers > BATCH_DELIVERIES_PER_TURN:
                 yield group
@@ -104,14 +96,6 @@ class Batches:
                 group, count, size, deliveries = [], 0, 0, 0
         if group:
             yield group
-
-    def _decoded(self, line: bytes) -> Line:
-        try:
-            if len(line) > MAX_PUBLISH_BYTES:
-                raise MessageTooBig(len(line), MAX_PUBLISH_BYTES)
-            return self._read(line)
-        except TellwireError as error:
-            return error
 
 
 class DirectBatch:
@@ -162,40 +146,10 @@ def tell_batch(address: str, count: int) -> None:
     logger.debug("%s published a batch: %d lines", address, count)
 
 
-def joined(answers: Sequence[bytes]) -> bytes:
-    """Return the answers to the lines as a body."""
-    return b"\n".join([*answers, b""])
-
-
-def count_lines(body: bytes) -> int:
-    """Return the number of lines of a body, with the empty ones."""
-    return body.count(b"\n") + (not body.endswith(b"\n")) if body else 0
-
-
-def _lines(body: bytes) -> Iterator[bytes]:
-    """Yield the lines that are not empty, without a list of all."""
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        end = len(body) if end < 0 else end
-        if line := body[start:end].strip():
-            yield line
-        start = end + 1
-
-
 def _answer(outcome: Published | Exception) -> bytes:
-    match outcome:
-        case Published(delivery=delivery):
-            return _encoded(delivery)
-        case TellwireError():
-            return _encode(LineProblem(outcome.code, str(outcome), outcome.http_status))
-        case _:
-            # Earlier lines are delivered, so an unexpected error must not lose their answers.
-            logger.error("a line of a batch failed", exc_info=outcome)
-            return _encode(LineProblem("INTERNAL_ERROR", "Something went wrong; the server's log has more", 500))
-
-
-# Most deliveries of a batch are the same few.
-@functools.lru_cache(maxsize=64)
-def _encoded(delivery: Delivery) -> bytes:
-    return _encode(delivery)
+    if isinstance(outcome, Published):
+        return line_answer(outcome.delivery)
+    if not isinstance(outcome, TellwireError):
+        # Earlier lines are delivered, so an unexpected error must not lose their answers.
+        logger.error("a line of a batch failed", exc_info=outcome)
+    return line_answer(outcome)

@@ -5,14 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tellwire.errors import TellwireError
 from tellwire.gateway.paths import client_of
-from tellwire.limits import UNAVAILABLE_RETRY_SECONDS
+from tellwire.http_problems import INTERNAL_ERROR, Problem, code_of, headers_of
 from tellwire.server.direct import Answer
 
 logger = logging.getLogger("tellwire.gateway")
@@ -22,13 +21,6 @@ NDJSON: Final = "application/x-ndjson"
 _encoder = msgspec.json.Encoder()
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class Problem(Struct, frozen=True):
-    """The body of a refusal. `code` is for programs, `message` for people."""
-
-    code: str
-    message: str
 
 
 def json_response(content: Any, status: int = 200) -> Response:
@@ -45,16 +37,7 @@ def problem(status: int, code: str, message: str, headers: Mapping[str, str] | N
 
 def error_response(error: TellwireError) -> Response:
     """Return the response for an error."""
-    headers = {"retry-after": str(UNAVAILABLE_RETRY_SECONDS)} if error.http_status == 503 else None
-    return problem(error.http_status, error.code, str(error), headers)
-
-
-_CODES: Final = {
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    413: "BODY_TOO_BIG",
-    415: "CONTENT_ENCODING_UNKNOWN",
-}
+    return problem(error.http_status, error.code, str(error), headers_of(error))
 
 
 def _tell(request: Request, status: int, reason: str) -> None:
@@ -72,7 +55,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    code = _CODES.get(error.status_code, "BAD_REQUEST")
+    code = code_of(error.status_code)
     _tell(request, error.status_code, code)
     return problem(error.status_code, code, str(error.detail), error.headers)
 
@@ -84,7 +67,7 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 def internal_error() -> Response:
     """Return the response for an error that nobody expected."""
-    return problem(500, "INTERNAL_ERROR", "Something went wrong; the server's log has more")
+    return json_response(INTERNAL_ERROR, 500)
 
 
 def answer_of(response: Response) -> Answer:

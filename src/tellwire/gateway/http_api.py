@@ -29,19 +29,20 @@ from tellwire.api_keys import Scope
 from tellwire.engine import Engine
 from tellwire.gateway.admission import Network
 from tellwire.gateway.api_key import ApiKeyGuard, key_of
-from tellwire.gateway.batch import Batches, DirectBatch, LineProblem, count_lines, joined, tell_batch
+from tellwire.gateway.batch import Batches, DirectBatch, tell_batch
 from tellwire.gateway.bodies import read_body
 from tellwire.gateway.client_script import ScriptAddress, script_routes
-from tellwire.gateway.http import EXCEPTION_HANDLERS, NDJSON, Endpoint, Problem, json_response, problem
+from tellwire.gateway.http import EXCEPTION_HANDLERS, NDJSON, Endpoint, json_response, problem
 from tellwire.gateway.openapi import openapi_document
 from tellwire.gateway.paths import ForwardedClient, IdRoute, OtherSlash, SlashAtEnd, client_of, id_of
-from tellwire.gateway.publish import DirectPublish, GuardedDirect, PublishRequest, read_publish, tell_published
+from tellwire.gateway.publish import DirectPublish, GuardedDirect, tell_published
 from tellwire.gateway.publish_rates import PublishRates
 from tellwire.gateway.row_errors import RowErrorsApi
 from tellwire.gateway.topics_api import TYPES as TOPICS_TYPES
 from tellwire.gateway.topics_api import TopicsApi
 from tellwire.gateway.users_api import TYPES as USERS_TYPES
 from tellwire.gateway.users_api import UsersApi
+from tellwire.http_problems import LineProblem, Problem
 from tellwire.limits import (
     MAX_BATCH_BYTES,
     MAX_BATCH_LINES,
@@ -50,6 +51,7 @@ from tellwire.limits import (
     MAX_USER_ID_BYTES,
 )
 from tellwire.model import ConnectionInfo, Delivery
+from tellwire.publish_requests import PublishRequest, count_lines, joined, read_publish
 from tellwire.row_errors import RowErrorChunk
 from tellwire.server.drain import Drain
 
@@ -117,7 +119,7 @@ class HttpApi:
         self._key = key
         self._rates = rates
         self._trusted_proxies = trusted_proxies
-        self._batches = Batches(engine, read_publish, lambda: drain.is_ending)
+        self._batches = Batches(engine, lambda: drain.is_ending)
         publish, batch = DirectPublish(engine.broker), DirectBatch(self._batches, engine.broker, engine.topics)
         self.direct: Final = {
             b"/v1/publish": GuardedDirect(publish.answer, publish.max_bytes, key, trusted_proxies, rates),

@@ -1,4 +1,4 @@
-"""`POST /v1/publish`: the body of a publish, and its answer without ASGI (`server.direct`).
+"""`POST /v1/publish`, answered without ASGI (`server.direct`).
 
     body ─▶ read_publish ─▶ Publication ─▶ broker.publish_soon ─▶ the answer
 
@@ -9,81 +9,22 @@ refusals are counted, told and answered.
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final
-
-import msgspec
-from msgspec import Meta, Struct
+from typing import Final
 
 from tellwire.api_keys import Scope
-from tellwire.errors import InvalidMessage, TellwireError
-from tellwire.fields import plain_ttl
+from tellwire.errors import TellwireError
 from tellwire.gateway.admission import Network, client_address
 from tellwire.gateway.api_key import ApiKeyGuard
 from tellwire.gateway.http import answer_of, error_response, internal_error
 from tellwire.gateway.publish_rates import PublishRates
-from tellwire.limits import MAX_PUBLISH_BYTES, MAX_STATE_KEY_BYTES, MAX_TTL_SECONDS
-from tellwire.messages import (
-    CustomMessage,
-    Escalation,
-    KnownMessage,
-    Message,
-    MessageDecoder,
-    StateMessage,
-    type_of,
-)
-from tellwire.model import Delivery, Target
+from tellwire.limits import MAX_PUBLISH_BYTES
+from tellwire.model import Target
 from tellwire.ports import Broker, Published
 from tellwire.publication import Publication
+from tellwire.publish_requests import encoded, read_publish
 from tellwire.server.direct import Answer, Direct, Respond
 
 logger = logging.getLogger("tellwire.gateway")
-
-StateKey = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_STATE_KEY_BYTES})]
-TimeToLive = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MAX_TTL_SECONDS})]
-
-
-class PublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
-    """A message and its target. After `ttl_seconds` a device that comes back does not get it.
-
-    A message of an own type with a `key` is a state: only the newest of its type and key counts, and data null removes
-    it, as does the end of its `ttl_seconds`, of at most a day. `escalate` is for a notification to a user.
-    """
-
-    target: Target
-    message: KnownMessage
-    ttl_seconds: TimeToLive | None = None
-    key: StateKey | None = None
-    escalate: Escalation | None = None
-
-
-class _CustomPublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
-    target: Target
-    message: CustomMessage
-    ttl_seconds: TimeToLive | None = None
-    key: StateKey | None = None
-    escalate: Escalation | None = None
-
-
-_decoder: Final = MessageDecoder[PublishRequest, _CustomPublishRequest](PublishRequest, _CustomPublishRequest)
-
-
-def read_publish(body: bytes) -> Publication:
-    """Return the publication of a publish, from its JSON.
-
-    Raises:
-        InvalidMessage: it is not valid.
-        MessageTooBig: the message is over 128 KiB.
-    """
-    request = _decoder.decode(body)
-    ttl_seconds = request.ttl_seconds
-    if ttl_seconds is not None:
-        ttl_seconds = plain_ttl("ttlSeconds", ttl_seconds)
-    message: Message = request.message
-    if request.key is not None:
-        if not isinstance(message, CustomMessage):
-            raise InvalidMessage("key", request.key, f"no key: {type_of(message)} is no type of your own")
-        message = StateMessage(message.type, message.data, message.timestamp, message.id, key=request.key)
-    return Publication.of(request.target, message, ttl_seconds, escalation=request.escalate)
 
 
 class GuardedDirect:
@@ -152,18 +93,12 @@ class DirectPublish:
 def _end(address: str, publication: Publication, respond: Respond, outcome: Published | Exception) -> None:
     if isinstance(outcome, Published):
         tell_published(address, publication, outcome)
-        respond(_delivered(outcome.delivery))
+        respond(Answer(200, encoded(outcome.delivery)))
     elif isinstance(outcome, TellwireError):
         respond(answer_of(error_response(outcome)))
     else:
         logger.error("a publish failed", exc_info=outcome)
         respond(answer_of(internal_error()))
-
-
-# Most deliveries are the same few.
-@functools.lru_cache(maxsize=64)
-def _delivered(delivery: Delivery) -> Answer:
-    return Answer(200, msgspec.json.encode(delivery))
 
 
 def tell_published(address: str, publication: Publication, published: Published) -> None:

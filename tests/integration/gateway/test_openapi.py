@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from tellwire import publish_requests
 from tellwire.errors import TellwireError
-from tellwire.gateway import http_api, publish, row_errors
+from tellwire.gateway import http_api, row_errors
 from tests.conftest import API_KEY, Gateway, StartGateway
 from tests.integration.gateway.test_http_api import call
 
@@ -110,7 +111,7 @@ def taken(read: Callable[[bytes], object], value: Any) -> bool:
 @example({"target": {"user": "u", "connection": "c"}, "message": MESSAGES[0]})
 @given(almost(PUBLISHES))
 def test_a_publish_is_taken_exactly_if_its_schema_allows_it(value: Any) -> None:
-    assert taken(publish.read_publish, value) == allowed("PublishRequest", value), value
+    assert taken(publish_requests.read_publish, value) == allowed("PublishRequest", value), value
 
 
 @settings(max_examples=300)
