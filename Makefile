@@ -49,10 +49,10 @@ cluster: $(STAMP) ## Run three nodes and one Redis behind one address: a node is
 demo-aws: $(STAMP) ## The same on AWS's parts, run on this machine. ONCE=1 ends by itself, FILE=mine.csv takes your file
 	@PYTHONPATH=$(CURDIR) $(BIN)/python examples/aws_parts_upload/demo.py $(if $(ONCE),--once) $(FILE_OPTION)
 
-lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sam deploy`
+lambda-layers: $(STAMP) ## Pack the layers of examples/aws_parts_upload, for `sam deploy`. HEIC=1 adds GPL codecs for phones' photos
 	@$(BIN)/tellwire package-lambda --layer --out examples/aws_parts_upload/build/tellwire.zip
 	@$(BIN)/tellwire package-lambda --layer --out examples/aws_parts_upload/build/workers.zip \
-	  --add examples/parts_upload pillow
+	  --add examples/parts_upload pillow $(if $(HEIC),pillow-heif)
 
 script: $(SCRIPT) ## Build the script with the custom elements, which the gateway serves and a wheel has
 

@@ -195,11 +195,17 @@ def test_s3_invokes_each_worker_for_its_files_and_for_no_results(deployed: Deplo
         }
 
     assert {notification["Event"] for notification in notifications} == {"s3:ObjectCreated:*"}
-    assert invoked_by("uploads/user-1/moc-1/parts.csv") == {"CsvWorkerFunction"}
-    assert invoked_by("uploads/user-1/moc-1/blue.png") == {"ImageWorkerFunction"}
-    assert invoked_by("uploads/user-1/moc-1/red.jpg") == {"ImageWorkerFunction"}
+    for name in ("parts.csv", "parts.xlsx", "parts.ods"):
+        assert invoked_by(f"uploads/user-1/moc-1/{name}") == {"CsvWorkerFunction"}
+    for name in ("blue.png", "red.jpg", "DSC_1.JPG", "red.jpeg", "a.webp", "b.heic", "IMG_1.HEIC"):
+        assert invoked_by(f"uploads/user-1/moc-1/{name}") == {"ImageWorkerFunction"}
     # Otherwise they would process their own results, without end.
-    for result in ("parts/u/m/parts.csv", "thumbnails/u/m/blue.png", "thumbnails/u/m/red.jpg"):
+    for result in (
+        "parts/u/m/parts.csv",
+        "parts/u/m/parts.xlsx.csv",
+        "thumbnails/u/m/blue.png",
+        "thumbnails/u/m/red.jpg",
+    ):
         assert invoked_by(result) == set()
 
 

@@ -154,6 +154,14 @@ def test_a_key_comes_as_s3_writes_it(desk: Desk, csv_worker: Any) -> None:
     assert desk.keys("parts/") == ["parts/user-1/moc 1/Teile + Größen (1).csv"]
 
 
+def test_a_spreadsheet_is_stored_as_csv_and_named_so_once(desk: Desk, csv_worker: Any) -> None:
+    workbook = (Path(__file__).parents[1] / "data" / "parts_lists" / "formats.xlsx").read_bytes()
+    event = desk.put(workbook, "uploads/user-1/moc-1/Mine.XLSX")
+    for outcome in ("imported", "already done"):
+        assert outcome in csv_worker.handler(event, None)["uploads/user-1/moc-1/Mine.XLSX"]
+    assert desk.keys("parts/") == ["parts/user-1/moc-1/Mine.XLSX.csv"]
+
+
 async def _turns_of_the_loop() -> None:
     for _ in range(10):
         await asyncio.sleep(0)

@@ -1,7 +1,8 @@
 """The guide's CSV worker on Lambda: it imports a parts list from S3 and publishes its progress.
 
-In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.csv`. Out: the parts at `parts/…`, as a CSV file with the row
-numbers of the upload, and messages to the user: progress from 0 to 100, the skipped rows, a notification.
+In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.csv`, .xlsx or .ods. Out: the parts at `parts/…`, as a CSV
+file with the row numbers of the upload, and messages to the user: progress from 0 to 100, the skipped rows, a
+notification.
 
 Rules:
 - Memory does not depend on the number of rows: the file is streamed, and the parts are written to a temporary file.
@@ -21,6 +22,7 @@ from examples.parts_upload.csv_worker import ROWS
 from examples.parts_upload.parts import Part
 from examples.parts_upload.parts_file import PartsFile
 from examples.parts_upload.report import Report
+from examples.parts_upload.tables import seekable
 from tellwire.aws import deadline
 from tellwire.sync import track_upload
 
@@ -40,7 +42,7 @@ def import_parts(upload: S3Upload) -> str:
     """Import one parts list and return its summary."""
     report = Report(ROWS)
     with track_upload(upload.user_id, upload.upload_id, upload.file_name, total_bytes=upload.size_bytes) as progress:
-        with upload.opened(MAX_FILE_BYTES) as file, TemporaryFile() as parts:
+        with upload.opened(MAX_FILE_BYTES) as stream, seekable(stream) as file, TemporaryFile() as parts:
             rows = PartsFile(file, upload.file_name, report, progress.row_error)
             text = TextIOWrapper(parts, "utf-8", newline="")
             writer = csv.writer(text)

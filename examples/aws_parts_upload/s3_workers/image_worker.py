@@ -1,7 +1,7 @@
 """The image worker on Lambda: it makes a thumbnail of each picture in S3 and publishes its progress.
 
-In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.png` or `.jpg`. Out: a JPEG at `thumbnails/…`, and messages
-to the user: progress from 0 to 100, then a notification, or the reason why there is no thumbnail.
+In: S3's events of `uploads/{userId}/{uploadId}/{fileName}.png`, .jpg and others. Out: a JPEG at `thumbnails/…`, and
+messages to the user: progress from 0 to 100, then a notification, or the reason why there is no thumbnail.
 
 An S3 event has one picture. The pictures of one upload share its upload id, and each has its own progress.
 """

@@ -1,7 +1,8 @@
 """Uploads in S3: read from events, with their user, and processed once each.
 
 A file is stored at `uploads/{userId}/{uploadId}/{fileName}`, so permission to write there decides its user. The result
-is stored at `{folder}/{userId}/{uploadId}/{fileName}`, where it is found if S3 sends an event again, which it may.
+is stored at `{folder}/{userId}/{uploadId}/{fileName}`, where it is found if S3 sends an event again, which it may. That
+of a spreadsheet is a CSV file, and has that at the end of its name.
 """
 
 import functools
@@ -23,6 +24,7 @@ logger = logging.getLogger("uploads")
 
 # One event may come twice; the sequencer distinguishes it from another upload of the same name.
 _EVENT: Final = "upload-event"
+_SPREADSHEETS: Final = (".xlsx", ".ods")
 # Without the right to list a bucket, a missing object is reported as forbidden.
 _MISSING: Final = ("403", "404", "AccessDenied", "NoSuchKey")
 
@@ -59,7 +61,8 @@ class S3Upload:
 
     def result_key(self, folder: str) -> str:
         """Return the key of a result of this upload."""
-        return f"{folder}/{self.user_id}/{self.upload_id}/{self.file_name}"
+        suffix = ".csv" if self.file_name.lower().endswith(_SPREADSHEETS) else ""
+        return f"{folder}/{self.user_id}/{self.upload_id}/{self.file_name}{suffix}"
 
     def store(self, folder: str, result: BinaryIO, content_type: str) -> None:
         """Store a result: all of it, or nothing."""

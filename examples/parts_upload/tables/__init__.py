@@ -9,7 +9,7 @@ Rules:
 """
 
 from examples.parts_upload.tables.batches import BATCH_WORK, next_batch
-from examples.parts_upload.tables.opening import open_table
+from examples.parts_upload.tables.opening import open_table, seekable
 from examples.parts_upload.tables.table import Row, Table, TableRefused
 
-__all__ = ["BATCH_WORK", "Row", "Table", "TableRefused", "next_batch", "open_table"]
+__all__ = ["BATCH_WORK", "Row", "Table", "TableRefused", "next_batch", "open_table", "seekable"]

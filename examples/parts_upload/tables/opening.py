@@ -7,8 +7,10 @@ that people try are refused by name, with a way out.
 import io
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from tempfile import TemporaryFile
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from examples.parts_upload.causes import shown
 from examples.parts_upload.tables.csv_rows import CsvRows
@@ -46,17 +48,30 @@ def open_table(file: io.BufferedReader, recognized: RecognizedColumns) -> Table:
     """Open the table in a file. `recognized` tells a header among the first rows.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read; one that is packed has to be `seekable`.
         TableRefused: it is in a format that is not read.
     """
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-    if head.startswith(_ZIP) and head[2:4] in (b"\x03\x04", b"\x05\x06"):
-        return _table_in_zip(file if file.seekable() else _seekable(file), recognized)
+    if _is_zip(head):
+        return _table_in_zip(file, recognized)
     if head.startswith(_GZIP):
         unpacked = open_gzip(file)
         return CsvRows(unpacked, recognized, unpacked.position, "gz, ")
     _require_text(head)
     return CsvRows(file, recognized)
+
+
+@contextmanager
+def seekable(stream: io.BufferedReader) -> "Iterator[io.BufferedReader[Any]]":
+    """Yield a stream from elsewhere as a file that can be opened; a zip as a copy, for its directory is at its end."""
+    if stream.seekable() or not _is_zip(stream.peek(_HEAD_BYTES)):
+        yield stream
+        return
+    with TemporaryFile(buffering=0) as copy:
+        shutil.copyfileobj(stream, copy)
+        copy.seek(0)
+        with io.BufferedReader(copy) as file:
+            yield file
 
 
 def _require_text(head: bytes) -> None:
@@ -67,11 +82,8 @@ def _require_text(head: bytes) -> None:
         raise TableRefused("NOT_TEXT", f"is XML or HTML, not a table. {_SAVE_AS_CSV}")
 
 
-def _seekable(file: BinaryIO) -> BinaryIO:
-    """Return a copy of a stream; the directory of a zip is at its end."""
-    copy = TemporaryFile()  # noqa: SIM115  # it lives as long as the table
-    shutil.copyfileobj(file, copy)
-    return copy
+def _is_zip(head: bytes) -> bool:
+    return head.startswith(_ZIP) and head[2:4] in (b"\x03\x04", b"\x05\x06")
 
 
 def _table_in_zip(file: BinaryIO, recognized: RecognizedColumns) -> Table:
