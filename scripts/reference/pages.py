@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.page import with_parts
-from scripts.reference import http_api, metrics, settings
+from scripts.reference import client_options, commands, errors, http_api, messages, metrics, python_names, settings
 from scripts.reference.tables import MISSING, Reference
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -12,6 +12,11 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGES: Final = (
     Reference("reference/settings.md", settings.parts),
     Reference("reference/http-api.md", http_api.parts),
+    Reference("reference/errors.md", errors.parts),
+    Reference("reference/messages.md", messages.parts),
+    Reference("reference/cli.md", commands.parts),
+    Reference("reference/client-options.md", client_options.parts),
+    Reference("reference/python.md", python_names.parts),
     Reference("reference/metrics.md", metrics.parts),
 )
 

@@ -1,8 +1,6 @@
 """The options of a client."""
 
-import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,6 @@ from tellwire.client.options import HEARTBEAT_SECONDS, ROTATE_AFTER_SECONDS
 from tellwire.errors import ConfigError
 from tellwire.limits import IDLE_TIMEOUT_SECONDS, MAX_CONNECTION_SECONDS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "clients.md").read_text()
 NAMES = [each.name for each in fields(ClientOptions)]
 MAY_BE_0 = ["heartbeat_seconds", "rotate_after_seconds"]
 
@@ -36,12 +33,3 @@ def test_the_defaults_fit_the_servers() -> None:
     options = ClientOptions()
     assert HEARTBEAT_SECONDS + options.answer_timeout_seconds < IDLE_TIMEOUT_SECONDS
     assert ROTATE_AFTER_SECONDS * 1.04 + 2 * options.connect_timeout_seconds < MAX_CONNECTION_SECONDS
-
-
-def test_the_page_has_every_option_and_its_default() -> None:
-    of_page = dict(re.findall(r"^\| `(\w+_seconds)` \| ([^|]+?) \|", PAGE, re.MULTILINE))
-    assert set(of_page) == set(NAMES)
-    for each in fields(ClientOptions):
-        expected = {"heartbeat_seconds": HEARTBEAT_SECONDS, "rotate_after_seconds": ROTATE_AFTER_SECONDS}
-        default = expected.get(each.name, each.default)
-        assert float(of_page[each.name].split(" ")[-1].replace(",", "")) == default, each.name
