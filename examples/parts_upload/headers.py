@@ -1,7 +1,7 @@
 """Columns of a parts list, found by their names in a row of its beginning. Pure.
 
 Known are the exports of Rebrickable (list and inventory), BrickLink, Stud.io, LEGO Pick a Brick, LeoCAD and Brickset,
-in any order and spelling (`Part Number`, `part_number`, `PART-NUMBER`), and the names in eleven languages.
+in any order and spelling (`Part Number`, `part_number`, `PART-NUMBER`), and the names in seventeen languages.
 
 Rules:
 - Part number and quantity are required, name and colour optional, other columns ignored.
@@ -31,14 +31,29 @@ _PART_NUMBER: Final = (
     *("numerodepieza", "numeropieza", "nopieza", "pieza", "referencia", "numerodapeca", "numeropeca", "peca"),
     *("numeropezzo", "numerodelpezzo", "codicepezzo", "pezzo", "codice"),
     *("onderdeelnummer", "onderdeelnr", "onderdeel", "delnummer", "delnr", "artikelnummer", "numerczesci", "czesc"),
-    *("部品番号", "部品", "パーツ番号", "パーツ", "品番", "零件编号", "零件号"),
+    *(
+        "cislodilu",
+        "dil",
+        "osanumero",
+        "osa",
+        "alkatreszszam",
+        "alkatresz",
+        "parcanumarası",
+        "parcanumarasi",
+        "parcano",
+        "parca",
+    ),
+    *("номердетали", "артикул", "деталь", "부품번호", "부품", "품번"),
+    *("部品番号", "部品", "パーツ番号", "パーツ", "品番", "零件编号", "零件号", "零件編號", "零件號"),
     # An element is a part in one colour; LEGO's own lists have nothing else.
-    *("elementid", "elementno", "elementnumber", "element", "item"),
+    *("elementid", "elementno", "elementnumber", "elementnummer", "elementnr", "element", "item"),
 )
 _QUANTITY: Final = (
     *("quantity", "qty", "quantityneeded", "qtyneeded", "neededquantity", "count", "amount", "minqty"),
-    *("anzahl", "menge", "stuck", "stuckzahl", "quantite", "qte", "cantidad", "cant"),
+    *("anzahl", "menge", "stuck", "stuckzahl", "benotigteanzahl", "quantite", "qte", "cantidad", "cant"),
     *("quantita", "qta", "quantidade", "qtd", "qtde", "aantal", "hoeveelheid", "antal", "antall", "ilosc", "sztuk"),
+    *("mnozstvi", "pocet", "kusu", "maara", "lukumaara", "kpl", "mennyiseg", "darab", "db", "adet", "miktar"),
+    *("количество", "колво", "수량", "개수", "數量"),
     # French; in Spanish it is a name.
     *("数量", "個数", "数", "pcs", "pieces", "nombre"),
 )
@@ -46,11 +61,13 @@ _NAME: Final = (
     *("partname", "name", "description", "itemname", "partdescription", "itemdescription", "elementname", "title"),
     *("teilename", "bezeichnung", "beschreibung", "nom", "nomdelapiece", "designation", "nombre", "descripcion"),
     *("nome", "descrizione", "descricao", "naam", "omschrijving", "navn", "namn", "beskrivelse", "nazwa", "opis"),
-    *("部品名", "名前", "品名", "名称"),
+    *("nazev", "popis", "nimi", "kuvaus", "nev", "megnevezes", "ad", "название", "наименование", "이름", "품명"),
+    *("部品名", "名前", "品名", "名称", "名稱"),
 )
 _COLOUR_NAME: Final = (
     *("colour", "color", "colourname", "colorname", "blcolorname", "farbe", "farbname", "couleur", "nomdecouleur"),
-    *("colore", "cor", "nomedacor", "kleur", "farve", "farg", "farge", "kolor", "色", "カラー", "颜色"),
+    *("colore", "cor", "nomedacor", "kleur", "farve", "farg", "farge", "kolor"),
+    *("barva", "vari", "szin", "renk", "цвет", "색상", "색", "色", "カラー", "颜色", "顏色"),
 )
 _COLOUR_ID: Final = (
     *("colorid", "colourid", "blcolorid", "blcolourid", "colorcode", "colourcode", "colorno", "colorcodebl"),

@@ -18,7 +18,13 @@ from examples.parts_upload.headers import Columns, plain_name
 from examples.parts_upload.numbers import Refused, read_quantity
 from examples.parts_upload.tables.cells import clean
 
-_CHANGED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9:.]+)?")
+_MONTH: Final = r"(?:jan|feb|m[aä]r|mrz|apr|ma[iy]|ju[nl]|aug|sep|o[ck]t|nov|de[cz])\.?"
+_CHANGED: Final = re.compile(
+    r"[0-9](?:[.,][0-9]+)?E\+[0-9]+"
+    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9:.]+)?|[0-9]{1,2}([./])[0-9]{1,2}\1[0-9]{2,4}"
+    rf"|[0-9]{{1,2}}\.?[- ]{_MONTH}|{_MONTH}[- ][0-9]{{2}}",
+    re.I,
+)
 _WHOLE: Final = re.compile(r"([0-9]+)\.0+")
 _SUMS: Final = re.compile(
     r"(?:grand|sub)?(?:total|totals|totale|totales|totalt|sum|summe|somme|suma|soma|subtotal|gesamt|gesamtsumme|totaal"

@@ -75,7 +75,8 @@ class PartsFile:
             return UploadFailed("NOT_TEXT", f"{self._file_name} is not a text file. Save it as CSV and try again.")
         if self._parts.is_empty:
             return UploadFailed("EMPTY_FILE", f"{self._file_name} is empty.")
-        return UploadFailed("BAD_HEADER", str(error))
+        guess = f" It was read as {self._table.found}. If its letters look wrong, save it as CSV UTF-8."
+        return UploadFailed("BAD_HEADER", f"{error}{guess if self._table.is_guess else ''}")
 
 
 def size_bytes(path: Path) -> int:

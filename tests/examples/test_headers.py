@@ -63,6 +63,13 @@ def named(header: list[str]) -> tuple[list[str], str, list[str], list[str]]:
         ("部品番号,名前,色,数量", "部品番号", "数量", "名前", "色"),
         ("パーツ番号,カラー,個数", "パーツ番号", "個数", "", "カラー"),
         ("Artikelnummer,Färg,Antal", "Artikelnummer", "Antal", "", "Färg"),
+        ("Číslo dílu,Název,Barva,Množství", "Číslo dílu", "Množství", "Název", "Barva"),
+        ("Osanumero,Nimi,Väri,Määrä", "Osanumero", "Määrä", "Nimi", "Väri"),
+        ("Alkatrész,Név,Szín,Mennyiség", "Alkatrész", "Mennyiség", "Név", "Szín"),
+        ("Parça numarası,Ad,Renk,Adet", "Parça numarası", "Adet", "Ad", "Renk"),
+        ("Номер детали,Название,Цвет,Кол-во", "Номер детали", "Кол-во", "Название", "Цвет"),
+        ("부품번호,이름,색상,수량", "부품번호", "수량", "이름", "색상"),
+        ("零件編號,名稱,顏色,數量", "零件編號", "數量", "名稱", "顏色"),
     ],
 )
 def test_columns_are_found_in_any_order_spelling_and_language(

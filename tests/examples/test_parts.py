@@ -50,7 +50,9 @@ def test_a_filled_cell_beyond_the_header_is_a_fault() -> None:
     assert read_part(2, ["3001", "Brick", "Red", "4", "", "x"], COLUMNS) == Fault(Cause.WRONG_COLUMNS, "x")
 
 
-@pytest.mark.parametrize("number", ["1.23457E+11", "3E+03", "1,23E+11", "2026-03-02", "2026-03-02 00:00:00"])
+@pytest.mark.parametrize(
+    "number", ["1.23457E+11", "3E+03", "1,23E+11", "2026-03-02", "2026-03-02 00:00:00", "3/1/2026", "01. Mrz"]
+)
 def test_a_part_number_that_a_spreadsheet_has_changed_is_refused(number: str) -> None:
     assert read_part(2, [number, "", "", "4"], COLUMNS) == Fault(Cause.CHANGED_PART_NUMBER, number)
 

@@ -18,8 +18,8 @@ from typing import Final
 
 from examples.parts_upload.causes import Cause, Fault
 from examples.parts_upload.tables.cells import is_blank
-from examples.parts_upload.tables.dialect import Dialect, RecognizedColumns, find_dialect
-from examples.parts_upload.tables.encodings import name_of
+from examples.parts_upload.tables.dialect import Dialect, RecognizedColumns, find_dialect, recognized_in
+from examples.parts_upload.tables.encodings import is_legacy, name_of
 from examples.parts_upload.tables.table import Row
 from examples.parts_upload.tables.text_lines import MAX_LINE_CHARACTERS, ByteReader, TextLines
 
@@ -45,7 +45,7 @@ class CsvRows:
         position: Callable[[], int] | None = None,
         packed_as: str = "",
     ) -> None:
-        text = TextLines(file)
+        text = TextLines(file, lambda beginning: recognized_in(beginning, recognized))
         self._text = text
         self._position = position
         self._packed_as = packed_as
@@ -70,6 +70,11 @@ class CsvRows:
     def is_plain(self) -> bool:
         """True for UTF-8 with commas."""
         return self.found == f"UTF-8, {Dialect().name}"
+
+    @property
+    def is_guess(self) -> bool:
+        """True for a legacy encoding."""
+        return is_legacy(self._text.encoding)
 
     @property
     def work(self) -> int:

@@ -37,9 +37,14 @@ class Dialect(NamedTuple):
         return f"separated by {_NAMES.get(self.delimiter, self.delimiter)}"
 
 
+def recognized_in(beginning: str, recognized: RecognizedColumns) -> int:
+    """Return the number of columns that are recognized in a text with this beginning."""
+    return _evidence(_lines(beginning), find_dialect(beginning, recognized), recognized)[0]
+
+
 def find_dialect(beginning: str, recognized: RecognizedColumns) -> Dialect:
     """Return the dialect of a text with this beginning."""
-    lines = [line for line in beginning[:_TRIED_CHARACTERS].splitlines() if line.strip()][:_TRIED_LINES]
+    lines = _lines(beginning)
     separator = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     tried = lines[1:] if separator else lines
     delimiters = (separator[1],) if separator else _DELIMITERS
@@ -49,6 +54,10 @@ def find_dialect(beginning: str, recognized: RecognizedColumns) -> Dialect:
         for quote in _quotes(tried, delimiter)
     ]
     return max(dialects, key=lambda dialect: _evidence(tried, dialect, recognized))
+
+
+def _lines(beginning: str) -> list[str]:
+    return [line for line in beginning[:_TRIED_CHARACTERS].splitlines() if line.strip()][:_TRIED_LINES]
 
 
 def _quotes(lines: Sequence[str], delimiter: str) -> str:

@@ -5,10 +5,13 @@ Rules, in this order:
 - Bytes that are UTF-8 are UTF-8. Some bytes that are not spoil their rows only, if most of the others are.
 - Otherwise it is Windows-1252 or Mac Roman: the one in which the characters and their neighbours look more like words.
   A tie is Windows-1252, the default of the most used spreadsheet.
+- A spreadsheet in Warsaw, Moscow or Tokyo writes other encodings. One of them is proven by a header: under it, more of
+  the columns have known names.
 """
 
 import codecs
 import re
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -27,7 +30,16 @@ _NAMES: Final = {
     "utf-32": "UTF-32",
     "cp1252": "Windows-1252",
     "mac_roman": "Mac Roman",
+    "cp1250": "Windows-1250",
+    "cp1251": "Windows-1251",
+    "cp932": "Shift JIS",
+    "gb18030": "GB 18030",
+    "big5": "Big5",
+    "cp949": "EUC-KR",
 }
+# Those that only a header can prove.
+_PROVEN: Final = ("cp1250", "cp1251", "cp932", "gb18030", "big5", "cp949")
+_HEADER_BYTES: Final = 2048
 
 _UTF_8: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _UNFINISHED: Final = re.compile(rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})$")
@@ -42,8 +54,10 @@ _APOSTROPHE: Final = "’"
 _SIGNS: Final = frozenset("°×–—‘’“”„…®™²³½¼€ªº·«»")
 
 
-def encoding_of(beginning: bytes) -> str:
-    """Return Python's name of the encoding; "ascii" if the bytes do not tell."""
+def encoding_of(beginning: bytes, recognized_in: Callable[[str], int]) -> str:
+    """Return Python's name of the encoding; "ascii" if the bytes do not tell. `recognized_in` tells how many columns of
+    a header are recognized in a text.
+    """
     for mark, encoding in _MARKS:
         if beginning.startswith(mark):
             return encoding
@@ -51,12 +65,21 @@ def encoding_of(beginning: bytes) -> str:
         return utf_16
     if beginning.isascii():
         return "ascii"
-    return "utf-8" if _is_utf_8(beginning) else _single_byte_encoding(beginning)
+    if _is_utf_8(beginning):
+        return "utf-8"
+    western = _single_byte_encoding(beginning)
+    # Of equals, the first.
+    return max((western, *_PROVEN), key=lambda each: recognized_in(beginning[:_HEADER_BYTES].decode(each, "replace")))
 
 
 def name_of(encoding: str) -> str:
     """Return the name of an encoding for people."""
     return _NAMES.get(encoding, "UTF-16")
+
+
+def is_legacy(encoding: str) -> bool:
+    """Return True for the encodings that are found by their likelihood alone."""
+    return encoding in ("cp1252", "mac_roman", *_PROVEN)
 
 
 def _utf_16_of(beginning: bytes) -> str | None:

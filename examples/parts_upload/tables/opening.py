@@ -24,6 +24,8 @@ from examples.parts_upload.tables.xlsx import XlsxSheets
 _SAVE_AS_CSV: Final = "Save the list as CSV or .xlsx and try again."
 _UNPACK: Final = "Unpack it and try again with the list inside."
 
+_MODEL: Final = "is a model, not its parts list. Export the parts list as CSV from the program that made it."
+
 # The beginnings of formats, and the words for them.
 _REFUSED: Final = (
     (b"\xd0\xcf\x11\xe0", f"is an old Excel workbook (.xls), or has a password. {_SAVE_AS_CSV}"),
@@ -37,8 +39,14 @@ _REFUSED: Final = (
     (b"BZh", f"is packed with bzip2. {_UNPACK}"),
     (b"\xfd7zXZ", f"is packed with xz. {_UNPACK}"),
     (b"\x28\xb5\x2f\xfd", f"is packed with zstd. {_UNPACK}"),
+    (b"[{", f"is JSON, not a table. {_SAVE_AS_CSV}"),
+    (b'{"', f"is JSON, not a table. {_SAVE_AS_CSV}"),
+    (b"0 FILE ", _MODEL),
+    (b"0 Name:", _MODEL),
 )
+_TAR: Final = (257, b"ustar")
 _XML: Final = (b"<?xml", b"<inventory", b"<!doctype", b"<html", b"<table")
+_MODELS: Final = (".ldr", ".mpd", ".lxfml")
 _HEAD_BYTES: Final = 512
 _ZIP: Final = b"PK"
 _GZIP: Final = b"\x1f\x8b"
@@ -56,7 +64,7 @@ def open_table(file: io.BufferedReader, recognized: RecognizedColumns) -> Table:
         return _table_in_zip(file, recognized)
     if head.startswith(_GZIP):
         unpacked = open_gzip(file)
-        return CsvRows(unpacked, recognized, unpacked.position, "gz, ")
+        return _unpacked(CsvRows(unpacked, recognized, unpacked.position, "gz, "))
     _require_text(head)
     return CsvRows(file, recognized)
 
@@ -75,10 +83,13 @@ def seekable(stream: io.BufferedReader) -> "Iterator[io.BufferedReader[Any]]":
 
 
 def _require_text(head: bytes) -> None:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     for beginning, words in _REFUSED:
-        if head.startswith(beginning):
+        if head.startswith(beginning) or text.startswith(beginning):
             raise TableRefused("NOT_TEXT", words)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_XML):
+    if head.startswith(_TAR[1], _TAR[0]):
+        raise TableRefused("NOT_TEXT", f"is a tar archive. {_UNPACK}")
+    if text.lower().startswith(_XML):
         raise TableRefused("NOT_TEXT", f"is XML or HTML, not a table. {_SAVE_AS_CSV}")
 
 
@@ -96,7 +107,10 @@ def _table_in_zip(file: BinaryIO, recognized: RecognizedColumns) -> Table:
     _refuse_documents(names)
     entry = _only_entry(archive)
     unpacked = open_entry(archive, entry)
-    table = CsvRows(unpacked, recognized, unpacked.position, f"{shown(entry.filename)} in a zip, ")
+    return _unpacked(CsvRows(unpacked, recognized, unpacked.position, f"{shown(entry.filename)} in a zip, "))
+
+
+def _unpacked(table: CsvRows) -> CsvRows:
     _require_text(table.head)
     if table.head.startswith((_ZIP + b"\x03", _GZIP)):
         raise TableRefused("PACKED_TWICE", f"has a packed file inside. {_UNPACK}")
@@ -108,6 +122,8 @@ def _refuse_documents(names: set[str]) -> None:
         raise TableRefused("NOT_TEXT", f"is a binary Excel workbook (.xlsb). {_SAVE_AS_CSV}")
     if any(name.startswith("Index/") and name.endswith(".iwa") for name in names):
         raise TableRefused("NOT_TEXT", "is a Numbers document. Export it as CSV or Excel and try again.")
+    if any(name.lower().endswith(_MODELS) for name in names):
+        raise TableRefused("NOT_TEXT", _MODEL)
     if "word/document.xml" in names:
         raise TableRefused("NOT_TEXT", f"is a Word document. {_SAVE_AS_CSV}")
 

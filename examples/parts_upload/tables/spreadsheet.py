@@ -54,6 +54,7 @@ class Spreadsheet:
     """The table in a spreadsheet file."""
 
     is_plain = False
+    is_guess = False
     is_binary = False
 
     def __init__(self, sheets: Sheets, recognized: RecognizedColumns) -> None:

@@ -27,6 +27,11 @@ class Table(Protocol):
         ...
 
     @property
+    def is_guess(self) -> bool:
+        """True if its letters may be other ones: nothing in the file tells its encoding."""
+        ...
+
+    @property
     def is_binary(self) -> bool:
         """True if it begins as no text does."""
         ...

@@ -9,6 +9,7 @@ Rule: the first block that is not ASCII tells the encoding. A file may have thou
 import codecs
 import io
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from examples.parts_upload.tables.encodings import encoding_of
@@ -30,10 +31,13 @@ class ByteReader(Protocol):
 
 
 class TextLines:
-    """The lines of a file. `head` is the beginning of its bytes, `bytes_read` the position."""
+    """The lines of a file. `head` is the beginning of its bytes, `bytes_read` the position. `recognized_in` tells how
+    many columns of a header are recognized in a text.
+    """
 
-    def __init__(self, file: ByteReader) -> None:
+    def __init__(self, file: ByteReader, recognized_in: Callable[[str], int]) -> None:
         self._file = file
+        self._recognized_in = recognized_in
         self._decoder: codecs.IncrementalDecoder | None = None
         self.encoding = "ascii"
         self._lines: deque[str] = deque()
@@ -73,7 +77,7 @@ class TextLines:
         self.bytes_read += len(block)
         self._is_at_end = not block
         if self._decoder is None:
-            self.encoding = encoding_of(block)
+            self.encoding = encoding_of(block, self._recognized_in)
             if self.encoding == "ascii":
                 return block.decode("ascii")
             self._decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
