@@ -427,6 +427,9 @@ AWS_ANSWER_SECONDS: Final = 3.0
 AWS_FUNCTION_TIMEOUT_SECONDS: Final = 28
 """Timeout of the functions in the templates: shorter than API Gateway's patience, so that none works in vain."""
 
+AWS_BATCH_LINES: Final = 10_000
+"""Most lines of one batch in a function. Each is answered, with up to 200 bytes: a third of Lambda's 6 MB."""
+
 SWEEP_MARGIN_SECONDS: Final = 2.0
 """Time that the sweeper reserves to finish the uploads it has begun with, and to store where it ended."""
 

@@ -4,6 +4,7 @@
     $disconnect   index ─▶ the row is removed, and its topics
     $default      row ─▶ the conversation of `tellwire.conversation` ─▶ answers are posted back
     sweep         on a schedule: leases that have expired ─▶ stalled, failed; notifications ─▶ escalated
+    broadcast     no route: a signed request, or an invocation, with a publish ─▶ the broker ─▶ the gateway's answers
 
 They are synchronous, as Lambda requires; their parts are made once per process, on first use, from the environment. For
 messages of custom types, write a module:
@@ -53,7 +54,18 @@ from tellwire.model import Identity
 if TYPE_CHECKING:
     from tellwire.aws.topic_rights import Decision
 
-__all__ = ["Connect", "Default", "Disconnect", "Sweep", "connect", "default", "disconnect", "sweep"]
+__all__ = [
+    "Broadcast",
+    "Connect",
+    "Default",
+    "Disconnect",
+    "Sweep",
+    "broadcast",
+    "connect",
+    "default",
+    "disconnect",
+    "sweep",
+]
 
 logger = logging.getLogger("tellwire.aws")
 
@@ -261,6 +273,32 @@ class Sweep:
         return await sweep.run()
 
 
+class Broadcast:
+    """A function for producers in other languages: it publishes, with the bodies, answers and errors of a gateway.
+
+    Behind a function URL or an HTTP API, with IAM: `POST /v1/publish` and `/v1/publish/batch`, payload format 2.0. A
+    direct invocation gets a publish as JSON, and returns a `Delivery`, or `{"status", "code", "message"}`; a list of
+    publishes gives a list of both. It needs the variables and the rights of a worker, see `docs/how-to/aws.md`.
+    """
+
+    def __init__(self, deployment: Deployment = _shared) -> None:
+        self._deployment = deployment
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        with deadline(context):
+            return run(self._answer(event))
+
+    async def _answer(self, event: Any) -> Any:
+        from tellwire.aws.http_events import is_request, read_request
+        from tellwire.aws.publishes import Publishes  # the routes need none of it
+
+        publishes = Publishes(self._deployment.engine().broker)
+        with reserve(AWS_ANSWER_SECONDS):
+            if is_request(event):
+                return await publishes.answer_request(read_request(event))
+            return await publishes.answer_invocation(event)
+
+
 async def _nothing_to_do() -> bool:
     return True
 
@@ -274,3 +312,4 @@ connect: Final = Connect()
 disconnect: Final = Disconnect()
 default: Final = Default()
 sweep: Final = Sweep()
+broadcast: Final = Broadcast()

@@ -33,6 +33,7 @@ print(json.dumps(sorted(heavy | {{name for name in sys.modules if name.startswit
     "module",
     [
         "tellwire.aws.handlers",
+        "tellwire.aws.publishes",
         "tellwire.engines.aws.carrier",
         "tellwire.engines.aws.history",
         "tellwire.sync",
@@ -69,6 +70,6 @@ def test_a_worker_with_a_history_loads_no_settings_of_a_gateway() -> None:
 
 def test_a_function_begins_without_any_setting() -> None:
     # What is missing is said when it is needed, in the function's own log; SAM and CDK load modules to look at them.
-    program = "from tellwire.aws.handlers import connect, default, disconnect, sweep\nassert callable(connect)"
+    program = "from tellwire.aws.handlers import broadcast, connect, default, disconnect, sweep\nassert callable(connect)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
