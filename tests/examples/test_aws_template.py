@@ -14,7 +14,7 @@ from tellwire.apigateway.definition import Project
 from tellwire.apigateway.template import read_project
 from tellwire.apigateway.template.source import read_source
 from tellwire.errors import ConfigError
-from tests.sam_template import EXAMPLE, SECRET, Deployed, text
+from tests.sam_template import EXAMPLE, SECRET, Deployed, rights_of, text
 
 COGNITO = {"CognitoUserPoolId": "eu-west-1_AbCdEfGhI", "CognitoClientId": "1h57kf5cpq17m0eml12EXAMPLE"}
 
@@ -31,6 +31,7 @@ TELL = KEEP | POST
 CONVERSE = {("dynamodb:Query", INDEX), ("dynamodb:UpdateItem", TABLE), ("dynamodb:Query", HISTORY)}
 LOOK = {("execute-api:ManageConnections", f"{API}/GET/@connections/*")}
 SWEEP = LOOK | {("dynamodb:BatchGetItem", HISTORY), ("dynamodb:Query", f"{HISTORY}/index/leasedUploads")}
+HANDLERS = ("Connect", "Disconnect", "Default", "Sweep", "Broadcast")
 KEEP_FAILURES = {("sqs:SendMessage", "${FailedUploads.Arn}")}
 
 
@@ -108,7 +109,7 @@ def test_notes_are_about_what_is_not_emulated_and_nothing_else(tmp_path: Path) -
 
 
 def test_handlers_are_tellwire_s_own_and_end_before_api_gateway_gives_up(deployed: Deployed) -> None:
-    for name in ("connect", "disconnect", "default", "sweep"):
+    for name in ("connect", "disconnect", "default", "sweep", "broadcast"):
         function = deployed.properties(f"{name.capitalize()}Function")
         assert function["Handler"] == f"tellwire.aws.handlers.{name}"
         expected = (50, 1024) if name == "sweep" else (28, 256)
@@ -119,7 +120,7 @@ def test_handlers_are_tellwire_s_own_and_end_before_api_gateway_gives_up(deploye
 def test_every_function_has_the_layer_of_tellwire_and_workers_another(deployed: Deployed) -> None:
     layers = {name: properties["Layers"] for name, properties in deployed.of_type("AWS::Lambda::Function").items()}
     named = {name: [re.sub(r"[0-9a-f]{10}$", "", layer["Ref"]) for layer in found] for name, found in layers.items()}
-    handlers = {f"{name}Function": ["TellwireLayer"] for name in ("Connect", "Disconnect", "Default", "Sweep")}
+    handlers = {f"{name}Function": ["TellwireLayer"] for name in HANDLERS}
     workers = {f"{name}WorkerFunction": ["TellwireLayer", "WorkersLayer"] for name in ("Csv", "Image")}
     assert named == handlers | workers
 
@@ -159,6 +160,7 @@ def test_the_tables_have_their_keys_their_indexes_and_their_expiry(tmp_path: Pat
         ),
         ("DefaultFunction", CONVERSE | TELL),
         ("SweepFunction", SWEEP | TELL),
+        ("BroadcastFunction", TELL | {("dynamodb:Query", INDEX), ("dynamodb:Scan", TABLE)}),
         ("CsvWorkerFunction", files("parts") | TELL | KEEP_FAILURES),
         ("ImageWorkerFunction", files("thumbnails") | TELL | KEEP_FAILURES),
     ],
@@ -167,6 +169,16 @@ def test_each_function_may_do_what_it_does_and_no_more(
     deployed: Deployed, function: str, allowed: set[tuple[str, str]]
 ) -> None:
     assert deployed.rights(function) == allowed
+
+
+def test_publishing_over_http_is_signed_and_absent_unless_it_is_wanted(deployed: Deployed, tmp_path: Path) -> None:
+    assert deployed.properties("BroadcastFunctionUrl")["AuthType"] == "AWS_IAM"
+    callers = rights_of(deployed.properties("PublishOverHttp")["PolicyDocument"])
+    assert callers == {
+        (f"lambda:{action}", "${BroadcastFunction.Arn}") for action in ("InvokeFunctionUrl", "InvokeFunction")
+    }
+    assert "BroadcastFunction" in read(tmp_path, **SECRET, HttpPublishing="present").functions
+    assert "BroadcastFunction" not in read(tmp_path, **SECRET).functions
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
@@ -296,4 +308,6 @@ def test_urls_and_names_are_outputs() -> None:
         "ConnectionsTableName": "${ConnectionsTable}",
         "HistoryTableName": "${HistoryTable}",
         "UploadsBucket": "${Uploads}",
+        "BroadcastUrl": "${BroadcastFunctionUrl.FunctionUrl}",
+        "PublishOverHttpPolicy": "${PublishOverHttp}",
     }

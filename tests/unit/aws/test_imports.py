@@ -70,6 +70,7 @@ def test_a_worker_with_a_history_loads_no_settings_of_a_gateway() -> None:
 
 def test_a_function_begins_without_any_setting() -> None:
     # What is missing is said when it is needed, in the function's own log; SAM and CDK load modules to look at them.
-    program = "from tellwire.aws.handlers import broadcast, connect, default, disconnect, sweep\nassert callable(connect)"
+    names = "broadcast, connect, default, disconnect, sweep"
+    program = f"from tellwire.aws.handlers import {names}\nassert callable(connect)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Publishes in a function: routes, bodies, batches, refusals, and what is raised instead."""
+"""Publishes in a function: routes, bodies, batches, refusals, errors."""
 
 import asyncio
 import base64
