@@ -22,7 +22,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo comments script cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs clean
+.PHONY: help setup demo comments script packages cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -58,6 +58,9 @@ script: $(SCRIPT) ## Build the script with the custom elements, which the gatewa
 
 $(SCRIPT): $(wildcard $(addprefix clients/,*.json scripts/* */*.json */src/* */src/*/*)) clients/node_modules/.synced
 	scripts/clients script
+
+packages: $(STAMP) $(SCRIPT) ## Build the packages for PyPI and npm into dist/
+	@scripts/packages
 
 test: $(STAMP) $(NPM_STAMPS) $(PAGE)/dist/.built $(SCRIPT) ## Run the tests, but those that take long
 	scripts/clients test
@@ -128,4 +131,4 @@ docs: $(STAMP) ## Build the site of the documentation into site/; links and anch
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
-	  examples/aws_parts_upload/build build/docs site $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist $(SCRIPT)
+	  examples/aws_parts_upload/build build/docs dist site $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist $(SCRIPT)

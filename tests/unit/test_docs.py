@@ -3,11 +3,13 @@
 import asyncio
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.docs_site.collecting import sources
 from tellwire.apigateway import assumptions
 from tellwire.broadcast import Broadcaster, use_broadcaster
 from tellwire.cli.local import local
@@ -88,3 +90,25 @@ def test_the_page_on_local_apis_names_every_option() -> None:
     page = (ROOT / "docs" / "how-to" / "local.md").read_text()
     for option in local.params:
         assert any(name in page for name in (*option.opts, *option.secondary_opts)), option.name
+
+
+INSTALLING = re.compile(r"(pip install|uv add|npm install|npm i) .*?(tellwire)")
+UNTIL_RELEASE = re.compile(
+    r"^> Until the first release, \[install it from a clone\]\((\S*install\.md)#until-the-first-release\)\.$",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("page", [*sources(), "native/README.md"])
+def test_a_page_that_installs_says_how_until_the_first_release(page: str) -> None:
+    text = (ROOT / page).read_text()
+    if page.startswith("docs/decisions") or page in ("docs/how-to/install.md", "CHANGELOG.md"):
+        return
+    assert INSTALLING.search(text) is None or UNTIL_RELEASE.search(text)
+
+
+def test_the_page_on_installing_names_every_extra() -> None:
+    page = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in extras:
+        assert re.search(rf"tellwire\[(\w+,)*{extra}\]", page), extra
