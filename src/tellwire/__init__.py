@@ -147,7 +147,7 @@ _LAZY: Final = {
     "Node": ("tellwire.gateway.node", "gateway"),
     "RedisProducer": ("tellwire.engines.redis.producer", "redis"),
     "Settings": ("tellwire.config", ""),
-    "mint_token": ("tellwire.auth.mint", "aws"),
+    "mint_token": ("tellwire.auth.mint", ""),
     "open_engine": ("tellwire.engines.registry", "gateway"),
 }
 """Names that a producer seldom needs, with their module and the extra it is installed with: imported when asked for."""

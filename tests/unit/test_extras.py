@@ -14,8 +14,8 @@ from tellwire.extras import needs_extra
     [
         ("tellwire.gateway", "starlette", "gateway"),
         ("tellwire.server", "websockets", "gateway"),
-        ("tellwire.auth", "cryptography", "gateway"),
         ("tellwire.infra", "aws_cdk", "cdk"),
+        ("tellwire.testing.api_gateway", "websockets", "local"),
         ("tellwire.client", "websockets", "client"),
         ("tellwire.engines.redis", "redis", "redis"),
         ("tellwire.engines.redis", "hiredis", "redis"),
@@ -33,6 +33,22 @@ def test_a_part_without_its_package_names_the_extra(
         importlib.import_module(part)
     assert f"pip install 'tellwire[{extra}]'" in str(caught.value)
     assert (caught.value.name or "").partition(".")[0] == package
+
+
+def test_a_plain_install_makes_tokens_and_names_the_extra_for_their_verification() -> None:
+    code = """
+import sys
+sys.modules["cryptography"] = None
+from tellwire import mint_token
+from tellwire.auth import mint_token as same
+print(mint_token("x" * 32, "ada").count("."), mint_token is same)
+try:
+    from tellwire.auth import Jwks
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "2 True\ntellwire.auth.Jwks needs cryptography: pip install 'tellwire[gateway]'\n"
 
 
 def test_nothing_but_the_engine_redis_imports_redis() -> None:

@@ -4,9 +4,12 @@ token ─▶ TokenCache ─▶ JwtAuthenticator ─▶ keys (Secrets | Jwks), se
                             └▶ rules (issuer and audience | Cognito's) ─▶ the user in its claims
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from tellwire.extras import needs_extra
 
-with needs_extra("tellwire.auth", "gateway"):
+if TYPE_CHECKING:
     from tellwire.auth.cache import TokenCache
     from tellwire.auth.claims import ClaimRules, StandardRules
     from tellwire.auth.cognito import CognitoRules, cognito_issuer
@@ -36,3 +39,30 @@ __all__ = [
     "make_authenticator",
     "mint_token",
 ]
+
+_MODULES: Final = {
+    "ClaimRules": "claims",
+    "CognitoRules": "cognito",
+    "Gatekeeper": "gatekeeper",
+    "Jwks": "jwks",
+    "JwtAuthenticator": "jwt",
+    "Key": "keys",
+    "KeySource": "keys",
+    "Secrets": "keys",
+    "SettingsAuthenticator": "factory",
+    "StandardRules": "claims",
+    "TokenCache": "cache",
+    "Trust": "jwt",
+    "cognito_issuer": "cognito",
+    "development_secret": "development",
+    "make_authenticator": "factory",
+    "mint_token": "mint",
+}
+"""Modules of the names, imported when asked for: a back end that makes tokens needs no verification of them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with needs_extra(f"tellwire.auth.{name}", "gateway"):
+        return getattr(import_module(f"tellwire.auth.{_MODULES[name]}"), name)

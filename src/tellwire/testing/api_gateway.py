@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from websockets.sync.client import ClientConnection, connect
-
-from tellwire.apigateway.definition import Api, Authorizer, Function, IdentitySource, Project, Route
-from tellwire.apigateway.local import LocalApi
-from tellwire.apigateway.runner.host import InProcess
-from tellwire.apigateway.services.attached import TemplateServices, services_of
 from tellwire.aws_api.sigv4 import Credentials
 from tellwire.errors import ConfigError, shown
+from tellwire.extras import needs_extra
 from tellwire.testing.clock import FakeClock
+
+with needs_extra("tellwire.testing.api_gateway", "local"):
+    from websockets.sync.client import ClientConnection, connect
+
+    from tellwire.apigateway.definition import Api, Authorizer, Function, IdentitySource, Project, Route
+    from tellwire.apigateway.local import LocalApi
+    from tellwire.apigateway.runner.host import InProcess
+    from tellwire.apigateway.services.attached import TemplateServices, services_of
 
 Handler = Callable[[Any, Any], Any]
 T = TypeVar("T")
