@@ -131,6 +131,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     history_cache_bytes: CacheBytes = limits.HISTORY_CACHE_BYTES
     finished_keep_seconds: SecondsOrNever = limits.FINISHED_KEEP_SECONDS
 
+    console: bool = False
     metrics: bool = False
     metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     metrics_host: NotEmpty = "127.0.0.1"

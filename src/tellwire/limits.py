@@ -912,3 +912,17 @@ RUNTIME_HEAD_SECONDS: Final = 10.0
 
 OUTPUT_LINE_BYTES: Final = 64 * 1024
 """Longest line of a function's output; a longer one is cut into several."""
+
+# --- the console ------------------------------------------------------------------------------------------------------
+
+CONSOLE_SESSION_SECONDS: Final = 12 * 3600.0
+"""The longest session of an operator: a working day."""
+
+CONSOLE_IDLE_SECONDS: Final = 30 * 60.0
+"""A session without a request for this long ends (OWASP: 15 to 30 minutes). An open page asks every few seconds."""
+
+CONSOLE_ROWS: Final = 100
+"""Rows of a list of the console."""
+
+CONSOLE_SESSIONS: Final = 100
+"""Sessions of one node at a time."""

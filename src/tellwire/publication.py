@@ -103,6 +103,11 @@ def is_of_topic(stream: StreamKey) -> bool:
     return stream.startswith(_TOPIC_PREFIX)
 
 
+def user_of(stream: StreamKey) -> str | None:
+    """Return the user of a stream; None if it is a topic's."""
+    return stream.removeprefix(_USER_PREFIX) if is_of_user(stream) else None
+
+
 def topic_of(stream: StreamKey) -> str | None:
     """Return the topic of a stream; None if it is a user's."""
     return stream.removeprefix(_TOPIC_PREFIX) if is_of_topic(stream) else None

@@ -135,6 +135,11 @@ class Hub:
         """Return the connections that have joined a topic."""
         return [self._by_id[each] for each in self._topics]
 
+    def streams(self) -> Iterator[tuple[StreamKey, int]]:
+        """Yield each stream with connections, and their number."""
+        for stream, connections in list(self._by_stream.items()):
+            yield stream, len(connections)
+
     def count_subscriptions(self) -> int:
         """Return the number of topics that connections have joined, counted for each connection."""
         return sum(map(len, list(self._topics.values())))

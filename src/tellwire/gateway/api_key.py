@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,6 +30,14 @@ logger = logging.getLogger("tellwire.gateway")
 
 _RETRY_AFTER_SECONDS: Final = 10
 _TOLD_AGAIN_SECONDS: Final = 60.0
+
+
+class Guard(Protocol):
+    """A guard of endpoints: of the HTTP API by keys, of the console by sessions."""
+
+    def guarded(self, endpoint: Endpoint, scope: Scope, *others: Scope) -> Endpoint:
+        """Return an endpoint that refuses requests that are not allowed this."""
+        ...
 
 
 class ApiKeyGuard:
@@ -87,6 +95,11 @@ class ApiKeyGuard:
             text = f"The API key {key.name} is not for this: it needs the scope {scope.value}"
             return problem(403, "API_KEY_NOT_FOR_THIS", text)
         return None
+
+    @property
+    def needs_none(self) -> bool:
+        """True in development, where there are no keys."""
+        return self._is_open
 
     @property
     def keys(self) -> object:

@@ -28,7 +28,7 @@ from starlette.routing import BaseRoute, Route
 from tellwire.api_keys import Scope
 from tellwire.engine import Engine
 from tellwire.gateway.admission import Network
-from tellwire.gateway.api_key import ApiKeyGuard, key_of
+from tellwire.gateway.api_key import ApiKeyGuard, Guard, key_of
 from tellwire.gateway.batch import Batches, DirectBatch, tell_batch
 from tellwire.gateway.bodies import read_body
 from tellwire.gateway.client_script import ScriptAddress, script_routes
@@ -130,20 +130,9 @@ class HttpApi:
 
     def application(self, routes: Sequence[BaseRoute] = ()) -> Starlette:
         """Return the ASGI application. `routes` are another program's; they may take any path that is not the API's."""
-        for_publishing = functools.partial(self._key.guarded, scope=Scope.PUBLISH)
-        for_admin = functools.partial(self._key.guarded, scope=Scope.ADMIN)
         own = [
-            Route("/v1/publish", for_publishing(self._rated(self.publish)), methods=["POST"]),
-            Route("/v1/publish/batch", for_publishing(self._rated(self.publish_batch)), methods=["POST"]),
+            *self.guarded_routes(self._key),
             *self._row_errors.routes(self._key),
-            *self._users.routes(self._key),
-            *self._topics.routes(self._key),
-            Route("/v1/connections", for_admin(self.connections), methods=["GET"]),
-            Route("/v1/connections", for_admin(self.disconnect), methods=["DELETE"]),
-            IdRoute("/v1/users/{user:path}/connections", for_admin(self.connections), methods=["GET"]),
-            IdRoute("/v1/connections/{connection:path}", for_admin(self.disconnect), methods=["DELETE"]),
-            Route("/v1/stats", for_admin(self.stats), methods=["GET"]),
-            Route("/v1/drain", for_admin(self.drain), methods=["POST"]),
             *script_routes(),
             Route("/healthz", self.healthy, methods=["GET"]),
             Route("/readyz", self.ready, methods=["GET"]),
@@ -160,6 +149,23 @@ class HttpApi:
         application.router.redirect_slashes = False
         application.router.default = OtherSlash(application.router)
         return application
+
+    def guarded_routes(self, guard: Guard) -> list[BaseRoute]:
+        """Return the endpoints for producers and operators."""
+        for_publishing = functools.partial(guard.guarded, scope=Scope.PUBLISH)
+        for_admin = functools.partial(guard.guarded, scope=Scope.ADMIN)
+        return [
+            Route("/v1/publish", for_publishing(self._rated(self.publish)), methods=["POST"]),
+            Route("/v1/publish/batch", for_publishing(self._rated(self.publish_batch)), methods=["POST"]),
+            *self._users.routes(guard),
+            *self._topics.routes(guard),
+            Route("/v1/connections", for_admin(self.connections), methods=["GET"]),
+            Route("/v1/connections", for_admin(self.disconnect), methods=["DELETE"]),
+            IdRoute("/v1/users/{user:path}/connections", for_admin(self.connections), methods=["GET"]),
+            IdRoute("/v1/connections/{connection:path}", for_admin(self.disconnect), methods=["DELETE"]),
+            Route("/v1/stats", for_admin(self.stats), methods=["GET"]),
+            Route("/v1/drain", for_admin(self.drain), methods=["POST"]),
+        ]
 
     # --- endpoints ----------------------------------------------------------------------------------------------------
 

@@ -21,34 +21,29 @@ if TYPE_CHECKING:
 
 
 class Metering:
-    """The counts of a node whose settings have `metrics`.
+    """The counts of a node whose settings have `metrics`, or the `console`.
 
     Raises:
         ConfigError: prometheus-client is not installed, or several workers have no `metrics_port`.
     """
 
     def __init__(self, settings: Settings, topics: TopicRules) -> None:
-        try:
-            import tellwire.gateway.metrics  # noqa: F401 - the extra must be there when the node is made
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"TELLWIRE_METRICS: {error}") from error
-        if settings.workers > 1 and settings.metrics_port is None:
-            raise ConfigError(
-                f"TELLWIRE_METRICS: got {settings.workers} workers without TELLWIRE_METRICS_PORT; needed: the port of "
-                "worker-1, and the others have those after it, because each worker has counts of its own"
-            )
+        if settings.metrics:
+            _check(settings)
         self._settings = settings
-        self._counts = Counts(topics)
+        self.counts = Counts(topics)
 
     def observer(self, other: Observer | None) -> Observer:
         """Return the observer of the node; `other` is the program's own."""
-        return self._counts if other is None else both(self._counts, other)
+        return self.counts if other is None else both(self.counts, other)
 
-    def exposition(self, engine: Engine, sockets: Sockets) -> "Exposition":
-        """Return the text of the counts, for a node that is open."""
+    def exposition(self, engine: Engine, sockets: Sockets) -> "Exposition | None":
+        """Return the text of the counts, for a node that is open; None: the settings have no `metrics`."""
+        if not self._settings.metrics:
+            return None
         from tellwire.gateway.metrics import Exposition, NodeMetrics
 
-        return Exposition(NodeMetrics(self._counts, lambda: _live(engine, sockets), self._settings.chosen_engine))
+        return Exposition(NodeMetrics(self.counts, lambda: _live(engine, sockets), self._settings.chosen_engine))
 
     def listening(self, exposition: "Exposition", worker: int) -> AbstractContextManager[None]:
         """Return a block in which the metrics have a port of their own, if the settings say so.
@@ -58,6 +53,18 @@ class Metering:
         """
         port = self._settings.metrics_port
         return nullcontext() if port is None else exposition.listening(self._settings.metrics_host, port + worker)
+
+
+def _check(settings: Settings) -> None:
+    try:
+        import tellwire.gateway.metrics  # noqa: F401 - the extra must be there when the node is made
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"TELLWIRE_METRICS: {error}") from error
+    if settings.workers > 1 and settings.metrics_port is None:
+        raise ConfigError(
+            f"TELLWIRE_METRICS: got {settings.workers} workers without TELLWIRE_METRICS_PORT; needed: the port of "
+            "worker-1, and the others have those after it, because each worker has counts of its own"
+        )
 
 
 def metrics_route(exposition: "Exposition", key: ApiKeyGuard) -> BaseRoute:

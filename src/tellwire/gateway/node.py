@@ -27,6 +27,9 @@ from tellwire.gateway.application import Admission, GatewayApplication
 from tellwire.gateway.connection_limits import ConnectionLimits
 from tellwire.gateway.connection_presence import ConnectionPresence
 from tellwire.gateway.connection_topics import ConnectionTopics
+from tellwire.gateway.console.facts import Facts
+from tellwire.gateway.console.guard import ConsoleGuard
+from tellwire.gateway.console.pages import console_routes
 from tellwire.gateway.hangup import on_hangup
 from tellwire.gateway.http_api import HttpApi, Stats
 from tellwire.gateway.metering import Metering, metrics_route
@@ -109,7 +112,7 @@ class Node:
         if engine is None:
             check_engine(settings)
         self._topic_rules = settings.topic_rules
-        self._metering = Metering(settings, self._topic_rules) if settings.metrics else None
+        self._metering = Metering(settings, self._topic_rules) if settings.metrics or settings.console else None
         self._observer = self._metering.observer(observer) if self._metering is not None else observer or NullObserver()
         self._publish_rates = PublishRates(_publish_rate(settings), self._clock, self._observer)
         self._topic_callbacks: dict[Action, TopicCallback] = {}
@@ -526,6 +529,9 @@ class _Running:
         api = node._http_api(self)
         self.exposition = None if node._metering is None else node._metering.exposition(engine, sockets)
         own = [] if self.exposition is None else [metrics_route(self.exposition, node._api_key)]
+        if settings.console and node._metering is not None:
+            facts = Facts(settings.chosen_engine, engine, hub, sockets, node._metering.counts, node._clock)
+            own += console_routes(ConsoleGuard(node._api_key, node._clock), facts, api.guarded_routes)
         self.server = Server(
             sockets,
             api.application([*own, *node._routes]),

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from tellwire.api_keys import Scope
 from tellwire.engine import Engine
 from tellwire.errors import PresenceOff
-from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.api_key import Guard
 from tellwire.gateway.http import json_response
 from tellwire.gateway.paths import IdRoute, id_of
 from tellwire.limits import MAX_TOPIC_BYTES
@@ -39,7 +39,7 @@ class TopicsApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def routes(self, key: ApiKeyGuard) -> list[BaseRoute]:
+    def routes(self, key: Guard) -> list[BaseRoute]:
         """Return the routes, with the ways to name a topic: in the path, and in the query."""
         presence, forget = (key.guarded(each, Scope.ADMIN) for each in (self.presence, self.forget))
         return [

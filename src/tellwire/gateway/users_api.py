@@ -23,7 +23,7 @@ from tellwire.api_keys import Scope
 from tellwire.decode_errors import decoded
 from tellwire.engine import Engine
 from tellwire.errors import InvalidMessage
-from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.api_key import Guard
 from tellwire.gateway.bodies import read_body
 from tellwire.gateway.http import json_response, problem
 from tellwire.gateway.paths import IdRoute, id_of
@@ -88,7 +88,7 @@ class UsersApi:
         self._presence = presence
         self._shut_outs = engine.shut_outs
 
-    def routes(self, key: ApiKeyGuard) -> list[BaseRoute]:
+    def routes(self, key: Guard) -> list[BaseRoute]:
         """Return the routes, with the ways to name a user: in the path, and in the query."""
         methods = {"POST": self.disconnect, "DELETE": self.let_in, "GET": self.list}
         guarded = {method: key.guarded(endpoint, Scope.ADMIN) for method, endpoint in methods.items()}
