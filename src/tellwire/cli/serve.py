@@ -1,6 +1,7 @@
 """`tellwire serve`: run the gateway."""
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
@@ -24,6 +25,7 @@ from tellwire.errors import ConfigError
 from tellwire.gateway import Node
 from tellwire.gateway.garbage import FrozenHeap
 from tellwire.gateway.hangup import hold_hangup
+from tellwire.gateway.service_manager import ServiceManager
 from tellwire.gateway.supervisor import Supervisor
 from tellwire.gateway.worker import Worker
 from tellwire.ports import SystemClock
@@ -62,10 +64,13 @@ def serve(
     0. A second signal ends it at once. SIGHUP reads API keys, secrets, key sets and rules of topics again, from
     tellwire.toml and from the files that the settings name.
 
+    Under systemd (Type=notify) it tells when it is ready, reloads and stops, and gives signs of life.
+
     With --workers, as many processes share the address. A supervisor starts those again that end, and passes signals
     on.
     """
     hold_hangup()
+    manager = ServiceManager.take(os.environ)
     if worker is None:
         warn_of_unknown_variables()
 
@@ -76,7 +81,7 @@ def serve(
     if settings.workers > 1 and worker is None:
         Node(settings)  # raises what a worker would refuse
         configure_logging(log_level, "supervisor")
-        context.exit(asyncio.run(_supervise(settings, context.find_root().obj or ())))
+        context.exit(asyncio.run(_supervise(settings, manager, context.find_root().obj or ())))
     this = None if worker is None else Worker.of(worker)
     configure_logging(log_level, this.name if this else "")
     descriptors.raise_limit()
@@ -89,7 +94,7 @@ def serve(
             _announce(started.authority, settings)
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(node.serve(announce, read, this), heap))
+        runner.run(_serve(node.serve(announce, read, this, manager), heap))
 
 
 async def _serve(serving: Awaitable[None], heap: FrozenHeap) -> None:
@@ -100,7 +105,7 @@ async def _serve(serving: Awaitable[None], heap: FrozenHeap) -> None:
         freezing.cancel()
 
 
-async def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
+async def _supervise(settings: Settings, manager: ServiceManager, arguments: Sequence[str]) -> int:
     if not hasattr(socket, "SO_REUSEPORT"):
         raise ConfigError("workers: several need a system with SO_REUSEPORT, such as Linux; allowed: 1")
     supervisor = Supervisor(
@@ -109,6 +114,7 @@ async def _supervise(settings: Settings, arguments: Sequence[str]) -> int:
         settings.port,
         count=settings.workers,
         drain_seconds=settings.drain_seconds,
+        manager=manager,
     )
     return await supervisor.run(lambda started: _announce(started.authority, settings))
 

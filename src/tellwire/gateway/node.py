@@ -39,6 +39,7 @@ from tellwire.gateway.publish_rates import PublishRates
 from tellwire.gateway.request_rates import RequestRates
 from tellwire.gateway.rights_watch import RightsWatch
 from tellwire.gateway.row_errors import RowErrorsApi
+from tellwire.gateway.service_manager import ServiceManager
 from tellwire.gateway.topics_api import TopicsApi
 from tellwire.gateway.users_api import UsersApi
 from tellwire.gateway.webhooks import NodeWebhooks, targets_of
@@ -121,6 +122,7 @@ class Node:
         self._handlers = MessageHandlers()
         self._running: _Running | None = None
         self._worker: Worker | None = None
+        self._manager = ServiceManager()
         self._opening = Opening()
         self.broadcaster = Broadcaster(NodeCarrier(self._home))
 
@@ -253,21 +255,25 @@ class Node:
         started: Callable[["Node"], None] | None = None,
         reread: Callable[[], Settings] | None = None,
         worker: Worker | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         """Run until SIGTERM, SIGINT or `POST /v1/drain`, then drain within `drain_seconds`; a second signal ends it at
         once, and so does the first one before it serves.
 
         SIGHUP reloads; see `reload`. `reread` returns the settings as they are then; None: those of this node, with the
         files that they name read again. `worker`: this process is one of several, and `POST /v1/drain` drains all.
+        `manager` is told of the start, reloads and the drain, and gets signs of life.
 
         Raises:
             ConfigError: the address cannot be listened on, or the engine cannot be used.
         """
         self._worker = worker
+        manager = self._manager = manager or ServiceManager()
 
         def tell() -> None:
             if worker is not None:
                 worker.tell_ready()
+            manager.ready(self._status())
             if started is not None:
                 started(self)
 
@@ -276,9 +282,9 @@ class Node:
         try:
             with contextlib.ExitStack() as signals:
                 signals.enter_context(on_end_signals(self._stop))
-                async with obeying, self._opened() as running:
+                async with obeying, manager.watching(self._status), self._opened() as running:
                     if not opening.is_stopped:
-                        with on_hangup(lambda: self.reload_or_log(reread), self.stop):
+                        with on_hangup(manager.reloads(lambda: self.reload_or_log(reread)), self.stop):
                             await running.server.serve(tell)
                     # While the engine closes, a signal ends the process.
                     signals.close()
@@ -321,6 +327,15 @@ class Node:
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does, from any thread. `serve` or `running` ends when that is done."""
         self._now.server.stop()
+
+    def _status(self) -> str:
+        if self._running is None:
+            return "not serving"
+        is_draining = self._running.sockets.drain.has_begun
+        return f"{'draining' if is_draining else 'serving'} {len(self.hub)} connections"
+
+    async def _tell_of_drain(self) -> None:
+        self._manager.stopping()
 
     def _stop(self) -> None:
         self._opening.stop()
@@ -536,7 +551,7 @@ class _Running:
             sockets,
             api.application([*own, *node._routes]),
             direct=api.direct,
-            before_drain=node._before_drain,
+            before_drain=[node._tell_of_drain, *node._before_drain],
             host=settings.host,
             port=settings.port,
             listener=None if node._worker is None else node._worker.listener,

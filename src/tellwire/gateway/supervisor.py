@@ -25,6 +25,7 @@ from tellwire.errors import ConfigError
 from tellwire.gateway.hangup import on_hangup
 from tellwire.gateway.listeners import Listeners
 from tellwire.gateway.restarts import Restarts
+from tellwire.gateway.service_manager import ServiceManager
 from tellwire.gateway.worker import ALIVE, DRAIN, END, READY, Worker
 
 logger = logging.getLogger("tellwire.gateway")
@@ -34,14 +35,24 @@ WRONG_SETTINGS: Final = 2
 
 
 class Supervisor:
-    """Runs `count` workers. `command` with `--worker …` behind it is one of them.
+    """Runs `count` workers. `command` with `--worker …` behind it is one of them. `manager` is told of all of them.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
 
-    def __init__(self, command: Sequence[str], host: str, port: int, *, count: int, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        host: str,
+        port: int,
+        *,
+        count: int,
+        drain_seconds: float,
+        manager: ServiceManager | None = None,
+    ) -> None:
         self._command = command
+        self._manager = manager or ServiceManager()
         self._drain_seconds = drain_seconds
         self._listeners = Listeners(host, port)
         self._children = [_Child(number, self._heard) for number in range(1, count + 1)]
@@ -59,13 +70,17 @@ class Supervisor:
 
     async def run(self, started: Callable[["Supervisor"], None]) -> int:
         """Run until a signal or a drain, and return the exit code. `started` is called once, when all are ready."""
+        async with self._manager.watching(self._status):
+            return await self._run(started)
+
+    async def _run(self, started: Callable[["Supervisor"], None]) -> int:
         self._started = started
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._signalled)
         keeping = [asyncio.create_task(self._keep(self._children[0]))]
         try:
-            with on_hangup(self._reload, self.drain):
+            with on_hangup(self._manager.reloads(self._reload), self.drain):
                 await _first_of(self._first_is_ready.wait(), self._stops.wait())
                 if not self._stops.is_set():
                     keeping += [asyncio.create_task(self._keep(each)) for each in self._children[1:]]
@@ -86,6 +101,10 @@ class Supervisor:
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
+    def _status(self) -> str:
+        serving = sum(child.is_ready for child in self._children)
+        return f"{'draining' if self._stops.is_set() else 'serving'}: {serving} of {len(self._children)} workers"
+
     def _signalled(self) -> None:
         self._signals += 1
         self.drain()
@@ -103,6 +122,7 @@ class Supervisor:
             self._first_is_ready.set()
             if not self._is_announced and all(child.is_ready for child in self._children):
                 self._is_announced = True
+                self._manager.ready(self._status())
                 self._started(self)
 
     # --- workers ------------------------------------------------------------------------------------------------------
@@ -144,6 +164,7 @@ class Supervisor:
         return True
 
     async def _drained(self, keeping: Sequence["asyncio.Task[None]"]) -> None:
+        self._manager.stopping()
         logger.info("stopping: %d workers drain", sum(child.is_running for child in self._children))
         # A worker that has ended before the others must not be sent connections.
         self._listeners.close()
