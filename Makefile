@@ -8,10 +8,10 @@ CLIENTS := tests/integration/apigateway/clients
 DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
 SCRIPT := src/tellwire/gateway/script/tellwire.js
 PAGE := examples/parts_upload/web
-PRODUCER := examples/producers/typescript
+PRODUCERS := examples/producers/typescript examples/producers/aws
 PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/* */src/feed/*))
 NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced \
-  $(PAGE)/node_modules/.synced $(PRODUCER)/node_modules/.synced
+  $(PAGE)/node_modules/.synced $(addsuffix /node_modules/.synced,$(PRODUCERS))
 
 # A file's name may have any characters: neither make nor the shell may read it. `value` does not expand it.
 unexport FILE

@@ -209,6 +209,8 @@ class LocalApi:
         for each in self.apis:
             host = str(each.domain_name)
             local = {name: value.replace(each.execute_api_host, host) for name, value in local.items()}
+        if self._services is not None:
+            local = {name: self._services.led_here(value, api.region) for name, value in local.items()}
         found = self._environment(api)
         if self._services is not None and _MANAGEMENT_VARIABLE not in self._more_environment:
             # A client without an endpoint of its own comes to the services, which say that this fails on AWS.

@@ -10,6 +10,7 @@ from tellwire.apigateway.definition import Function, Project
 from tellwire.apigateway.dynamodb import create_tables
 from tellwire.apigateway.services.actions import ServiceCaller
 from tellwire.apigateway.services.definition import Services
+from tellwire.apigateway.services.function_urls import address, host
 from tellwire.apigateway.services.invoke import Invoker, LambdaApi
 from tellwire.apigateway.services.queues import Queues
 from tellwire.apigateway.services.resources import create
@@ -51,6 +52,12 @@ class TemplateServices:
         """The variable of the database, which may be elsewhere."""
         return {} if self.dynamodb is None else {"AWS_ENDPOINT_URL_DYNAMODB": self.dynamodb}
 
+    def led_here(self, text: str, region: str) -> str:
+        """Return a value of the template with the function URLs in it that lead to this machine."""
+        for each in self.definition.function_urls:
+            text = text.replace(host(each, region), address(self.server.url, each))
+        return text
+
     def caller(self, region: str) -> ServiceCaller:
         """Return the services as routes call them that have no function."""
         return ServiceCaller(self.server.url, region, self.dynamodb)
@@ -62,6 +69,9 @@ class TemplateServices:
         if self.dynamodb is not None:
             lines.append(f"dynamodb    {self.dynamodb}  {', '.join(self.tables)}")
         lines += [f"created     {each}" for each in self.created]
+        lines += [
+            f"{each.function} has the URL {address(self.server.url, each)}" for each in self.definition.function_urls
+        ]
         return lines + [f"{each.name} invokes {each.function}, {each.expression}" for each in self.definition.schedules]
 
     def attach(self, functions: Invoker, clock: Clock, region: str, management_url: str) -> None:
@@ -74,7 +84,9 @@ class TemplateServices:
             if (policy := self.definition.policies.get(logical_id)) is not None
         }
         loop = asyncio.get_running_loop()
-        self.server.attach(Attachment(loop, self._lambda_api, management_url, policies, self.definition.event_rules))
+        urls = {each.name: each for each in self.definition.function_urls}
+        attachment = Attachment(loop, self._lambda_api, management_url, policies, self.definition.event_rules, urls)
+        self.server.attach(attachment)
         self._schedules = Schedules(self.definition.schedules, self._lambda_api, clock, region)
         self._queues = Queues(self.definition.queue_sources, functions, self.server.url, region)
         self._streams = Streams(self.definition.stream_sources, functions, self.server.url, region)

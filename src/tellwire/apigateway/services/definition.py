@@ -110,6 +110,15 @@ class StreamSource:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionUrl:
+    """A function URL, by its logical id. `is_signed`: requests need a signature (`AWS_IAM`)."""
+
+    name: str
+    function: str
+    is_signed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Permissions of a function in the template: statements of IAM. `is_complete`: there are no others."""
 
@@ -130,12 +139,14 @@ class Services:
     queue_sources: tuple[QueueSource, ...] = ()
     event_rules: tuple[EventRule, ...] = ()
     stream_sources: tuple[StreamSource, ...] = ()
+    function_urls: tuple[FunctionUrl, ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=dict)
     qualifiers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
     def invoked(self) -> set[str]:
-        """The functions that schedules, rules, queues and streams invoke, by logical id."""
+        """The functions that schedules, rules, queues, streams and URLs invoke, by logical id."""
         sources = {each.function for each in self.queue_sources} | {each.function for each in self.stream_sources}
+        sources |= {each.function for each in self.function_urls}
         return sources | {each.function for each in self.schedules} | {each.function for each in self.event_rules}

@@ -133,6 +133,18 @@ class LambdaApi:
             headers.append(("X-Amz-Log-Result", base64.b64encode(tail.content).decode()))
         return Answer(200, msgspec.json.encode(result), "application/json", tuple(headers))
 
+    def name_of(self, function: str) -> str:
+        """Return the name that a function has on AWS."""
+        return next((name for name, logical_id in self._names.items() if logical_id == function), function)
+
+    async def result(self, function: str, event: Any) -> Any:
+        """Invoke a function, and return its result.
+
+        Raises:
+            HandlerFailed: it raised an error, or timed out.
+        """
+        return await self._functions.invoke(function, event, str(uuid.uuid4()))
+
     def start(self, function: str, event: Any, purpose: str, qualifier: str = "") -> bool:
         """Invoke a function without waiting for it, up to three times as Lambda does; False if too many wait."""
         if len(self._tasks) >= MAX_WAITING_EVENTS:

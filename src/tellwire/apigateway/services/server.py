@@ -20,9 +20,22 @@ from urllib.parse import unquote, urlsplit
 
 from tellwire.apigateway.certificate import make_certificate
 from tellwire.apigateway.checks.policies import denied_permission
+from tellwire.apigateway.runner.handlers import HandlerFailed
 from tellwire.apigateway.services.calls import AwsCall, invoked_function, read_call
-from tellwire.apigateway.services.definition import ANSWERED, EventRule, Policy
+from tellwire.apigateway.services.definition import ANSWERED, EventRule, FunctionUrl, Policy
 from tellwire.apigateway.services.event_rules import matching_events
+from tellwire.apigateway.services.function_urls import (
+    FAILED,
+    FORBIDDEN,
+    MAX_BYTES,
+    TOO_LARGE,
+    UrlRequest,
+    answer_of,
+    call_of,
+    event_of,
+    is_forbidden,
+    requested,
+)
 from tellwire.apigateway.services.hosts import SUFFIXES
 from tellwire.apigateway.services.invoke import LambdaApi
 from tellwire.apigateway.services.queues import topic_event
@@ -54,6 +67,7 @@ class Attachment:
     management_url: str
     policies: Mapping[str, Policy] = field(default_factory=dict)
     event_rules: Sequence[EventRule] = ()
+    function_urls: Mapping[str, FunctionUrl] = field(default_factory=dict)
 
 
 class LocalServices:
@@ -148,6 +162,9 @@ class LocalServices:
         query = environ.get("QUERY_STRING", "")
         call = read_call(environ["REQUEST_METHOD"], path, query, headers, body, self._region)
         self._note_region(call, headers)
+        if (at := requested(path)) is not None:
+            request = UrlRequest(environ["REQUEST_METHOD"], at[1], query, headers, body, environ["REMOTE_ADDR"])
+            return _respond(self._at_url(at[0], call, request), start_response)
         answer = self._checked(call, headers) or self._own_answer(call, environ, headers, body)
         if answer is not None:
             return _respond(answer, start_response)
@@ -180,6 +197,26 @@ class LocalServices:
             return error_answer(call, 503, "ServiceException", "the functions are not loaded yet")
         work = attached.lambda_api.answer(call, headers, body)
         return asyncio.run_coroutine_threadsafe(work, attached.loop).result(_ANSWER_SECONDS)
+
+    def _at_url(self, name: str, signed: AwsCall, request: UrlRequest) -> Answer:
+        """Answer a request to a function URL."""
+        attached = self._attached
+        url = attached.function_urls.get(name) if attached is not None else None
+        if attached is None or url is None:
+            return Answer(404, b"tellwire local: there is no such function URL here\n", "text/plain")
+        if is_forbidden(url, signed):
+            self.note(f"a request to {name} has no signature for lambda: AWS answers 403, too")
+            return FORBIDDEN
+        call = call_of(url, attached.lambda_api.name_of(url.function), self._region)
+        if (refused := self._checked(call, request.headers)) is not None:
+            return refused
+        if len(request.body) > MAX_BYTES:
+            return TOO_LARGE
+        work = attached.lambda_api.result(url.function, event_of(url, request, self._region))
+        try:
+            return answer_of(asyncio.run_coroutine_threadsafe(work, attached.loop).result(_ANSWER_SECONDS))
+        except HandlerFailed:
+            return FAILED
 
     def _to_rules(self, body: bytes) -> None:
         attached = self._attached

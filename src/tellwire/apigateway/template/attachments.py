@@ -7,6 +7,7 @@ from tellwire.apigateway.checks.permissions import missing_permissions
 from tellwire.apigateway.definition import Api
 from tellwire.apigateway.services.definition import Services
 from tellwire.apigateway.template import references
+from tellwire.apigateway.template.function_urls import read_function_urls
 from tellwire.apigateway.template.invocations import (
     read_event_rules,
     read_event_sources,
@@ -26,6 +27,7 @@ def read_services(stack: Stack, apis: Sequence[Api]) -> Services:
         schedules=tuple(read_schedules(stack)),
         queue_sources=queues,
         stream_sources=streams,
+        function_urls=tuple(read_function_urls(stack)),
         event_rules=tuple(read_event_rules(stack)),
         policies=read_policies(stack),
         qualifiers=read_qualifiers(stack),

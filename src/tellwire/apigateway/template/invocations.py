@@ -67,7 +67,7 @@ def _event_rule(stack: Stack, resource: Resource, target: Any) -> EventRule:
         raise ConfigError(f"EventPattern: got {shown(pattern)}; allowed: an object")
     check_pattern(pattern)
     bus = resource.text("EventBusName", "default").rpartition("/")[2]
-    function = _function(stack, resource.resolve(target.get("Arn")))
+    function = function_named(stack, resource.resolve(target.get("Arn")))
     return EventRule(name_of(resource), bus, pattern, function, _payload(target.get("Input")))
 
 
@@ -94,7 +94,7 @@ def read_qualifiers(stack: Stack) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for resource in stack.resources(ALIAS, VERSION):
         try:
-            function = _function(stack, resource.text("FunctionName"))
+            function = function_named(stack, resource.text("FunctionName"))
             found.setdefault(function, set()).add(resource.text("Name") if resource.type == ALIAS else "1")
         except (ConfigError, Unresolved) as error:
             stack.note(f"{resource}: is not known here: {error}")
@@ -112,7 +112,7 @@ def _of_rule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
             raise ConfigError(f"Targets: got {shown(target)}; allowed here: a function, with Input or without")
         yield Schedule(
             name=f"rule {name}",
-            function=_function(stack, target.get("Arn")),
+            function=function_named(stack, target.get("Arn")),
             expression=resource.text("ScheduleExpression"),
             arn=f"arn:aws:events:{stack.identity.region}:{stack.identity.account_id}:rule/{name}",
             payload=_payload(target.get("Input")),
@@ -127,7 +127,7 @@ def _of_schedule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
         case {"Arn": arn, **target}:
             yield Schedule(
                 name=f"schedule {name}",
-                function=_function(stack, arn),
+                function=function_named(stack, arn),
                 expression=resource.text("ScheduleExpression"),
                 arn=f"arn:aws:scheduler:{stack.identity.region}:{stack.identity.account_id}:schedule/{group}/{name}",
                 source="aws.scheduler",
@@ -140,7 +140,7 @@ def _of_schedule(stack: Stack, resource: Resource) -> Iterator[Schedule]:
 
 def _event_source(stack: Stack, resource: Resource) -> QueueSource | StreamSource:
     arn = resource.text("EventSourceArn", "")
-    function = _function(stack, resource.text("FunctionName"))
+    function = function_named(stack, resource.text("FunctionName"))
     reports_failures = "ReportBatchItemFailures" in resource.value("FunctionResponseTypes", [])
     filters = read_filters(resource.value("FilterCriteria", {}))
     if (queue := _QUEUE.fullmatch(arn)) is not None:
@@ -158,7 +158,12 @@ def _has_table(stack: Stack, name: str) -> bool:
     return any(name_of(table) == name for table in stack.resources(TABLE, GLOBAL_TABLE))
 
 
-def _function(stack: Stack, arn: Any) -> str:
+def function_named(stack: Stack, arn: Any) -> str:
+    """Return the logical id of the function with a name or an ARN, with a version or an alias or without.
+
+    Raises:
+        ConfigError: it is no function of this template.
+    """
     found = _FUNCTION.fullmatch(arn) if isinstance(arn, str) else None
     for function in stack.resources(FUNCTION):
         if found is not None and name_of(function) == found["name"]:

@@ -27,6 +27,7 @@ PARAMETER: Final = "AWS::SSM::Parameter"
 APPLICATION: Final = "AWS::Serverless::Application"
 NESTED_STACK: Final = "AWS::CloudFormation::Stack"
 FUNCTION: Final = "AWS::Lambda::Function"
+FUNCTION_URL: Final = "AWS::Lambda::Url"
 ALIAS: Final = "AWS::Lambda::Alias"
 VERSION: Final = "AWS::Lambda::Version"
 LAYER: Final = "AWS::Lambda::LayerVersion"
@@ -73,6 +74,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     INTEGRATION: _Kind(attributes={"IntegrationId": "{name}"}),
     AUTHORIZER: _Kind(attributes={"AuthorizerId": "{name}"}),
     FUNCTION: _kind("FunctionName", _FUNCTION_ARN),
+    FUNCTION_URL: _Kind(attributes={"FunctionUrl": "https://{name}.lambda-url.{region}.on.aws/"}),
     # By logical id, not by LayerName: the resource is found by this ARN again.
     LAYER: _Kind(ref=f"arn:aws:lambda:{_ACCOUNT}:layer:{{name}}:1"),
     TABLE: _TABLE,

@@ -15,6 +15,7 @@ _READ: Final = (
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Version",
     "AWS::Lambda::Alias",
+    "AWS::Lambda::Url",
     "AWS::DynamoDB::Table",
     "AWS::DynamoDB::GlobalTable",
 )
