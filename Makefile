@@ -22,7 +22,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo comments script packages cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs clean
+.PHONY: help setup demo comments script packages cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs tutorial clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -128,6 +128,9 @@ reference: $(STAMP) ## Write the tables of docs/reference anew from the code
 
 docs: $(STAMP) ## Build the site of the documentation into site/; links and anchors are checked
 	@$(BIN)/python -m scripts.docs_site
+
+tutorial: packages ## Type the tutorial in an empty folder, with the packages of this checkout, and print the time it took
+	@$(BIN)/python -m scripts.tutorial
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
