@@ -66,6 +66,7 @@ from tellwire.queued import queue_upload
 from tellwire.stream import Replay
 
 if TYPE_CHECKING:
+    from tellwire.asgi.application import tellwire_app
     from tellwire.auth.mint import mint_token
     from tellwire.carriers.http import HttpCarrier
     from tellwire.config import Settings
@@ -132,6 +133,7 @@ __all__ = [
     "mint_token",
     "open_engine",
     "queue_upload",
+    "tellwire_app",
     "track_upload",
     "try_broadcast_to_all",
     "try_broadcast_to_connection",
@@ -149,6 +151,7 @@ _LAZY: Final = {
     "Settings": ("tellwire.config", ""),
     "mint_token": ("tellwire.auth.mint", ""),
     "open_engine": ("tellwire.engines.registry", "gateway"),
+    "tellwire_app": ("tellwire.asgi.application", "gateway"),
 }
 """Names that a producer seldom needs, with their module and the extra it is installed with: imported when asked for."""
 

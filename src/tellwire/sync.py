@@ -8,7 +8,7 @@ process that was frozen, as a Lambda is between two events, continues. A forked 
 own.
 """
 
-# ruff: noqa: F822 - four of the names come from `__getattr__`
+# ruff: noqa: F822 - some of the names come from `__getattr__`
 
 import importlib
 import sys
@@ -117,6 +117,7 @@ __all__ = [
     "mint_token",
     "open_engine",
     "queue_upload",
+    "tellwire_app",
     "track_upload",
     "try_broadcast_to_all",
     "try_broadcast_to_connection",

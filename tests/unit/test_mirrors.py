@@ -122,6 +122,10 @@ ELSEWHERE = {
     "auth/factory.py": "unit/auth/test_jwt.py",
     "auth/mint.py": "unit/auth/test_jwt.py",
     # With real sockets.
+    "asgi/application.py": "integration/asgi/test_mounted.py",
+    "asgi/sockets.py": "integration/asgi/test_servers.py",
+    "gateway/connection.py": "unit/asgi/test_connection.py",
+    "server/lifetime.py": "unit/asgi/test_connection.py",
     "gateway/webhooks.py": "integration/gateway/test_message_webhooks.py",
     "escalation.py": "contract/test_escalation.py",
     "escalations.py": "contract/test_escalation.py",

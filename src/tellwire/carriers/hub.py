@@ -40,8 +40,8 @@ class LiveConnection(Present, Protocol):
         """False from the first close frame on, or before the 101."""
         ...
 
-    def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
-        """Queue bytes for the client, without waiting and without raising.
+    def send(self, frames: Any, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
+        """Queue a message that the hub has framed for the client, without waiting and without raising.
 
         With a `key` they are a state: while a client is behind, it replaces the waiting state of this key, and goes to
         the front if it is final.
@@ -85,6 +85,12 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def frame_with(
+        self, frame: Callable[[bytes], Any], write_ready: WriteReady, join: Callable[[list[Any]], Any]
+    ) -> None:
+        """Turn messages into another form from now on, before there is any connection. See the class."""
+        self._frame, self._write_ready, self._join = frame, write_ready, join
 
     def attach(self, connection: LiveConnection) -> None:
         """Add a connection: it receives publications from now on."""

@@ -14,6 +14,7 @@ from tellwire.carriers.hub import Hub
 from tellwire.conversation import Conversation
 from tellwire.errors import TokenMissing, shown
 from tellwire.gateway.admission import HandshakeLimiter, Network, Origins, client_address
+from tellwire.gateway.connection import GatewayConnection
 from tellwire.gateway.connection_limits import ConnectionCounts, ConnectionLimits
 from tellwire.gateway.connection_topics import ConnectionTopics
 from tellwire.gateway.peer import PeerParts, SocketPeer
@@ -22,7 +23,6 @@ from tellwire.model import Identity
 from tellwire.ports import Clock, NullObserver, Observer, Presence
 from tellwire.server.handshake import UpgradeRequest
 from tellwire.server.refusal import Refusal
-from tellwire.server.socket import Connection
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -60,7 +60,7 @@ class GatewayApplication:
         self._counts = ConnectionCounts(admission.limits)
         self._of_peers = PeerParts(conversation, presence, topics, clock, rates, observer or NullObserver())
 
-    def authorize(self, connection: Connection, request: UpgradeRequest) -> str | Awaitable[str | None] | None:
+    def authorize(self, connection: GatewayConnection, request: UpgradeRequest) -> str | Awaitable[str | None] | None:
         self._admit(connection, request)
         token = request.token
         if token is None:
@@ -74,12 +74,12 @@ class GatewayApplication:
             return request.chosen_subprotocol
         return self._entered(connection, request)
 
-    async def _authenticated(self, connection: Connection, request: UpgradeRequest, token: str) -> str | None:
+    async def _authenticated(self, connection: GatewayConnection, request: UpgradeRequest, token: str) -> str | None:
         self._identify(connection, await self._gatekeeper.authenticate(token))
         self._counts.enter(connection.client_address)
         return await self._entered(connection, request)
 
-    async def _entered(self, connection: Connection, request: UpgradeRequest) -> str | None:
+    async def _entered(self, connection: GatewayConnection, request: UpgradeRequest) -> str | None:
         try:
             self._counts.admit_user(await self._presence.enter(connection, self._admission.limits.per_user))
         except BaseException:
@@ -88,32 +88,32 @@ class GatewayApplication:
             raise
         return request.chosen_subprotocol
 
-    def _identify(self, connection: Connection, identity: Identity) -> None:
+    def _identify(self, connection: GatewayConnection, identity: Identity) -> None:
         connection.identify(identity)
         self._of_peers.topics.identified(connection, identity)
 
-    def abandoned(self, connection: Connection) -> None:
+    def abandoned(self, connection: GatewayConnection) -> None:
         self._presence.leave(connection)
         self._of_peers.topics.left(connection)
         self._counts.leave(connection.client_address)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: GatewayConnection) -> None:
         connection.state = SocketPeer(connection, self._of_peers)
         self._hub.attach(connection)
         # A user's id may hold line ends.
         user = shown(connection.user_id)
         logger.debug("%s: user %s connected from %s", connection.connection_id, user, connection.client_address)
 
-    def received(self, connection: Connection, text: str) -> None:
+    def received(self, connection: GatewayConnection, text: str) -> None:
         connection.state.receive(text)
 
-    def overran(self, connection: Connection) -> None:
+    def overran(self, connection: GatewayConnection) -> None:
         connection.state.refuse_control_frames()
 
-    def close_when_idle(self, connection: Connection) -> None:
+    def close_when_idle(self, connection: GatewayConnection) -> None:
         connection.state.close_when_idle()
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
+    def closed(self, connection: GatewayConnection, code: int, reason: str) -> None:
         self._of_peers.topics.left(connection)
         self._hub.detach(connection.connection_id)
         self._presence.leave(connection)
@@ -124,7 +124,7 @@ class GatewayApplication:
         user = shown(connection.user_id)
         logger.debug("%s: user %s left with %d %s", connection.connection_id, user, code, shown(reason))
 
-    def _admit(self, connection: Connection, request: UpgradeRequest) -> None:
+    def _admit(self, connection: GatewayConnection, request: UpgradeRequest) -> None:
         forwarded_for = request.headers.get("x-forwarded-for", "")
         address = client_address(connection.peer_address, forwarded_for, self._admission.trusted_proxies)
         connection.client_address = address

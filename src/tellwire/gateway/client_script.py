@@ -54,9 +54,9 @@ class ClientScript:
         integrity = base64.b64encode(hashlib.sha384(text).digest()).decode()
         return cls(text, gzip.compress(text, mtime=0), hashlib.sha256(text).hexdigest()[:12], f"sha384-{integrity}")
 
-    @property
-    def address(self) -> ScriptAddress:
-        return ScriptAddress(f"/client/tellwire-{self.version}.js", self.integrity)
+    def address_below(self, root: str) -> ScriptAddress:
+        """Return the address of the script where the endpoints are below a path."""
+        return ScriptAddress(f"{root}/client/tellwire-{self.version}.js", self.integrity)
 
 
 @cache
@@ -71,7 +71,7 @@ def script_routes(path: Path = SCRIPT) -> list[BaseRoute]:
     async def address(request: Request) -> Response:
         if (script := client_script(path)) is None:
             return _not_built()
-        response = json_response(script.address)
+        response = json_response(script.address_below(request.scope.get("root_path", "")))
         response.headers.update(_FOR_EVERYBODY | {"cache-control": "no-cache"})
         return response
 

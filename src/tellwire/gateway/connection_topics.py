@@ -4,12 +4,12 @@ from collections.abc import Collection
 
 from tellwire.carriers.hub import Hub
 from tellwire.errors import TooManySubscriptions, TopicForbidden
+from tellwire.gateway.connection import GatewayConnection
 from tellwire.gateway.connection_presence import ConnectionPresence
 from tellwire.limits import MAX_SUBSCRIPTIONS
 from tellwire.model import Identity
 from tellwire.ports import Present, Subscribers
 from tellwire.publication import StreamKey, topic_of
-from tellwire.server.socket import Connection
 from tellwire.topic_rights import TopicRights
 
 
@@ -35,7 +35,7 @@ class ConnectionTopics:
         self._at_most = at_most
         self._identities: dict[str, Identity] = {}
 
-    def identified(self, connection: Connection, identity: Identity) -> None:
+    def identified(self, connection: GatewayConnection, identity: Identity) -> None:
         """Keep of a token the claims that rights need, in place of those of the token before."""
         needed = self._rights.needed(identity)
         if needed is not None:
@@ -44,12 +44,12 @@ class ConnectionTopics:
             self._identities.pop(connection.connection_id, None)
         self._presence.identified(connection, identity)
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: GatewayConnection) -> None:
         """Forget the claims of a connection, before the hub forgets its topics."""
         self._presence.left(connection)
         self._identities.pop(connection.connection_id, None)
 
-    def grants(self, connection: Connection) -> Identity:
+    def grants(self, connection: GatewayConnection) -> Identity:
         """Return the user of a connection, with the claims that rights need."""
         known = self._identities.get(connection.connection_id)
         return known or Identity(connection.user_id, connection.expires_at, stamp=connection.stamp)

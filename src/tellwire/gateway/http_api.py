@@ -225,7 +225,9 @@ class HttpApi:
         return json_response({"status": "ready"})
 
     async def openapi(self, request: Request) -> Response:
-        return json_response(describe())
+        root = request.scope.get("root_path", "")
+        # Below a mount, generated clients and pages must find the paths there.
+        return json_response(describe() | ({"servers": [{"url": root}]} if root else {}))
 
     async def upgrade_required(self, request: Request) -> Response:
         text = "This is a WebSocket: connect with ws:// and a token"

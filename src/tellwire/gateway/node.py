@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from msgspec import structs
 from starlette.routing import BaseRoute
@@ -54,17 +54,32 @@ from tellwire.server.deflating_socket import DeflatingHub
 from tellwire.server.drain import Drain
 from tellwire.server.outbox import OutboxBounds
 from tellwire.server.server import Server
-from tellwire.server.socket import Connection
 from tellwire.server.sockets import SocketLimits, Sockets
 from tellwire.text import require_topic
 from tellwire.topic_members import Members
 from tellwire.topic_rights import Action, TopicCallback, TopicRights
 
+if TYPE_CHECKING:
+    from tellwire.gateway.metrics import Exposition
+
 logger = logging.getLogger("tellwire.gateway")
+
+
+class Front(Protocol):
+    """The side of a node that has its sockets: a server of its own, or a part of another program's (`asgi`)."""
+
+    def stop(self) -> None:
+        """Begin to drain, from any thread."""
+        ...
+
+    def end(self) -> None:
+        """End without waiting for anybody."""
+        ...
 
 
 C = TypeVar("C", bound=TopicCallback)
 D = TypeVar("D", bound=Callable[[], Awaitable[object]])
+S = TypeVar("S", bound=Front)
 
 _PLENTY_IN_DEVELOPMENT = 1000
 
@@ -120,7 +135,8 @@ class Node:
         self._routes = routes
         self._before_drain: list[Callable[[], Awaitable[object]]] = []
         self._handlers = MessageHandlers()
-        self._running: _Running | None = None
+        self._running: RunningNode | None = None
+        self._server: Server | None = None
         self._worker: Worker | None = None
         self._manager = ServiceManager()
         self._opening = Opening()
@@ -164,13 +180,17 @@ class Node:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port it listens on, once it does."""
-        return self._now.server.address
+        """Host and port it listens on, once it does.
+
+        Raises:
+            RuntimeError: it has no server of its own that runs.
+        """
+        return self._own_server.address
 
     @property
     def authority(self) -> str:
         """The address as it stands in a URL."""
-        return self._now.server.authority
+        return self._own_server.authority
 
     @overload
     def on_message(self, message_type: str, handler: F) -> F: ...
@@ -282,10 +302,10 @@ class Node:
         try:
             with contextlib.ExitStack() as signals:
                 signals.enter_context(on_end_signals(self._stop))
-                async with obeying, manager.watching(self._status), self._opened() as running:
+                async with obeying, manager.watching(self._status), self.opened(self._listening) as server:
                     if not opening.is_stopped:
                         with on_hangup(manager.reloads(lambda: self.reload_or_log(reread)), self.stop):
-                            await running.server.serve(tell)
+                            await server.serve(tell)
                     # While the engine closes, a signal ends the process.
                     signals.close()
         except StoppedEarly:
@@ -326,7 +346,7 @@ class Node:
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does, from any thread. `serve` or `running` ends when that is done."""
-        self._now.server.stop()
+        self._now.front.stop()
 
     def _status(self) -> str:
         if self._running is None:
@@ -345,7 +365,7 @@ class Node:
     def _end(self) -> None:
         self._stop()
         if self._running is not None:
-            self._running.server.end()
+            self._running.front.end()
 
     def _drain_all(self) -> None:
         if self._worker is not None:
@@ -355,17 +375,40 @@ class Node:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve inside this event loop, for tests and for other programs; yields the HTTP address."""
-        async with self._opened() as running, running.server.running() as url:
+        async with self.opened(self._listening) as server, server.running() as url:
             yield url
 
+    def _listening(self, running: "RunningNode") -> Server:
+        self._server = server = Server(
+            running.sockets,
+            running.api.application(running.routes),
+            direct=running.api.direct,
+            before_drain=running.before_drain,
+            host=self.settings.host,
+            port=self.settings.port,
+            listener=None if self._worker is None else self._worker.listener,
+        )
+        return server
+
     @property
-    def _now(self) -> "_Running":
+    def _own_server(self) -> Server:
+        if self._running is None or self._server is None:
+            raise RuntimeError("the node has no server of its own that runs: use it inside `async with node.running()`")
+        return self._server
+
+    @property
+    def _now(self) -> "RunningNode":
         if self._running is None:
             raise RuntimeError("the node does not run: use it inside `async with node.running()`")
         return self._running
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator["_Running"]:
+    async def opened(self, make_front: Callable[["RunningNode"], S]) -> AsyncIterator[S]:
+        """Open the engine, and all parts behind the front that is made of them; inside it the node runs.
+
+        Raises:
+            ConfigError: the engine cannot be used.
+        """
         async with contextlib.AsyncExitStack() as stack:
             engine = self._given_engine
             if engine is None:
@@ -373,16 +416,18 @@ class Node:
                     open_engine(self.settings, self._clock, self._observer, self._topic_rules)
                 )
             await stack.enter_async_context(engine)
-            self._running = running = self._compose(engine)
+            running = self._compose(engine)
+            front = running.front = make_front(running)
+            self._running = running
             if self._metering is not None and running.exposition is not None:
                 number = 0 if self._worker is None else self._worker.number - 1
                 stack.enter_context(self._metering.listening(running.exposition, number))
             watching = [asyncio.create_task(each) for each in running.watches(self.settings)]
             stack.push_async_callback(running.webhooks.close)
             try:
-                yield running
+                yield front
             finally:
-                self._running = None
+                self._running = self._server = None
                 running.home.close()
                 for task in watching:
                     task.cancel()
@@ -391,7 +436,7 @@ class Node:
     def _home(self) -> tuple[HomeLoop, Engine] | None:
         return None if self._running is None else (self._running.home, self._running.engine)
 
-    def _compose(self, engine: Engine) -> "_Running":
+    def _compose(self, engine: Engine) -> "RunningNode":
         if engine.hub is None or engine.presence is None:
             raise ConfigError("engine: got one without a hub; allowed: one that holds the connections of a process")
         hub = engine.hub
@@ -440,9 +485,29 @@ class Node:
             deflater=engine.hub.deflater if isinstance(engine.hub, DeflatingHub) else None,
         )
         rights_watch = RightsWatch(lambda: _peers_with_topics(hub), conversation.recheck_topics, self._clock)
-        return _Running(self, engine, hub, engine.presence, sockets, webhooks, rights_watch, members)
+        running = RunningNode(
+            settings, engine, hub, engine.presence, sockets, application, webhooks, rights_watch, members
+        )
+        running.before_drain = [self._tell_of_drain, *self._before_drain]
+        # An authenticator of the program's own does not tell its keys.
+        if isinstance(self._authenticator, SettingsAuthenticator):
+            running.keys = WithdrawnKeys(self._authenticator, hub, self._clock)
+        running.api = self._http_api(running)
+        running.routes = [*self._further_routes(running), *self._routes]
+        return running
 
-    def _http_api(self, running: "_Running") -> HttpApi:
+    def _further_routes(self, running: "RunningNode") -> list[BaseRoute]:
+        metering, engine, sockets = self._metering, running.engine, running.sockets
+        if metering is None:
+            return []
+        exposition = running.exposition = metering.exposition(engine, sockets)
+        routes = [] if exposition is None else [metrics_route(exposition, self._api_key)]
+        if running.settings.console:
+            facts = Facts(running.settings.chosen_engine, engine, running.hub, sockets, metering.counts, self._clock)
+            routes += console_routes(ConsoleGuard(self._api_key, self._clock), facts, running.api.guarded_routes)
+        return routes
+
+    def _http_api(self, running: "RunningNode") -> HttpApi:
         gatekeeper = Gatekeeper(self._authenticator, running.engine.shut_outs)
         row_errors = RowErrorsApi(running.engine, gatekeeper, self._origins)
         return HttpApi(
@@ -459,7 +524,7 @@ class Node:
         )
 
 
-async def _stats(running: "_Running", refused: int) -> Stats:
+async def _stats(running: "RunningNode", refused: int) -> Stats:
     presence = running.engine.topic_presence
     own = Stats(
         len(running.hub),
@@ -487,7 +552,7 @@ async def _stats(running: "_Running", refused: int) -> Stats:
 def _peers_with_topics(hub: Hub) -> Iterator[Peer]:
     for connection in hub.connections_with_topics():
         # One that is closed has none any more.
-        peer = connection.state if isinstance(connection, Connection) else None
+        peer = getattr(connection, "state", None)
         if peer is not None:
             yield peer
 
@@ -513,49 +578,38 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     return ConnectionLimits(settings.connections_per_user, settings.connections_per_address, in_all)
 
 
-class _Running:
-    """The parts of a node that is open."""
+class RunningNode:
+    """The parts of a node that is open. The node adds its HTTP API, and `front`, which has the sockets."""
+
+    api: HttpApi
+    front: Front
 
     def __init__(
         self,
-        node: Node,
+        settings: Settings,
         engine: Engine,
         hub: Hub,
         presence: Presence,
         sockets: Sockets,
+        application: GatewayApplication,
         webhooks: NodeWebhooks,
         rights: RightsWatch[Peer],
         members: ConnectionPresence,
     ) -> None:
-        settings = node.settings
+        self.settings = settings
         self.engine = engine
         self.hub = hub
         self.presence = presence
         self.sockets = sockets
+        self.application = application
         self.home = HomeLoop()
         self.webhooks = webhooks
         self.rights = rights
         self.members = members
-        authenticator = node._authenticator
-        # An authenticator of the program's own does not tell its keys.
         self.keys: WithdrawnKeys | None = None
-        if isinstance(authenticator, SettingsAuthenticator):
-            self.keys = WithdrawnKeys(authenticator, hub, node._clock)
-        api = node._http_api(self)
-        self.exposition = None if node._metering is None else node._metering.exposition(engine, sockets)
-        own = [] if self.exposition is None else [metrics_route(self.exposition, node._api_key)]
-        if settings.console and node._metering is not None:
-            facts = Facts(settings.chosen_engine, engine, hub, sockets, node._metering.counts, node._clock)
-            own += console_routes(ConsoleGuard(node._api_key, node._clock), facts, api.guarded_routes)
-        self.server = Server(
-            sockets,
-            api.application([*own, *node._routes]),
-            direct=api.direct,
-            before_drain=[node._tell_of_drain, *node._before_drain],
-            host=settings.host,
-            port=settings.port,
-            listener=None if node._worker is None else node._worker.listener,
-        )
+        self.before_drain: Sequence[Callable[[], Awaitable[object]]] = ()
+        self.routes: Sequence[BaseRoute] = ()
+        self.exposition: Exposition | None = None
 
     def watches(self, settings: Settings) -> list[Coroutine[Any, Any, None]]:
         """Return the work that goes on while the node runs."""

@@ -9,13 +9,14 @@ from tellwire import protocol
 from tellwire.carriers.hub import Sent
 from tellwire.conversation import Conversation
 from tellwire.errors import RequestsLimited, TellwireError
+from tellwire.gateway.connection import GatewayConnection
 from tellwire.gateway.connection_topics import ConnectionTopics
 from tellwire.gateway.request_rates import REFUSALS, RequestRates
 from tellwire.limits import MAX_REQUESTS_IN_FLIGHT
 from tellwire.model import Identity
 from tellwire.ports import Clock, NullObserver, Observer, Presence
 from tellwire.publication import StreamKey
-from tellwire.server.socket import RESTARTING, Connection
+from tellwire.server.socket import RESTARTING
 
 logger = logging.getLogger("tellwire.gateway")
 
@@ -53,7 +54,7 @@ class SocketPeer:
         "_requests",
     )
 
-    def __init__(self, connection: Connection, of_node: PeerParts) -> None:
+    def __init__(self, connection: GatewayConnection, of_node: PeerParts) -> None:
         # There is a peer for each of tens of thousands of idle sockets, so it has few fields, and these two are made
         # when they are needed.
         self._connection = connection

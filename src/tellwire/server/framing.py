@@ -29,7 +29,12 @@ def pong_frame(payload: bytes) -> bytes:
 
 def close_frame(code: int, reason: str) -> bytes:
     """Return a close frame. A reason that is too long for one is cut."""
-    return echoed_close(_CODE(code) + reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode())
+    return echoed_close(_CODE(code) + cut_reason(reason).encode())
+
+
+def cut_reason(reason: str) -> str:
+    """Return the reason of a close, cut to the size of its frame."""
+    return reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
 
 
 def echoed_close(payload: bytes) -> bytes:

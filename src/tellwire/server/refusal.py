@@ -5,6 +5,7 @@ close: it gets 101, and with it a close frame that says why.
 """
 
 import http
+import logging
 from typing import Final
 
 import msgspec
@@ -12,6 +13,8 @@ import msgspec
 from tellwire import limits
 from tellwire.errors import HistoryUnavailable, PublishError, TellwireError
 from tellwire.server.framing import close_frame
+
+logger = logging.getLogger("tellwire.gateway")
 
 
 class Refusal(Exception):
@@ -60,6 +63,16 @@ class Refusal(Exception):
             public = HistoryUnavailable("try again in a few seconds")
             return cls(public.http_status, public.code, str(public), str(error), close_code=public.close_code)
         return cls(error.http_status, error.code, str(error), close_code=error.close_code)
+
+    @classmethod
+    def for_any(cls, error: Exception) -> "Refusal":
+        """Return the refusal for whatever a handshake raised. An error that nobody expected is in the log alone."""
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, TellwireError):
+            return cls.of(error)
+        logger.error("a handshake failed", exc_info=error)
+        return cls(500, "INTERNAL_ERROR", "The handshake failed; the server's log has more", close_code=1011)
 
 
 STOPPING: Final = Refusal(

@@ -10,9 +10,6 @@ hub framed once for everybody, so they go to the transport as they are.
 
 Writes are coalesced: a `send()` call costs about as much as all other work for a message, so the frames of one turn of
 the event loop leave in one write.
-
-Intervals are measured on the clock that never goes back. A token expires by the wall clock; and if that is set back,
-after the time that was left.
 """
 
 import asyncio
@@ -24,12 +21,12 @@ from uvicorn.server import ServerState
 
 from tellwire import limits
 from tellwire.carriers.hub import Sent
-from tellwire.errors import TellwireError
-from tellwire.model import NO_STAMP, ConnectionInfo, Identity, timestamp
+from tellwire.model import NO_STAMP
 from tellwire.protocol import SUBPROTOCOL
 from tellwire.rate import Rate
 from tellwire.server import handshake
 from tellwire.server.framing import PING, close_frame, echoed_close, pong_frame, text_frames
+from tellwire.server.lifetime import Lifetime
 from tellwire.server.link import IS_FAST, Link
 from tellwire.server.outbox import Outbox
 from tellwire.server.parser import BadFrame, Close, Event, Fragment, FrameParser, Ping, Pong, Text
@@ -50,7 +47,7 @@ FAILED = (1011, "Internal error")
 _LOST: Final = (1006, "")
 
 
-class Connection(Link, asyncio.Protocol):
+class Connection(Link, Lifetime, asyncio.Protocol):
     """One WebSocket connection, from the upgrade request to the end of the socket."""
 
     __slots__ = (
@@ -141,30 +138,6 @@ class Connection(Link, asyncio.Protocol):
     def is_secure(self) -> bool:
         """True if the connection uses TLS."""
         return self._transport.get_extra_info("sslcontext") is not None
-
-    def identify(self, identity: Identity) -> None:
-        """Set the user of this connection, and the time at which it expires."""
-        clock = self._sockets.clock
-        self.user_id = identity.user_id
-        self.stamp = identity.stamp
-        self.expires_at = identity.expires_at
-        self._expires_by = clock.monotonic() + identity.expires_at - clock.now()
-        if self.is_open:
-            self._set_deadline()
-
-    def info(self) -> ConnectionInfo:
-        return ConnectionInfo(
-            self.connection_id,
-            self.user_id,
-            self.timestamp_of(self.connected_at),
-            self.timestamp_of(self.last_active_at),
-            timestamp(self.expires_at),
-        )
-
-    def timestamp_of(self, moment: float) -> str:
-        """Return a time of the monotonic clock, such as `connected_at`, as a timestamp."""
-        clock = self._sockets.clock
-        return timestamp(moment + clock.now() - clock.monotonic())
 
     def send(self, frames: bytes, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         if not self.is_open:
@@ -305,7 +278,7 @@ class Connection(Link, asyncio.Protocol):
                 return
             answer = self._sockets.application.authorize(self, request)
         except Exception as error:  # noqa: BLE001 - it is the answer
-            self._refuse_for(error)
+            self._refuse(Refusal.for_any(error))
             return
         if answer is None or isinstance(answer, str):
             self._accept(accept_value, answer)
@@ -320,22 +293,12 @@ class Connection(Link, asyncio.Protocol):
         try:
             subprotocol = await answer
         except Exception as error:  # noqa: BLE001 - it is the answer
-            self._refuse_for(error)
+            self._refuse(Refusal.for_any(error))
             return
         if self._transport.is_closing() or self.is_refused:
             self._sockets.application.abandoned(self)
         else:
             self._accept(accept_value, subprotocol)
-
-    def _refuse_for(self, error: Exception) -> None:
-        if isinstance(error, Refusal):
-            self._refuse(error)
-        elif isinstance(error, TellwireError):
-            self._refuse(Refusal.of(error))
-        else:
-            logger.error("a handshake failed", exc_info=error)
-            text = "The handshake failed; the server's log has more"
-            self._refuse(Refusal(500, "INTERNAL_ERROR", text, close_code=FAILED[0]))
 
     def _accept(self, accept_value: str, subprotocol: str | None) -> None:
         self._parser = self._new_parser()
@@ -549,14 +512,5 @@ class Connection(Link, asyncio.Protocol):
         seconds = self._sockets.limits.ping_after_seconds
         return max(self.last_active_at, self._pinged_at) + seconds if seconds else float("inf")
 
-    def _ends_at(self) -> float:
-        bounds = self._sockets.limits
-        return min(self.last_active_at + bounds.idle_timeout_seconds, self.connected_at + bounds.max_connection_seconds)
-
-    def _has_expired(self, now: float) -> bool:
-        return now >= self._expires_by or self._sockets.clock.now() >= self.expires_at
-
     def _set_deadline(self) -> None:
-        # At least once a minute: the wall clock may be set forward, past the expiry.
-        again_at = self._sockets.clock.monotonic() + limits.EXPIRY_CHECK_SECONDS
-        self._sockets.timers.put(self, min(self._expires_by, self._ends_at(), self._ping_at(), again_at))
+        self._sockets.timers.put(self, min(self._due_at(), self._ping_at()))

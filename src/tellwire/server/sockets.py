@@ -17,7 +17,7 @@ from tellwire.server.deflate import Deflater
 from tellwire.server.drain import Drain
 from tellwire.server.outbox import OutboxBounds
 from tellwire.server.reading import ReadingTurns
-from tellwire.server.timer_wheel import TimerWheel
+from tellwire.server.timer_wheel import Due, TimerWheel
 
 if TYPE_CHECKING:
     from tellwire.server.socket import Connection
@@ -63,6 +63,14 @@ class Application(Protocol):
 
     def closed(self, connection: "Connection", code: int, reason: str) -> None:
         """Handle the end of a connection. `code` is the close code that came first, 1006 if there was none."""
+        ...
+
+
+class Timed(Due, Protocol):
+    """A connection with deadlines."""
+
+    def check_deadlines(self, now: float) -> None:
+        """Act on the deadlines that have passed by a time of the monotonic clock, and set the next one."""
         ...
 
 
@@ -113,7 +121,7 @@ class Sockets:
         self.clock = clock
         self.limits = socket_limits or SocketLimits()
         self.observer = observer or NullObserver()
-        self.timers: TimerWheel[Connection] = TimerWheel(clock.monotonic())
+        self.timers: TimerWheel[Timed] = TimerWheel(clock.monotonic())
         self.turns = ReadingTurns()
         self.refusals = LimitedLog(logger, logging.INFO, "refused connections", clock)
         self.slow_endings = LimitedLog(logger, logging.WARNING, "closed slow consumers", clock)

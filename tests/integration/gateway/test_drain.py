@@ -218,7 +218,7 @@ async def test_a_request_that_was_on_its_way_when_the_last_socket_left_is_answer
         writer.write(HEALTH)
         await answer(reader)
         gateway.node.stop()
-        listener = gateway.node._now.server._listener
+        listener = gateway.node._own_server._listener
         await until(lambda: listener is None or listener.fileno() < 0)
         writer.write(publish(LENGTH) + BODY)
         new_writer.write(publish(LENGTH) + BODY)

@@ -218,7 +218,7 @@ async def test_a_kept_alive_connection_may_rest_and_go_on(gateway: Gateway, monk
 
 @pytest.mark.parametrize("stray", [b"\r\n", b"\r\n\r\n"])
 async def test_a_stray_byte_after_an_answer_does_not_keep_a_socket(gateway: Gateway, stray: bytes) -> None:
-    gateway.node._now.server._uvicorn.config.timeout_keep_alive = 1
+    gateway.node._own_server._uvicorn.config.timeout_keep_alive = 1
     host, port = gateway.node.address
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

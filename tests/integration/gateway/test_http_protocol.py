@@ -202,7 +202,7 @@ async def test_a_request_does_not_see_the_context_of_the_one_before() -> None:
 @pytest.mark.parametrize("first", [HEALTH, publish(CHUNKED) + CHUNKS])
 async def test_a_flood_of_requests_on_one_connection_does_not_delay_the_others(gateway: Gateway, first: bytes) -> None:
     requests = 4000
-    server = gateway.node._now.server._uvicorn.server_state
+    server = gateway.node._own_server._uvicorn.server_state
     async with socket_of(gateway) as (reader, writer), socket_of(gateway) as (other_reader, other_writer):
         other_writer.write(HEALTH)
         await answer(other_reader)
@@ -230,7 +230,7 @@ async def test_unread_requests_wait_in_the_kernel_and_not_in_memory(gateway: Gat
             while True:
                 writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 5000)
                 await asyncio.wait_for(writer.drain(), 2)
-        (flooded,) = gateway.node._now.server._uvicorn.server_state.connections
+        (flooded,) = gateway.node._own_server._uvicorn.server_state.connections
         assert isinstance(flooded, HttpProtocol)
         assert len(flooded._unread) <= 512 * 1024
         assert len(flooded.pipeline) <= 1

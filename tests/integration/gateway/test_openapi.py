@@ -152,7 +152,7 @@ async def test_the_document_describes_every_endpoint(gateway: Gateway) -> None:
 
 
 def _routes(gateway: Gateway) -> list[Any]:
-    application: Any = gateway.node._now.server._uvicorn.config.app
+    application: Any = gateway.node._own_server._uvicorn.config.app
     return list(application.routes)
 
 
@@ -163,8 +163,8 @@ QUERIES: Final = ["", "?user=u&upload=x&connection=c", "?user=&upload=&connectio
 @pytest.mark.parametrize("query", QUERIES)
 async def test_every_answer_is_described(gateway: Gateway, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # It stays, for the endpoints after `/v1/drain`.
-    stop = gateway.node._now.server.stop
-    monkeypatch.setattr(gateway.node._now.server, "stop", lambda: None)
+    stop = gateway.node._own_server.stop
+    monkeypatch.setattr(gateway.node._own_server, "stop", lambda: None)
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             for body in BODIES if "requestBody" in operation else [None]:

@@ -173,7 +173,7 @@ async def test_a_server_that_drains_or_stops_is_a_1012(gateway: Gateway, monkeyp
         gateway.node.sockets.drain.begin()
         assert await refusal(gateway, gateway.token()) == (1012, "DRAINING")
         assert await status(gateway, gateway.token()) == 503
-        for each in gateway.node._now.server._uvicorn._websockets():
+        for each in gateway.node._own_server._uvicorn._websockets():
             each.shutdown()
         assert await late == (1012, "RESTARTING")
         with pytest.raises(ConnectionClosed):
@@ -255,7 +255,7 @@ async def test_the_oldest_of_many_silent_clients_make_room(
 ) -> None:
     monkeypatch.setattr(limits, "REFUSED_AT_ONCE", 3)
     gateway = await start_gateway(FakeClock())
-    connections = gateway.node._now.server._uvicorn.server_state.connections
+    connections = gateway.node._own_server._uvicorn.server_state.connections
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(10):
             await stack.enter_async_context(refused_socket(gateway.node))

@@ -28,7 +28,7 @@ async def test_many_connections_that_are_due_do_not_hold_up_the_event_loop() -> 
     sockets = Sockets(application, clock)
     connections = [Due() for _ in range(3 * CONNECTIONS_PER_TURN)]
     for each in connections:
-        sockets.timers.put(each, clock.monotonic() + 0.5)  # type: ignore[arg-type]
+        sockets.timers.put(each, clock.monotonic() + 0.5)
 
     async def count_turns() -> None:
         while True:
