@@ -28,7 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_stack import CREDENTIALS, CSV_WORKER, LocalStack, WorkerFailed, running_stack
 from websockets.exceptions import InvalidHandshake
 
-from examples.parts_upload.demo import summary_of
+from examples.parts_upload.demo import file_of_user, summary_of, unusable
 from examples.parts_upload.devices import Device, Message, connected
 from examples.parts_upload.make_samples import make_samples
 from examples.parts_upload.publishing import display_name
@@ -193,13 +193,10 @@ async def stay(stack: LocalStack) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo", description="The example's template on this machine.")
     parser.add_argument("--once", action="store_true", help="end with a summary instead of staying for more")
-    parser.add_argument("--file", type=Path, metavar="CSV", help="upload this parts list instead of the sample")
+    parser.add_argument("--file", type=file_of_user, metavar="CSV", help="upload this parts list instead of the sample")
     options = parser.parse_args(arguments)
-    if options.file is not None:
-        try:
-            options.file.open("rb").close()
-        except OSError as error:
-            parser.exit(2, f"demo: --file: {error}\n")
+    if options.file is not None and (problem := unusable(options.file)):
+        parser.exit(2, f"demo: --file: {problem}\n")
     return options
 
 

@@ -156,7 +156,7 @@ async def stay(gateway: Gateway, screen: Screen) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo", description="Two devices of one user watch an upload.")
     parser.add_argument("--once", action="store_true", help="end with a summary instead of waiting for Ctrl-C")
-    parser.add_argument("--file", type=Path, metavar="CSV", help="upload this parts list instead of the sample")
+    parser.add_argument("--file", type=file_of_user, metavar="CSV", help="upload this parts list instead of the sample")
     parser.add_argument(
         "--pace",
         type=_seconds,
@@ -165,11 +165,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "0 for your own file)",
     )
     options = parser.parse_args(arguments)
-    if options.file is not None and (problem := _unusable(options.file)):
+    if options.file is not None and (problem := unusable(options.file)):
         parser.exit(2, f"demo: --file: {problem}\n")
     if options.pace is None:
         options.pace = PACE_SECONDS if options.file is None else 0.0
     return options
+
+
+def file_of_user(text: str) -> Path:
+    """Return the path of a file that a user names. Some shells leave the ~ of `FILE=~/mine.csv` as it is."""
+    return Path.home() / text[2:] if text.startswith("~/") else Path(text)
 
 
 def _seconds(text: str) -> float:
@@ -179,7 +184,8 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"got {text!r}; allowed: seconds, 0 or more")
 
 
-def _unusable(file: Path) -> str | None:
+def unusable(file: Path) -> str | None:
+    """Return the reason why a file cannot be read; None: it can."""
     try:
         # Any kind of name, and any kind of reason why there is no such file.
         mode = file.stat().st_mode

@@ -305,7 +305,7 @@ async def _read(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage("body", bytes(body), f"JSON with other content ({error})") from error
+        raise InvalidMessage("body", body.decode(errors="replace"), f"JSON with other content ({error})") from error
 
 
 def _json(content: object) -> Response:

@@ -138,6 +138,13 @@ async def test_the_demo_takes_your_own_file_relative_to_where_you_are(tmp_path: 
         assert ("3001", 4) in connection.execute("SELECT part_number, quantity FROM parts").fetchall()
 
 
+async def test_the_demo_finds_a_file_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with demo("--once", "--file", "~/mine.csv", home=tmp_path) as process:
+        code, _, errors = await ended(process)
+    assert (code, errors) == (2, f"demo: --file: there is no file '{tmp_path}/mine.csv'\n")
+
+
 async def test_the_demo_shows_why_a_file_cannot_be_used_and_exits_1(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("nothing of the kind\n")
     async with demo("--once", "--file", "mine.csv", home=tmp_path) as process:

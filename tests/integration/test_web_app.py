@@ -261,7 +261,7 @@ async def test_without_a_good_token_nothing_is_had(app: Gateway) -> None:
     [
         ("POST", "/demo/token", {"name": "  "}, "name: got ''; allowed: 1 to 64 characters"),
         ("POST", "/demo/token", {"name": "x" * 65}, "allowed: 1 to 64 characters"),
-        ("POST", "/demo/token", b"{", "body: got b'{'; allowed: JSON"),
+        ("POST", "/demo/token", b"{", "body: got '{'; allowed: JSON"),
         ("POST", "/demo/uploads/U_1", {}, "upload id: got 'U_1'; allowed: 1 to 64 of a-z, 0-9 and -"),
         ("POST", "/demo/uploads/u-1", {"kind": "songs"}, "body: got"),
         ("POST", "/demo/uploads/u-1", {"kind": "parts"}, "The upload has 0 files; allowed: one parts list"),

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -107,6 +108,9 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
+        if isinstance(self._console.file, TextIOWrapper):
+            # The console adds an ellipsis of its own.
+            self._console.file.reconfigure(errors="replace")
         self._column = UploadColumn(self._console)
         self._progress = Progress(self._column, console=self._console)
         self._bars: dict[tuple[str, str], TaskID] = {}

@@ -64,7 +64,7 @@ def test_a_terminal_that_lacks_a_letter_gets_another(encoding: str) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     with Screen(Console(file=file, force_terminal=True, width=100)) as screen:
         screen.show(json.dumps({"type": "notification", "data": {"title": "Tòt 部品", "message": "è 🧱"}}).encode())
-        screen.show(json.dumps({"type": "upload_progress", "data": PARTS | {"fileName": "部品.csv"}}).encode())
+        screen.show(json.dumps({"type": "upload_progress", "data": PARTS | {"fileName": "部品.csv" * 20}}).encode())
         screen.show(json.dumps({"type": "own", "data": "部品"}).encode())
         screen.show("部品".encode())
         screen.say("部品")
