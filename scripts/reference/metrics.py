@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from scripts.reference.tables import table
-from tellwire.gateway.counts import Counts
+from tellwire.counts import Counts
 from tellwire.gateway.metrics import LiveValues, NodeMetrics
 from tellwire.topics import TopicRules
 

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from tellwire.aws_api.deadline import deadline
 from tellwire.aws_api.management import Management
 from tellwire.engines.aws.connections import ConnectionRow, ConnectionsTable
 from tellwire.engines.aws.environment import (
@@ -24,9 +25,10 @@ from tellwire.engines.aws.shut_outs import AwsShutOuts
 from tellwire.errors import shown
 from tellwire.limits import AWS_TOKEN_CACHE_BYTES, CONNECTION_SETTLES_SECONDS
 from tellwire.model import Identity
-from tellwire.ports import Authenticator, Clock, ShutOuts, SystemClock
+from tellwire.ports import Authenticator, Clock, NullObserver, Observer, ShutOuts, SystemClock
 
 if TYPE_CHECKING:
+    from tellwire.aws.metrics import FunctionMetrics
     from tellwire.engine import Engine
     from tellwire.engines.aws.history import DynamoHistory
     from tellwire.engines.aws.topic_presence import AwsTopicPresence
@@ -132,11 +134,31 @@ class Deployment:
         """The topics that one connection may be subscribed to at a time."""
         return subscriptions_per_connection(self._environ)
 
+    @cached_property
+    def metrics(self) -> "FunctionMetrics | None":
+        """The metrics; None if the environment does not ask for them with `TELLWIRE_METRICS`."""
+        if self._environ.get("TELLWIRE_METRICS", "").lower() not in ("1", "true", "yes", "on"):
+            return None
+        from tellwire.aws.metrics import FunctionMetrics  # $connect of most projects needs none of it
+
+        return FunctionMetrics(self.topics, self.clock, self._environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+
+    @property
+    def observer(self) -> Observer:
+        """The observer of the present invocation."""
+        return NullObserver() if self.metrics is None else self.metrics.observer
+
+    @contextmanager
+    def invocation(self, context: Any) -> Iterator[None]:
+        """Keep to the deadline of an invocation in the block, and count it."""
+        with deadline(context), nullcontext() if self.metrics is None else self.metrics.invocation():
+            yield
+
     def engine(self, event: Event | None = None) -> "Engine":
         """Return the engine for the stage of an event; None: for the environment's stage."""
         from tellwire.engines.aws.engine import compose
 
-        return compose(self.table, self.management(event), self.history, self.clock, self.topics)
+        return compose(self.table, self.management(event), self.history, self.clock, self.topics, self.observer)
 
     @contextmanager
     def publishing(self, engine: "Engine") -> Iterator[None]:

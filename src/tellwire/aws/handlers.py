@@ -88,7 +88,7 @@ class Connect:
         self._deployment = deployment
 
     def __call__(self, event: Event, context: Any) -> Response:
-        with deadline(context), deadline(AWS_EVENT_SECONDS):
+        with self._deployment.invocation(context), deadline(AWS_EVENT_SECONDS):
             return run(self._connect(event))
 
     async def _connect(self, event: Event) -> Response:
@@ -103,11 +103,14 @@ class Connect:
                 raise TokenMissing
             await self._store(await self._deployment.verify(token), request)
         except (TokenRefused, UserShutOut, KeysUnavailable) as error:
+            self._deployment.observer.connection_refused(error.code)
             logger.info("%s: refused: %s", request["connectionId"], error)
             return _refused(error.http_status, error.code, str(error))
-        except TellwireError:
+        except TellwireError as error:
+            self._deployment.observer.connection_refused(error.code)
             logger.exception("%s: refused, it cannot be stored", request["connectionId"])
             return _refused(500, TellwireError.code, "The connection could not be made; try again in a few seconds")
+        self._deployment.observer.connection_opened()
         if protocol.SUBPROTOCOL in subprotocols:
             return {**_OK, "headers": {"Sec-WebSocket-Protocol": protocol.SUBPROTOCOL}}
         return _OK
@@ -132,7 +135,7 @@ class Disconnect:
         self._deployment = deployment
 
     def __call__(self, event: Event, context: Any) -> Response:
-        with deadline(context), deadline(AWS_EVENT_SECONDS):
+        with self._deployment.invocation(context), deadline(AWS_EVENT_SECONDS):
             return run(self._disconnect(event))
 
     async def _disconnect(self, event: Event) -> Response:
@@ -141,6 +144,8 @@ class Disconnect:
         await each(members, table.lose)
         if row is not None:
             await table.remove(row)
+        # A client that was cut has none.
+        self._deployment.observer.connection_closed(event["requestContext"].get("disconnectStatusCode") or 1006)
         return _OK
 
 
@@ -170,7 +175,7 @@ class Default:
         return self._handlers.on_message(message_type)
 
     def __call__(self, event: Event, context: Any) -> Response:
-        with deadline(context), deadline(AWS_EVENT_SECONDS):
+        with self._deployment.invocation(context), deadline(AWS_EVENT_SECONDS):
             return run(self._converse(event))
 
     async def _converse(self, event: Event) -> Response:
@@ -191,6 +196,7 @@ class Default:
                 hello_interval_seconds=HELLO_INTERVAL_SECONDS,
                 max_subscriptions=deployment.subscriptions_per_connection,
             ),
+            observer=deployment.observer,
         )
         action = conversation.receive(event.get("body") or "")
         peer = None
@@ -230,7 +236,7 @@ class Sweep:
         self._deployment = deployment
 
     def __call__(self, event: Event, context: Any) -> Response:
-        with deadline(context):
+        with self._deployment.invocation(context):
             return run(self._sweep())
 
     async def _sweep(self) -> Response:
@@ -254,9 +260,10 @@ class Sweep:
         engine, history, clock = self._deployment.engine(), self._deployment.history, self._deployment.clock
         if history is None:
             return {"expired": 0, "is_finished": True}
-        escalations = Escalations(history, clock)
+        observer = self._deployment.observer
+        escalations = Escalations(history, clock, observer=observer)
         escalations.call = self._deployment.escalation_webhooks.call
-        swept = await history.sweep(LeaseExpiry(engine.broker, clock, escalations=escalations).expire)
+        swept = await history.sweep(LeaseExpiry(engine.broker, clock, observer, escalations).expire)
         # What has not ended by then is called again.
         await escalations.idle(remaining_seconds())
         if escalations.counts != EscalationCounts():
@@ -285,7 +292,7 @@ class Broadcast:
         self._deployment = deployment
 
     def __call__(self, event: Any, context: Any) -> Any:
-        with deadline(context):
+        with self._deployment.invocation(context):
             return run(self._answer(event))
 
     async def _answer(self, event: Any) -> Any:

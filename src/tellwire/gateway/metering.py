@@ -8,10 +8,10 @@ from starlette.routing import BaseRoute, Route
 
 from tellwire.api_keys import Scope
 from tellwire.config import Settings
+from tellwire.counts import Counts
 from tellwire.engine import Engine
 from tellwire.errors import ConfigError
 from tellwire.gateway.api_key import ApiKeyGuard
-from tellwire.gateway.counts import Counts
 from tellwire.ports import NullObserver, Observer
 from tellwire.server.sockets import Sockets
 from tellwire.topics import TopicRules

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tellwire._version import __version__
+from tellwire.counts import Counts, Histogram
 from tellwire.errors import ConfigError
 from tellwire.extras import needs_extra
-from tellwire.gateway.counts import Counts, Histogram
 
 with needs_extra("tellwire.gateway.metrics", "metrics"):
     from prometheus_client import GC_COLLECTOR, CollectorRegistry, ProcessCollector, start_http_server

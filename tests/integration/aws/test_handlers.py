@@ -20,7 +20,7 @@ from tellwire.errors import ConfigError, InvalidMessage
 from tellwire.limits import MAX_USER_ID_BYTES
 from tellwire.messages import CustomMessage, create_message
 from tellwire.model import Target
-from tests.aws_stack import Stack, read
+from tests.aws_stack import Stack, read, running_stack
 from tests.conftest import SECRET, offered
 from tests.faults import NONE, Fault, Proxy, Request
 
@@ -368,3 +368,17 @@ def test_a_type_is_a_name_of_ones_own_and_has_one_function() -> None:
     for name in ("ping", "notification", "no spaces", "", "rename"):
         with pytest.raises(InvalidMessage):
             default.on_message(name)
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_is_in_the_metrics_of_its_functions(
+    dynamodb_proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_stack(dynamodb_proxy.url, {"TELLWIRE_METRICS": "1"}, has_history=True) as stack:
+        async with stack.device("user-1") as device:
+            assert (await ask(device, {"type": "hello"}))["type"] == "welcome"
+        await until_rows(stack, 0)
+    found = {name for line in capsys.readouterr().out.splitlines() for name in json.loads(line)}
+    assert {"tellwire_connections_opened_total", "tellwire_welcome_seconds"} <= found

@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from tellwire.config import Settings
+from tellwire.counts import Counts
 from tellwire.errors import ConfigError
 from tellwire.gateway import Node
-from tellwire.gateway.counts import Counts
 from tellwire.gateway.metering import Metering, both
 from tellwire.ports import NullObserver
 from tellwire.topics import TopicRules

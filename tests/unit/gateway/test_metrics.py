@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.processes import free_port
+from tellwire.counts import Counts
 from tellwire.errors import ConfigError
-from tellwire.gateway.counts import Counts
 from tellwire.gateway.metrics import Exposition, LiveValues, NodeMetrics
 from tellwire.topics import TopicRules
 

@@ -13,7 +13,7 @@ from tellwire.engines.aws.carrier import AwsCarrier
 from tellwire.engines.aws.connections import ConnectionsTable
 from tellwire.engines.aws.environment import has_history, open_management, open_table, open_topic_rules
 from tellwire.engines.aws.shut_outs import AwsShutOuts
-from tellwire.ports import Clock, SystemClock
+from tellwire.ports import Clock, Observer, SystemClock
 from tellwire.topics import TopicRules
 
 if TYPE_CHECKING:
@@ -44,18 +44,23 @@ def open_history(environ: Mapping[str, str], clock: Clock, topics: TopicRules) -
 
 
 def compose(
-    table: ConnectionsTable, management: Management, history: "DynamoHistory | None", clock: Clock, topics: TopicRules
+    table: ConnectionsTable,
+    management: Management,
+    history: "DynamoHistory | None",
+    clock: Clock,
+    topics: TopicRules,
+    observer: Observer | None = None,
 ) -> Engine:
     """Return an engine of these parts. Without a history it only delivers, and remembers no requests."""
     carrier = AwsCarrier(table, management, clock)
     shut_outs = AwsShutOuts(table, lambda: management, clock)
     if history is None:
-        return Engine(LiveBroker(carrier), carrier, shut_outs=shut_outs, topics=topics, close=carrier.close)
+        return Engine(LiveBroker(carrier, observer), carrier, shut_outs=shut_outs, topics=topics, close=carrier.close)
 
     async def close() -> None:
         await carrier.close()
         await history.close()
 
-    broker = ComposedBroker(history, carrier, topics=topics)
+    broker = ComposedBroker(history, carrier, observer=observer, topics=topics)
     requests = history.requests
     return Engine(broker, carrier, history, shut_outs=shut_outs, requests=requests, topics=topics, close=close)

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from tellwire._version import __version__
 from tellwire.carriers.hub import Hub
+from tellwire.counts import Counts
 from tellwire.engine import Engine
 from tellwire.entry import Entry
 from tellwire.errors import HistoryUnavailable
-from tellwire.gateway.counts import Counts
 from tellwire.limits import CONSOLE_ROWS
 from tellwire.model import timestamp
 from tellwire.ports import Clock

@@ -1,6 +1,6 @@
 """The counts of a node: plain numbers, under labels that no user can make."""
 
-from tellwire.gateway.counts import FAST, Counts, Histogram, Tally
+from tellwire.counts import FAST, Counts, Histogram, Tally
 from tellwire.messages import create_message
 from tellwire.model import Delivery, Target
 from tellwire.ports import Published
