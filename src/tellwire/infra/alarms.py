@@ -3,11 +3,12 @@
     handler errors        a function raised an error or timed out: never expected
     handler throttles     a function had no free concurrency: clients cannot connect, or rows are not removed
     execution errors      API Gateway could not call a function, or got no answer within 29 seconds
+    broadcast errors      the URL of the broadcaster answered with 5xx: DynamoDB did not respond, or a right is missing
     failing connects      most handshakes fail; a few always do, with expired tokens
     table throttles       DynamoDB refused requests: on-demand tables only at a steep rise, or for one hot user
     table system errors   DynamoDB failed
 
-The sweeper counts as a handler, and the history as a table.
+The sweeper and the broadcaster count as handlers, and the history as a table.
 
 DynamoDB counts an operation's throttles and errors only while there are some, and a sum has no value where one of its
 parts has none. So each part is filled with zeros: else an alarm would be silent while one operation is throttled.
@@ -28,6 +29,8 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
+
+from tellwire.infra.broadcaster import Broadcaster
 
 PERIOD_MINUTES: Final = 5
 
@@ -56,6 +59,7 @@ class Alarms(Construct):
         stage: apigatewayv2.WebSocketStage,
         table: dynamodb.Table,
         history_table: dynamodb.Table | None,
+        broadcaster: Broadcaster | None,
         topic: sns.ITopic | None,
     ) -> None:
         super().__init__(scope, id)
@@ -68,6 +72,9 @@ class Alarms(Construct):
         self._at_once("ExecutionErrors", execution, "API Gateway got no answer from a function")
         self._add("FailingConnects", _failing_connects(stage), "Most handshakes fail", FAILING_CONNECTS_PERIODS)
         self._watch("Table", table, _OF_CONNECTIONS, "the connections table")
+        if broadcaster is not None:
+            failed = broadcaster.function.metric("Url5xxCount", statistic="Sum")
+            self._at_once("BroadcastErrors", failed, "The broadcaster's URL answered with 5xx")
         if history_table is not None:
             self._watch("History", history_table, _OF_HISTORY, "the history table")
 

@@ -3,8 +3,9 @@
     client ─▶ WebSocket API ─▶ $connect, $disconnect, $default ─▶ connections table; $default ─▶ history table
     your function ─▶ history table, connections table, @connections ─▶ client
     schedule, every minute ─▶ sweeper ─▶ the same
+    a program in another language ─▶ broadcaster ─▶ the same
 
-The second line needs `grant_broadcast`.
+The second line needs `grant_broadcast`, the last one `http_publishing`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Final
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cognito as cognito
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -25,6 +27,7 @@ from tellwire.engines.aws.environment import HISTORY_TABLE_NAME, MANAGEMENT_ENDP
 from tellwire.errors import ConfigError
 from tellwire.infra import access_log, permissions
 from tellwire.infra.alarms import Alarms
+from tellwire.infra.broadcaster import Broadcaster, make_broadcaster
 from tellwire.infra.functions import make_function, make_package
 from tellwire.infra.schedule import run_every_minute
 from tellwire.infra.table import make_history_table, make_table
@@ -67,6 +70,8 @@ class RealtimeApi(Construct):
         message_handler: the handler in that code, such as `app.default`.
         history: keep publications for a day, so that devices that reconnect receive them. False: there is no history
             table and no sweeper, and devices that are not connected miss publications.
+        http_publishing: add a function through which programs in other languages publish, over HTTP with signed
+            requests, or by invoking it. They need `grant_http_publishing`, and the output `BroadcastUrl`.
         stage_name: the path of both URLs.
         runtime: the Python of all functions.
         architecture: the processor architecture of all functions.
@@ -103,6 +108,7 @@ class RealtimeApi(Construct):
         message_code: lambda_.Code | None = None,
         message_handler: str = f"{_HANDLERS}.default",
         history: bool = True,
+        http_publishing: bool = False,
         stage_name: str = "prod",
         runtime: lambda_.Runtime = lambda_.Runtime.PYTHON_3_13,
         architecture: lambda_.Architecture = lambda_.Architecture.ARM_64,
@@ -181,6 +187,17 @@ class RealtimeApi(Construct):
                 memory_mb=AWS_SWEEP_MEMORY_MB,
             )
             run_every_minute(self, self.sweep_function)
+        self.broadcaster: Broadcaster | None = None
+        if http_publishing:
+            self.broadcaster = make_broadcaster(
+                make,
+                f"{_HANDLERS}.broadcast",
+                environment=self._publishing,
+                statements=permissions.of_broadcast(
+                    table, history_table, api, stage_name, to_connections=True, to_all=True
+                ),
+            )
+            CfnOutput(Stack.of(self), "BroadcastUrl", value=self.broadcaster.url.url)
         for route_key, function in self._routes().items():
             api.add_route(route_key, integration=WebSocketLambdaIntegration(function.node.id, function))
         access_log.log_accesses(self, stage, log_retention)
@@ -193,6 +210,7 @@ class RealtimeApi(Construct):
             stage=stage,
             table=table,
             history_table=history_table,
+            broadcaster=self.broadcaster,
             topic=alarm_topic,
         )
         CfnOutput(Stack.of(self), "WebSocketUrl", value=self.url)
@@ -238,8 +256,25 @@ class RealtimeApi(Construct):
         ):
             function.add_to_role_policy(statement)
 
+    def grant_http_publishing(self, grantee: iam.IGrantable) -> None:
+        """Allow a role, or a function in any language, to publish through the broadcaster.
+
+        Raises:
+            ConfigError: there is none, because `http_publishing` was not set.
+        """
+        if self.broadcaster is None:
+            raise ConfigError(
+                "RealtimeApi.grant_http_publishing: got no broadcaster; allowed with http_publishing=True"
+            )
+        self.broadcaster.grant(grantee)
+
     def _functions(self) -> dict[str, lambda_.Function]:
-        return self._routes() if self.sweep_function is None else {**self._routes(), "the sweeper": self.sweep_function}
+        functions = self._routes()
+        if self.sweep_function is not None:
+            functions["the sweeper"] = self.sweep_function
+        if self.broadcaster is not None:
+            functions["the broadcaster"] = self.broadcaster.function
+        return functions
 
     def _routes(self) -> dict[str, lambda_.Function]:
         return {

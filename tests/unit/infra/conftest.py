@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Properties = dict[str, Any]
 MakeApi = Callable[..., "RealtimeApi"]
 
-STACKS = ("Plain", "Custom", "Worker", "LiveOnly", "Granted")
+STACKS = ("Plain", "Custom", "Worker", "LiveOnly", "Granted", "OverHttp")
 
 SECRET = "a-secret-for-tests-of-forty-characters.."
 
@@ -122,7 +122,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stacks(node: str, directory: Path) -> dict[str, Synthesized]:
     """All stacks, in one synthesis: `Plain` has only required options, `Custom` all options, `Worker` has a
     worker that may broadcast to connections and to all; `LiveOnly` has one, too, and no history; `Granted` has one with
-    default rights.
+    default rights; `OverHttp` has the broadcaster, and a role that may call it.
     """
     from aws_cdk import App
 
@@ -133,6 +133,7 @@ def stacks(node: str, directory: Path) -> dict[str, Synthesized]:
     _worker(app, directory, "Worker", everywhere)
     _worker(app, directory, "LiveOnly", everywhere, history=False)
     _worker(app, directory, "Granted", {})
+    _over_http(app, directory)
     app.synth()
     return {name: Synthesized(directory / "cdk.out" / f"{name}.template.json") for name in STACKS}
 
@@ -150,6 +151,11 @@ def custom(stacks: dict[str, Synthesized]) -> Synthesized:
 @pytest.fixture
 def worker(stacks: dict[str, Synthesized]) -> Synthesized:
     return stacks["Worker"]
+
+
+@pytest.fixture
+def over_http(stacks: dict[str, Synthesized]) -> Synthesized:
+    return stacks["OverHttp"]
 
 
 @pytest.fixture
@@ -198,6 +204,23 @@ def _custom(app: Any, directory: Path) -> None:
         alarm_topic=topic,
         set_account_log_role=True,
     )
+
+
+def _over_http(app: Any, directory: Path) -> None:
+    from aws_cdk import Stack
+    from aws_cdk import aws_iam as iam
+
+    from tellwire.infra import RealtimeApi
+
+    stack = Stack(app, "OverHttp")
+    realtime = RealtimeApi(
+        stack,
+        "Realtime",
+        layer=directory / "layer.zip",
+        environment={"TELLWIRE_JWT_SECRET": SECRET},
+        http_publishing=True,
+    )
+    realtime.grant_http_publishing(iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")))
 
 
 def _worker(app: Any, directory: Path, name: str, rights: dict[str, bool], **options: Any) -> None:

@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test wait
 DOCS = Path(__file__).parents[3] / "docs" / "how-to"
 CDK = (DOCS / "cdk.md").read_text()
 SST = (DOCS / "sst.md").read_text()
-SNIPPETS = re.findall(r"```py\n(.*?)```", CDK, re.DOTALL)
+BROADCASTER = (DOCS / "aws-broadcast-function.md").read_text()
+SNIPPETS = re.findall(r"```py\n(.*?)```", CDK + BROADCASTER, re.DOTALL)
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ def test_snippets_run(node: str, project: Path, code: str) -> None:
         ),
         "RealtimeApi": RealtimeApi,
     }
+    names["notify"] = names["csv_worker"]
     if "realtime = " not in code:
         exec(SNIPPETS[0], names)
     # Node, if it is already running, has another working directory.
@@ -150,6 +152,14 @@ def test_the_page_on_sst_has_the_tables_that_the_construct_makes(plain: Synthesi
     assert f'primaryIndex: {{ hashKey: "{partition}", rangeKey: "{sort}" }}' in code
     assert f"globalIndexes: {{ {index['IndexName']}: {{ {keys}{projection} }} }}" in code.replace(",\n", "\n")
     assert f'ttl: "{table["TimeToLiveSpecification"]["AttributeName"]}"' in code
+
+
+def test_the_page_on_the_broadcaster_gives_it_in_sst_what_the_construct_gives_it(over_http: Synthesized) -> None:
+    rights = over_http.rights("tellwire.aws.handlers.broadcast")
+    [code] = re.findall(r'sst\.aws\.Function\("Broadcast", \{(.*?)\n\}\);', BROADCASTER, re.DOTALL)
+    assert _rights_in(code, over_http) == {right for right in rights if right[0].startswith("dynamodb:")}
+    assert "manageConnections" in code
+    assert 'authorization: "iam"' in code
 
 
 def test_the_functions_of_the_page_on_sst_are_there() -> None:

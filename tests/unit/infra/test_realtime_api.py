@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.long]  # the first test wait
 
 NAMES = ("connect", "disconnect", "default", "sweep")
 CONNECT, DISCONNECT, DEFAULT, SWEEP = (f"tellwire.aws.handlers.{name}" for name in NAMES)
+BROADCAST = "tellwire.aws.handlers.broadcast"
 HANDLERS = pytest.mark.parametrize("handler", [CONNECT, DISCONNECT, DEFAULT, SWEEP])
 TABLE = "AWS::DynamoDB::Table"
 
@@ -118,6 +119,50 @@ def test_with_a_history_who_may_broadcast_may_keep_what_is_said_and_no_more(work
     table, index, _ = connections(worker)
     more = {("dynamodb:Query", index), ("dynamodb:Scan", table)}  # to connections, and to all
     assert worker.rights("index.handler") == of_broadcast(worker) | keep | more
+
+
+def test_the_broadcaster_has_the_rights_of_a_worker_for_every_target_and_its_variables(over_http: Synthesized) -> None:
+    _, _, keep = history(over_http)
+    table, index, _ = connections(over_http)
+    more = {("dynamodb:Query", index), ("dynamodb:Scan", table)}
+    worker = {right for right in of_broadcast(over_http) if right[1] != "managed"}
+    assert over_http.rights(BROADCAST) == worker | keep | more | own_log(over_http, BROADCAST)
+    assert environment(over_http, BROADCAST) == environment(over_http, SWEEP)
+
+
+def test_only_signed_requests_of_those_who_are_granted_reach_the_broadcaster(
+    over_http: Synthesized, plain: Synthesized
+) -> None:
+    _, url = over_http.only("AWS::Lambda::Url")
+    assert url["AuthType"] == "AWS_IAM"
+    function = text(url["TargetFunctionArn"])
+    [policy] = [
+        each
+        for each in over_http.of_type("AWS::IAM::Policy").values()
+        if any(role["Ref"].startswith("Caller") for role in each["Roles"])
+    ]
+    granted = set()
+    for statement in policy["PolicyDocument"]["Statement"]:
+        on = statement["Resource"]
+        granted |= {(statement["Action"], text(each)) for each in (on if isinstance(on, list) else [on])}
+    assert granted == {
+        ("lambda:InvokeFunctionUrl", function),
+        ("lambda:InvokeFunction", function),
+        ("lambda:InvokeFunction", f"{function}:*"),
+    }
+    assert "BroadcastUrl" in over_http.template["Outputs"]
+    assert plain.of_type("AWS::Lambda::Url") == {}
+
+
+def test_the_broadcaster_has_alarms_for_its_errors_and_for_those_that_its_url_answers(over_http: Synthesized) -> None:
+    name, _ = over_http.named("AWS::Lambda::Function", "Broadcaster")
+    alarms = over_http.of_type("AWS::CloudWatch::Alarm").values()
+    watched = {
+        alarm["MetricName"]
+        for alarm in alarms
+        if any(text(each["Value"]) == f"${{{name}}}" for each in alarm.get("Dimensions", []))
+    }
+    assert watched == {"Errors", "Throttles", "Url5xxCount"}
 
 
 def test_by_default_the_rights_of_a_worker_are_those_in_the_template_of_sam(granted: Synthesized) -> None:
