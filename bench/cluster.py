@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,16 @@ _NAMES = "ABCDEFGHI"
 
 
 class Cluster:
-    """The processes: `redis`, `nodes`, and the forwarder at `url`."""
+    """The processes: `redis`, `nodes`, and the forwarder at `url`. `more` are further settings of the nodes."""
 
-    def __init__(self, directory: Path, count: int) -> None:
+    def __init__(self, directory: Path, count: int, more: Mapping[str, str] | None = None) -> None:
         self.redis = RedisServer(directory, *EACH_WRITE)
         settings = {
             "ENGINE": "redis",
             "REDIS_URL": self.redis.url,
             "DRAIN_SECONDS": "5",
             "DRAIN_SPREAD_SECONDS": "1",
-        }
+        } | dict(more or {})
         self.nodes = [Gateway(directory, f"node {name}", settings) for name in _NAMES[:count]]
         self._directory = directory
         self._forwarder: ForwarderProcess | None = None
@@ -96,10 +96,10 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running_cluster(count: int) -> AsyncIterator[Cluster]:
+async def running_cluster(count: int, more: Mapping[str, str] | None = None) -> AsyncIterator[Cluster]:
     """Run so many nodes on one Redis, in a directory that is removed afterwards."""
     with tempfile.TemporaryDirectory() as directory:
-        cluster = Cluster(Path(directory), count)
+        cluster = Cluster(Path(directory), count, more)
         try:
             await cluster.start()
             yield cluster

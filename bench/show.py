@@ -18,9 +18,10 @@ from time import monotonic
 from bench.cluster import Cluster, broadcasters_of, running_cluster
 from bench.ledger import Arrival
 from bench.lossless import Outcome, Scenario, Stage, run_scenario
-from bench.processes import MissingProgram, bypass_proxies, in_thread
+from bench.processes import API_KEY, MissingProgram, bypass_proxies, in_thread
 
 NODES = 3
+METRICS = {"METRICS": "true"}
 SCENARIO = Scenario(
     seconds=0, users=20, devices_per_user=3, producers=10, pause_seconds=0.06, longest_disturbance_seconds=None
 )
@@ -57,6 +58,7 @@ class Show:
         ports = ", ".join(f"{node.name} on {node.port}" for node in cluster.nodes)
         self.say(f"Redis {cluster.redis.version} on port {cluster.redis.port}, which syncs every write to its file")
         self.say(f"{ports}; one address for all: {cluster.url}")
+        self.say(f"metrics of a node: {metrics_command(cluster.nodes[0].url)}")
         async with broadcasters_of(cluster) as broadcasters:
             return await run_scenario(SCENARIO, cluster.url, cluster.token, *broadcasters, meanwhile=self._troubles)
 
@@ -139,13 +141,18 @@ def _slowest(arrivals: Sequence[Arrival]) -> float:
     return max((each.seconds for each in arrivals), default=0.0)
 
 
+def metrics_command(url: str) -> str:
+    """Return the command that reads the metrics of a node."""
+    return f"curl -s -H 'Authorization: Bearer {API_KEY}' {url}/metrics | grep tellwire_publish"
+
+
 async def _main() -> int:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     print("tellwire on three nodes: it takes half a minute, and Ctrl-C ends it with everything it has started\n")
-    async with running_cluster(NODES) as cluster:
+    async with running_cluster(NODES, METRICS) as cluster:
         show = Show(cluster)
         outcome = await show.run()
         logged = cluster.log_lines()

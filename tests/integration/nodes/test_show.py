@@ -21,6 +21,14 @@ def is_open(port: int) -> bool:
     return any(f":{port:04X} " in line and " 0A " in line for line in listening)
 
 
+def answer_of(told: str) -> str:
+    """Return the answer to the command that the play has told."""
+    command = re.search("metrics of a node: (curl .*)", told)
+    assert command is not None
+    require("curl")
+    return subprocess.run(["sh", "-c", command[1]], capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 @pytest.mark.long
 def test_a_play_in_which_a_node_and_redis_are_killed_loses_nothing() -> None:
     require("redis-server")
@@ -43,9 +51,10 @@ def test_whoever_ends_it_early_ends_everything_that_it_has_started(number: signa
         told = ""
         while "producers publish" not in told:
             told += play.stdout.readline()
-        ports = [int(one or other) for one, other in PORT.findall(told)]
+        ports = {int(one or other) for one, other in PORT.findall(told)}
         assert len(ports) == 5
         assert all(map(is_open, ports))
+        assert "\ntellwire_publishes_total" in f"\n{answer_of(told)}"
         play.send_signal(number)
         assert play.wait(30) == 130
         assert "everything that was started has ended" in play.stdout.read()
