@@ -15,7 +15,6 @@ from bench.peers.catalogue import PEERS
 from bench.peers.results import PATH, Results
 
 _PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
-_FRONT_PAGE = _PAGE.parents[2] / "README.md"
 _PLOTS = _PAGE.parent / "performance"
 _SOME_MISSED = 1
 _SHARES = {"server": "server_busy", "load": "load_busy"}
@@ -57,11 +56,11 @@ def main(arguments: Sequence[str]) -> None:
 def write_page(results: Results) -> None:
     """Write the tables of the page and its plots anew."""
     parts = {name: tables.markdown(results, name) for name in tables.TABLES}
-    parts |= {"targets": _targets(results), "run": _run(results), "left out": _left_out(results)}
+    parts |= {"brief": tables.brief(results), "targets": _targets(results), "run": _run(results)}
+    parts["left out"] = _left_out(results)
     drawn = plots.svgs(results)
     parts |= {f"plots of {part}": _plots(part, drawn) for part in {plot.part for plot in plots.PLOTS}}
     _PAGE.write_text(with_parts(_PAGE.read_text(), parts))
-    _FRONT_PAGE.write_text(with_parts(_FRONT_PAGE.read_text(), {"brief": tables.brief(results)}))
     _PLOTS.mkdir(exist_ok=True)
     for name, text in drawn.items():
         (_PLOTS / f"{name}.svg").write_text(text)

@@ -28,6 +28,10 @@ SNIPPETS = [
 pytest_plugins = ["pytester"]
 
 
+def test_the_first_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 100
+
+
 def test_there_are_snippets_to_run() -> None:
     assert len(SNIPPETS) >= 6
 
@@ -49,7 +53,7 @@ def test_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_snippets_that_are_tests_pass(pytester: pytest.Pytester) -> None:
     tests = [str(snippet.values[0]) for snippet in SNIPPETS if "def test_" in str(snippet.values[0])]
-    assert len(tests) >= 2
+    assert tests
     pytester.makepyfile(**{f"test_snippet_{number}": code for number, code in enumerate(tests)})
     result = pytester.runpytest_subprocess("-p", "no:asyncio")
     result.assert_outcomes(passed=len(tests))
