@@ -164,3 +164,8 @@ def _carrier_of_process(process_id: int) -> Carrier:
 def default_carrier() -> Carrier:
     """Return this process's carrier. A forked child makes its own."""
     return _carrier_of_process(os.getpid())
+
+
+def forget_carrier() -> None:
+    """Forget the carrier of this process: the environment has changed in a test, and the next publish reads it."""
+    _carrier_of_process.cache_clear()

@@ -6,6 +6,7 @@ The only module that chooses the clock, the functions and the address that the o
 import contextlib
 import socket
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,29 @@ class LocalApi:
             # A client without an endpoint of its own comes to the services, which say that this fails on AWS.
             del found[_MANAGEMENT_VARIABLE]
         return found | self._of_services(function) | local | self._more_environment
+
+    def variables_of(self, name: str) -> dict[str, str]:
+        """Return the environment of a function by its name here.
+
+        Raises:
+            ConfigError: there is no such function in a process of its own.
+        """
+        function = self._sources.get(name)
+        if not isinstance(function, Function):
+            named = (each for each, source in self._sources.items() if isinstance(source, Function))
+            raise ConfigError(f"function: got {name!r}; allowed: {', '.join(named) or 'none without a template'}")
+        return self.environment_of(function, name)
+
+    async def invoke(self, name: str, event: Any) -> Any:
+        """Invoke a function by its name here, and return its result.
+
+        Raises:
+            ConfigError: there is no such function, or it cannot run here.
+            HandlerFailed: it raised an error, or timed out.
+        """
+        if name not in self._sources:
+            raise ConfigError(f"function: got {name!r}; allowed: {', '.join(self._sources)}")
+        return await self.functions.invoke(name, event, str(uuid.uuid4()))
 
     def _of_services(self, function: Function) -> dict[str, str]:
         """Return the variables by which a worker process finds the services, and AWS's host names lead here."""

@@ -83,6 +83,23 @@ class ApiGateway:
         with connect(url, additional_headers=headers, subprotocols=offered, proxy=None, **options) as socket:
             yield socket
 
+    def invoke(self, function: str, event: Any) -> Any:
+        """Invoke a function of the template, by its logical id, and return its result.
+
+        Raises:
+            ConfigError: the template has no such function, or it cannot run here.
+            HandlerFailed: it raised an error, or timed out; `payload` has the error.
+        """
+        return self._run(self._local.invoke(function, event))
+
+    def environment_of(self, function: str) -> dict[str, str]:
+        """Return the variables that a function of the template has here, for code of it that a test calls itself.
+
+        Raises:
+            ConfigError: the template has no such function.
+        """
+        return self._local.variables_of(function)
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
 

@@ -1,5 +1,6 @@
 """The pytest plugin. pytest loads it wherever tellwire is installed, so it imports nothing until a fixture is used."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def api_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "ApiGateway"]]:
     """Start local API Gateways for the test: `api_gateway({"$connect": on_connect}, authorizer=…)`.
+
+    A worker that the test calls itself, and publishes with `tellwire.sync`, finds the environment of this test, too.
 
     The arguments are those of `tellwire.testing.api_gateway.run_api_gateway`. The environment is set so that boto3
     clients created afterwards, by handlers or by the test, find the last one started, trust its certificate, and do not
@@ -32,6 +35,14 @@ def api_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "ApiG
             for name, value in gateway.environment.items():
                 monkeypatch.setenv(name, value)
             monkeypatch.delenv("AWS_PROFILE", raising=False)
+            _forget_carrier()
             return gateway
 
         yield start
+    _forget_carrier()
+
+
+def _forget_carrier() -> None:
+    # A process keeps the carrier that its environment named at the first publish: it may be another test's.
+    if (producer := sys.modules.get("tellwire.producer")) is not None:
+        producer.forget_carrier()

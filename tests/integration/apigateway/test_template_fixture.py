@@ -10,7 +10,7 @@ import pytest
 from tellwire.errors import ConfigError
 from tellwire.testing.api_gateway import run_api_gateway
 
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "Parameters": {"Stage": {"Type": "String", "AllowedValues": ["dev", "live"]}},
     "Resources": {
         "Chat": {
@@ -63,6 +63,23 @@ def template(tmp_path: Path) -> Path:
     path = tmp_path / "template.json"
     path.write_text(json.dumps(TEMPLATE))
     return path
+
+
+def test_a_function_of_the_template_is_invoked_by_name_with_its_environment(tmp_path: Path) -> None:
+    code = {"ZipFile": "import os\ndef handler(event, context):\n    return [event['n'] + 1, os.environ['ROWS']]\n"}
+    worker: dict[str, Any] = {"Handler": "index.handler", "Runtime": "python3.12", "Code": code}
+    worker["Environment"] = {"Variables": {"ROWS": {"Ref": "Rows"}}}
+    resources = {**TEMPLATE["Resources"], "Worker": {"Type": "AWS::Lambda::Function", "Properties": worker}}
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps(TEMPLATE | {"Resources": resources}))
+    with run_api_gateway(
+        template=path, parameters={"Stage": "dev"}, replacements={"Elsewhere": lambda event, context: {}}
+    ) as api:
+        assert api.invoke("Worker", {"n": 1}) == [2, "rows"]
+        assert api.environment_of("Worker")["ROWS"] == "rows"
+        for ask in (lambda: api.invoke("Walker", {}), lambda: api.environment_of("Walker")):
+            with pytest.raises(ConfigError, match=r"'Walker'; allowed: .*Worker"):
+                ask()
 
 
 def test_a_handler_of_the_test_stands_in_for_a_function(template: Path) -> None:

@@ -1,43 +1,52 @@
-"""The recipe of docs/how-to/aws.md for tests with moto: its server, as `mock_aws` replaces botocore alone."""
+"""The page on tests with moto: its tests are those of examples/aws_pytest, which run here, and run again."""
 
-import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
+from moto import mock_aws
 
-from tellwire.testing.api_gateway import run_api_gateway
-from tests.dynamodb import REGION, create_connections_table, dynamodb_client
+from tellwire.errors import ConfigError
+from tests.tools import SECONDS
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "aws.md"
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "examples" / "aws_pytest"
+PAGE = ROOT / "docs" / "how-to" / "moto.md"
 
 
-def test_a_worker_publishes_to_the_tables_of_moto_s_server(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.long
+def test_the_tests_of_the_example_pass_one_after_the_other_and_again() -> None:
+    # With another module's name the same tests run twice in one process, as in a project with many.
+    again = "test_worker.py::test_a_connection_that_is_gone_leaves_the_table"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "."]
+    done = subprocess.run(
+        [*command, "--keep-duplicates", "test_worker.py", again],
+        cwd=EXAMPLE,
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+        check=False,
+    )
+    assert "passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
+
+
+def test_inside_mock_aws_nothing_is_sent_to_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     from tellwire.sync import broadcast_to_user, create_notification_message
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        url = "http://{}:{}".format(*server.get_host_and_port())
-        create_connections_table(url, "connections")
-        with run_api_gateway({}) as api:
-            for name, value in {
-                "AWS_ENDPOINT_URL_DYNAMODB": url,
-                "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": api.management_url,
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_REGION": REGION,
-                "CONNECTIONS_TABLE_NAME": "connections",
-                "WEBSOCKET_API_ENDPOINT": api.management_url,
-            }.items():
-                monkeypatch.setenv(name, value)
-            row = {"userId": {"S": "anna"}, "connectionId": {"S": "gone="}}
-            dynamodb_client(url).put_item(TableName="connections", Item=row)
-            delivery = broadcast_to_user("anna", create_notification_message("Done", "", "success"))
-            assert json.loads(json.dumps(delivery.gone)) == 1
-    finally:
-        server.stop()
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("CONNECTIONS_TABLE_NAME", "connections")
+    monkeypatch.setenv("WEBSOCKET_API_ENDPOINT", "https://abc.execute-api.eu-west-1.amazonaws.com/prod")
+    message = create_notification_message("Imported", "2 rows", "success")
+    with mock_aws(), pytest.raises(ConfigError, match=r"inside moto's mock_aws.*ThreadedMotoServer"):
+        broadcast_to_user("user-1", message)
 
 
-def test_the_page_names_what_replaces_mock_aws() -> None:
-    assert "ThreadedMotoServer" in PAGE.read_text()
+def test_the_page_shows_the_tests_that_run() -> None:
+    files = [(EXAMPLE / name).read_text() for name in ("test_worker.py", "worker.py", "template.yaml")]
+    snippets = re.findall(r"```(?:py|yaml)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(snippets) >= 4
+    for snippet in snippets:
+        assert any(snippet in file for file in files), snippet

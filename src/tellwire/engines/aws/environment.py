@@ -40,6 +40,9 @@ TOPICS: Final = "TELLWIRE_TOPICS"
 SUBSCRIPTIONS: Final = "TELLWIRE_SUBSCRIPTIONS_PER_CONNECTION"
 
 _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_KEY_OF_MOTO: Final = "FOOBARKEY"
+"""The key that moto's `mock_aws` puts into the environment."""
+
 _EXECUTE_API: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.(com|com\.cn|eu)$")
 
 
@@ -169,11 +172,20 @@ def _table_name(environ: Mapping[str, str], setting: str, of_what: str) -> str:
 
 def _dynamodb(environ: Mapping[str, str], retries: Retries) -> DynamoDb:
     region = find_region(environ)
-    url = (
-        _endpoint(environ, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
-        or f"https://dynamodb.{region}.{_suffix(region)}"
-    )
+    url = _endpoint(environ, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
+    if url is None:
+        _refuse_mock_aws(environ)
+        url = f"https://dynamodb.{region}.{_suffix(region)}"
     return DynamoDb(_client("dynamodb", url, region, environ, retries))
+
+
+def _refuse_mock_aws(environ: Mapping[str, str]) -> None:
+    """Refuse to call AWS from a test that believes it does not: moto replaces botocore, which is not used here."""
+    if environ.get("AWS_ACCESS_KEY_ID") == _KEY_OF_MOTO:
+        raise ConfigError(
+            "AWS_ENDPOINT_URL_DYNAMODB: not set inside moto's mock_aws, which does not replace tellwire's HTTP client; "
+            "allowed: the address of a ThreadedMotoServer"
+        )
 
 
 def _region_in(endpoint: str) -> str | None:
