@@ -142,17 +142,19 @@ class Upload:
         rows: SupportsIndex | None = None,
         bytes_read: SupportsIndex | None = None,
         message: str | None = None,
+        total_rows: SupportsIndex | None = None,
     ) -> None:
         """Update the totals. A call takes about a microsecond; messages are sent in the background.
 
-        `message` replaces the text that is shown. Rows or bytes lower than before are ignored.
+        `message` replaces the text that is shown. Rows or bytes lower than before are ignored. `total_rows` is for a
+        job that learns late how many rows there are.
 
         Raises:
             InvalidMessage: a count is negative or not whole, or `message` is not a string.
             CannotRunHere: in a child process.
         """
         self._require_own_process()
-        self._state.update(rows, bytes_read, message)
+        self._state.update(rows, bytes_read, message, total_rows)
         self._offer_if_due()
 
     def row_error(self, row: object, code: object, message: object) -> None:
@@ -333,8 +335,9 @@ class Upload:
         details = {"uploadId": self._state.upload_id, "fileName": self._state.file_name}
         code, text = failure_of(error, self._state.file_name)
         failure = create_error_message(code, text, details)
-        if self._state.part is not None:
-            # All parts may fail for the same reason, which a user should read once.
+        if self._state.part is not None or self._loop is None:
+            # All parts may fail for the same reason, and several may tell the end of another process: a user should
+            # read it once.
             failure = msgspec.structs.replace(failure, id=_error_id(self._state))
         return [self._state.message_of("failed"), failure]
 
@@ -403,6 +406,16 @@ class TrackUpload:
 
     def __reduce__(self) -> NoReturn:
         raise CannotRunHere(_OTHER_PROCESS)
+
+    @property
+    def file_name(self) -> str:
+        """The name for people, as it is shown."""
+        return self._upload._state.file_name
+
+    def _end_of_another(self, error: BaseException, summary: str | None = None) -> Coroutine[Any, Any, None]:
+        """Return the end of a run that another process had, and cannot tell any more."""
+        self._upload._state.summary = summary
+        return self._upload._end(error)
 
     def _open(self) -> Upload:
         """Return the upload of a run that begins now: each entering of the block is one."""

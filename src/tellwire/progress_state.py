@@ -49,6 +49,7 @@ class ProgressState:
     started_at: str = field(default_factory=timestamp)
     run: str = field(default_factory=new_run)
     part: str | None = None
+    _highest: float = field(default=0.0, repr=False, compare=False)
     _began_at: float = field(default_factory=time.time, repr=False, compare=False)
     _began: float = field(default_factory=time.monotonic, repr=False, compare=False)
     _changing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -59,8 +60,9 @@ class ProgressState:
         # An invalid id is refused here, not after an hour's work.
         self.upload_id = self.show("running").upload_id
 
-    def update(self, rows: object, bytes_read: object, message: str | None) -> None:
+    def update(self, rows: object, bytes_read: object, message: str | None, total_rows: object = None) -> None:
         """Update the counts. A count lower than the last one is out of date, and ignored."""
+        new_total = None if total_rows is None else plain_measure("total_rows", total_rows)
         new_rows = 0 if rows is None else plain_measure("rows", rows)
         new_bytes = 0 if bytes_read is None else plain_measure("bytes_read", bytes_read)
         text = string_of(message)
@@ -72,6 +74,7 @@ class ProgressState:
             self.rows = max(self.rows, new_rows)
             self.bytes_read = max(self.bytes_read, new_bytes)
             self.message = self.message if words is None else words
+            self.total_rows = self.total_rows if new_total is None else new_total
 
     def count_row(self) -> None:
         """Count one more row as done."""
@@ -126,7 +129,9 @@ class ProgressState:
     def _reached(self) -> float:
         done, total = (self.rows, self.total_rows) if self.total_rows else (self.bytes_read, self.total_bytes)
         share = min(done, total) / total if total else 0.0
-        return min(_HIGHEST_WHILE_RUNNING, round(100 * share, 1))
+        # A total may become known late, or grow.
+        self._highest = max(self._highest, min(_HIGHEST_WHILE_RUNNING, round(100 * share, 1)))
+        return self._highest
 
     def _text(self, status: UploadStatus) -> str:
         if status == "complete":

@@ -262,10 +262,15 @@ class Upload:
         self._upload.summary = text
 
     def update(
-        self, *, rows: SupportsIndex | None = None, bytes_read: SupportsIndex | None = None, message: str | None = None
+        self,
+        *,
+        rows: SupportsIndex | None = None,
+        bytes_read: SupportsIndex | None = None,
+        message: str | None = None,
+        total_rows: SupportsIndex | None = None,
     ) -> None:
         """Update the totals. See `tellwire.progress.Upload.update`."""
-        self._upload.update(rows=rows, bytes_read=bytes_read, message=message)
+        self._upload.update(rows=rows, bytes_read=bytes_read, message=message, total_rows=total_rows)
 
     def row_error(self, row: object, code: object, message: object) -> None:
         """Report a row that is left out. See `tellwire.progress.Upload.row_error`."""

@@ -12,6 +12,11 @@ ELSEWHERE = {
     "decode_errors.py": "unit/test_messages.py",
     "limits.py": "contract/test_history.py",
     "ports.py": "contract/test_carrier.py",
+    # Below the decorator of tasks, and in a worker.
+    "celery/attempts.py": "unit/celery/test_tracked.py",
+    "celery/ends.py": "integration/celery/test_worker.py",
+    "celery/parts.py": "unit/celery/test_tracked.py",
+    "celery/tracking.py": "unit/celery/test_tracked.py",
     # Ports, each with one contract for all that keep it.
     "broker.py": "integration/gateway/test_recovery.py",
     "engine.py": "unit/gateway/test_node.py",

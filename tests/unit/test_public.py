@@ -22,6 +22,7 @@ PUBLIC = (
     "tellwire.client",
     "tellwire.testing",
     "tellwire.aws",
+    "tellwire.celery",
     "tellwire.aws.handlers",
     "tellwire.aws.sync",
     "tellwire.infra",

@@ -130,7 +130,7 @@ def test_a_celery_task_that_is_tried_again_shows_an_error_only_for_its_last_atte
 
     # As in docs/how-to/producers.md.
     @Celery("imports").task(  # type: ignore[untyped-decorator]
-        bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0, max_retries=2
+        bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0, max_retries=2, shared=False
     )
     def import_parts(task: Any) -> None:
         nonlocal attempts
@@ -258,3 +258,15 @@ def test_the_times_of_states_rise_although_the_clock_is_set_back(monkeypatch: py
     first = state.message_of("running").timestamp
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert state.message_of("running").timestamp >= first
+
+
+def test_a_total_that_is_known_late_is_shown_and_progress_never_goes_back(carrier: MemoryCarrier) -> None:
+    with sync.track_upload("user-1", "moc-1", "f.csv", broadcaster=Broadcaster(carrier)) as upload:
+        upload.update(rows=30, total_rows=40)
+        known = upload._upload._state.show("running")
+        upload.update(total_rows=100)
+        grown = upload._upload._state.show("running")
+        with pytest.raises(InvalidMessage):
+            upload.update(total_rows=-1)
+    assert (known.progress, known.total_rows, known.message) == (75, 40, "Row 30 of 40")
+    assert (grown.progress, grown.total_rows) == (75, 100)
