@@ -42,13 +42,19 @@ async def nginx(directory: Path, url: str, prefix: str = "/") -> AsyncIterator[s
 
     `prefix` is the path below which the server at `url` is found.
     """
-    program = require("nginx")
     port = free_port()
-    configuration = directory / "nginx.conf"
-    configuration.write_text(
-        NGINX.format(directory=directory, port=port, url=url, prefix=prefix, seconds=PROXY_TIMEOUT_SECONDS)
-    )
-    process = await asyncio.create_subprocess_exec(program, "-c", configuration, "-p", directory, "-e", "stderr")
+    configuration = NGINX.format(directory=directory, port=port, url=url, prefix=prefix, seconds=PROXY_TIMEOUT_SECONDS)
+    async with running_nginx(directory, configuration, port):
+        yield f"ws://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def running_nginx(directory: Path, configuration: str, port: int) -> AsyncIterator[None]:
+    """Run an nginx with a configuration, as soon as it listens on its port."""
+    program = require("nginx")
+    path = directory / "nginx.conf"
+    path.write_text(configuration)
+    process = await asyncio.create_subprocess_exec(program, "-c", path, "-p", directory, "-e", "stderr")
     try:
         async with asyncio.timeout(100):
             while process.returncode is None:
@@ -60,7 +66,7 @@ async def nginx(directory: Path, url: str, prefix: str = "/") -> AsyncIterator[s
                     writer.close()
                     break
         assert process.returncode is None
-        yield f"ws://127.0.0.1:{port}"
+        yield
     finally:
         if process.returncode is None:
             process.terminate()
