@@ -22,6 +22,7 @@ from tellwire.producer import default_carrier
 from tellwire.publication import Publication
 from tellwire.row_errors import RowErrorChunk
 from tellwire.text import require_id
+from tellwire.tracing import broadcast_span, is_traced
 
 
 class Broadcaster:
@@ -49,7 +50,11 @@ class Broadcaster:
             MessageTooBig: over 128 KiB. Nothing was sent.
             PublishError: the message was not published, or the outcome is not known.
         """
-        return await self._carrier.deliver(Publication.of(target, message, ttl_seconds))
+        publication = Publication.of(target, message, ttl_seconds)
+        if not is_traced():
+            return await self._carrier.deliver(publication)
+        with broadcast_span(publication) as traced:
+            return await self._carrier.deliver(traced)
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> bool:
         """Add a chunk to the list of row errors that a user can download. False: no such lists are kept.

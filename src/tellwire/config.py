@@ -133,6 +133,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     console: bool = False
     metrics: bool = False
+    tracing: bool = False
     metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     metrics_host: NotEmpty = "127.0.0.1"
 

@@ -8,6 +8,7 @@ live connections only.
 """
 
 import functools
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NewType
@@ -69,6 +70,9 @@ OWN_STATE_PREFIX: Final = "state:"
 
 # They have fields that devices do not get.
 _WITH_MORE: Final = frozenset({StateMessage, EscalatedNotificationMessage})
+
+# https://www.w3.org/TR/trace-context/#traceparent-header: version 00, and no id of zeros alone.
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _ENDED: Final = TERMINAL_STATUSES | UNSHOWN_STATUSES
 
@@ -284,6 +288,13 @@ class Publication(Struct, frozen=True, gc=False):
     def is_final(self) -> bool:
         """True for the last state of a run."""
         return self.status in _ENDED
+
+
+def with_trace(publication: Publication, traceparent: str) -> Publication:
+    """Return a publication with the context of a trace. One that W3C's rules do not allow does not count."""
+    if _TRACEPARENT.fullmatch(traceparent) is None:
+        return publication
+    return structs.replace(publication, trace_context=traceparent)
 
 
 def stream_of(publication: Publication) -> StreamKey:

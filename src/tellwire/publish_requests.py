@@ -25,12 +25,14 @@ from tellwire.messages import (
     type_of,
 )
 from tellwire.model import Delivery, Target
-from tellwire.publication import Publication
+from tellwire.publication import Publication, with_trace
 
 _encode: Final = msgspec.json.Encoder().encode
 
 StateKey = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_STATE_KEY_BYTES})]
 TimeToLive = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MAX_TTL_SECONDS})]
+_EXAMPLE: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TraceContext = Annotated[str, Meta(extra_json_schema={"examples": [_EXAMPLE]})]
 
 
 class PublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -38,6 +40,7 @@ class PublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
 
     A message of an own type with a `key` is a state: only the newest of its type and key counts, and data null removes
     it, as does the end of its `ttl_seconds`, of at most a day. `escalate` is for a notification to a user.
+    `trace_context` is a W3C `traceparent`; one that is malformed does not count.
     """
 
     target: Target
@@ -45,6 +48,7 @@ class PublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
     ttl_seconds: TimeToLive | None = None
     key: StateKey | None = None
     escalate: Escalation | None = None
+    trace_context: TraceContext | None = None
 
 
 class _CustomPublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -53,6 +57,7 @@ class _CustomPublishRequest(Struct, forbid_unknown_fields=True, rename="camel"):
     ttl_seconds: TimeToLive | None = None
     key: StateKey | None = None
     escalate: Escalation | None = None
+    trace_context: TraceContext | None = None
 
 
 _decoder: Final = MessageDecoder[PublishRequest, _CustomPublishRequest](PublishRequest, _CustomPublishRequest)
@@ -74,7 +79,8 @@ def read_publish(body: bytes) -> Publication:
         if not isinstance(message, CustomMessage):
             raise InvalidMessage("key", request.key, f"no key: {type_of(message)} is no type of your own")
         message = StateMessage(message.type, message.data, message.timestamp, message.id, key=request.key)
-    return Publication.of(request.target, message, ttl_seconds, escalation=request.escalate)
+    publication = Publication.of(request.target, message, ttl_seconds, escalation=request.escalate)
+    return publication if request.trace_context is None else with_trace(publication, request.trace_context)
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

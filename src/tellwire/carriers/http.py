@@ -64,6 +64,7 @@ class _Publish(Struct, rename="camel", omit_defaults=True):
     ttl_seconds: float | None = None
     key: str | None = None
     escalate: Escalation | None = None
+    trace_context: str | None = None
 
 
 class _Connections(Struct):
@@ -81,10 +82,11 @@ _online = Decoder(_Online)
 
 
 def _body(publication: Publication, message: msgspec.Raw) -> _Publish:
+    trace = publication.trace_context
     if not is_own_state(publication.key):
-        return _Publish(publication.target, message, publication.ttl_seconds, escalate=publication.escalation)
+        return _Publish(publication.target, message, publication.ttl_seconds, None, publication.escalation, trace)
     key = given_key(publication.type, publication.key or "")
-    return _Publish(publication.target, message, publication.lease_seconds, key)
+    return _Publish(publication.target, message, publication.lease_seconds, key, None, trace)
 
 
 class HttpCarrier:

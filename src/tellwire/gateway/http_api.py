@@ -51,6 +51,7 @@ from tellwire.limits import (
     MAX_USER_ID_BYTES,
 )
 from tellwire.model import ConnectionInfo, Delivery
+from tellwire.publication import with_trace
 from tellwire.publish_requests import PublishRequest, count_lines, joined, read_publish
 from tellwire.row_errors import RowErrorChunk
 from tellwire.server.drain import Drain
@@ -186,6 +187,8 @@ class HttpApi:
     async def publish(self, request: Request) -> Response:
         self._rates.spend(key_of(request))
         publication = read_publish(await read_body(request, MAX_PUBLISH_BYTES))
+        if publication.trace_context is None and (traceparent := request.headers.get("traceparent")):
+            publication = with_trace(publication, traceparent)
         published = await self._broker.publish(publication)
         tell_published(client_of(request), publication, published)
         return json_response(published.delivery)

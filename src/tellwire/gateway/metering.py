@@ -1,5 +1,6 @@
 """The metering of a node: its counts while it runs, and the ways to read them. Off, there is none of it."""
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tellwire.gateway.api_key import ApiKeyGuard
 from tellwire.ports import NullObserver, Observer
 from tellwire.server.sockets import Sockets
 from tellwire.topics import TopicRules
+from tellwire.tracing import TracingObserver
 
 if TYPE_CHECKING:
     from tellwire.gateway.metrics import Exposition, LiveValues
@@ -32,10 +34,6 @@ class Metering:
             _check(settings)
         self._settings = settings
         self.counts = Counts(topics)
-
-    def observer(self, other: Observer | None) -> Observer:
-        """Return the observer of the node; `other` is the program's own."""
-        return self.counts if other is None else both(self.counts, other)
 
     def exposition(self, engine: Engine, sockets: Sockets) -> "Exposition | None":
         """Return the text of the counts, for a node that is open; None: the settings have no `metrics`."""
@@ -70,6 +68,23 @@ def _check(settings: Settings) -> None:
 def metrics_route(exposition: "Exposition", key: ApiKeyGuard) -> BaseRoute:
     """Return the endpoint of the metrics, for keys with the scope `metrics` or `admin`."""
     return Route("/metrics", key.guarded(exposition.answer, Scope.METRICS, Scope.ADMIN), methods=["GET"])
+
+
+def observer_of(settings: Settings, topics: TopicRules, metering: Metering | None, own: Observer | None) -> Observer:
+    """Return the observer of a node: its counts, its traces, and `own`, that of the program.
+
+    Raises:
+        ConfigError: OpenTelemetry is not installed, and the settings have `tracing`.
+    """
+    observers: list[Observer] = [] if metering is None else [metering.counts]
+    if settings.tracing:
+        try:
+            observers.append(TracingObserver(topics))
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"TELLWIRE_TRACING: {error}: pip install 'tellwire[tracing]'") from error
+    if own is not None:
+        observers.append(own)
+    return functools.reduce(both, observers) if observers else NullObserver()
 
 
 def both(first: Observer, second: Observer) -> Observer:

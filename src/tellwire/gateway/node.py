@@ -32,7 +32,7 @@ from tellwire.gateway.console.guard import ConsoleGuard
 from tellwire.gateway.console.pages import console_routes
 from tellwire.gateway.hangup import on_hangup
 from tellwire.gateway.http_api import HttpApi, Stats
-from tellwire.gateway.metering import Metering, metrics_route
+from tellwire.gateway.metering import Metering, metrics_route, observer_of
 from tellwire.gateway.node_carrier import HomeLoop, NodeCarrier
 from tellwire.gateway.opening import Opening, StoppedEarly, on_end_signals
 from tellwire.gateway.publish_rates import PublishRates
@@ -46,7 +46,7 @@ from tellwire.gateway.webhooks import NodeWebhooks, targets_of
 from tellwire.gateway.withdrawn_keys import WithdrawnKeys
 from tellwire.gateway.worker import Worker
 from tellwire.message_handlers import F, MessageHandlers
-from tellwire.ports import Authenticator, Clock, NullObserver, Observer, Peer, Presence, SystemClock, ToldCounter
+from tellwire.ports import Authenticator, Clock, Observer, Peer, Presence, SystemClock, ToldCounter
 from tellwire.publication import topic_stream
 from tellwire.rate import Rate
 from tellwire.server import descriptors
@@ -129,7 +129,7 @@ class Node:
             check_engine(settings)
         self._topic_rules = settings.topic_rules
         self._metering = Metering(settings, self._topic_rules) if settings.metrics or settings.console else None
-        self._observer = self._metering.observer(observer) if self._metering is not None else observer or NullObserver()
+        self._observer = observer_of(settings, self._topic_rules, self._metering, observer)
         self._publish_rates = PublishRates(_publish_rate(settings), self._clock, self._observer)
         self._topic_callbacks: dict[Action, TopicCallback] = {}
         self._routes = routes

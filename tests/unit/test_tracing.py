@@ -1,0 +1,114 @@
+"""Traces: a broadcast's span is in the publication, and the node's span is its child."""
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tellwire.broadcast import Broadcaster
+from tellwire.messages import create_message
+from tellwire.model import Delivery, Target
+from tellwire.ports import Published
+from tellwire.publication import Publication, with_trace
+from tellwire.testing import MemoryCarrier
+from tellwire.topics import TopicRule, TopicRules
+from tellwire.tracing import TracingObserver, is_traced
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """The spans of a program that has set up OpenTelemetry. Its provider is that of the process, once and for all."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    yield exporter
+    provider.shutdown()
+
+
+class Keeping(MemoryCarrier):
+    """Keeps the publications themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.publications: list[Publication] = []
+
+    async def deliver(self, publication: Publication) -> Delivery:
+        self.publications.append(publication)
+        return await super().deliver(publication)
+
+
+def publication(target: Target, trace_context: str | None = None) -> Publication:
+    made = Publication.of(target, create_message("note", 1))
+    return made if trace_context is None else with_trace(made, trace_context)
+
+
+async def test_a_broadcast_is_a_span_whose_context_the_publication_has(spans: InMemorySpanExporter) -> None:
+    carrier = Keeping()
+    assert is_traced()
+    await Broadcaster(carrier).broadcast_to_user("ada", create_message("note", 1))
+    (span,) = spans.get_finished_spans()
+    (sent,) = carrier.publications
+    context = span.get_span_context()
+    assert context is not None
+    assert sent.trace_context == f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    assert context.trace_flags.sampled
+    assert span.name == "tellwire broadcast"
+    assert "ada" not in str(span.attributes)
+
+
+async def test_a_program_that_exports_no_spans_sends_no_context() -> None:
+    carrier = Keeping()
+    await Broadcaster(carrier).broadcast_to_user("ada", create_message("note", 1))
+    assert carrier.publications[0].trace_context is None
+
+
+async def test_a_span_of_the_program_is_the_parent(spans: InMemorySpanExporter) -> None:
+    with trace.get_tracer("program").start_as_current_span("import"):
+        await Broadcaster(MemoryCarrier()).broadcast_to_user("ada", create_message("note", 1))
+    broadcast, program = spans.get_finished_spans()
+    assert broadcast.parent is not None
+    assert broadcast.parent.span_id == program.context.span_id
+
+
+def test_a_publish_with_a_context_is_a_span_from_its_arrival(spans: InMemorySpanExporter) -> None:
+    observer = TracingObserver(TopicRules(rules=[TopicRule(pattern="moc:*")]))
+    observer.published(publication(Target(topic="moc:1"), PARENT), Published(None, Delivery(delivered=3)), 0.25)
+    observer.published(publication(Target(user="ada"), PARENT), Published(None, Delivery()), 0.25)
+    observer.published(publication(Target(user="ben")), Published(None, Delivery()), 0.25)
+    topic, user = spans.get_finished_spans()
+    assert topic.parent is not None
+    assert f"{topic.parent.trace_id:032x}-{topic.parent.span_id:016x}" == PARENT[3:-3]
+    assert topic.start_time is not None
+    assert topic.end_time is not None
+    assert topic.end_time - topic.start_time == 250_000_000
+    attributes = dict(topic.attributes or {})
+    assert (attributes["messaging.destination.template"], attributes["tellwire.delivered"]) == ("topic:moc:*", 3)
+    assert dict(user.attributes or {})["messaging.destination.template"] == "user"
+    assert "ada" not in str(user.attributes)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "nonsense",
+        PARENT.upper(),
+        PARENT.replace("00-", "01-", 1),
+        PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32),
+        PARENT.replace("00f067aa0ba902b7", "0" * 16),
+        PARENT + "\n",
+        PARENT + "-00",
+    ],
+)
+def test_a_context_that_is_none_does_not_count(given: str) -> None:
+    assert publication(Target(user="ada"), given).trace_context is None
+
+
+def test_a_context_is_kept_as_it_is() -> None:
+    assert publication(Target(user="ada"), PARENT).trace_context == PARENT
