@@ -12,7 +12,7 @@ import { formatMessage } from "publint/utils";
 
 /** The size of an entry in bytes, minified and compressed, at most: beyond that of the entries it stands on. */
 const BUDGETS = [
-  { entry: "core/dist/index.js", on: [], bytes: 12_300 },
+  { entry: "core/dist/index.js", on: [], bytes: 12_400 },
   { entry: "core/dist/feed/index.js", on: ["core/dist/index.js"], bytes: 5_120 },
   { entry: "core/dist/shared.js", on: ["core/dist/index.js"], bytes: 3_450 },
   { entry: "elements/dist/index.js", on: ["core/dist/index.js", "core/dist/feed/index.js"], bytes: 12_000 },

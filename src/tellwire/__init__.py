@@ -35,9 +35,12 @@ from tellwire.errors import (
     GatewayRefused,
     GatewayUnreachable,
     HistoryUnavailable,
+    IdentityUnavailable,
     InvalidMessage,
     KeysUnavailable,
     MessageTooBig,
+    NotAllowed,
+    NotSignedIn,
     PublishError,
     TellwireError,
     TokenExpired,
@@ -68,6 +71,7 @@ from tellwire.stream import Replay
 if TYPE_CHECKING:
     from tellwire.asgi.application import tellwire_app
     from tellwire.auth.mint import mint_token
+    from tellwire.auth.request import HandshakeRequest
     from tellwire.carriers.http import HttpCarrier
     from tellwire.config import Settings
     from tellwire.engine import Engine
@@ -89,14 +93,18 @@ __all__ = [
     "Engine",
     "GatewayRefused",
     "GatewayUnreachable",
+    "HandshakeRequest",
     "HistoryUnavailable",
     "HttpCarrier",
     "Identity",
+    "IdentityUnavailable",
     "InvalidMessage",
     "KeysUnavailable",
     "Message",
     "MessageTooBig",
     "Node",
+    "NotAllowed",
+    "NotSignedIn",
     "NullObserver",
     "Observer",
     "Publication",
@@ -145,6 +153,7 @@ __all__ = [
 
 _LAZY: Final = {
     "Engine": ("tellwire.engine", ""),
+    "HandshakeRequest": ("tellwire.auth.request", "gateway"),
     "HttpCarrier": ("tellwire.carriers.http", ""),
     "Node": ("tellwire.gateway.node", "gateway"),
     "RedisProducer": ("tellwire.engines.redis.producer", "redis"),

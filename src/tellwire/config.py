@@ -33,7 +33,15 @@ MASK: Final = "********"
 _SECRETS: Final = frozenset({"api_key", "jwt_secret", "redis_url", "webhook_secret"})
 _IN_FILES: Final = ("api_key", "jwt_secret", "jwks", "redis_url", "topics", "webhook_secret", "webhooks")
 _LISTS: Final = frozenset(
-    {"allowed_origins", "trusted_proxies", "jwks_url", "jwt_issuer", "jwt_audience", "message_webhook_types"}
+    {
+        "allowed_origins",
+        "connect_webhook_headers",
+        "jwks_url",
+        "jwt_audience",
+        "jwt_issuer",
+        "message_webhook_types",
+        "trusted_proxies",
+    }
 )
 _PRODUCER_NAMES: Final = frozenset(
     f"TELLWIRE_{name}" for name in ("URL", "API_KEY", "CONFIG", "TOKEN", "DISABLED", "TIMEOUT_SECONDS")
@@ -84,6 +92,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jwks_file: str | None = None
     jwt_issuer: OneOrMore = None
     jwt_audience: OneOrMore = None
+    token_cookie: NotEmpty | None = None
+    connect_webhook_url: str | None = None
+    connect_webhook_headers: tuple[str, ...] = ("cookie", "authorization")
     jwt_user_claim: NotEmpty = "sub"
     jwt_topics_claim: NotEmpty = CLAIM
     jwt_info_claim: NotEmpty = INFO_CLAIM

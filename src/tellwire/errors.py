@@ -16,7 +16,10 @@
     │   ├── TokenMissing
     │   ├── TokenInvalid
     │   ├── TokenExpired
+    │   ├── NotSignedIn         the project's own way to know users knows nobody in the request
     │   └── TokenOfAnotherUser
+    ├── NotAllowed              the project's own way to know users says that this one may not connect
+    ├── IdentityUnavailable     nobody knows, just now, who makes the request
     ├── UserShutOut             a user, or a token of theirs, is shut out until a time
     ├── KeysUnavailable         the identity provider's keys cannot be fetched just now
     ├── ConnectionUnknown       a message on a connection that is not stored (any more)
@@ -247,6 +250,39 @@ class TokenExpired(TokenRefused):
 
     def __init__(self) -> None:
         super().__init__("The token has expired")
+
+
+class NotSignedIn(TokenRefused):
+    """The project's own way to know users (`identify`, the connect webhook) knows nobody in the request."""
+
+    code = "NOT_SIGNED_IN"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody is signed in with this request")
+
+
+class NotAllowed(TellwireError):
+    """The project's own way to know users says that this one may not connect."""
+
+    code = "NOT_ALLOWED"
+    http_status = 403
+    close_code = 4403
+
+    def __init__(self, reason: str = "This user may not connect") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class IdentityUnavailable(TellwireError):
+    """Nobody knows, just now, who makes the request; it was neither accepted nor refused."""
+
+    code = "IDENTITY_UNAVAILABLE"
+    http_status = 503
+    close_code = 1013
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("Who you are cannot be checked just now; try again in a few seconds")
 
 
 class TokenOfAnotherUser(TokenRefused):

@@ -274,6 +274,15 @@ ESCALATIONS_AT_ONCE: Final = 500
 ESCALATION_PAUSE_SECONDS: Final = 5.0
 """Calls of targets that one process has in progress; more wait for some seconds. Of one target 100 are on their way."""
 
+IDENTIFY_SECONDS: Final = 5.0
+"""The time of `identify`, and of the connect webhook with its attempts. Clients wait for 15 seconds."""
+
+IDENTIFY_AT_ONCE: Final = 32
+"""Calls of `identify` in progress: as many as there are threads for it. Others wait within their time."""
+
+MAX_CONNECT_ANSWER_BYTES: Final = 64 * 1024
+"""The answer of the connect webhook: an id, an info of 1 KiB, and patterns of topics."""
+
 TOPIC_RIGHTS_SECONDS: Final = 2.0
 """Time for the project's own server, or a function of it, to decide about a topic. A client waits five seconds for its
 answer."""

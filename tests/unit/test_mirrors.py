@@ -131,6 +131,8 @@ ELSEWHERE = {
     "asgi/sockets.py": "integration/asgi/test_servers.py",
     "gateway/connection.py": "unit/asgi/test_connection.py",
     "server/lifetime.py": "unit/asgi/test_connection.py",
+    "gateway/identification.py": "integration/gateway/test_identification.py",
+    "webhooks/connect.py": "integration/gateway/test_identification.py",
     "gateway/webhooks.py": "integration/gateway/test_message_webhooks.py",
     "escalation.py": "contract/test_escalation.py",
     "escalations.py": "contract/test_escalation.py",

@@ -30,6 +30,7 @@ function absolute(url: string, base: string | undefined): string | undefined {
 
 /** Return the address with a token. */
 export function addressWith(url: string, token: string, tokenIn: ClientOptions["tokenIn"]): Address {
+  if (!token) return [url, ["tellwire.v1"]];
   if (tokenIn !== "query") return [url, ["tellwire.v1", `token.${token}`]];
   const [address, query = ""] = url.split("?");
   const others = query.split("&").filter((each) => each && !each.startsWith("token="));

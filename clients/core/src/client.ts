@@ -240,7 +240,7 @@ export class TellwireClient<E extends object = AnyEvents> implements Client<E> {
   async #getToken(connection: number, why: TokenReason): Promise<void> {
     // Not within the present task: getToken may call this client.
     await undefined;
-    this.#dispatch(await tokenEvent(() => this.#options.getToken(why), connection));
+    this.#dispatch(await tokenEvent(this.#options.getToken, why, connection));
   }
 
   #open(connection: number, token: string): void {
@@ -368,7 +368,7 @@ function checkOptions(options: ClientOptions): void {
   // A server renders pages with relative addresses, and connects nowhere.
   gatewayUrl(options?.url, globalThis.location?.href ?? "ws://here");
   const { getToken } = options;
-  if (typeof getToken !== "function") {
+  if (getToken !== undefined && typeof getToken !== "function") {
     // Only its type: it may be a token.
     throw new TypeError(`getToken: got ${typeof getToken}; allowed: a function that returns a token`);
   }
@@ -382,9 +382,11 @@ export function assertConnectable(url: string, { WebSocket }: Partial<Environmen
   }
 }
 
-async function tokenEvent(getToken: () => string | Promise<string>, connection: number): Promise<Event> {
+async function tokenEvent(getToken: ClientOptions["getToken"], why: TokenReason, connection: number): Promise<Event> {
+  // Without one there is none to renew either: the server ends the connection, and knows its user by the next one.
+  if (!getToken && why !== "renew") return { type: "token", connection, token: "" };
   try {
-    const token = await getToken();
+    const token = await getToken?.(why);
     if (typeof token === "string" && token !== "") return { type: "token", connection, token };
     return { type: "token failed", connection, message: "getToken returned no token" };
   } catch (error) {

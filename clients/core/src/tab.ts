@@ -45,10 +45,11 @@ export class Tab<E extends object> extends TellwireClient<E> {
 
   constructor(options: SharedOptions, environment: SharedEnvironment) {
     const tab = (): Tab<E> => this;
+    const { getToken } = options;
     super({
       cursorKey: options.user,
       ...options,
-      getToken: (why) => (tab().#election.isLeader ? options.getToken(why) : "the leader's"),
+      getToken: getToken && ((why) => (tab().#election.isLeader ? getToken(why) : "the leader's")),
       environment: {
         ...environment,
         // A function and not a class, for `new` returns the object that it returns.

@@ -336,12 +336,15 @@ export type AnyTopic = Omit<Topic, "on" | "history" | "publish"> & {
  */
 export type TokenReason = "connect" | "refused" | "renew";
 
-/** The options of a client. All but `url` and `getToken` may be left out. */
+/** The options of a client. All but `url` may be left out; most servers want `getToken`. */
 export interface ClientOptions {
   /** The gateway: ws:, wss:, http: or https:; in a page it may be relative. */
   url: string;
-  /** Return a JWT. Called for every attempt to connect; if it throws or takes too long, the attempt has failed. */
-  getToken: (why: TokenReason) => string | Promise<string>;
+  /**
+   * Return a JWT. Called for every attempt to connect; if it throws or takes too long, the attempt has failed. Without it
+   * the client brings no token, for a server that knows its users in another way, such as by a cookie.
+   */
+  getToken?: ((why: TokenReason) => string | Promise<string>) | undefined;
   /**
    * The user's id, as the server knows it. A token or a welcome of another one ends the session. Default: the user of the
    * first token, and of the first welcome.

@@ -10,7 +10,7 @@ test.each([
   ["no url", { getToken }, "url: got undefined"],
   ["an empty url", { url: "", getToken }, 'url: got ""'],
   ["a url of something else", { url: "ftp://gateway.test", getToken }, 'url: got "ftp://gateway.test"'],
-  ["no getToken", { url: "wss://gateway.test" }, "getToken: got undefined"],
+  ["null in place of getToken", { url: "wss://gateway.test", getToken: null }, "getToken: got object"],
   ["a token in place of getToken", { url: "wss://gateway.test", getToken: "a-token" }, "getToken: got string"],
   ["a storage that is none", { url: "wss://gateway.test", getToken, cursorStorage: "locale" }, "cursorStorage: got"],
 ])("%s", (_, options, sentence) => {

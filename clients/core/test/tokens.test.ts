@@ -7,6 +7,14 @@ import { advance, tokenFor, useFakeTime, World } from "./world.js";
 
 useFakeTime();
 
+test("without getToken a client offers no token, and its user is the one of the welcome", async () => {
+  const world = new World();
+  const client = new TellwireClient({ url: "ws://gateway.test", environment: world.environment() });
+  client.connect();
+  await advance(0);
+  expect(world.sockets.map((each) => each.protocols)).toEqual([["tellwire.v1"]]);
+});
+
 describe("getToken", () => {
   const failed = { status: "waiting", attempt: 1, reason: { kind: "token" } };
 

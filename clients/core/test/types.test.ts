@@ -111,8 +111,8 @@ test("misspelt fields and options are errors", () => {
   new TellwireClient({ ...options, getToken: (why) => (why === "expired" ? "" : "") });
   // @ts-expect-error: subprotocol or query
   new TellwireClient({ ...options, tokenIn: "header" });
-  // @ts-expect-error: getToken is required
-  expect(() => new TellwireClient({ url: "" })).toThrow();
+  // @ts-expect-error: url is required
+  expect(() => new TellwireClient({ getToken: () => "" })).toThrow();
 });
 
 test("what messages and states say cannot be written to", () => {

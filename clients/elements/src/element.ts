@@ -99,9 +99,9 @@ export abstract class TellwireElement extends HTMLElement {
 
   #connect(): void {
     const [url, tokenUrl, user] = ATTRIBUTES.map((name) => this.getAttribute(name));
-    if (!tokenUrl || hasSession()) return;
+    if (!(tokenUrl || url) || hasSession()) return;
     connect({
-      tokenUrl,
+      ...(tokenUrl && { tokenUrl }),
       ...(url && { url: new URL(url, document.baseURI).href.replace(/^http/, "ws") }),
       ...(user && { user }),
     });

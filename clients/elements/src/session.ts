@@ -71,7 +71,9 @@ function follow(): void {
 
 function clientOptions({ tokenUrl, client: _, ...given }: SessionOptions): ClientOptions {
   const getToken = given.getToken ?? (tokenUrl === undefined ? undefined : () => fetchToken(tokenUrl));
-  if (getToken === undefined) throw new TypeError("there is no way to a token; give token-url, or getToken");
+  // With an address alone the page's cookies say who it is.
+  if (getToken === undefined && given.url === undefined)
+    throw new TypeError("there is no way to a token; give token-url, or getToken");
   return { ...given, url: given.url ?? defaultUrl(), getToken };
 }
 

@@ -27,7 +27,7 @@ type Identity =
     };
 
 type Access =
-  | (Pick<ClientOptions, "getToken"> & { token?: undefined })
+  | { getToken: NonNullable<ClientOptions["getToken"]>; token?: undefined }
   | {
       /** The token. Null, undefined or "": nobody is signed in, and there is no connection. */
       token: string | null | undefined;

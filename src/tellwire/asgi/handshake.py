@@ -24,7 +24,9 @@ def request_of(scope: Any) -> UpgradeRequest:
         sent.append((b"sec-websocket-protocol", ", ".join(offered).encode("latin-1")))
     raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
     target = raw_path.partition(b"?")[0] + b"?" + scope.get("query_string", b"")
-    return read_request("GET", target, sent)
+    request = read_request("GET", target, sent)
+    request.scope = scope
+    return request
 
 
 def refusing_events(scope: Any, request: UpgradeRequest, refusal: Refusal) -> Iterable[Event]:

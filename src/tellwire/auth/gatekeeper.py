@@ -1,8 +1,16 @@
 """The door that every token goes through: its verification, and then the list of those who are shut out."""
 
 from tellwire.auth.cache import TokenCache
+from tellwire.errors import TokenInvalid
 from tellwire.model import Identity
 from tellwire.ports import Authenticator, ShutOuts
+
+
+class NoTokens:
+    """An `Authenticator` of a gateway that knows its users in other ways."""
+
+    async def authenticate(self, token: str) -> Identity:
+        raise TokenInvalid("this gateway takes no tokens")
 
 
 class Gatekeeper:
@@ -22,9 +30,18 @@ class Gatekeeper:
             PublishError: nobody knows, just now.
         """
         identity = await self._authenticator.authenticate(token)
+        await self.admit(identity)
+        return identity
+
+    async def admit(self, identity: Identity) -> None:
+        """Admit a user who is known without a token, unless they are shut out.
+
+        Raises:
+            UserShutOut: the user is shut out.
+            PublishError: nobody knows, just now.
+        """
         if self._shut_outs is not None:
             await self._shut_outs.admit(identity)
-        return identity
 
     def authenticate_at_once(self, token: str) -> Identity | None:
         """Return the identity in a token if nothing must be waited for; None: `authenticate` must be asked.

@@ -42,7 +42,9 @@ class Client:
     """One device of a user. Iterating gives every message of the log once and in order, whatever happens to the
     connection, and of every upload newer and newer states. `state.recovered` is False when something may be missing.
 
-    `url` is the gateway's, http(s):// or ws(s)://, or that of an API Gateway stage. `token_in` says where the token
+    `url` is the gateway's, http(s):// or ws(s)://, or that of an API Gateway stage. Without `get_token` it brings no
+    token, for servers that know their users in another way, such as by `headers`: of the handshake, and called for each
+    one, so a session may be renewed. `token_in` says where the token
     travels: `query` is for servers that know only `?token=`, and lets it end up in logs. `gives_up` is asked about each
     reason that the client would come back from; True closes it for good.
 
@@ -72,9 +74,10 @@ class Client:
     def __init__(
         self,
         url: str,
-        get_token: GetToken,
+        get_token: GetToken | None = None,
         *,
         token_in: TokenIn = "subprotocol",  # noqa: S107 - a place
+        headers: Callable[[], Mapping[str, str]] | None = None,
         gives_up: Callable[[CloseReason], bool] = lambda _: False,
         recover: bool = True,
         cursors: Mapping[str, str] | None = None,
@@ -90,9 +93,9 @@ class Client:
         _one_of("on_other_user", on_other_user, _REACTIONS)
         if user is not None and (not isinstance(user, str) or not user):
             raise ConfigError(f"user: got {user!r}; allowed: the id of a user")
-        if not callable(get_token):
+        if get_token is not None and not callable(get_token):
             raise ConfigError(
-                f"get_token: got {shown(type(get_token).__name__)}; allowed: a function that returns a token"
+                f"get_token: got {shown(type(get_token).__name__)}; allowed: a function that returns a token, or None"
             )
         address = websocket_url(url)
         self._start_from = start_from
@@ -106,7 +109,7 @@ class Client:
             user=SessionUser(user, user_claim),
             restarts=on_other_user == "restart",
         )
-        self._shell = Shell(address, get_token, token_in, clock or SystemClock(), self._machine)
+        self._shell = Shell(address, get_token, token_in, clock or SystemClock(), self._machine, headers)
 
     # --- for the application ------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from math import inf
 from typing import Any
 
@@ -43,7 +43,16 @@ logger = logging.getLogger("tellwire.client")
 class Shell:
     """The sockets, tasks and queues of one client, as its machine wants them."""
 
-    def __init__(self, url: str, get_token: GetToken, token_in: TokenIn, clock: Clock, machine: Machine) -> None:
+    def __init__(
+        self,
+        url: str,
+        get_token: GetToken | None,
+        token_in: TokenIn,
+        clock: Clock,
+        machine: Machine,
+        headers: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
+        self._headers = headers
         self._url = url
         self._get_token = get_token
         self._token_in: TokenIn = token_in
@@ -188,9 +197,17 @@ class Shell:
         else:
             self._apply(self.machine.token(number, token, self._clock.now()))
 
+    def _own_headers(self) -> Mapping[str, str]:
+        try:
+            return {} if self._headers is None else self._headers()
+        except Exception as error:
+            logger.warning("headers() failed", exc_info=error)
+            # Its text may hold secrets; the log has it.
+            raise Unreachable(f"headers failed: {type(error).__name__}") from error
+
     async def _live(self, number: int, token: str) -> None:
         try:
-            socket = await open_socket(self._url, token, self._token_in, self._clock)
+            socket = await open_socket(self._url, token, self._token_in, self._clock, self._own_headers())
         except Refused as error:
             self._apply(self.machine.refused(number, error.refusal, self._clock.now()))
             return

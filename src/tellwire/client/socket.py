@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -54,18 +55,21 @@ def can_travel(token: object, token_in: TokenIn) -> bool:
     return isinstance(token, str) and bool(token if token_in == "query" else _SUBPROTOCOL_TOKEN.fullmatch(token))  # noqa: S105 - a place
 
 
-async def open_socket(url: str, token: str, token_in: TokenIn, clock: Clock) -> ClientConnection:
-    """Connect. It takes as long as it takes: whoever waits has a deadline.
+async def open_socket(
+    url: str, token: str, token_in: TokenIn, clock: Clock, headers: Mapping[str, str] | None = None
+) -> ClientConnection:
+    """Connect, with further headers. It takes as long as it takes: whoever waits has a deadline.
 
     Raises:
         Refused: the server answered with a refusal.
         Unreachable: it did not answer.
     """
-    offered = [Subprotocol(SUBPROTOCOL), Subprotocol(f"token.{token}")] if token_in == "subprotocol" else None  # noqa: S105 - a place
+    offered = _offered(token, token_in)
     try:
         socket = await _Connect(
             url if offered else f"{url}?{urlencode({'token': token})}",
             subprotocols=offered,
+            additional_headers=headers or None,
             # HTTP_PROXY is for the world outside; a proxy cannot reach our loopback.
             proxy=None if is_loopback(urlsplit(url).hostname) else True,
             # API Gateway says yes to permessage-deflate and does not keep to what it agreed to.
@@ -86,6 +90,12 @@ async def open_socket(url: str, token: str, token_in: TokenIn, clock: Clock) -> 
         await part(socket)
         raise Refused(Refusal(int(close.code), refusing[1], refusing[2]))
     return socket
+
+
+def _offered(token: str, token_in: TokenIn) -> list[Subprotocol] | None:
+    if not token:
+        return [Subprotocol(SUBPROTOCOL)]
+    return [Subprotocol(SUBPROTOCOL), Subprotocol(f"token.{token}")] if token_in == "subprotocol" else None  # noqa: S105 - a place
 
 
 async def send_text(socket: ClientConnection, payload: bytes) -> bool:

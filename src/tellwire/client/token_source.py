@@ -20,12 +20,17 @@ class NoToken(Exception):
     """There is no token. The text says why, and holds nothing of a token."""
 
 
-async def ask_token(get_token: GetToken, why: Why, token_in: TokenIn) -> str:
-    """Return a token that can be sent. It takes as long as it takes: whoever waits has a deadline.
+async def ask_token(get_token: GetToken | None, why: Why, token_in: TokenIn) -> str:
+    """Return a token that can be sent; empty where the application has none, and the server knows its user otherwise.
+    It takes as long as it takes: whoever waits has a deadline.
 
     Raises:
         NoToken: `get_token` failed, or returned something else.
     """
+    if get_token is None:
+        if why == "renew":
+            raise NoToken("there is none to renew")  # the server ends the connection, and knows its user by the next
+        return ""
     try:
         token = get_token(why)
         if inspect.isawaitable(token):

@@ -123,6 +123,19 @@ class Origins:
         self._allowed = frozenset(each for each in entries if not each.host.startswith("*."))
         self._subdomains = frozenset(each._replace(host=each.host[1:]) for each in entries if each.host[0] == "*")
 
+    def trusts(self, origin: str | None, host: str | None) -> bool:
+        """Return True if a request with cookies may come from a page of `origin`: one of `host` (the header), or of the
+        list. Without `origin` it comes from no page of another site.
+        """
+        if origin is None:
+            return True
+        normal = _normal_origin(origin)
+        if normal is not None and host:
+            here = _normal_origin(f"{normal.scheme}://{host}")
+            if here == normal:
+                return True
+        return bool(self._allowed or self._subdomains) and self.allows(origin)
+
     def allows(self, origin: str | None) -> bool:
         """Return True if a page from `origin` (the header; None without one) may connect."""
         if origin is None or not (self._allowed or self._subdomains):

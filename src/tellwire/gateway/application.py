@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from tellwire.auth import Gatekeeper
+from tellwire.auth.request import HandshakeRequest
 from tellwire.carriers.hub import Hub
 from tellwire.conversation import Conversation
 from tellwire.errors import TokenMissing, shown
@@ -17,6 +18,7 @@ from tellwire.gateway.admission import HandshakeLimiter, Network, Origins, clien
 from tellwire.gateway.connection import GatewayConnection
 from tellwire.gateway.connection_limits import ConnectionCounts, ConnectionLimits
 from tellwire.gateway.connection_topics import ConnectionTopics
+from tellwire.gateway.identification import Identification
 from tellwire.gateway.peer import PeerParts, SocketPeer
 from tellwire.gateway.request_rates import RequestRates
 from tellwire.model import Identity
@@ -46,6 +48,7 @@ class GatewayApplication:
         presence: Presence,
         conversation: Conversation,
         gatekeeper: Gatekeeper,
+        identification: Identification,
         clock: Clock,
         admission: Admission,
         rates: RequestRates,
@@ -55,6 +58,7 @@ class GatewayApplication:
         self._hub = hub
         self._presence = presence
         self._gatekeeper = gatekeeper
+        self._identification = identification
         self._clock = clock
         self._admission = admission
         self._counts = ConnectionCounts(admission.limits)
@@ -62,9 +66,11 @@ class GatewayApplication:
 
     def authorize(self, connection: GatewayConnection, request: UpgradeRequest) -> str | Awaitable[str | None] | None:
         self._admit(connection, request)
-        token = request.token
+        token = request.token if self._identification.takes_tokens else None
         if token is None:
-            raise TokenMissing
+            if self._identification.needs_token:
+                raise TokenMissing
+            return self._known(connection, request)
         identity = self._gatekeeper.authenticate_at_once(token)
         if identity is None:
             return self._authenticated(connection, request, token)
@@ -73,6 +79,12 @@ class GatewayApplication:
         if self._presence.enters_at_once(connection, self._admission.limits.per_user):
             return request.chosen_subprotocol
         return self._entered(connection, request)
+
+    async def _known(self, connection: GatewayConnection, request: UpgradeRequest) -> str | None:
+        asks = HandshakeRequest(request.path, request.query, request.headers, connection.client_address, request.scope)
+        self._identify(connection, await self._identification.identity(asks))
+        self._counts.enter(connection.client_address)
+        return await self._entered(connection, request)
 
     async def _authenticated(self, connection: GatewayConnection, request: UpgradeRequest, token: str) -> str | None:
         self._identify(connection, await self._gatekeeper.authenticate(token))

@@ -14,6 +14,8 @@ from msgspec import structs
 from starlette.routing import BaseRoute
 
 from tellwire.auth import Gatekeeper, SettingsAuthenticator, make_authenticator
+from tellwire.auth.gatekeeper import NoTokens
+from tellwire.auth.request import Identify
 from tellwire.broadcast import Broadcaster
 from tellwire.carriers.hub import Hub
 from tellwire.config import RELOADED, Settings
@@ -32,6 +34,7 @@ from tellwire.gateway.console.guard import ConsoleGuard
 from tellwire.gateway.console.pages import console_routes
 from tellwire.gateway.hangup import on_hangup
 from tellwire.gateway.http_api import HttpApi, Stats
+from tellwire.gateway.identification import Identification
 from tellwire.gateway.metering import Metering, metrics_route, observer_of
 from tellwire.gateway.node_carrier import HomeLoop, NodeCarrier
 from tellwire.gateway.opening import Opening, StoppedEarly, on_end_signals
@@ -89,6 +92,8 @@ class Node:
 
     `broadcaster` publishes without HTTP, for a program that serves and publishes, from any thread and event loop.
     `engine` is an open engine; None: the node opens the one that the settings name. The node closes it in both cases.
+    `identify(request)` says who connects without a token: a user's id, an `Identity`, or None. With it, or with a
+    connect webhook, no source of tokens is needed. A plain function runs in a thread.
     `routes` are further HTTP routes of the program: `/` and every path that the HTTP API does not use. Their errors are
     answered like the API's.
 
@@ -110,10 +115,12 @@ class Node:
         engine: Engine | None = None,
         observer: Observer | None = None,
         routes: Sequence[BaseRoute] = (),
+        identify: Identify | None = None,
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._authenticator = authenticator or make_authenticator(settings, self._clock)
+        self._identify = identify
+        self._authenticator = authenticator or self._made_authenticator(settings)
         self._origins = Origins(settings.allowed_origins)
         self._trusted_proxies = parse_networks(settings.trusted_proxies)
         self._api_key = ApiKeyGuard(settings.api_keys, self._clock, is_open=settings.dev)
@@ -141,6 +148,15 @@ class Node:
         self._manager = ServiceManager()
         self._opening = Opening()
         self.broadcaster = Broadcaster(NodeCarrier(self._home))
+
+    def _made_authenticator(self, settings: Settings) -> Authenticator:
+        if not settings.key_sources and (self._identify is not None or settings.connect_webhook_url):
+            if settings.token_cookie is not None:
+                raise ConfigError(
+                    "TELLWIRE_TOKEN_COOKIE: got one; needed: also a way to verify tokens, such as a secret"
+                )
+            return NoTokens()
+        return make_authenticator(settings, self._clock)
 
     @property
     def engine(self) -> Engine:
@@ -467,7 +483,16 @@ class Node:
         # Where it is asked anyway, the store says in the same answer who is shut out.
         door = Gatekeeper(self._authenticator, None) if engine.presence.admits else gatekeeper
         application = GatewayApplication(
-            engine.hub, engine.presence, conversation, door, self._clock, self._admission, rates, topics, self._observer
+            engine.hub,
+            engine.presence,
+            conversation,
+            door,
+            self._identification(door, webhooks),
+            self._clock,
+            self._admission,
+            rates,
+            topics,
+            self._observer,
         )
         bounds = OutboxBounds(settings.outbox_max_messages, settings.outbox_max_bytes)
         limits = SocketLimits(
@@ -496,6 +521,18 @@ class Node:
         running.routes = [*self._further_routes(running), *self._routes]
         return running
 
+    def _identification(self, gatekeeper: Gatekeeper, webhooks: NodeWebhooks) -> Identification:
+        return Identification(
+            gatekeeper,
+            self._origins,
+            self._clock,
+            self.settings.max_connection_seconds,
+            takes_tokens=not isinstance(self._authenticator, NoTokens),
+            cookie=self.settings.token_cookie,
+            webhook=webhooks.connect,
+            identify=self._identify,
+        )
+
     def _further_routes(self, running: "RunningNode") -> list[BaseRoute]:
         metering, engine, sockets = self._metering, running.engine, running.sockets
         if metering is None:
@@ -509,7 +546,8 @@ class Node:
 
     def _http_api(self, running: "RunningNode") -> HttpApi:
         gatekeeper = Gatekeeper(self._authenticator, running.engine.shut_outs)
-        row_errors = RowErrorsApi(running.engine, gatekeeper, self._origins)
+        identification = self._identification(gatekeeper, running.webhooks)
+        row_errors = RowErrorsApi(running.engine, gatekeeper, identification, self._origins)
         return HttpApi(
             running.engine,
             lambda: _stats(running, self._publish_rates.refused),

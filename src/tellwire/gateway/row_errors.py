@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from tellwire.api_keys import Scope
+from tellwire.auth.request import HandshakeRequest
 from tellwire.decode_errors import decoded
 from tellwire.engine import Engine
 from tellwire.errors import RowErrorsUnknown, TellwireError, TokenMissing
@@ -30,7 +32,8 @@ from tellwire.gateway.admission import Origins
 from tellwire.gateway.api_key import ApiKeyGuard
 from tellwire.gateway.bodies import read_body
 from tellwire.gateway.http import NDJSON, error_response, problem
-from tellwire.gateway.paths import IdRoute, id_of
+from tellwire.gateway.identification import Identification
+from tellwire.gateway.paths import IdRoute, client_of, id_of
 from tellwire.limits import (
     DOWNLOAD_PAGE_ROWS,
     DOWNLOAD_PAGES_AT_ONCE,
@@ -43,12 +46,14 @@ from tellwire.ports import Authenticator, RowErrorStore
 from tellwire.protocol import bearer_in
 from tellwire.publication import upload_key, user_stream
 from tellwire.row_errors import Place, RowError, RowErrorChunk
+from tellwire.server.refusal import Refusal
 
 # A spreadsheet would run such a cell as a formula.
 _FORMULA: Final = re.compile(r"^[=+\-@\t\r\n]")
 _NAME: Final = re.compile(r"[^\w .-]", re.ASCII)
 _NOT_IN_FILE_NAMES: Final = re.compile(r"^\.+|[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069/\\:*?\"<>|]")
 
+_TOKENS: Final = "the header Authorization: Bearer <jwt>"
 
 _chunk: Final = msgspec.json.Decoder(RowErrorChunk)
 _encode: Final = msgspec.json.Encoder().encode
@@ -62,10 +67,13 @@ def decode_chunk(body: bytes) -> RowErrorChunk:
 class RowErrorsApi:
     """The endpoints. With an engine that keeps no lists, every list is unknown."""
 
-    def __init__(self, engine: Engine, authenticator: Authenticator, origins: Origins) -> None:
+    def __init__(
+        self, engine: Engine, authenticator: Authenticator, identification: Identification, origins: Origins
+    ) -> None:
         self._store = engine.row_errors
         self._history = engine.history
         self._authenticator = authenticator
+        self._identification = identification
         self._origins = origins
         self._downloads = Downloads()
 
@@ -136,10 +144,19 @@ class RowErrorsApi:
         """Return the user of the list: the token's, or `?user=` with the API key. Or return a refusal."""
         if "user" in request.query_params:
             return key.refusal(request, Scope.ADMIN) or id_of(request, "user", MAX_USER_ID_BYTES)
-        token = bearer_in(request.headers.get("authorization", ""))
-        if token is None:
-            raise TokenMissing("the header Authorization: Bearer <jwt>")
-        return (await self._authenticator.authenticate(token)).user_id
+        token = bearer_in(request.headers.get("authorization", "")) if self._identification.takes_tokens else None
+        if token is not None:
+            return (await self._authenticator.authenticate(token)).user_id
+        if self._identification.needs_token:
+            raise TokenMissing(_TOKENS)
+        headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+        asks = HandshakeRequest(
+            request.url.path, request.url.query, headers, client_of(request), MappingProxyType(request.scope)
+        )
+        try:
+            return (await self._identification.identity(asks, _TOKENS)).user_id
+        except Refusal as refusal:
+            return problem(refusal.status, refusal.code, refusal.message)
 
     def _cors(self, request: Request) -> dict[str, str]:
         origin = request.headers.get("origin")
@@ -150,6 +167,8 @@ class RowErrorsApi:
             "vary": "origin",
             "access-control-allow-origin": origin,
             "access-control-expose-headers": exposed,
+            # With cookies, for the pages that may send them.
+            **({"access-control-allow-credentials": "true"} if self._origins.trusts(origin, None) else {}),
         }
 
 

@@ -6,10 +6,16 @@ from typing import Any, Final
 from tellwire.config import Settings
 from tellwire.errors import ConfigError, InvalidMessage
 from tellwire.escalations import Escalations
-from tellwire.limits import MAX_TOPIC_DECISION_BYTES, TOPIC_RIGHTS_SECONDS
+from tellwire.limits import (
+    IDENTIFY_SECONDS,
+    MAX_CONNECT_ANSWER_BYTES,
+    MAX_TOPIC_DECISION_BYTES,
+    TOPIC_RIGHTS_SECONDS,
+)
 from tellwire.message_handlers import MessageHandlers
 from tellwire.messages import create_message
 from tellwire.ports import Clock
+from tellwire.webhooks.connect import ConnectWebhook
 from tellwire.webhooks.escalations import EscalationWebhooks, target_of
 from tellwire.webhooks.messages import MessageWebhook
 from tellwire.webhooks.target import WebhookTarget
@@ -18,6 +24,7 @@ from tellwire.webhooks.webhook import Webhook
 
 MESSAGES = "messages"
 TOPICS = "topics"
+CONNECT = "connect"
 
 Targets = Mapping[str, WebhookTarget]
 """The targets of a node, by their names."""
@@ -32,6 +39,7 @@ def targets_of(settings: Settings) -> Targets:
     urls = {
         MESSAGES: ("TELLWIRE_MESSAGE_WEBHOOK_URL", settings.message_webhook_url),
         TOPICS: ("TELLWIRE_TOPIC_AUTH_URL", settings.topic_auth_url),
+        CONNECT: ("TELLWIRE_CONNECT_WEBHOOK_URL", settings.connect_webhook_url),
     }
     _require_types(settings)
     secrets = settings.webhook_secrets
@@ -53,7 +61,8 @@ def _require_types(settings: Settings) -> None:
 
 
 _OPTIONS: Final[Mapping[str, Any]] = {
-    TOPICS: {"seconds": TOPIC_RIGHTS_SECONDS, "max_answer_bytes": MAX_TOPIC_DECISION_BYTES}
+    TOPICS: {"seconds": TOPIC_RIGHTS_SECONDS, "max_answer_bytes": MAX_TOPIC_DECISION_BYTES},
+    CONNECT: {"seconds": IDENTIFY_SECONDS, "max_answer_bytes": MAX_CONNECT_ANSWER_BYTES},
 }
 
 
@@ -69,6 +78,16 @@ class NodeWebhooks:
         self.topics: TopicWebhook | None = None
         if TOPICS in self._webhooks:
             self.topics = TopicWebhook(self._webhooks[TOPICS], clock, settings.topic_auth_cache_seconds)
+        self.connect: ConnectWebhook | None = None
+        if CONNECT in self._webhooks:
+            self.connect = ConnectWebhook(
+                self._webhooks[CONNECT],
+                clock,
+                settings.connect_webhook_headers,
+                settings.max_connection_seconds,
+                settings.jwt_topics_claim,
+                settings.jwt_info_claim,
+            )
         if MESSAGES in self._webhooks:
             handle = MessageWebhook(self._webhooks[MESSAGES]).handle
             handlers.handle_others(settings.message_webhook_types, handle)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from websockets.utils import accept_key
@@ -23,7 +23,7 @@ class UpgradeRequest:
     """A WebSocket handshake.
 
     `path` is undecoded; `headers` have lower-case names, repeated ones joined by commas; `sent_headers` are as sent.
-    `subprotocols` are those that the client offers, in its order.
+    `subprotocols` are those that the client offers, in its order. `scope` is that of another program's server.
     """
 
     path: str
@@ -31,6 +31,7 @@ class UpgradeRequest:
     headers: Mapping[str, str]
     method: str = "GET"
     sent_headers: Sequence[tuple[bytes, bytes]] = ()
+    scope: Mapping[str, Any] | None = None
     subprotocols: Sequence[str] = field(init=False, default=())
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.websockets import WebSocketDisconnect
 
-from tellwire import ConfigError, Settings, create_message, tellwire_app
+from tellwire import ConfigError, HandshakeRequest, Settings, create_message, tellwire_app
 from tellwire.asgi import TellwireApp
 from tellwire.auth import mint_token
 from tests.conftest import API_KEY, SECRET
@@ -169,3 +169,38 @@ def test_an_engine_that_cannot_be_used_stops_the_host(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_used_are_told_where_it_is_made() -> None:
     with pytest.raises(ConfigError, match="no way to verify tokens"):
         tellwire_app(Settings(engine="memory"))
+
+
+def test_a_function_sees_what_the_hosts_middleware_knows() -> None:
+    def signed_in(request: HandshakeRequest) -> str | None:
+        assert request.scope is not None
+        return str(request.scope["user"]) if request.scope["user"] else None
+
+    live = tellwire_app(Settings(engine="memory", drain_seconds=1), identify=signed_in)
+
+    class Session:
+        """Middleware that knows users by a session, for HTTP and WebSockets alike."""
+
+        def __init__(self, app: Any) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "lifespan":
+                headers = dict(scope["headers"])
+                scope["user"] = "ada" if headers.get(b"cookie") == b"session=1" else None
+            await self._app(scope, receive, send)
+
+    host = mounted(live, lifespan=live.lifespan)
+    host.add_middleware(Session)
+    ours = {"cookie": "session=1", "origin": "http://testserver"}
+    with TestClient(host) as client:
+        with client.websocket_connect("/live/", headers=ours) as socket:
+            socket.send_json({"type": "hello"})
+            assert socket.receive_json()["data"]["userId"] == "ada"
+        found = client.get("/live/v1/uploads/row-errors?upload=x", headers=ours)
+        assert found.json()["code"] == "ROW_ERRORS_UNKNOWN"
+        elsewhere = {"cookie": "session=1", "origin": "https://evil.example"}
+        with client.websocket_connect("/live/", subprotocols=["tellwire.v1"], headers=elsewhere) as socket:
+            assert closed_by(socket).code == 4403
+        with client.websocket_connect("/live/", subprotocols=["tellwire.v1"]) as socket:
+            assert closed_by(socket).reason.startswith("NOT_SIGNED_IN")
