@@ -387,6 +387,13 @@ async def test_a_gateway_that_is_not_there_is_exit_code_1() -> None:
     assert failed.startswith("tellwire: The gateway at http://127.0.0.1:9 did not take the message: Connection ref")
 
 
+async def test_serve_keeps_messages_in_the_file_that_is_named(tmp_path: Path) -> None:
+    async with serving("--dev", "--database", str(tmp_path / "mine.db")):
+        assert (tmp_path / "mine.db").stat().st_size > 0
+        other = await tellwire("serve", "--dev", "--port", "0", "--database", str(tmp_path / "mine.db"))
+        assert (other.code, "is another gateway using it?" in other.err) == (2, True)
+
+
 async def test_a_port_that_is_taken_is_named() -> None:
     async with serving("--dev") as gateway:
         taken = await tellwire("serve", "--dev", "--port", str(gateway.port))

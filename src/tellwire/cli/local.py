@@ -74,7 +74,11 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="Port; 0 picks a free one."
 )
 @click.option(
-    "--table", "tables", multiple=True, metavar="NAME=KEY[,SORTKEY]", help="A DynamoDB table for handlers by name."
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="NAME=KEY[,SORTKEY][;INDEX=…]",
+    help="A DynamoDB table for handlers by name.",
 )
 @click.option("--env-file", type=click.Path(path_type=Path), help="More variables for handlers: NAME=VALUE lines.")
 @click.option("--strict", is_flag=True, help="What runs here and fails on AWS is an error, not a note.")

@@ -1,4 +1,7 @@
-"""Services for handlers given by name, and their tables: `--table connections=connectionId`."""
+"""Services for handlers given by name, and their tables: `--table connections=connectionId`.
+
+A table may have indexes, whose keys stand behind its own: `--table 'rooms=room,at:N;byOwner=owner'`.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,8 +18,10 @@ from tellwire.errors import ConfigError
 _KEY: Final = re.compile(r"([A-Za-z0-9_.-]{1,255})(?::([SNB]))?")
 _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _ALLOWED: Final = (
-    "NAME=KEY or NAME=KEY,SORTKEY, a key that is a number as KEY:N; names of 3 to 255 letters, digits, _.-"
+    "NAME=KEY or NAME=KEY,SORTKEY, with ;INDEX=KEY or ;INDEX=KEY,SORTKEY for each index; a key that is a number as "
+    "KEY:N; names of 3 to 255 letters, digits, _.-"
 )
+_KINDS: Final = ("HASH", "RANGE")
 
 
 def start_services(
@@ -41,21 +46,46 @@ def start_services(
 
 
 def table(name: str, keys: str) -> dict[str, Any]:
-    """Return the parameters of CreateTable for a table with a key, or with a key and a sort key.
+    """Return the parameters of CreateTable for a table with a key, or with a key and a sort key, and for its indexes.
 
     Raises:
-        ConfigError: the name or a key is not valid.
+        ConfigError: a name or a key is not valid.
     """
-    found = [_KEY.fullmatch(key.strip()) for key in keys.split(",")]
-    kinds = ("HASH", "RANGE")
-    if _TABLE_NAME.fullmatch(name) is None or None in found or len(found) > len(kinds):
-        raise ConfigError(f"--table: got {f'{name}={keys}'!r}; allowed: {_ALLOWED}")
-    attributes = [(key[1], key[2] or "S") for key in found if key is not None]
+    own, *indexes = keys.split(";")
+    try:
+        attributes, schema = _keys(name, own)
+        found = []
+        for index in indexes:
+            index_name, _, index_keys = index.partition("=")
+            more, index_schema = _keys(index_name.strip(), index_keys)
+            attributes = more | attributes
+            found.append(
+                {"IndexName": index_name.strip(), "KeySchema": index_schema, "Projection": {"ProjectionType": "ALL"}}
+            )
+    except ValueError:
+        raise ConfigError(f"--table: got {f'{name}={keys}'!r}; allowed: {_ALLOWED}") from None
     return {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": kind} for key, kind in attributes],
-        "KeySchema": [
-            {"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(attributes, kinds, strict=False)
-        ],
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": kind} for key, kind in attributes.items()],
+        "KeySchema": schema,
+        **({"GlobalSecondaryIndexes": found} if found else {}),
     }
+
+
+def _keys(name: str, keys: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Return the types of the keys of a table or an index, and their schema.
+
+    Raises:
+        ValueError: the name or a key is not valid.
+    """
+    found = [_KEY.fullmatch(key.strip()) for key in keys.split(",")]
+    if _TABLE_NAME.fullmatch(name) is None or len(found) > len(_KINDS):
+        raise ValueError(name)
+    attributes: dict[str, str] = {}
+    for key in found:
+        if key is None:
+            raise ValueError(keys)
+        attributes[key[1]] = key[2] or "S"
+    schema = [{"AttributeName": key, "KeyType": kind} for key, kind in zip(attributes, _KINDS, strict=False)]
+    return attributes, schema

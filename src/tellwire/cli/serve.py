@@ -42,6 +42,14 @@ from tellwire.server import descriptors
     default=None,
     help="For development, on loopback only: accepts tokens of `tellwire token` and needs no API key.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["memory", "sqlite", "redis"]),
+    help="Where messages are kept.  [default: sqlite, memory with --dev]",
+)
+@click.option(
+    "--database", metavar="FILE", help="File of the engine sqlite, also with --dev.  [default: tellwire.sqlite3]"
+)
 @click.option("--workers", type=int, help="Processes at this address; more than 1 need Redis.  [default: 1]")
 @click.option("--worker", hidden=True, help="This process as one of the workers; said by their supervisor.")
 @log_level_option
@@ -52,6 +60,8 @@ def serve(
     host: str | None,
     port: int | None,
     dev: bool | None,
+    engine: str | None,
+    database: str | None,
     workers: int | None,
     worker: str | None,
     log_level: str,
@@ -75,7 +85,12 @@ def serve(
         warn_of_unknown_variables()
 
     def read() -> Settings:
-        return complete(current_settings(config_file, host=host, port=port, dev=dev, workers=workers))
+        options = {"host": host, "port": port, "dev": dev, "engine": engine, "database": database, "workers": workers}
+        settings = current_settings(config_file, **options)
+        if database and settings.engine is None:
+            # In development nothing is kept in a file otherwise.
+            settings = msgspec.structs.replace(settings, engine="sqlite")
+        return complete(settings)
 
     settings = read()
     if settings.workers > 1 and worker is None:
