@@ -16,7 +16,15 @@ def parts(page: str) -> Mapping[str, str]:
 
 def _sections(command: click.Command, above: click.Context | None) -> Iterator[str]:
     name = "tellwire" if above is None else command.name
-    context = click.Context(command, info_name=name, parent=above, max_content_width=_COLUMNS, terminal_width=_COLUMNS)
+    # With the options of a run (`-h`): a command keeps the first ones that it had in a process.
+    context = click.Context(
+        command,
+        info_name=name,
+        parent=above,
+        max_content_width=_COLUMNS,
+        terminal_width=_COLUMNS,
+        **command.context_settings,
+    )
     text = "\n".join(line.rstrip() for line in command.get_help(context).split("\n"))
     yield f"## {context.command_path}\n\n```text\n{text}\n```"
     if isinstance(command, click.Group):

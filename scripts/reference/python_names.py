@@ -9,7 +9,15 @@ from typing import Any
 from scripts.reference.tables import MISSING, kept_cells, one_line, table
 from tellwire.errors import TellwireError
 
-MODULES = ("tellwire", "tellwire.client", "tellwire.testing", "tellwire.aws", "tellwire.celery", "tellwire.infra")
+MODULES = (
+    "tellwire",
+    "tellwire.client",
+    "tellwire.testing",
+    "tellwire.aws",
+    "tellwire.celery",
+    "tellwire.django",
+    "tellwire.infra",
+)
 
 # A heading of Google's style, and the name that an indented line begins with.
 _HEADING = re.compile(r"^(Args|Raises|Returns|Yields):$", re.MULTILINE)

@@ -15,6 +15,7 @@ from tellwire.extras import needs_extra
         ("tellwire.gateway", "starlette", "gateway"),
         ("tellwire.server", "websockets", "gateway"),
         ("tellwire.celery", "celery", "celery"),
+        ("tellwire.django", "django", "django"),
         ("tellwire.infra", "aws_cdk", "cdk"),
         ("tellwire.testing.api_gateway", "websockets", "local"),
         ("tellwire.client", "websockets", "client"),

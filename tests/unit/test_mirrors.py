@@ -17,6 +17,11 @@ ELSEWHERE = {
     "celery/ends.py": "integration/celery/test_worker.py",
     "celery/parts.py": "unit/celery/test_tracked.py",
     "celery/tracking.py": "unit/celery/test_tracked.py",
+    # Django's names for parts of an app.
+    "django/apps.py": "unit/django/test_configuration.py",
+    "django/management/commands/tellwire.py": "unit/django/test_command.py",
+    "django/templatetags/tellwire.py": "unit/django/test_script.py",
+    "django/urls.py": "unit/django/test_views.py",
     # Ports, each with one contract for all that keep it.
     "broker.py": "integration/gateway/test_recovery.py",
     "engine.py": "unit/gateway/test_node.py",

@@ -23,6 +23,7 @@ PUBLIC = (
     "tellwire.testing",
     "tellwire.aws",
     "tellwire.celery",
+    "tellwire.django",
     "tellwire.aws.handlers",
     "tellwire.aws.sync",
     "tellwire.infra",
