@@ -13,6 +13,7 @@ from tellwire.carriers.hub import Hub
 from tellwire.escalations import Escalations
 from tellwire.model import new_connection_id
 from tellwire.ports import (
+    Backups,
     Broker,
     Carrier,
     History,
@@ -65,7 +66,8 @@ class Engine:
     are kept, `row_errors` if no lists of row errors are, `shut_outs` if nobody can be shut out, `requests` if
     requests of clients are not remembered: one that is repeated may run twice then. `subscribers` is None if it has
     no topics; `topics` are their rules; `topic_presence` knows who is in them (None: nobody does). `escalations` calls
-    the targets of notifications that nobody acknowledges. `watches` run as long as the engine is used, and publish
+    the targets of notifications that nobody acknowledges. `backups` copies what it keeps in files (None: it has none).
+    `watches` run as long as the engine is used, and publish
     leases that expire; `close` releases files and connections. `trouble` returns why nothing can be published at the
     moment, such as a full disk; None: it can. `forget_leases` ends the leases of a stream. `handed_on` waits until the
     connections of this process have a state that was published, where that is later than its publish.
@@ -87,6 +89,7 @@ class Engine:
     topics: TopicRules = field(default_factory=TopicRules)
     topic_presence: TopicPresence | None = None
     escalations: Escalations | None = None
+    backups: Backups | None = None
     watches: Sequence[Watch] = ()
     close: Callable[[], Awaitable[None]] = _nothing
     trouble: Callable[[], str | None] = _no_trouble

@@ -11,6 +11,7 @@ RequestLedger   remembers the requests of clients, so that a repeated one runs o
 RowErrorSink    stores the row errors of jobs; RowErrorStore also reads them back
 Authenticator   verifies tokens
 ShutOuts        users and tokens that are shut out until a time
+Backups         copies of what an engine keeps, while it works
 Peer            the client at the other end of a conversation
 Observer        receives counts and timings
 Clock           the time, and waiting
@@ -18,7 +19,7 @@ Clock           the time, and waiting
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -573,6 +574,35 @@ class ShutOuts(Protocol):
         Raises:
             UserShutOut: it is.
             PublishError: nobody knows, just now.
+        """
+        ...
+
+
+class Backup(Protocol):
+    """A copy of what an engine keeps. Whoever has it closes it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of all chunks together."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield it in pieces. It reads files: not on an event loop."""
+        ...
+
+    def close(self) -> None:
+        """Give back the room that it takes."""
+        ...
+
+
+class Backups(Protocol):
+    """Copies of what an engine keeps, made while it goes on to work. One is made at a time."""
+
+    async def make(self) -> Backup | None:
+        """Make one. None: another one is not closed yet.
+
+        Raises:
+            HistoryUnavailable: it cannot be made just now.
         """
         ...
 

@@ -77,7 +77,7 @@ async def test_who_may_not_drain_is_told_why(environment: dict[str, str], words:
 async def test_a_gateway_that_is_not_there_cannot_drain() -> None:
     result = await tellwire("drain", "--url", "http://127.0.0.1:9")
     assert (result.code, result.err.count("\n")) == (1, 1)
-    assert result.err.startswith("tellwire: The gateway at http://127.0.0.1:9 does not drain: Connection refused")
+    assert result.err.startswith("tellwire: The gateway at http://127.0.0.1:9 does not answer: Connection refused")
 
 
 async def test_no_request_of_any_producer_is_lost() -> None:

@@ -27,6 +27,8 @@ _MODULES: Final = {
     "send": "send",
     "config": "config",
     "drain": "drain",
+    "backup": "backup",
+    "restore": "backup",
     "local": "local",
     "clock": "local",
     "package-lambda": "package_lambda",

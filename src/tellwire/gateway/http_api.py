@@ -5,6 +5,7 @@
     GET    /v1/connections?user=…       the live connections of a user; also /v1/users/{user}/connections
     DELETE /v1/connections?connection=… close one with 1000; also /v1/connections/{connection}
     GET    /v1/stats                    counters of this node, and the connections of all
+    GET    /v1/backup                   a copy of what the engine keeps in files
     POST   /v1/drain                    let all clients go, and end
     GET    /healthz  /readyz  /openapi.json
 
@@ -29,6 +30,7 @@ from tellwire.api_keys import Scope
 from tellwire.engine import Engine
 from tellwire.gateway.admission import Network
 from tellwire.gateway.api_key import ApiKeyGuard, Guard, key_of
+from tellwire.gateway.backup import BackupEndpoint
 from tellwire.gateway.batch import Batches, DirectBatch, tell_batch
 from tellwire.gateway.bodies import read_body
 from tellwire.gateway.client_script import ScriptAddress, script_routes
@@ -114,6 +116,7 @@ class HttpApi:
         self._drain = drain
         self._begin_drain = begin_drain
         self._trouble = engine.trouble
+        self._backup = BackupEndpoint(engine.backups)
         self._row_errors = row_errors
         self._users = users
         self._topics = topics
@@ -165,6 +168,7 @@ class HttpApi:
             IdRoute("/v1/users/{user:path}/connections", for_admin(self.connections), methods=["GET"]),
             IdRoute("/v1/connections/{connection:path}", for_admin(self.disconnect), methods=["DELETE"]),
             Route("/v1/stats", for_admin(self.stats), methods=["GET"]),
+            Route("/v1/backup", for_admin(self._backup), methods=["GET"]),
             Route("/v1/drain", for_admin(self.drain), methods=["POST"]),
         ]
 

@@ -12,6 +12,7 @@ from tellwire.messages import CustomMessage, ErrorMessage, NotificationMessage, 
 from tellwire.text import TOPIC_PATTERN
 
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 # A body may be wrong, late, too big, or compressed in another way.
 _OF_BODIES = (400, 408, 413, 415)
 _REF = "#/components/schemas/{name}"
@@ -87,6 +88,13 @@ def _paths() -> dict[str, Any]:
         "/v1/stats": {
             "get": _guarded("stats", "Counters of this node, and connections of all")
             | _answers("Stats", _json("Stats"))
+        },
+        "/v1/backup": {
+            "get": _guarded("backup", "Copy what the engine keeps in files, while it works")
+            | {
+                "responses": {"200": _described("A tar, for `tellwire restore`", {"application/x-tar": _BYTES})}
+                | _problems(401, 403, 409, 429, 501, 503)
+            }
         },
         "/v1/drain": {
             "post": _guarded("drain", "Close all connections, answer the requests in progress, and end")

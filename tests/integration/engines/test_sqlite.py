@@ -140,13 +140,13 @@ async def test_a_disk_that_is_full_is_an_error_and_not_a_hole(path: Path) -> Non
     history = opened(path)
     begin = (await history.read(user_stream("anna"), None)).cursor
     await history.append(for_user("anna", note(0)))
-    history._database.connection.execute("PRAGMA max_page_count=1")
+    history.database.connection.execute("PRAGMA max_page_count=1")
     outcomes = await asyncio.gather(
         *(history.append(for_user("anna", for_user("anna", create_message("big", "x" * 100_000)))) for _ in range(3)),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [HistoryUnavailable] * 3
-    history._database.connection.execute("PRAGMA max_page_count=1000000")
+    history.database.connection.execute("PRAGMA max_page_count=1000000")
     await history.append(for_user("anna", note(1)))
     replay = await history.read(user_stream("anna"), begin)
     assert (replay.recovered, numbers(replay)) == (True, [0, 1])
@@ -367,7 +367,7 @@ async def test_a_commit_waits_for_nothing_on_the_event_loop(path: Path, threads:
         begun.set()
         assert may_end.wait(45)
 
-    working = asyncio.create_task(history._database.run(busy))
+    working = asyncio.create_task(history.database.run(busy))
     assert await asyncio.to_thread(begun.wait, 45)
     appending = asyncio.create_task(history.append(for_user("anna", note(1))))
     await asyncio.sleep(0.05)
@@ -394,7 +394,7 @@ async def test_a_slow_disk_is_left_to_the_files_thread(
     for number in range(3):
         await history.append(for_user("anna", note(number)))
     assert threads == [threading.current_thread().name, ITS_OWN, ITS_OWN]
-    monkeypatch.setattr(history._database, "_slow_until", 0.0)
+    monkeypatch.setattr(history.database, "_slow_until", 0.0)
     await history.append(for_user("anna", note(3)))
     assert threads[-1] == threading.current_thread().name
     await history.close()

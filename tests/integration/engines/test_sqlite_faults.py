@@ -43,14 +43,14 @@ FULL = "database or disk is full"
 
 async def fill(history: SqliteHistory) -> None:
     """Leave no page for anything new."""
-    (pages,) = history._database.connection.execute("PRAGMA page_count").fetchone()
-    history._database.connection.execute(f"PRAGMA max_page_count={pages}")
+    (pages,) = history.database.connection.execute("PRAGMA page_count").fetchone()
+    history.database.connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(HistoryUnavailable, match=FULL):
         await history.append(note("x" * 100_000))
 
 
 async def make_space(history: SqliteHistory) -> None:
-    history._database.connection.execute("PRAGMA max_page_count=1000000")
+    history.database.connection.execute("PRAGMA max_page_count=1000000")
 
 
 async def test_a_full_disk_is_named_and_so_is_its_end(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +75,7 @@ async def test_a_full_disk_is_named_and_so_is_its_end(path: Path, caplog: pytest
 
 async def test_the_first_error_is_raised_when_the_rollback_fails_too(path: Path) -> None:
     history = SqliteHistory(path)
-    connection = history._database.connection
+    connection = history.database.connection
     with pytest.raises(sqlite3.OperationalError, match="no such table"), database_module.transaction(connection):
         connection.execute("ROLLBACK")  # as SQLite itself does on a full disk
         connection.execute("SELECT * FROM missing")

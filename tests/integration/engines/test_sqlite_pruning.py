@@ -36,7 +36,7 @@ def done(user: str, upload_id: str) -> Publication:
 
 
 def count(history: SqliteHistory, table: str) -> int:
-    (found,) = history._database.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    (found,) = history.database.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     return int(found)
 
 
@@ -194,13 +194,13 @@ async def test_a_lane_that_begins_after_its_row_was_removed_begins_above_it(path
 async def test_streams_that_are_needed_together_are_read_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = SqliteHistory(path, FakeClock())
     calls: list[object] = []
-    run = history._database.run
+    run = history.database.run
 
     async def counted(work: Callable[[sqlite3.Connection], object]) -> object:
         calls.append(work)
         return await run(work)
 
-    monkeypatch.setattr(history._database, "run", counted)
+    monkeypatch.setattr(history.database, "run", counted)
     await history.append_all([note(f"user-{number}") for number in range(60)])
     assert len(calls) == 2
     await history.close()

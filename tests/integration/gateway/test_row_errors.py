@@ -256,7 +256,7 @@ async def test_publications_do_not_wait_for_row_errors(start_gateway: StartGatew
     await fill(gateway, 10)
     may_go_on = threading.Event()
     store = gateway.node.engine.row_errors
-    blocked = asyncio.ensure_future(store._database.run(lambda _: may_go_on.wait(45)))
+    blocked = asyncio.ensure_future(store.database.run(lambda _: may_go_on.wait(45)))
     reading = asyncio.create_task(download(gateway, "u1/row-errors"))
     assert (await call(gateway, "POST", "/v1/publish", state("first", 50)))[0] == 200
     assert not reading.done()

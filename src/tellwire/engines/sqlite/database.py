@@ -37,6 +37,9 @@ _LONG_SECONDS: Final = 0.02
 _SLOW_SECONDS: Final = 5.0
 # About 1 GB is checked in this time.
 _CHECK_SECONDS: Final = 2.0
+# A step of a copy, 256 KB, and the time after it in which others have the file.
+_COPY_PAGES: Final = 64
+_COPY_PAUSE_SECONDS: Final = 0.002
 # Instructions of SQLite between two looks at the clock.
 _CHECK_STEPS: Final = 10_000
 
@@ -63,12 +66,14 @@ class Database:
         self, path: Path, schema: str, version: int, name: str = "history", *, checkpoints: bool = True
     ) -> None:
         self.path = path
+        self.version = version
         self.connection = _open(path, schema, version, name)
         if not checkpoints:
             self.connection.execute("PRAGMA wal_autocheckpoint=0")
         # Whoever has it uses the connection: one transaction at a time.
         self._lock = threading.Lock()
         self._slow_until = 0.0
+        self._copies: dict[asyncio.Future[None], threading.Event] = {}
         # One thread: SQLite allows one writer at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"tellwire-{name.replace(' ', '-')}")
 
@@ -102,6 +107,37 @@ class Database:
                 self._slow_until = ended_at + _SLOW_SECONDS
         return True
 
+    async def copy_to(self, path: Path) -> None:
+        """Copy the file to another, in steps between which others use it. The copy is as the file is at its end.
+
+        Raises:
+            HistoryUnavailable: it cannot be read or written, or the file is closed before the copy is whole.
+        """
+        stopped = threading.Event()
+        copying = asyncio.get_running_loop().run_in_executor(None, self._copy, path, stopped)
+        self._copies[copying] = stopped
+        try:
+            with self._told():
+                await asyncio.shield(copying)
+        finally:
+            stopped.set()
+            await asyncio.wait([copying])
+            del self._copies[copying]
+
+    def _copy(self, path: Path, stopped: threading.Event) -> None:
+        def between() -> None:
+            self._lock.release()
+            try:
+                # A lock is not fair: who waits for it must have the time to get it.
+                is_stopped = stopped.wait(_COPY_PAUSE_SECONDS)
+            finally:
+                self._lock.acquire()
+            if is_stopped:
+                raise HistoryUnavailable("the copy was given up")
+
+        with self._lock:
+            copy_pages(self.connection, path, between)
+
     def _locked(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             return work(self.connection)
@@ -112,16 +148,65 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise HistoryUnavailable(words(error)) from error
+        except HistoryUnavailable:
+            raise
         except Exception as error:
             # Whoever waits for a commit or a stream must get an answer in any case.
             logger.exception("%s cannot be read or written", self.path)
             raise HistoryUnavailable("its file cannot be read or written; the server's log has more") from error
 
     async def close(self) -> None:
-        """Close the file, after all work."""
+        """Close the file, after all work. Copies of it are given up."""
+        for stopped in self._copies.values():
+            stopped.set()
+        if self._copies:
+            await asyncio.wait(list(self._copies))
         with contextlib.suppress(HistoryUnavailable):
             await self.run(sqlite3.Connection.close)
         self._thread.shutdown()
+
+
+def copy_pages(connection: sqlite3.Connection, path: Path, between: Callable[[], None]) -> None:
+    """Copy a database to an empty file, some pages at a time. `between` is called after each step."""
+
+    def stepped(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise HistoryUnavailable("its file is in use")  # SQLite would wait for ever
+        between()
+
+    copy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        # Without a journal: a copy that is not whole is worth nothing.
+        copy.execute("PRAGMA journal_mode=OFF")
+        copy.execute("PRAGMA synchronous=OFF")
+        connection.backup(copy, pages=_COPY_PAGES, progress=stepped)
+        # As one file without a log beside it.
+        copy.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        copy.close()
+
+
+@contextmanager
+def alone(path: Path, name: str) -> Iterator[sqlite3.Connection]:
+    """Open a file of tellwire's that nobody else uses, and let nobody else use it meanwhile. Its log is emptied.
+
+    Raises:
+        ConfigError: it is in use, damaged, or another program's.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path.absolute(), timeout=0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            (owner,) = connection.execute("PRAGMA application_id").fetchone()
+            if owner != _APPLICATION_ID:
+                raise ConfigError(f"{name} {str(path)!r}: got another program's database; allowed: tellwire's")
+            # A log would be removed by its name when the file is closed, and that may be another's by then.
+            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+            # The lock stays after its transaction.
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("COMMIT")
+            yield connection
+    except sqlite3.Error as error:
+        raise ConfigError(f"{name} {str(path)!r}: cannot be opened: {words(error)}") from error
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:
@@ -181,7 +266,7 @@ def _open(path: Path, schema: str, version: int, name: str) -> sqlite3.Connectio
         )
         try:
             _prepare(connection, schema, version, f"{name} {str(path)!r}")
-            _check(connection, f"{name} {str(path)!r}")
+            require_undamaged(connection, f"{name} {str(path)!r}")
         except BaseException:
             connection.close()
             raise
@@ -225,7 +310,7 @@ def _prepare(connection: sqlite3.Connection, schema: str, version: int, name: st
         connection.execute(f"PRAGMA user_version={version}")
 
 
-def _check(connection: sqlite3.Connection, name: str) -> None:
+def require_undamaged(connection: sqlite3.Connection, name: str) -> None:
     """Look for damage, for a few seconds at most.
 
     Raises:

@@ -6,6 +6,8 @@ from pathlib import Path
 from tellwire.config import Settings
 from tellwire.engine import Engine
 from tellwire.engines.one_process import engine_of
+from tellwire.engines.sqlite.archive import ROLES
+from tellwire.engines.sqlite.backup import SqliteBackups
 from tellwire.engines.sqlite.history import SqliteHistory
 from tellwire.engines.sqlite.requests import SqliteRequests
 from tellwire.engines.sqlite.row_errors import SqliteRowErrors
@@ -51,8 +53,15 @@ async def open_sqlite(settings: Settings, clock: Clock, observer: Observer, topi
         except HistoryUnavailable as error:
             # Whoever starts the gateway needs the name of the file.
             raise ConfigError(f"history {str(path)!r}: cannot be read: {error.reason}") from error
+        files = (history.database, row_errors.database, requests.database)
+        engine.backups = SqliteBackups(dict(zip(ROLES, files, strict=True)), clock)
         engine.close = stack.pop_all().aclose
         return engine
+
+
+def paths_of(database: Path) -> dict[str, Path]:
+    """Return the three files of an engine, by their roles in a backup."""
+    return dict(zip(ROLES, (database, row_errors_path(database), requests_path(database)), strict=True))
 
 
 def row_errors_path(database: Path) -> Path:

@@ -106,14 +106,14 @@ class SqliteHistory:
         self._committing: asyncio.Task[None] | None = None
         self._active: set[StreamKey] = set()  # the streams with entries since the last pruning
         self._pruned_rows = 256
-        self._database = Database(
+        self.database = Database(
             path, f"{stream_rows.SCHEMA};{shut_outs.SCHEMA}", stream_rows.VERSION, checkpoints=False
         )
         self._pages = 0  # since the last checkpoint
         self._checkpointing: asyncio.Task[None] | None = None
-        self._epoch = stream_rows.file_epoch(self._database.connection)
+        self._epoch = stream_rows.file_epoch(self.database.connection)
         self._trouble: str | None = None
-        self.shut_outs = shut_outs.SqliteShutOuts(self._database, self._clock)
+        self.shut_outs = shut_outs.SqliteShutOuts(self.database, self._clock)
 
     def trouble(self) -> str | None:
         """Return the reason for which nothing can be published at the moment; None if it can."""
@@ -201,10 +201,10 @@ class SqliteHistory:
             await asyncio.wait([asyncio.shield(pending)])
         # Whoever wants the stream from here on reads it on the file's thread, after this.
         self._cache.remove(stream)
-        await self._database.run(partial(stream_rows.forget, epoch=self._epoch, key=stream, now=self._clock.now()))
+        await self.database.run(partial(stream_rows.forget, epoch=self._epoch, key=stream, now=self._clock.now()))
 
     async def leased_uploads(self) -> AsyncIterator[Entry]:
-        for stream in await self._database.run(stream_rows.streams_with_leases):
+        for stream in await self.database.run(stream_rows.streams_with_leases):
             for entry in (await self._stream(stream)).leased_uploads():
                 yield entry
 
@@ -214,7 +214,7 @@ class SqliteHistory:
         for task in (self._committing, self._checkpointing):
             if task is not None:
                 await asyncio.wait([task])
-        await self._database.close()
+        await self.database.close()
 
     def _pending(self, stream: StreamKey) -> asyncio.Future[None] | None:
         """Return the load, or the commit, that a stream waits for."""
@@ -346,7 +346,7 @@ class SqliteHistory:
 
     async def _load(self, keys: Sequence[StreamKey]) -> None:
         read = partial(stream_rows.read_streams, epoch=self._epoch, keys=keys, retention_of=self._retention_of)
-        for key, stream in zip(keys, await self._database.run(read), strict=True):
+        for key, stream in zip(keys, await self.database.run(read), strict=True):
             self._cache.add(key, stream)
             self._wanted.pop(key).set_result(None)
 
@@ -389,7 +389,7 @@ class SqliteHistory:
         if commit is None or self._committing is not None:
             return
         try:
-            is_written = commit.is_small and self._database.run_here(commit.write)
+            is_written = commit.is_small and self.database.run_here(commit.write)
         except HistoryUnavailable as error:
             self._next = None
             self._failed(commit, error)
@@ -410,7 +410,7 @@ class SqliteHistory:
     async def _commit_all(self) -> None:
         while (commit := self._take_next()) is not None:
             try:
-                await self._database.run(commit.write)
+                await self.database.run(commit.write)
             except HistoryUnavailable as error:
                 # Entries that arrived in the meantime have later numbers, so they fail, too.
                 later = self._take_next()
@@ -436,7 +436,7 @@ class SqliteHistory:
         # Commits come after it, on the file's thread, and not at the expense of the event loop.
         self._pages = 0
         try:
-            await self._database.run(checkpoint)
+            await self.database.run(checkpoint)
         except HistoryUnavailable as error:
             logger.warning("the write-ahead log cannot be put into the file for now: %s", error.reason)
         finally:
@@ -492,7 +492,7 @@ class SqliteHistory:
 
     async def _probe(self) -> None:
         try:
-            await self._database.run(stream_rows.probe)
+            await self.database.run(stream_rows.probe)
         except HistoryUnavailable as error:
             self._note_trouble(error)
         else:
@@ -514,9 +514,9 @@ class SqliteHistory:
             kept, self._retention_of, self._clock.now(), self._pruned_rows, self._topics.shortest_age_seconds
         )
         for step in pruning.steps():
-            await self._database.run(step)
+            await self.database.run(step)
         self._pruned_rows = pruning.rows
-        await self._database.run(empty_log)
+        await self.database.run(empty_log)
 
 
 def _resolve(future: asyncio.Future[Any], outcome: Any) -> None:

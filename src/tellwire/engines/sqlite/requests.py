@@ -36,24 +36,24 @@ class SqliteRequests:
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._database = Database(path, SCHEMA, VERSION, "requests")
+        self.database = Database(path, SCHEMA, VERSION, "requests")
 
     async def begin(self, user_id: str, request_id: str) -> bytes | None:
         begin = partial(_begin, user_id=user_id, request_id=request_id, now=self._clock.now())
-        is_ours, answer = await self._database.run(begin)
+        is_ours, answer = await self.database.run(begin)
         if not is_ours and answer is None:
             raise RequestRunning
         return answer
 
     async def finish(self, user_id: str, request_id: str, answer: bytes) -> None:
-        await self._database.run(partial(_finish, user_id=user_id, request_id=request_id, answer=answer))
+        await self.database.run(partial(_finish, user_id=user_id, request_id=request_id, answer=answer))
 
     async def forget(self, user_id: str) -> None:
-        await self._database.run(partial(_forget, user_id=user_id))
+        await self.database.run(partial(_forget, user_id=user_id))
 
     async def close(self) -> None:
         """Close the file."""
-        await self._database.close()
+        await self.database.close()
 
     async def watch(self) -> None:
         """Remove requests that are too old, from time to time. It never returns."""
@@ -65,7 +65,7 @@ class SqliteRequests:
         Raises:
             HistoryUnavailable: not all of it is done.
         """
-        await prune_rows(self._database, partial(_remove_old, oldest=self._clock.now() - REQUEST_KEEP_SECONDS))
+        await prune_rows(self.database, partial(_remove_old, oldest=self._clock.now() - REQUEST_KEEP_SECONDS))
 
 
 def _begin(connection: sqlite3.Connection, user_id: str, request_id: str, now: float) -> tuple[bool, bytes | None]:

@@ -46,28 +46,28 @@ class SqliteRowErrors:
     ) -> None:
         self._clock = clock or SystemClock()
         self._max_age_seconds = max_age_seconds
-        self._database = Database(path, SCHEMA, VERSION, "row errors")
+        self.database = Database(path, SCHEMA, VERSION, "row errors")
 
     async def add_row_errors(self, chunk: RowErrorChunk) -> None:
-        await self._database.run(partial(_add, chunk=chunk, now=self._clock.now()))
+        await self.database.run(partial(_add, chunk=chunk, now=self._clock.now()))
 
     async def row_error_list(self, user_id: str, upload_id: str, run: str | None = None) -> RowErrorList | None:
         oldest = self._clock.now() - self._max_age_seconds
-        return await self._database.run(partial(_find, upload=(user_id, upload_id), run=run, oldest=oldest))
+        return await self.database.run(partial(_find, upload=(user_id, upload_id), run=run, oldest=oldest))
 
     async def row_errors(
         self, user_id: str, upload_id: str, run: str, after: Place | None, at_most: int
     ) -> RowErrorPage:
-        return await self._database.run(
+        return await self.database.run(
             partial(_read, upload=(user_id, upload_id), run=run, after=after or _BEFORE_ALL, at_most=at_most)
         )
 
     async def forget(self, user_id: str) -> None:
-        await self._database.run(partial(_forget, user_id=user_id))
+        await self.database.run(partial(_forget, user_id=user_id))
 
     async def close(self) -> None:
         """Close the file."""
-        await self._database.close()
+        await self.database.close()
 
     async def watch(self) -> None:
         """Remove lists that are too old, from time to time. It never returns."""
@@ -79,7 +79,7 @@ class SqliteRowErrors:
         Raises:
             HistoryUnavailable: not all of it is done.
         """
-        await prune_rows(self._database, partial(_remove_old, oldest=self._clock.now() - self._max_age_seconds))
+        await prune_rows(self.database, partial(_remove_old, oldest=self._clock.now() - self._max_age_seconds))
 
 
 def _remove_old(connection: sqlite3.Connection, oldest: float) -> bool:

@@ -63,6 +63,13 @@ def file_epoch(connection: sqlite3.Connection) -> str:
     return str(found[0])
 
 
+def begin_epochs(connection: sqlite3.Connection) -> None:
+    """Give each stream another epoch: its numbers may have been given out already, for other messages."""
+    with transaction(connection):
+        connection.execute("UPDATE store SET epoch = ?", (new_epoch(),))
+        connection.execute("DELETE FROM forgotten")
+
+
 def stream_epoch(epoch: str, stream: StreamKey) -> str:
     """Return the epoch of a stream in the file of an epoch."""
     return hashlib.blake2b(f"{epoch} {stream}".encode(), digest_size=_EPOCH_BYTES).hexdigest()
