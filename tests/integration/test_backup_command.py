@@ -15,7 +15,11 @@ from tests.integration.test_cli import Running, own_state, serving, tellwire
 
 __all__ = ["own_state"]
 
-ENVIRONMENT = {"TELLWIRE_JWT_SECRET": SECRET, "TELLWIRE_API_KEY": API_KEY, "TELLWIRE_DATABASE": "live.sqlite3"}
+ENVIRONMENT: dict[str, Any] = {
+    "TELLWIRE_JWT_SECRET": SECRET,
+    "TELLWIRE_API_KEY": API_KEY,
+    "TELLWIRE_DATABASE": "live.sqlite3",
+}
 
 
 async def say(gateway: Running, text: str) -> None:
@@ -32,7 +36,7 @@ async def welcome(gateway: Running, cursor: str) -> dict[str, Any]:
 
 
 async def test_a_gateway_is_backed_up_while_it_runs_and_devices_hear_that_it_was_restored(tmp_path: Path) -> None:
-    async with serving(**ENVIRONMENT) as gateway:
+    async with serving(port=0, **ENVIRONMENT) as gateway:
         await say(gateway, "before")
         backup = await tellwire("backup", "b.tar", "--url", gateway.url, TELLWIRE_API_KEY=API_KEY)
         assert (backup.code, backup.out) == (0, ""), backup.err
@@ -48,13 +52,13 @@ async def test_a_gateway_is_backed_up_while_it_runs_and_devices_hear_that_it_was
     assert (refused.code, "--force replaces it" in refused.err) == (2, True)
     restored = await tellwire("restore", "b.tar", "--force", **ENVIRONMENT)
     assert restored.code == 0, restored.err
-    async with serving(**ENVIRONMENT) as gateway:
+    async with serving(port=0, **ENVIRONMENT) as gateway:
         again = await welcome(gateway, device["cursor"])
     assert (again["recovered"], [each["data"]["title"] for each in again["messages"]]) == (False, ["before"])
 
 
 async def test_without_a_gateway_the_file_is_read(tmp_path: Path) -> None:
-    async with serving(**ENVIRONMENT) as gateway:
+    async with serving(port=0, **ENVIRONMENT) as gateway:
         await say(gateway, "kept")
         assert await gateway.stop() == 0
         port = str(gateway.port)

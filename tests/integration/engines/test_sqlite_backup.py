@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import shutil
 import sqlite3
 from collections import namedtuple
 from collections.abc import AsyncIterator
@@ -14,7 +15,6 @@ import pytest
 
 from tellwire.config import Settings
 from tellwire.engine import Engine
-from tellwire.engines.sqlite import backup as backup_module
 from tellwire.engines.sqlite import database as database_module
 from tellwire.engines.sqlite.archive import ROLES, read_archive
 from tellwire.engines.sqlite.backup import backup_of_files
@@ -151,7 +151,7 @@ async def test_a_disk_without_room_is_named_before_a_byte_is_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(backup_module.shutil, "disk_usage", lambda folder: usage(100, 99, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(100, 99, 1))
     async with opened(path) as engine:
         assert engine.backups is not None
         with pytest.raises(HistoryUnavailable, match="its disk has 1 bytes left; a backup needs"):
