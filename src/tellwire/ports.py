@@ -11,7 +11,7 @@ RequestLedger   remembers the requests of clients, so that a repeated one runs o
 RowErrorSink    stores the row errors of jobs; RowErrorStore also reads them back
 Authenticator   verifies tokens
 ShutOuts        users and tokens that are shut out until a time
-Backups         copies of what an engine keeps, while it works
+Backups         copies of all that an engine keeps, while it works
 Peer            the client at the other end of a conversation
 Observer        receives counts and timings
 Clock           the time, and waiting
@@ -579,7 +579,7 @@ class ShutOuts(Protocol):
 
 
 class Backup(Protocol):
-    """A copy of what an engine keeps. Whoever has it closes it."""
+    """A copy of all that an engine keeps. Whoever has it closes it."""
 
     @property
     def size_bytes(self) -> int:
@@ -596,7 +596,7 @@ class Backup(Protocol):
 
 
 class Backups(Protocol):
-    """Copies of what an engine keeps, made while it goes on to work. One is made at a time."""
+    """Copies of all that an engine keeps, made while it goes on to work. One is made at a time."""
 
     async def make(self) -> Backup | None:
         """Make one. None: another one is not closed yet.

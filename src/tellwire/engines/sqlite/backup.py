@@ -20,7 +20,7 @@ from tellwire.errors import ConfigError, HistoryUnavailable
 from tellwire.ports import Clock
 
 _SPARE_BYTES: Final = 64 * 1024 * 1024
-"""The room that a copy leaves on the disk, for what is published meanwhile."""
+"""The room that a copy leaves on the disk, for messages that are published meanwhile."""
 
 
 class SqliteBackups:

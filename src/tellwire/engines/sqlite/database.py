@@ -171,7 +171,7 @@ def copy_pages(connection: sqlite3.Connection, path: Path, between: Callable[[],
 
     def stepped(status: int, remaining: int, total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise HistoryUnavailable("its file is in use")  # SQLite would wait for ever
+            raise HistoryUnavailable("its file is in use")  # it would be asked again without an end
         between()
 
     copy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -1,4 +1,4 @@
-"""A backup as a tar with a manifest: what is written is read back, and what is cut or changed is refused."""
+"""A backup as a tar with a manifest: it is read back as it was written, and refused if it was cut or changed."""
 
 import io
 import tarfile
