@@ -135,6 +135,12 @@ docs: $(STAMP) ## Build the site of the documentation into site/; links and anch
 tutorial: packages ## Type the tutorial in an empty folder, with the packages of this checkout, and print the time it took
 	@$(BIN)/python -m scripts.tutorial
 
+sbom: $(STAMP) ## Write a bill of materials of a gateway (CycloneDX) into dist/, from uv.lock
+	@mkdir -p dist
+	@.tools/bin/uv export --quiet --frozen --no-default-groups $(addprefix --extra ,gateway redis metrics) \
+	  --preview-features sbom-export --format cyclonedx1.5 --output-file dist/tellwire.cdx.json
+	@echo "dist/tellwire.cdx.json"
+
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/.build examples/parts_upload/data \
 	  examples/aws_parts_upload/build build/docs dist site $(dir $(NPM_STAMPS)) clients/*/dist $(PAGE)/dist $(SCRIPT)

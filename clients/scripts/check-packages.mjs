@@ -78,8 +78,18 @@ for (const name of ["core", "react", "elements"]) {
 }
 
 const packed = mkdtempSync(`${tmpdir()}/packages-`);
-const pack = ["pack", "--workspaces", "--ignore-scripts", "--silent", "--pack-destination", packed];
-execFileSync("npm", pack, { cwd: CLIENTS, stdio: "ignore" });
+const pack = ["pack", "--workspaces", "--ignore-scripts", "--json", "--pack-destination", packed];
+const listed = JSON.parse(
+  execFileSync("npm", pack, { cwd: CLIENTS, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
+);
+for (const { name, files } of listed) {
+  const paths = files.map(({ path }) => path);
+  for (const path of paths)
+    if (!/^(LICENSE|README\.md|package\.json|dist\/.+\.(js|d\.ts)(\.map)?)$/.test(path))
+      fail(`${name}: got ${path} in the package; allowed: dist, LICENSE, README.md, package.json`);
+  for (const path of ["LICENSE", "README.md"])
+    if (!paths.includes(path)) fail(`${name}: there is no ${path} in the package`);
+}
 for (const file of readdirSync(packed)) {
   const { messages, pkg } = await publint({ pack: { tarball: readFileSync(`${packed}/${file}`) }, strict: true });
   for (const message of messages) fail(`publint: ${pkg.name}: ${formatMessage(message, pkg)}`);
