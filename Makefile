@@ -9,7 +9,7 @@ DYNAMODB_LOCAL := tests/integration/aws/dynamodb_local
 SCRIPT := src/tellwire/gateway/script/tellwire.js
 PAGE := examples/parts_upload/web
 PRODUCERS := examples/producers/typescript examples/producers/aws
-PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/* */src/feed/*))
+PAGE_SOURCES := $(wildcard $(addprefix $(PAGE)/,*.html *.json *.ts src/*) $(addprefix clients/,*.json */*.json */src/* */src/*/*))
 NPM_STAMPS := $(CLIENTS)/node_modules/.synced $(DYNAMODB_LOCAL)/node_modules/.synced clients/node_modules/.synced \
   $(PAGE)/node_modules/.synced $(addsuffix /node_modules/.synced,$(PRODUCERS))
 

@@ -4,6 +4,7 @@ It needs Chromium. The font is the machine's; those in the repository were taken
 """
 
 import asyncio
+import os
 import re
 import shutil
 import sys
@@ -43,20 +44,21 @@ async def door(page: Page) -> None:
 async def running(page: Page) -> None:
     """The page with complete images and a running parts list."""
     await page.get_by_role("button", name="Use the sample files").click()
-    await page.get_by_role("img", name="Thumbnail 5").wait_for()
-    await page.locator(".upload-words", has_text=re.compile("Row [67],")).wait_for()
+    await page.locator(".thumbnails img").nth(4).wait_for()
+    await page.locator("[part=message]", has_text=re.compile("Row [67],")).wait_for()
 
 
 async def row_errors(page: Page) -> None:
     """The page with both uploads complete, and the skipped rows shown."""
     await page.get_by_role("button", name="Use the sample files").click()
-    await page.locator(".upload[data-status=complete]").nth(1).wait_for()
-    await page.get_by_text("rows were left out").first.click()
-    close = page.get_by_role("button", name="Close: ")
-    await close.nth(1).wait_for()
-    await close.first.click()
-    await close.click()
-    await page.locator(".upload", has_text="parts-list.csv").evaluate("card => card.scrollIntoView({ block: 'end' })")
+    await page.locator("[part=upload][data-status=complete]").nth(1).wait_for()
+    await page.locator("tellwire-toasts [part=toast]").nth(1).wait_for()
+    await page.get_by_role("button", name="Close all").click()
+    await page.locator("[part=left-out] summary").click()
+    await page.get_by_text("Show the parts").click()
+    await page.get_by_role("cell").nth(30).wait_for()
+    line = page.locator("[part=upload]", has_text="parts-list.csv")
+    await line.evaluate("line => line.scrollIntoView({ block: 'end' })")
     await page.mouse.move(0, 0)
 
 
@@ -64,8 +66,21 @@ async def no_network(page: Page) -> None:
     """The page without a network, while the upload continues."""
     await running(page)
     await page.get_by_role("switch", name="Kill the network").click()
-    await page.locator(".events", has_text="Try 2 failed").wait_for()
-    await page.locator(".pill", has_text="Retry in").wait_for()
+    await page.locator("#events", has_text="Try 2 failed").wait_for()
+    await page.locator("[part=pill]", has_text="Retry in").wait_for()
+
+
+async def thirty(page: Page) -> None:
+    """The page with thirty lists that were dropped at once, some of them imported."""
+    script = """() => {
+        const all = new DataTransfer();
+        const rows = "3001;4;Brick 2 x 4\\n".repeat(2000);
+        for (let n = 1; n <= 30; n += 1) all.items.add(new File([`Part;Qty;Name\\n${rows}`], `moc-${n}.csv`));
+        return all;
+    }"""
+    await page.dispatch_event("main", "drop", {"dataTransfer": await page.evaluate_handle(script)})
+    await page.locator("[part=summary]", has_text="4 of 30").wait_for()
+    await page.get_by_role("button", name="Close all").click()
 
 
 async def plain_page(page: Page) -> None:
@@ -101,6 +116,7 @@ PICTURES: Final[dict[str, tuple[dict[str, Any], Scene]]] = {
     "running-dark": (DESKTOP | DARK, running),
     "row-errors": (DESKTOP | LIGHT, row_errors),
     "no-network": (DESKTOP | DARK, no_network),
+    "thirty-files": (DESKTOP | LIGHT, thirty),
     "phone-light": (PHONE | LIGHT, running),
     "phone-dark": (PHONE | DARK, row_errors),
 }
@@ -114,7 +130,7 @@ async def take(browser: Browser, url: str, name: str) -> None:
     await page.goto(url)
     await page.get_by_label("Your name").fill("ada" if name != "door" else "demo-user")
     await page.get_by_role("button", name="Sign in").click()
-    await page.locator(".pill", has_text="Live").wait_for()
+    await page.locator("[part=pill]", has_text="Live").wait_for()
     await scene(page)
     await keep(page, name)
 
@@ -153,6 +169,8 @@ async def main(names: list[str]) -> None:
     """Take the screenshots with these names, or all."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     OUT.mkdir(parents=True, exist_ok=True)
+    # Of the gateway beside the plain page.
+    os.environ.setdefault("TELLWIRE_URL", "http://127.0.0.1:8787")
     settings = Settings(port=0, dev=True, jwt_secret="a-secret-for-pictures-of-forty-characters", drain_seconds=1)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -161,14 +179,15 @@ async def main(names: list[str]) -> None:
         for name, (options, query, scene) in OF_STORIES.items():
             if name in names or not names:
                 await take_of(browser, f"{STORIES.as_uri()}{query}", name, options, scene)
-        if OF_PLAIN_PAGE in names or not names:
-            await take_plain_page(browser)
         for name in [each for each in PICTURES if each in names] if names else PICTURES:
             # A new gateway for each: its history would appear in the next screenshot.
             with TemporaryDirectory(prefix="screenshots-") as root:
                 app = WebApp(settings, Path(root), make_samples(), pause=partial(asyncio.sleep, 0.15))
                 async with app.running() as url:
                     await take(browser, url, name)
+        # The last one: its imports go on, and tell whatever gateway is there.
+        if OF_PLAIN_PAGE in names or not names:
+            await take_plain_page(browser)
         await browser.close()
 
 

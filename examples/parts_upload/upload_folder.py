@@ -4,6 +4,7 @@
     arriving/0001.part      one that arrives in several (see tus)
     files/0001/parts.csv    a file that has arrived as a whole, below its number
     job.json                the job, from its start to its end: where there is one, the server before was interrupted
+    names.json              the names of its images, in their order
     thumbnails/1.jpg        the results
     parts.sqlite3
 
@@ -48,6 +49,13 @@ class Job(msgspec.Struct, frozen=True):
     upload_id: str
     kind: Kind
     is_paced: bool
+
+
+class Thumbnail(msgspec.Struct, frozen=True):
+    """A thumbnail: the number of its image in the upload, and the image's name."""
+
+    number: str
+    name: str
 
 
 def checked_name(name: str) -> str:
@@ -127,6 +135,18 @@ class UploadFolder:
         file.parent.mkdir(parents=True)
         arrived.replace(file)
 
+    def name_thumbnails(self, names: list[str]) -> None:
+        """Keep the names of the images: their files are gone when the job has ended."""
+        self._names.write_bytes(msgspec.json.encode(names))
+
+    def all_thumbnails(self) -> list[Thumbnail]:
+        """Return the thumbnails that were made, in the order of their images."""
+        numbers = sorted(int(file.stem) for file in self.thumbnails.glob("*.jpg"))
+        if not numbers:
+            return []
+        names = msgspec.json.decode(self._names.read_bytes(), type=list[str])
+        return [Thumbnail(str(number), names[number - 1]) for number in numbers]
+
     @property
     def unfinished(self) -> int:
         """Number of files that have not arrived as a whole."""
@@ -154,6 +174,10 @@ class UploadFolder:
         folders = (self.files, self.arriving, self.path / "incoming")
         received = [each for folder in folders for each in folder.rglob("*")]
         return bool(received) and all(each.stat().st_mtime < before for each in received)
+
+    @property
+    def _names(self) -> Path:
+        return self.path / "names.json"
 
     @property
     def _job(self) -> Path:

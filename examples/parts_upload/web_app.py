@@ -10,7 +10,8 @@
     …    /demo/uploads/{id}/tus               a file in parts, over as many requests as it takes: see tus
     GET  /demo/uploads/{id}/parts?offset=0&limit=100
                                               {"total": 2000, "parts": [{"part", "colour", "quantity", "name"}, …]}
-    GET  /demo/uploads/{id}/thumbnails        {"thumbnails": ["1", …]}, and each as a JPEG below it
+    GET  /demo/uploads/{id}/thumbnails        {"thumbnails": [{"number": "1", "name": "front.jpg"}, …]}, and each as a
+                                              JPEG below it, by its number
 
 Rules:
 - Anybody who reaches this server can sign in as any user, so only this machine can reach it: the gateway listens on
@@ -225,8 +226,7 @@ class WebApp:
 
     async def _thumbnails(self, request: Request, user_id: str) -> Response:
         folder = self.uploads.folder(user_id, request.path_params["upload_id"])
-        numbers = sorted((file.stem for file in folder.thumbnails.glob("*.jpg")), key=int)
-        return _json({"thumbnails": numbers})
+        return _json({"thumbnails": await asyncio.to_thread(folder.all_thumbnails)})
 
     async def _thumbnail(self, request: Request, user_id: str) -> Response:
         folder = self.uploads.folder(user_id, request.path_params["upload_id"])

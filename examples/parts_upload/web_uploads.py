@@ -243,6 +243,7 @@ class Uploads:
         pause = self._pause if job.is_paced else yield_to_loop
         if job.kind == "parts":
             return partial(import_parts, files[0], folder.database, job.user_id, job.upload_id, pause=pause)
+        folder.name_thumbnails([display_name(file) for file in files])
         make = partial(make_thumbnails, files, folder.thumbnails, job.user_id, job.upload_id, title)
         return partial(make, pause=pause, processes=self._processes)
 

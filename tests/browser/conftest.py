@@ -210,16 +210,26 @@ def hello(title: str = "Hello") -> Message:
     return create_notification_message(title, "from here", "info")
 
 
+async def focused(page: Page) -> str:
+    """Return the text of the element that has the focus, in whatever tree it is."""
+    text = await page.evaluate("""() => {
+        let element = document.activeElement;
+        while (element.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+        return element.textContent;
+    }""")
+    return str(text).strip()
+
+
 async def is_shown(page: Page, title: str) -> None:
     """Wait for a toast."""
-    await page.locator(".toast", has_text=title).wait_for()
+    await page.locator("[part=toast]", has_text=title).wait_for()
 
 
 async def is_live(page: Page) -> None:
     """Wait until the page says that it is connected."""
-    await page.locator(".pill", has_text="Live").wait_for()
+    await page.locator("[part=pill]", has_text="Live").wait_for()
 
 
 async def is_complete(page: Page, count: int = 1) -> None:
     """Wait until as many uploads are shown to be complete."""
-    await page.locator(".upload[data-status=complete]").nth(count - 1).wait_for()
+    await page.locator("[part=upload][data-status=complete]").nth(count - 1).wait_for()

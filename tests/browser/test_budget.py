@@ -83,6 +83,6 @@ async def test_10_000_messages_leave_the_page_smooth(site: Site, window: Browser
     found = figures(frames, long_tasks, busy, seconds)
     print("", *(f"{name}: {value:,}" for name, value in found.items()), sep="\n")  # noqa: T201
     # Nothing was lost on the way, and nothing took longer than what people call stuck.
-    assert await page.locator(".upload-words", has_text=f"Row {MESSAGES // UPLOADS:,}").count() == UPLOADS
+    assert await page.locator("[part=message]", has_text=f"Row {MESSAGES // UPLOADS:,}").count() == UPLOADS
     assert len(await site.connections("ada")) == 1
     assert max(frames) < STUCK_MS

@@ -103,6 +103,10 @@ async def test_the_imported_parts_are_read_page_by_page_by_their_user_alone(app:
     assert await ask(app, "GET", parts, user="bob") == (200, {"total": 0, "parts": []})
 
 
+def numbered(images: list[Path]) -> list[dict[str, str]]:
+    return [{"number": str(number), "name": image.name} for number, image in enumerate(images, 1)]
+
+
 async def test_images_become_thumbnails_that_their_user_alone_can_see(app: Gateway, samples: Samples) -> None:
     async with app.device("ada") as device:
         for number, image in enumerate(samples.images[:2], 1):
@@ -111,7 +115,7 @@ async def test_images_become_thumbnails_that_their_user_alone_can_see(app: Gatew
         await ask(app, "POST", "/demo/uploads/u-2", {"kind": "images"})
         messages = await received_messages(device)
     assert last_states(messages)["2 images"]["status"] == "complete"
-    assert await ask(app, "GET", "/demo/uploads/u-2/thumbnails") == (200, {"thumbnails": ["1", "2"]})
+    assert await ask(app, "GET", "/demo/uploads/u-2/thumbnails") == (200, {"thumbnails": numbered(samples.images[:2])})
     status, jpeg = await ask(app, "GET", "/demo/uploads/u-2/thumbnails/1")
     assert (status, jpeg[:2]) == (200, b"\xff\xd8")
     assert await ask(app, "GET", "/demo/uploads/u-2/thumbnails", user="bob") == (200, {"thumbnails": []})
@@ -460,7 +464,7 @@ async def test_thumbnails_of_an_earlier_run_are_gone(app: Gateway, samples: Samp
                     await asyncio.sleep(0.01)
             assert (await ask(app, "POST", "/demo/uploads/u-1", {"kind": "images"}))[0] == 202
             await received_messages(device)
-    assert await ask(app, "GET", "/demo/uploads/u-1/thumbnails") == (200, {"thumbnails": ["1"]})
+    assert await ask(app, "GET", "/demo/uploads/u-1/thumbnails") == (200, {"thumbnails": numbered(samples.images[:1])})
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

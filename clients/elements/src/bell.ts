@@ -16,8 +16,6 @@ export class TellwireBell extends TellwireElement {
   header b { flex: 1; }
   .day { padding: .6em .9em .2em; font-size: .8em; color: var(--muted); }
   li { display: flex; gap: .7em; padding: .6em .9em; scroll-margin-block: 4em; }
-  .tone { color: var(--tone); padding-block-start: .15em; }
-  .texts { flex: 1; min-inline-size: 0; overflow-wrap: anywhere; display: grid; gap: .2em; justify-items: start; }
   .end { display: grid; justify-items: end; align-content: start; }
   .unread { border-inline-start: 3px solid var(--accent); padding-inline-start: calc(.9em - 3px); background: color-mix(in srgb, var(--accent) 7%, transparent); }
   .empty { padding: 1.5em; text-align: center; }
@@ -156,6 +154,8 @@ export class TellwireBell extends TellwireElement {
   readonly #read = (): void => {
     this.feed?.notifications.get().markAllRead();
     this.feed?.errors.get().markAllRead();
+    // Its button is disabled.
+    this.focusOn("#panel");
   };
 
   readonly #clear = (): void => {

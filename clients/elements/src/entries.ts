@@ -27,11 +27,14 @@ const TONES: Record<ReceivedNotification["severity"], Tone> = {
   error: "bad",
 };
 
-/** Return all that a feed has. */
+/** Return all that a feed has, but for errors about an upload that is complete nevertheless: its line shows them. */
 export function entriesOf(feed: Feed | undefined): Entry[] {
   if (feed === undefined) return [];
   const notifications = feed.notifications.get().notifications.map(ofNotification);
-  const errors = feed.errors.get().errors.map(ofError);
+  const errors = feed.errors
+    .get()
+    .errors.filter(({ details }) => feed.uploads.find(uploadIn(details))?.status !== "complete")
+    .map(ofError);
   if (errors.length === 0) return notifications;
   return [...notifications, ...errors].sort((one, other) => other.time - one.time);
 }
@@ -60,6 +63,11 @@ export function bodyOf(entry: Entry, speaker: Speaker, taken: () => void): Child
         ),
     ),
   ];
+}
+
+/** The id of the upload that an error is about. */
+export function uploadIn(details: unknown): string {
+  return String((details as { uploadId?: unknown } | undefined)?.uploadId);
 }
 
 export function titleOf({ title }: Entry, speaker: Speaker): string {

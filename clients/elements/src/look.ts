@@ -33,6 +33,8 @@ export const LOOK = `
   [data-tone="busy"] { --tone: var(--accent); }
   [data-tone="warn"] { --tone: var(--warn); }
   [data-tone="bad"] { --tone: var(--bad); }
+  .tone { color: var(--tone); padding-block-start: .15em; }
+  .texts { flex: 1; min-inline-size: 0; overflow-wrap: anywhere; display: grid; gap: .2em; justify-items: start; }
   .hidden { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
   @media (prefers-reduced-motion: reduce) { *, ::before { transition: none !important; animation: none !important; } }
 `;

@@ -3,8 +3,8 @@
 // Rules:
 // - At most three are shown. Those that make room are counted, and are in the bell; they do not come again.
 // - Their time stands still while one of them is pointed at or has the focus, and while nobody sees the page.
-// - An error stays until it is closed.
-// - What was missed, or was there before the page, is no toast.
+// - An error stays until it is closed. A long text is cut here; the bell has all of it.
+// - All that was there before the session is no toast. Of those that were missed meanwhile, three are.
 
 import type { Feed } from "@tellwire/client/feed";
 import { type Child, h } from "./dom.js";
@@ -20,10 +20,9 @@ export class TellwireToasts extends TellwireElement {
   static override readonly look = `
   :host { position: fixed; z-index: var(--tellwire-layer, 1000); inset-block-end: 1em; inset-inline-end: 1em; inline-size: min(22em, calc(100vw - 2em)); pointer-events: none; }
   ol { display: grid; grid-template-columns: minmax(0, 1fr); gap: .6em; }
-  li { display: flex; gap: .7em; padding: .7em .9em; pointer-events: auto; box-shadow: 0 6px 24px rgb(0 0 0 / .18); animation: come .2s ease-out; }
+  li { display: flex; gap: .7em; padding: .7em .9em; pointer-events: auto; box-shadow: 0 8px 30px rgb(0 0 0 / .2); animation: come .2s ease-out; }
   .card[data-tone] { border-inline-start: 4px solid var(--tone); }
-  .tone { color: var(--tone); padding-block-start: .15em; }
-  .texts { flex: 1; min-inline-size: 0; overflow-wrap: anywhere; display: grid; gap: .2em; justify-items: start; max-block-size: 8em; overflow: auto; }
+  .texts p { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 5; overflow: hidden; }
   .icon { align-self: start; }
   footer { display: flex; inline-size: fit-content; margin-inline-start: auto; align-items: center; gap: .6em; margin-block-start: .5em; padding: .3em .6em; pointer-events: auto; }
   @keyframes come { from { opacity: 0; translate: 0 .6em; } }
@@ -35,6 +34,7 @@ export class TellwireToasts extends TellwireElement {
   #shown = new Map<string, number>();
   /** The number of those that made room for others. */
   #more = 0;
+  #begunAt = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   protected override stores(feed: Feed) {
@@ -45,6 +45,7 @@ export class TellwireToasts extends TellwireElement {
     this.#known = new Set();
     this.#shown = new Map();
     this.#more = 0;
+    this.#begunAt = Date.now();
   }
 
   override connectedCallback(): void {
@@ -74,7 +75,7 @@ export class TellwireToasts extends TellwireElement {
         h(
           "footer",
           { class: "card", part: "more", hidden: shown.length < 2 && this.#more === 0 },
-          h("span", { class: "quiet" }, this.#more > 0 && speaker.count("more", this.#more)),
+          this.#more > 0 && h("span", { class: "quiet" }, speaker.count("more", this.#more)),
           h("button", { onclick: this.#closeAll }, speaker.say("closeAll")),
         ),
       ),
@@ -96,7 +97,10 @@ export class TellwireToasts extends TellwireElement {
   #take(entries: readonly Entry[]): void {
     const present = new Map(entries.map((entry) => [entry.id, entry]));
     for (const id of this.#shown.keys()) if (present.get(id)?.isSeen !== false) this.#shown.delete(id);
-    const fresh = entries.filter(({ id, isSeen, isReplayed }) => !this.#known.has(id) && !isSeen && !isReplayed);
+    if (this.#shown.size === 0) this.#more = 0;
+    const fresh = entries.filter(
+      ({ id, isSeen, isReplayed, time }) => !this.#known.has(id) && !isSeen && !(isReplayed && time < this.#begunAt),
+    );
     this.#known = new Set(present.keys());
     if (fresh.length === 0) return;
     const times = fresh.map(({ id, tone }): [string, number] => [

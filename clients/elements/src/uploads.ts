@@ -3,6 +3,7 @@
 import { type Feed, isFinished, newestFirst, type Upload } from "@tellwire/client/feed";
 import { type Child, h } from "./dom.js";
 import { TellwireElement } from "./element.js";
+import { uploadIn } from "./entries.js";
 import { CLOSE, OF_TONE, type Tone } from "./icons.js";
 
 /** Above so many, each upload is a line. */
@@ -31,8 +32,6 @@ interface Summary {
   readonly secondsLeft?: number;
 }
 
-const NONE: Summary = { total: 0, finished: 0, progress: 0 };
-
 type Line = Pick<Upload, "uploadId" | "fileName" | "progress"> &
   Partial<Pick<Upload, "leaseSeconds" | "rowErrors" | "totalRows" | "currentRow" | "message">> & {
     readonly status: Upload["status"] | UnsentUpload["status"];
@@ -55,11 +54,10 @@ export class TellwireUploads extends TellwireElement {
   header { display: flex; gap: .8em; align-items: center; margin-block-end: .6em; }
   header .track { flex: 1; }
   ol { display: grid; grid-template-columns: minmax(0, 1fr); gap: .6em; }
-  li { padding: .7em .9em; display: grid; gap: .45em; }
+  ol > li { padding: .7em .9em; display: grid; gap: .45em; }
   .row { display: flex; gap: .6em; align-items: center; min-inline-size: 0; }
   .name { flex: 1; min-inline-size: 0; font-weight: 600; }
-  bdi { display: inline-flex; max-inline-size: 100%; }
-  li bdi { vertical-align: bottom; }
+  .name bdi { display: inline-flex; max-inline-size: 100%; vertical-align: bottom; }
   .name:focus { outline: none; }
   .head { overflow: hidden; text-overflow: ellipsis; white-space: pre; }
   .tail { white-space: pre; }
@@ -72,17 +70,15 @@ export class TellwireUploads extends TellwireElement {
   details { font-size: .9em; color: var(--warn); }
   details ul { padding-inline-start: 1em; color: var(--text); }
   .small { gap: 0; }
-  .small li { display: flex; flex-wrap: wrap; align-items: center; gap: .1em .7em; border-radius: 0; border-block-start-width: 0; padding: .45em .8em; }
-  .small > :first-child { border-block-start-width: 1px; border-start-start-radius: var(--radius); border-start-end-radius: var(--radius); }
-  .small > :last-child { border-end-start-radius: var(--radius); border-end-end-radius: var(--radius); }
+  .small > li { display: flex; flex-wrap: wrap; align-items: center; gap: .1em .7em; border-radius: 0; border-block-start-width: 0; padding: .45em .8em; }
+  .small > :first-child { border-block-start-width: 1px; border-radius: var(--radius) var(--radius) 0 0; }
+  .small > :last-child { border-radius: 0 0 var(--radius) var(--radius); }
   .small .row { display: contents; }
   .small .name { flex: 1 1 10em; }
   .small .track { flex: 0 1 6em; }
-  .small button { order: 1; }
-  .small .message { order: 2; flex: 1 1 100%; }
+  .small button { order: 1; margin-inline-start: auto; }
   .small [data-tone="good"] .message, .small [data-tone="busy"] .message { display: none; }
-  .small details, .small [role="alert"] { order: 3; flex: 1 1 100%; }
-  .small ::slotted(*) { order: 4; flex: 1 1 100%; }
+  .small :is(.message, details, [role="alert"]), .small ::slotted(*) { order: 2; flex: 1 1 100%; }
   [role="alert"] { color: var(--bad); font-size: .9em; }
   .empty { padding: 1.5em; text-align: center; }
   @media (forced-colors: active) { .fill { forced-color-adjust: none; background: Highlight; } }
@@ -102,7 +98,7 @@ export class TellwireUploads extends TellwireElement {
   }
 
   set unsent(unsent: readonly UnsentUpload[]) {
-    if (this.#unsent.length === 0) this.#together.clear();
+    if (unsent.length > 0 && this.#unsent.length === 0) this.#together.clear();
     this.#unsent = unsent;
     this.update();
   }
@@ -146,15 +142,12 @@ export class TellwireUploads extends TellwireElement {
   /** The sum of those that go on; while the page is sending, of all since it began. */
   #summary(lines: readonly Line[]): Summary {
     const ids = this.#together;
-    if (this.#unsent.length === 0 && ids.size === 0) return this.feed?.uploads.summary.get() ?? NONE;
+    if (this.#unsent.length === 0 && ids.size === 0) return (this.feed as Feed).uploads.summary.get();
     const all = lines.filter((line) => ids.has(line.uploadId) || !isEnded(line));
     for (const { uploadId } of all) ids.add(uploadId);
-    const finished = all.filter((line) => isEnded(line));
-    const done = all.reduce(
-      (sum, line) => sum + (isEnded(line) ? 100 : line.status === "sending" ? 0 : line.progress),
-      0,
-    );
-    return { total: all.length, finished: finished.length, progress: done / all.length };
+    const done = all.map((line) => (isEnded(line) ? 100 : line.status === "sending" ? 0 : line.progress));
+    const [total, finished] = [all.length, all.filter(isEnded).length];
+    return { total, finished, progress: done.reduce((sum, each) => sum + each, 0) / total };
   }
 
   #header(uploads: readonly Upload[], { total, finished, progress, secondsLeft }: Summary): Child {
@@ -175,7 +168,7 @@ export class TellwireUploads extends TellwireElement {
     const { uploadId, fileName, progress, status } = upload;
     const { speaker } = this;
     // An error about it: why it has failed, or that something was left out.
-    const told = this.feed?.errors.get().errors.find(({ details }) => isOf(details, uploadId));
+    const told = this.feed?.errors.get().errors.find(({ details }) => uploadIn(details) === uploadId);
     const tone = status === "complete" && told ? "warn" : toneOf(upload);
     const message = (status === "failed" && told?.message) || this.#messageOf(upload);
     const refusal = isEnded(upload) ? undefined : this.#refusals.get(uploadId);
@@ -260,7 +253,7 @@ export class TellwireUploads extends TellwireElement {
     );
   }
 
-  #leftOut({ rowErrors, currentRow }: Line): Child {
+  #leftOut({ rowErrors, currentRow, totalRows }: Line): Child {
     if (!rowErrors?.total) return;
     const { speaker } = this;
     const causes = rowErrors.causes.map(({ message, count, rows }) => {
@@ -268,7 +261,7 @@ export class TellwireUploads extends TellwireElement {
       const where = ` (${speaker.count("rows", count, { rows: some })})`;
       return h("li", { class: "quiet" }, h("b", {}, speaker.number(count)), " ", h("bdi", {}, message), where);
     });
-    const total = Math.max(rowErrors.total, currentRow ?? 0);
+    const total = Math.max(rowErrors.total, currentRow ?? totalRows ?? 0);
     const summary = h("summary", {}, speaker.count("leftOut", rowErrors.total, { total }));
     return h("details", { part: "left-out" }, summary, h("ul", {}, ...causes));
   }
@@ -287,7 +280,7 @@ export class TellwireUploads extends TellwireElement {
   #troubleOf(uploads: readonly Upload[]): string {
     const [newest] = uploads
       .filter(({ status }) => status === "failed" || status === "stalled")
-      .sort((one, other) => Date.parse(other.timestamp) - Date.parse(one.timestamp));
+      .sort((one, other) => (one.timestamp < other.timestamp ? 1 : -1));
     return newest ? `${newest.fileName}: ${this.speaker.say(newest.status)}` : "";
   }
 
@@ -316,7 +309,7 @@ export class TellwireUploads extends TellwireElement {
   }
 
   #tell(name: string, uploadId: string): void {
-    this.dispatchEvent(new CustomEvent(name, { detail: { uploadId }, bubbles: true }));
+    this.dispatchEvent(new CustomEvent(name, { detail: { uploadId } }));
   }
 
   /** Remove a line, and put the focus on the next one. */
@@ -346,8 +339,4 @@ function toneOf({ status, rowErrors, totalRows }: Line): Tone {
 /** There is nothing to wait for. */
 function isEnded({ status }: Pick<Line, "status">): boolean {
   return status === "unsent" || isFinished({ status } as Upload);
-}
-
-function isOf(details: unknown, uploadId: string): boolean {
-  return (details as { uploadId?: unknown } | undefined)?.uploadId === uploadId;
 }

@@ -205,6 +205,11 @@ describe("what the page is sending", () => {
     await upload("s1", { status: "queued", progress: 0 });
     expect(texts(element, "[part=name]")).toEqual(["s2.csv", "s1.csv", "u2.csv", "u1.csv"]);
     expect(texts(element, "[part=status]")[1]).toBe("Waiting");
+    await upload("s1", { status: "complete", progress: 100 });
+    await upload("s2", { status: "complete", progress: 100 });
+    for (let times = 0; times < 2; times++) element.unsent = [];
+    await settle();
+    expect(texts(element, "[part=summary] .quiet")).toEqual(["3 of 3 uploads"]);
   });
 
   test("the page hears what its user wants", async () => {
@@ -287,10 +292,14 @@ describe("toasts", () => {
     expect(texts(element, "[part=toast]")).toEqual([]);
   });
 
-  test("what was missed is no toast", async () => {
+  test("what was there before the session is no toast, and of what was missed meanwhile three are", async () => {
     const element = await show("tellwire-toasts");
-    await notify("Missed", {}, { replayed: true });
+    await notify("Before", {}, { replayed: true, timestamp: new Date(Date.now() - 1000).toISOString() });
     expect(texts(element, "[part=toast]")).toEqual([]);
+    const timestamp = new Date().toISOString();
+    for (let number = 1; number <= 20; number++) await notify(`N${number}`, {}, { replayed: true, timestamp });
+    expect(texts(element, "[part=toast] b")).toHaveLength(3);
+    expect(texts(element, "[part=more] span")).toEqual(["and 17 more"]);
   });
 });
 

@@ -6,8 +6,6 @@ import { defineConfig } from "vite";
 const server = "http://127.0.0.1:8787";
 
 export default defineConfig({
-  // @tellwire/react is linked, and would bring a second React with it.
-  resolve: { dedupe: ["react", "react-dom"] },
   // What is inlined is a data: URL, which the page's Content-Security-Policy does not allow.
   build: { assetsInlineLimit: 0, modulePreload: { polyfill: false } },
   server: { proxy: { "/demo": server, "/v1": server, "/live": { target: server, ws: true } } },

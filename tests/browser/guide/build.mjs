@@ -1,11 +1,10 @@
-// Build this page into a folder: `node build.mjs FOLDER`. Vite and React are those of the example's page, tellwire's packages
-// the sources in clients/.
+// Build this page into a folder: `node build.mjs FOLDER`. Vite, React and tellwire's packages are those of clients/.
 
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const at = (path) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-const packages = at("examples/parts_upload/web/node_modules");
+const packages = at("clients/node_modules");
 const { build } = await import(pathToFileURL(createRequire(`${packages}/`).resolve("vite")).href);
 
 process.env.VITE_WEBSOCKET_URL = "/live";

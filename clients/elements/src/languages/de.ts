@@ -14,7 +14,7 @@ export const de: Words = {
   noUploads: "Noch keine Uploads.",
   overall: "{done} von {total} Uploads",
   left: "noch {time}",
-  stale: "Nicht verbunden. Die Balken zeigen, wie weit die Uploads waren; sie laufen inzwischen weiter.",
+  stale: "Nicht verbunden. Die Balken zeigen den letzten Stand; die Uploads laufen weiter.",
   leftOut: { one: "{n} von {total} Zeilen wurde ausgelassen", other: "{n} von {total} Zeilen wurden ausgelassen" },
   rows: { one: "Zeile {rows}", other: "Zeilen {rows}" },
   silent: "Schweigt es weitere {time}, ist es fehlgeschlagen.",

@@ -14,7 +14,7 @@ export const es: Words = {
   noUploads: "Aún no hay subidas.",
   overall: "{done} de {total} subidas",
   left: "faltan {time}",
-  stale: "Sin conexión. Las barras muestran hasta dónde llegaron las subidas; mientras tanto continúan.",
+  stale: "Sin conexión. Las barras muestran el último estado; las subidas continúan.",
   leftOut: { one: "Se omitió {n} de {total} filas", other: "Se omitieron {n} de {total} filas" },
   rows: { one: "fila {rows}", other: "filas {rows}" },
   silent: "Si sigue en silencio {time} más, habrá fallado.",

@@ -14,7 +14,7 @@ export const fr: Words = {
   noUploads: "Aucun envoi pour l’instant.",
   overall: "{done} envois sur {total}",
   left: "reste {time}",
-  stale: "Non connecté. Les barres montrent où en étaient les envois ; ils continuent pendant ce temps.",
+  stale: "Non connecté. Les barres montrent le dernier état ; les envois continuent.",
   leftOut: { one: "{n} ligne sur {total} a été ignorée", other: "{n} lignes sur {total} ont été ignorées" },
   rows: { one: "ligne {rows}", other: "lignes {rows}" },
   silent: "Sans nouvelles pendant encore {time}, c’est un échec.",
