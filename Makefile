@@ -22,7 +22,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-fastapi comments script packages cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs tutorial clean
+.PHONY: help setup demo demo-django demo-fastapi comments script packages cluster demo-aws lambda-layers test test-cases test-fast test-all coverage test-unit-3.13 native test-native check format bench spec reference docs tutorial clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ $(PAGE)/dist/.built: $(PAGE_SOURCES) scripts/page
 
 demo-fastapi: $(STAMP) $(if $(ONCE),,$(SCRIPT)) ## Run a FastAPI program with a login, an import and its progress on one port. ONCE=1 ends by itself
 	@$(BIN)/python -m examples.fastapi_upload.demo $(if $(ONCE),--once)
+
+demo-django: $(STAMP) $(if $(ONCE),,$(SCRIPT)) ## Run Django, Celery and a gateway, with a page that imports a file. ONCE=1 ends by itself
+	@$(BIN)/python -m examples.django_celery.demo $(if $(ONCE),--once)
 
 comments: $(STAMP) clients/node_modules/.synced ## Run a page where people see who is there and each other's comments
 	@cd clients && npm run --silent build >/dev/null
