@@ -2,7 +2,7 @@
 
 Rules:
 - Values are those that Excel has stored, of formulas too. A whole number has no decimals; the format `00000` keeps its
-  zeros; a number with the format of a date is written as a date.
+  zeros; a number with the format of a date is written as a date. TRUE is no number.
 - The shared texts are all in memory, up to `MAX_SHARED_BYTES`.
 
 Source: ECMA-376 part 1, 18.3 (sheets), 18.4 (shared strings), 18.8 (styles).
@@ -240,6 +240,8 @@ class _Sheet(XmlHandler):
             return self._texts[index] if value and index < len(self._texts) else ""
         if self._kind in ("inlineStr", "str"):
             return _unescaped(value)
+        if self._kind == "b":
+            return "TRUE" if value == "1" else "FALSE"
         if self._kind == "n" and value:
             format_ = self._formats[self._style] if self._style < len(self._formats) else _Format()
             return _shown_number(value, format_)
