@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.aws_tables import HISTORY_TABLE
+from tellwire.apigateway.checks.policies import denied_permission
 from tellwire.apigateway.definition import Project
+from tellwire.apigateway.services.calls import AwsCall
 from tellwire.apigateway.template import read_project
 from tellwire.apigateway.template.source import read_source
 from tellwire.errors import ConfigError
@@ -179,6 +181,15 @@ def test_publishing_over_http_is_signed_and_absent_unless_it_is_wanted(deployed:
     }
     assert "BroadcastFunction" in read(tmp_path, **SECRET, HttpPublishing="present").functions
     assert "BroadcastFunction" not in read(tmp_path, **SECRET).functions
+
+
+def test_tellwire_local_knows_the_rights_of_the_managed_policy(tmp_path: Path) -> None:
+    policy = read(tmp_path, **SECRET).services.policies["CsvWorkerFunction"]
+
+    def denied(action: str) -> str | None:
+        return denied_permission(policy, AwsCall("dynamodb", action, "us-east-1", "HistoryTable"), "us-east-1")
+
+    assert (denied("PutItem"), denied("Scan")) == (None, "dynamodb:Scan")
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------

@@ -91,7 +91,9 @@ _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
     help="A manual clock stands still until `tellwire clock` moves it.",
 )
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Load the handlers again when they change.")
-@click.option("--print-env", is_flag=True, help="Print the variables that a worker beside this needs.")
+@click.option(
+    "--print-env", is_flag=True, help="Print the variables that a worker beside this needs, and nothing else."
+)
 @log_level_option
 @click.pass_context
 def local(
@@ -149,7 +151,7 @@ async def _serve(running: "LocalApi", plan: "Plan", *, reload: bool, print_env: 
     watching: list[asyncio.Task[None]] = []
 
     def started() -> None:
-        _announce(running, plan)
+        _announce(running, plan, err=print_env)
         if print_env:
             _print_environment(running, plan)
         if reload:
@@ -180,24 +182,24 @@ async def _reload_on_save(running: "LocalApi", plan: "Plan") -> None:
         click.echo(f"tellwire: files cannot be watched, so handlers are not loaded again: {error}", err=True)
 
 
-def _announce(running: "LocalApi", plan: "Plan") -> None:
+def _announce(running: "LocalApi", plan: "Plan", *, err: bool) -> None:
     from tellwire.apigateway.clock_api import MovableClock
     from tellwire.apigateway.local import management_url, websocket_url
 
     left = f"tellwire {__version__}"
     for api in running.apis:
         name = f"  ({api.name})" if api.prefix else ""
-        click.echo(f"{left}  websocket   {websocket_url(api)}{name}")
+        click.echo(f"{left}  websocket   {websocket_url(api)}{name}", err=err)
         left = " " * len(left)
-        click.echo(f"{left}  management  {management_url(api)}/@connections/<connectionId>")
+        click.echo(f"{left}  management  {management_url(api)}/@connections/<connectionId>", err=err)
     if isinstance(running.clock, MovableClock):
         url = "" if running.port == DEFAULT_PORT else f" --url http://{running.address}"
-        click.echo(f"{left}  clock       stands still; move it with: tellwire clock 10m{url}")
+        click.echo(f"{left}  clock       stands still; move it with: tellwire clock 10m{url}", err=err)
     for line in plan.summary:
-        click.echo(f"{left}  {line}")
+        click.echo(f"{left}  {line}", err=err)
     for api in running.apis:
         for line in _parts(api, plan):
-            click.echo(f"{left}  {line}{f'  ({api.name})' if api.prefix else ''}")
+            click.echo(f"{left}  {line}{f'  ({api.name})' if api.prefix else ''}", err=err)
     sys.stdout.flush()
 
 

@@ -18,6 +18,9 @@ from botocore.exceptions import ClientError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tellwire.auth import mint_token
+
+SECRET = "a-secret-for-tests-of-forty-characters.."
 TELLWIRE = str(Path(sys.executable).with_name("tellwire"))
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -131,6 +134,38 @@ def test_a_saved_file_is_loaded_again(local: Local, project: Path) -> None:
     while running.ask() != "three":
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_a_worker_beside_tellwire_s_functions_has_its_variables_from_print_env(project: Path, tmp_path: Path) -> None:
+    routes = [f"${name}=tellwire.aws.handlers:{name}" for name in ("connect", "disconnect", "default")]
+    options = [option for route in routes for option in ("--route", route)]
+    options += ["--table", "connections=userId,connectionId;byConnection=connectionId", "--print-env"]
+    environment = clean_environment(TELLWIRE_JWT_SECRET=SECRET)
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [TELLWIRE, "local", "--port", "0", "--selection", "$request.body.type", *options],
+            cwd=project,
+            env=environment | {"CONNECTIONS_TABLE_NAME": "connections"},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            while not lines or not lines[-1].startswith("WEBSOCKET_API_ENDPOINT="):
+                lines.append(process.stdout.readline())
+                assert lines[-1], (tmp_path / "log").read_text()
+            printed = dict(line.strip().split("=", 1) for line in lines)
+            address = printed["WEBSOCKET_API_ENDPOINT"].replace("http", "ws", 1)
+            worker = "from tellwire.sync import *; broadcast_to_user('user-1', create_message('refresh', None))"
+            with connect(f"{address}?token={mint_token(SECRET, 'user-1')}", proxy=None) as device:
+                subprocess.run([sys.executable, "-c", worker], env=environment | printed, check=True, timeout=100)
+                assert json.loads(device.recv(100))["type"] == "refresh"
+        finally:
+            process.terminate()
 
 
 def test_ctrl_c_ends_it_with_0_after_the_last_disconnects(local: Local, project: Path) -> None:

@@ -22,5 +22,14 @@ def test_variables_that_functions_share_are_printed_with_urls_of_this_machine() 
         assert printed["AWS_ACCESS_KEY_ID"] == "local"
 
 
+def test_whoever_has_the_table_of_connections_gets_the_address_to_publish_to() -> None:
+    function = Function("One", "app.h", Path(__file__).parent)
+    with LocalApi(Api((Route("$default", "One"),)), {"One": function}) as running:
+        printed = shared_environment(running, {}, {"CONNECTIONS_TABLE_NAME": "connections"})
+        assert printed["WEBSOCKET_API_ENDPOINT"] == running.management_url
+        assert printed["CONNECTIONS_TABLE_NAME"] == "connections"
+        assert "WEBSOCKET_API_ENDPOINT" not in shared_environment(running, {}, {})
+
+
 def test_lines_are_quoted_for_a_shell() -> None:
     assert lines({"B": "x", "A": "it's"}) == ["A='it'\"'\"'s'", "B=x"]

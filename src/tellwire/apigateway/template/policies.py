@@ -84,14 +84,20 @@ def _attached(stack: Stack, role: Resource) -> Iterator[Any]:
         named = [*_listed(policy.properties.get("Roles")), policy.properties.get("RoleName")]
         if any(_logical_id(each) == role.logical_id for each in named):
             yield policy.properties.get("PolicyDocument")
+    for written in _listed(role.properties.get("ManagedPolicyArns")):
+        if (own := _own_managed(stack, written)) is not None:
+            yield own.properties.get("PolicyDocument")
+
+
+def _own_managed(stack: Stack, written: Any) -> Resource | None:
+    return stack.resource(_logical_id(written) or "", "AWS::IAM::ManagedPolicy")
 
 
 def _managed_actions(stack: Stack, role: Resource, written: Any) -> tuple[str, ...] | None:
     try:
         arn = str(role.resolve(written))
     except Unresolved:
-        own = stack.resource(_logical_id(written) or "", "AWS::IAM::ManagedPolicy")
-        return None if own is None else ()
+        return None if _own_managed(stack, written) is None else ()  # its statements are among the attached ones
     return _MANAGED.get(arn.rpartition("/")[2]) if ":aws:policy/" in arn else None
 
 
