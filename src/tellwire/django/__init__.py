@@ -11,6 +11,7 @@ from tellwire.extras import needs_extra
 
 with needs_extra("tellwire.django", "django"):
     from tellwire.django.configuration import user_id_of
+    from tellwire.django.session import identify_by_session
     from tellwire.django.transactions import broadcast_to_topic_on_commit, broadcast_to_user_on_commit
 
-__all__ = ["broadcast_to_topic_on_commit", "broadcast_to_user_on_commit", "user_id_of"]
+__all__ = ["broadcast_to_topic_on_commit", "broadcast_to_user_on_commit", "identify_by_session", "user_id_of"]

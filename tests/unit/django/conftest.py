@@ -13,8 +13,12 @@ if not settings.configured:
     settings.configure(
         SECRET_KEY="for tests",
         ALLOWED_HOSTS=["testserver"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        INSTALLED_APPS=["tellwire.django"],
+        DATABASES={
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:tellwire-tests?mode=memory&cache=shared"}
+        },
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tellwire.django"],
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+        MIGRATION_MODULES={"auth": None, "contenttypes": None},
         LOGGING_CONFIG=None,
         ROOT_URLCONF="tests.unit.django.urls",
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
