@@ -67,11 +67,7 @@ export class TellwireToasts extends TellwireElement {
       h(
         "section",
         { "aria-label": speaker.say("toasts") },
-        h(
-          "ol",
-          { "aria-live": "polite", "aria-relevant": "additions", tabindex: -1 },
-          ...shown.map((entry) => this.#toast(entry)),
-        ),
+        h("ol", { "aria-live": "polite", tabindex: -1 }, ...shown.map((entry) => this.#toast(entry))),
         h(
           "footer",
           { class: "card", part: "more", hidden: shown.length < 2 && this.#more === 0 },

@@ -40,6 +40,8 @@ export class Speaker {
   readonly language: string;
   readonly #words: Words;
   readonly #plurals: Intl.PluralRules;
+  // To make one takes longer than all that is drawn with it.
+  readonly #percent: Intl.NumberFormat;
 
   constructor(language: string, own: Partial<Words> = {}) {
     const known = LANGUAGES[language.split("-")[0] as string];
@@ -48,6 +50,7 @@ export class Speaker {
     this.language = known !== undefined || hasOwn ? canonical(language) : "en";
     this.#words = { ...(known ?? en), ...ofPage, ...own };
     this.#plurals = new Intl.PluralRules(this.language);
+    this.#percent = new Intl.NumberFormat(this.language, { style: "percent" });
   }
 
   say(name: Texts, places: Places = {}): string {
@@ -65,7 +68,7 @@ export class Speaker {
   }
 
   percent(value: number): string {
-    return this.number(Math.floor(value) / 100, { style: "percent" });
+    return this.#percent.format(Math.floor(value) / 100);
   }
 
   /** A time span, in one unit. */

@@ -89,6 +89,7 @@ export class Sending {
 
   /** Drop those that the server tells of, and begin with the next ones. */
   #dropKnown(): void {
+    if (this.#outgoing.length + this.#element.unsent.length === 0) return;
     for (const out of this.#outgoing) if (this.#feed.uploads.find(out.parcel.id)) this.#drop(out);
     const going = this.#outgoing.filter(({ status }) => status === "sending").length;
     const waiting = this.#outgoing.filter(({ status }) => status === "queued");
