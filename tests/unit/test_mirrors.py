@@ -165,6 +165,7 @@ ELSEWHERE = {
     "gateway/application.py": "integration/gateway/test_socket.py",
     "gateway/batch.py": "integration/gateway/test_batches.py",
     "gateway/backup.py": "integration/test_backup_command.py",
+    "gateway/watching.py": "integration/test_operators_commands.py",
     "gateway/bodies.py": "integration/gateway/test_bodies.py",
     "gateway/http.py": "integration/gateway/test_routes.py",
     "gateway/paths.py": "integration/gateway/test_paths.py",

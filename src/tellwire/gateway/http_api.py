@@ -27,6 +27,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from tellwire.api_keys import Scope
+from tellwire.carriers.hub import Hub
 from tellwire.engine import Engine
 from tellwire.gateway.admission import Network
 from tellwire.gateway.api_key import ApiKeyGuard, Guard, key_of
@@ -44,6 +45,8 @@ from tellwire.gateway.topics_api import TYPES as TOPICS_TYPES
 from tellwire.gateway.topics_api import TopicsApi
 from tellwire.gateway.users_api import TYPES as USERS_TYPES
 from tellwire.gateway.users_api import UsersApi
+from tellwire.gateway.watching import TYPES as WATCHING_TYPES
+from tellwire.gateway.watching import WatchingApi
 from tellwire.http_problems import LineProblem, Problem
 from tellwire.limits import (
     MAX_BATCH_BYTES,
@@ -100,6 +103,7 @@ class HttpApi:
     def __init__(
         self,
         engine: Engine,
+        hub: Hub,
         stats: Callable[[], Awaitable[Stats]],
         drain: Drain,
         begin_drain: Callable[[], None],
@@ -117,6 +121,7 @@ class HttpApi:
         self._begin_drain = begin_drain
         self._trouble = engine.trouble
         self._backup = BackupEndpoint(engine.backups)
+        self._watching = WatchingApi(hub, engine.history, lambda: drain.has_begun)
         self._row_errors = row_errors
         self._users = users
         self._topics = topics
@@ -161,6 +166,7 @@ class HttpApi:
         return [
             Route("/v1/publish", for_publishing(self._rated(self.publish)), methods=["POST"]),
             Route("/v1/publish/batch", for_publishing(self._rated(self.publish_batch)), methods=["POST"]),
+            *self._watching.routes(guard),
             *self._users.routes(guard),
             *self._topics.routes(guard),
             Route("/v1/connections", for_admin(self.connections), methods=["GET"]),
@@ -254,6 +260,7 @@ def describe() -> dict[str, Any]:
             Draining,
             ScriptAddress,
             RowErrorChunk,
+            *WATCHING_TYPES,
             *USERS_TYPES,
             *TOPICS_TYPES,
         )

@@ -550,6 +550,7 @@ class Node:
         row_errors = RowErrorsApi(running.engine, gatekeeper, identification, self._origins)
         return HttpApi(
             running.engine,
+            running.hub,
             lambda: _stats(running, self._publish_rates.refused),
             running.sockets.drain,
             self._drain_all,

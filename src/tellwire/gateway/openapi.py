@@ -76,6 +76,20 @@ def _paths() -> dict[str, Any]:
         "/v1/uploads/{upload}/row-errors": _named(rows_by_path, "InPath"),
         "/v1/connections": {"get": by_query, "delete": _disconnect(_in_query("connection"))},
         "/v1/users/{user}/connections": _named({"get": by_path}, "InPath"),
+        "/v1/users/connected": {
+            "get": _guarded("connectedUsers", "List the users with connections to this node, by name")
+            | {"parameters": [_optional("part"), _optional("after"), _optional("limit")]}
+            | _answers("A page of them", _json("ConnectedUsers"), 400)
+        },
+        "/v1/users/tail": {
+            "get": _guarded("tailUser", "Follow the new messages of a user, one a line, with empty lines between")
+            | {"parameters": [_in_query("user")]}
+            | _answers("It goes on until the client or the gateway ends it", ndjson, 400, 501, 503)
+        },
+        "/v1/client-address": {
+            "get": _guarded("clientAddress", "Tell the client's address, as the gateway knows it")
+            | _answers("With a trusted proxy, that of X-Forwarded-For", _json("ClientAddress"))
+        },
         "/v1/users": _user(_in_query("user")),
         "/v1/users/{user}": _named(_user(_in_path("user")), "InPath"),
         "/v1/users/disconnect": _users(_in_query("user")),
@@ -244,6 +258,10 @@ def _in_path(name: str) -> dict[str, Any]:
 
 def _in_query(name: str) -> dict[str, Any]:
     return _in_path(name) | {"in": "query"}
+
+
+def _optional(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
 
 
 def _answers(description: str, content: dict[str, Any], *refusals: int) -> dict[str, Any]:
