@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,7 +18,7 @@ from typing import IO, Any, Self
 from bench import machine
 
 API_KEY = "bench-api-key-0123456789"
-_COMMAND = [sys.executable, "-c", "from tellwire.cli import main; main()", "serve"]
+_SERVE = "from tellwire.cli import main; main()"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
 
@@ -29,6 +30,8 @@ class Server:
         with Server(cores, JWT_SECRET=secret) as server:
             ... server.port ...
     """
+
+    command: Sequence[str] = ("-c", _SERVE, "serve", "--port", "0", "--log-level", "warning")
 
     def __init__(self, cores: machine.Cores, **settings: str) -> None:
         self._cores = cores
@@ -43,7 +46,7 @@ class Server:
         self._directory = tempfile.TemporaryDirectory()
         self._log = Path(self._directory.name, "log").open("w+")
         self._process = subprocess.Popen(
-            [*_COMMAND, "--port", "0", "--log-level", "warning"],
+            [sys.executable, *self.command],
             cwd=self._directory.name,
             env={**inherited, "TELLWIRE_API_KEY": API_KEY, "TELLWIRE_ENGINE": "memory", **self._settings},
             stdout=subprocess.PIPE,
@@ -128,3 +131,9 @@ class Server:
             if found is not None:
                 return int(found[1])
         raise RuntimeError("tellwire serve did not start")
+
+
+class MountedServer(Server):
+    """The same gateway, mounted in a FastAPI program on uvicorn."""
+
+    command = (str(Path(__file__).with_name("mounted_host.py")),)

@@ -19,6 +19,7 @@ live = tellwire_app(
         api_key=API_KEY,
         engine="redis" if REDIS_URL else "memory",
         redis_url=REDIS_URL,
+        redis_prefix=os.environ.get("HOST_REDIS_PREFIX", "tellwire"),
         drain_seconds=2,
         outbox_max_messages=64,
         outbox_max_bytes=256 * 1024,

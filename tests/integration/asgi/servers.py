@@ -17,12 +17,12 @@ APP = "tests.integration.asgi.host:app"
 START_SECONDS = 100.0
 
 COMMANDS = {
-    "uvicorn": ["uvicorn", APP, "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio"],
-    "uvicorn-legacy": ["uvicorn", APP, "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets"],
-    "uvicorn-wsproto": ["uvicorn", APP, "--host", "127.0.0.1", "--port", "{port}", "--ws", "wsproto"],
-    "hypercorn": ["hypercorn", APP, "--bind", "127.0.0.1:{port}"],
-    "gunicorn": ["gunicorn", APP, "--bind", "127.0.0.1:{port}", "--worker-class", "uvicorn_worker.UvicornWorker"],
-    "granian": ["granian", APP, "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"],
+    "uvicorn": ["uvicorn", "{app}", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio"],
+    "uvicorn-legacy": ["uvicorn", "{app}", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets"],
+    "uvicorn-wsproto": ["uvicorn", "{app}", "--host", "127.0.0.1", "--port", "{port}", "--ws", "wsproto"],
+    "hypercorn": ["hypercorn", "{app}", "--bind", "127.0.0.1:{port}"],
+    "gunicorn": ["gunicorn", "{app}", "--bind", "127.0.0.1:{port}", "--worker-class", "uvicorn_worker.UvicornWorker"],
+    "granian": ["granian", "{app}", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"],
 }
 
 
@@ -52,10 +52,10 @@ class Host:
 
 
 @contextlib.asynccontextmanager
-async def running(server: str, *options: str, **environment: str) -> AsyncIterator[Host]:
+async def running(server: str, *options: str, app: str = APP, **environment: str) -> AsyncIterator[Host]:
     """Run a server inside the block; yields it when it answers, or has ended."""
     port = free_port()
-    command = [part.format(port=port) for part in COMMANDS[server]]
+    command = [part.format(port=port, app=app) for part in COMMANDS[server]]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

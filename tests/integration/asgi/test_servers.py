@@ -20,12 +20,17 @@ def token(user: str = "ada", seconds: float = 3600) -> str:
     return mint_token(SECRET, user, seconds)
 
 
-@pytest.fixture(params=[each for each in COMMANDS if each != "gunicorn"])
+OTHERS = [each for each in COMMANDS if each not in ("uvicorn", "gunicorn")]
+
+
+@pytest.fixture(params=["uvicorn", *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS)])
 async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
     """A FastAPI program with the gateway at /live, on each of the servers."""
     async with running(request.param) as host:
         yield host
     assert not host.has_logged("Traceback"), "\n".join(host.log)
+    if request.param.startswith("uvicorn"):
+        assert host.has_logged('"GET /live/healthz HTTP/1.1" 200')  # its access log is its own
 
 
 async def next_of(client: Client) -> Any:
