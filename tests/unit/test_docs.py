@@ -41,7 +41,7 @@ def test_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)  # a gateway writes its file there
     saved: list[Any] = []
     names: dict[str, Any] = {"user_id": "user-1", "upload_id": "moc-1", "rows": list(range(10)), "save": saved.append}
-    names["monkeypatch"] = monkeypatch
+    names |= {"monkeypatch": monkeypatch, "__name__": "snippet"}
     with use_broadcaster(Broadcaster(MemoryCarrier())):
         if "await " in code or "async " in code:
             exec(f"async def snippet():\n{textwrap.indent(code, '    ')}", names)
