@@ -53,9 +53,12 @@ _METADATA: Final = {"METADATA", "licenses"}
 # Servers and tools for other machines, which could not be imported without what their extra brings.
 _EXTRA_OF_ROOM: Final = {
     "apigateway": "local",
+    "asgi": "gateway",
     "cli": "gateway",
+    "client": "client",
     "gateway": "gateway",
     "infra": "cdk",
+    "server": "gateway",
     "testing": "local",
 }
 
