@@ -131,7 +131,7 @@ async def test_states_of_a_client_that_is_behind_are_conflated(server: Server) -
 async def test_states_of_a_client_that_keeps_up_are_not_conflated(server: Server) -> None:
     for number in range(3):
         server.send(f"progress {number}", "upload")
-        await server.turns()
+    await server.turns()
     assert server.texts == ["progress 0", "progress 1", "progress 2"]
 
 
