@@ -31,7 +31,9 @@ def tellwire_script(context: Context) -> SafeString:
     own = configuration()
     script = _addresses(own.url or own.address, own.address).current()
     attributes = {"type": "module", "src": script.src, "crossorigin": "anonymous", "integrity": script.integrity}
-    attributes["nonce"] = str(context.get("csp_nonce") or "")
+    # Django's own is made when it is first written; before, it is false.
+    nonce = context.get("csp_nonce")
+    attributes["nonce"] = "" if nonce is None else str(nonce)
     return format_html("<script{}></script>", _joined(attributes))
 
 
