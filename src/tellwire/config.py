@@ -44,7 +44,7 @@ _LISTS: Final = frozenset(
     }
 )
 _PRODUCER_NAMES: Final = frozenset(
-    f"TELLWIRE_{name}" for name in ("URL", "API_KEY", "CONFIG", "TOKEN", "DISABLED", "TIMEOUT_SECONDS")
+    f"TELLWIRE_{name}" for name in ("URL", "API_KEY", "CONFIG", "TOKEN", "DISABLED", "TIMEOUT_SECONDS", "LOG_FORMAT")
 )
 
 _EXPECTED: Final = re.compile(r"Expected `([a-z]+)[^`]*`(?: (<=|>=|>) ([0-9.]+))?")

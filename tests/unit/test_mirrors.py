@@ -72,6 +72,7 @@ ELSEWHERE = {
     "engines/memory/requests.py": "contract/test_requests.py",
     "engines/memory/row_errors.py": "contract/test_row_errors.py",
     "engines/redis/broker.py": "integration/redis/test_broker.py",
+    "engines/redis/examining.py": "integration/test_doctor.py",
     "engines/redis/engine.py": "integration/redis/test_opening.py",
     "engines/redis/history.py": "contract/test_history.py",
     "engines/redis/lease_watch.py": "integration/redis/test_lease_watch.py",

@@ -27,10 +27,10 @@ _SHOWN_CHARACTERS: Final = 300
 T = TypeVar("T")
 
 
-class NoGateway(PublishError):
-    """Nobody answers at an address."""
-
-    code = "GATEWAY_UNREACHABLE"
+def is_unanswered(error: PublishError) -> bool:
+    """Return True if nobody has answered."""
+    cause = error.__cause__
+    return isinstance(cause, HttpFailed | urllib.error.URLError) and not isinstance(cause, urllib.error.HTTPError)
 
 
 class _Problem(msgspec.Struct):
@@ -55,8 +55,7 @@ class Admin:
 
         Raises:
             ConfigError: the API key is refused.
-            NoGateway: nobody answers.
-            PublishError: the request is refused.
+            PublishError: nobody answers, or the request is refused.
         """
         response = asyncio.run(self._send(method, f"{path}{_query(query)}", body))
         if response.status >= 300:
@@ -72,7 +71,7 @@ class Admin:
         try:
             return await client.send(method, path, encoded, max_bytes=MAX_ANSWER_BYTES)
         except HttpFailed as failed:
-            raise NoGateway(f"The gateway at {self.url} does not answer: {failed.reason}") from failed
+            raise PublishError(f"The gateway at {self.url} does not answer: {failed.reason}") from failed
         finally:
             await client.close()
 
@@ -81,7 +80,7 @@ class Admin:
         """Open an answer that is read in pieces, each within a time.
 
         Raises:
-            ConfigError, NoGateway, PublishError: as `ask`.
+            ConfigError, PublishError: as `ask`.
         """
         request = urllib.request.Request(f"{self.url}{path}{_query(query)}", headers=self._headers)  # noqa: S310 - http or https
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
@@ -95,7 +94,7 @@ class Admin:
                 raise self._refusal(refused.code, refused.read(MAX_ANSWER_BYTES)) from refused
         except urllib.error.URLError as error:
             reason = getattr(error.reason, "strerror", None) or error.reason
-            raise NoGateway(f"The gateway at {self.url} does not answer: {reason}") from error
+            raise PublishError(f"The gateway at {self.url} does not answer: {reason}") from error
         except (OSError, HTTPException) as error:
             raise PublishError(f"The gateway at {self.url}: the answer broke off: {error}") from error
 

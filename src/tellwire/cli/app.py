@@ -26,6 +26,7 @@ _MODULES: Final = {
     "listen": "listen",
     "send": "send",
     "config": "config",
+    "doctor": "doctor.command",
     "users": "operators",
     "connections": "operators",
     "tail": "operators",

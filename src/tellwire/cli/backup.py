@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from tellwire.cli.admin import Admin, NoGateway
+from tellwire.cli.admin import Admin, is_unanswered
 from tellwire.cli.common import config_option, current_settings
 from tellwire.config import Settings
 from tellwire.engines.sqlite.archive import PIECE_BYTES, Manifest, NotAnArchive, read_archive
@@ -66,8 +66,13 @@ def _source(
     address = url or f"http://{authority_of(settings.host, settings.port)}"
     try:
         return _from_gateway(address, stack)
-    except NoGateway:
-        if url is not None or settings.chosen_engine != "sqlite" or not Path(settings.database).exists():
+    except PublishError as error:
+        if (
+            url is not None
+            or not is_unanswered(error)
+            or settings.chosen_engine != "sqlite"
+            or not Path(settings.database).exists()
+        ):
             raise
     click.echo(f"tellwire: no gateway answers at {address}; reading {settings.database}", err=True)
     return _from_files(Path(settings.database), stack)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from tellwire.cli.json_log import JsonFormatter
 from tellwire.config import Settings, load_settings, unknown_names
 from tellwire.errors import ConfigError, InvalidMessage
 
@@ -100,12 +101,23 @@ def token_for(
     )
 
 
-def configure_logging(level: str, process: str = "") -> None:
+def log_format_option(command: F) -> F:
+    """Add `--log-format`."""
+    formats = click.Choice(["text", "json"])
+    return click.option("--log-format", type=formats, default="text", envvar="TELLWIRE_LOG_FORMAT", show_default=True)(
+        command
+    )
+
+
+def configure_logging(level: str, process: str = "", log_format: str = "text") -> None:
     """Log to standard error: tellwire's messages from this level on, warnings of others. `process` names one of several
     that share it.
     """
     name = f" {process}" if process else ""
     logging.basicConfig(format=f"%(asctime)s %(levelname)-7s{name} %(name)s: %(message)s", stream=sys.stderr)
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter(process))
     logging.getLogger("tellwire").setLevel(level.upper())
     for others in ("uvicorn", "watchfiles"):
         # By name: a handler may lower the level of the root logger.

@@ -16,6 +16,7 @@ from tellwire.cli.common import (
     config_option,
     configure_logging,
     current_settings,
+    log_format_option,
     log_level_option,
     loop_factory,
     warn_of_unknown_variables,
@@ -53,6 +54,7 @@ from tellwire.server import descriptors
 @click.option("--workers", type=int, help="Processes at this address; more than 1 need Redis.  [default: 1]")
 @click.option("--worker", hidden=True, help="This process as one of the workers; said by their supervisor.")
 @log_level_option
+@log_format_option
 @click.pass_context
 def serve(
     context: click.Context,
@@ -65,6 +67,7 @@ def serve(
     workers: int | None,
     worker: str | None,
     log_level: str,
+    log_format: str,
 ) -> None:
     """Run the gateway.
 
@@ -95,10 +98,10 @@ def serve(
     settings = read()
     if settings.workers > 1 and worker is None:
         Node(settings)  # raises what a worker would refuse
-        configure_logging(log_level, "supervisor")
+        configure_logging(log_level, "supervisor", log_format)
         context.exit(asyncio.run(_supervise(settings, manager, context.find_root().obj or ())))
     this = None if worker is None else Worker.of(worker)
-    configure_logging(log_level, this.name if this else "")
+    configure_logging(log_level, this.name if this else "", log_format)
     descriptors.raise_limit()
     node = Node(settings)
     heap = FrozenHeap(SystemClock())

@@ -1,0 +1,1 @@
+"""The checks of `tellwire doctor`: each kind in a module, with pure findings and a thin shell that asks."""
