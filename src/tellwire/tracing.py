@@ -1,23 +1,20 @@
-"""Traces with OpenTelemetry, in programs that use it: a span for each broadcast, and one for its publish at the node.
+"""Traces with OpenTelemetry, in programs that use it: a span for each broadcast, and its context for the publication.
 
-    broadcast ─▶ span ─▶ `trace_context` of the publication (W3C traceparent) ─▶ over HTTP ─▶ the node's span, its child
+    broadcast ─▶ span ─▶ `trace_context` of the publication (W3C traceparent) ─▶ over HTTP ─▶ the node's (`gateway.spans`)
 
 Who exports spans, and which, is the program's business. A program that has not imported OpenTelemetry pays nothing, and
 needs no package of it.
 """
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Final
 
 from tellwire._version import __version__
-from tellwire.ports import NullObserver, Published
 from tellwire.publication import Publication, with_trace
-from tellwire.topics import TopicRules
 
-_SYSTEM = "tellwire"
+SYSTEM: Final = "tellwire"
 
 
 def is_traced() -> bool:
@@ -30,8 +27,8 @@ def broadcast_span(publication: Publication) -> Iterator[Publication]:
     """Record a span around a broadcast. The block gets the publication with its context."""
     from opentelemetry import trace
 
-    tracer = trace.get_tracer(_SYSTEM, __version__)
-    attributes = {"messaging.system": _SYSTEM, "messaging.operation.type": "send", "tellwire.type": publication.type}
+    tracer = trace.get_tracer(SYSTEM, __version__)
+    attributes = {"messaging.system": SYSTEM, "messaging.operation.type": "send", "tellwire.type": publication.type}
     kind = trace.SpanKind.PRODUCER
     with tracer.start_as_current_span("tellwire broadcast", kind=kind, attributes=attributes) as span:
         context = span.get_span_context()
@@ -40,56 +37,3 @@ def broadcast_span(publication: Publication) -> Iterator[Publication]:
             return
         flags = int(context.trace_flags)
         yield with_trace(publication, f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}")
-
-
-class TracingObserver(NullObserver):
-    """An `Observer` that records a span for each publication with a context: from its arrival until it is kept, and
-    written to the sockets of those who take it. `topics` give the pattern of a topic, which is in the span; a user's id
-    is not.
-
-    Raises:
-        ModuleNotFoundError: OpenTelemetry is not installed.
-    """
-
-    def __init__(self, topics: TopicRules) -> None:
-        from opentelemetry import trace
-
-        self._trace = trace
-        self._tracer = trace.get_tracer(_SYSTEM, __version__)
-        self._topics = topics
-
-    def published(self, publication: Publication, published: Published, seconds: float) -> None:
-        if publication.trace_context is None:
-            return
-        ended_at = time.time_ns()
-        delivery = published.delivery
-        span = self._tracer.start_span(
-            "tellwire publish",
-            self._parent(publication.trace_context),
-            kind=self._trace.SpanKind.CONSUMER,
-            start_time=ended_at - int(seconds * 1e9),
-            attributes={
-                "messaging.system": _SYSTEM,
-                "messaging.operation.type": "process",
-                "messaging.destination.template": self._destination(publication),
-                "messaging.message.id": publication.id,
-                "tellwire.type": publication.type,
-                "tellwire.delivered": delivery.delivered,
-                "tellwire.failed": delivery.failed,
-                "tellwire.kept": published.entry is not None,
-            },
-        )
-        span.end(ended_at)
-
-    def _parent(self, traceparent: str) -> Any:
-        _, trace_id, span_id, flags = traceparent.split("-")
-        context = self._trace.SpanContext(
-            int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=self._trace.TraceFlags(int(flags, 16))
-        )
-        return self._trace.set_span_in_context(self._trace.NonRecordingSpan(context))
-
-    def _destination(self, publication: Publication) -> str:
-        target = publication.target
-        if target.topic is not None:
-            return f"topic:{self._topics.of(target.topic).pattern}"
-        return "user" if target.user is not None else "all" if target.all else "connections"

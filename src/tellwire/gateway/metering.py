@@ -13,10 +13,10 @@ from tellwire.counts import Counts
 from tellwire.engine import Engine
 from tellwire.errors import ConfigError
 from tellwire.gateway.api_key import ApiKeyGuard
+from tellwire.gateway.spans import TracingObserver
 from tellwire.ports import NullObserver, Observer
 from tellwire.server.sockets import Sockets
 from tellwire.topics import TopicRules
-from tellwire.tracing import TracingObserver
 
 if TYPE_CHECKING:
     from tellwire.gateway.metrics import Exposition, LiveValues
