@@ -1,6 +1,6 @@
 """Traces with OpenTelemetry, in programs that use it: a span for each broadcast, and its context for the publication.
 
-    broadcast ─▶ span ─▶ `trace_context` of the publication (W3C traceparent) ─▶ over HTTP ─▶ the node's (`gateway.spans`)
+    broadcast ─▶ span ─▶ `trace_context` of the publication (W3C traceparent) ─▶ over HTTP ─▶ the node (`gateway.spans`)
 
 Who exports spans, and which, is the program's business. A program that has not imported OpenTelemetry pays nothing, and
 needs no package of it.
