@@ -131,13 +131,20 @@ class AsgiConnection(Lifetime):
         """The rate of pings and pongs that the client may send. The server answers them, and nobody counts them."""
         return self._sockets.limits.control_frames
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """The messages, and the bytes, that wait for the client."""
+        return len(self._hand) + len(self._outbox), sum(map(len, self._hand)) + self._outbox.size_bytes
+
     def send(self, frames: Any, now: float, key: str | None = None, *, is_final: bool = False) -> Sent:
         if not self.is_open:
             return Sent.GONE
         if now >= self.expires_at:
             self._expire()
             return Sent.GONE
-        if not self._is_behind:
+        if self._is_behind:
+            self._sockets.behind.add(self)
+        else:
             key = None  # no conflation: the client is not behind
         if not self._offer(frames, key, is_final=is_final):
             self._sockets.observer.frame_dropped()
@@ -310,6 +317,7 @@ class AsgiConnection(Lifetime):
                 await self._put({"type": "websocket.close", "code": code, "reason": cut_reason(reason)})
         finally:
             self._is_behind = False
+            self._sockets.behind.discard(self)
             self._writer = None
 
     async def _put(self, event: Event) -> bool:

@@ -74,6 +74,15 @@ class Timed(Due, Protocol):
         ...
 
 
+class Waiting(Protocol):
+    """A connection for which messages wait."""
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """The messages, and the bytes, that wait for the client."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
     """The limits of a connection. See `limits` for the sources.
@@ -130,7 +139,7 @@ class Sockets:
         self.slow_closed = 0
         self.unanswered_closed = 0
         self.tasks: set[asyncio.Task[None]] = set()
-        self.behind: set[Connection] = set()
+        self.behind: set[Waiting] = set()
         """The connections whose clients do not take their frames; those wait in the outboxes."""
         self._to_flush: list[Connection] = []
         self._is_observed = type(self.observer) is not NullObserver

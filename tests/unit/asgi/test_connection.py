@@ -123,9 +123,11 @@ async def test_states_of_a_client_that_is_behind_are_conflated(server: Server) -
     for number in range(20):
         assert server.send(f"progress {number}", "upload") is Sent.DELIVERED
     server.send("done", "upload", is_final=True)
+    assert [each.waiting for each in server.sockets.behind] == [(1, len("done"))]
     server.may_send.set()
     await server.connection.drained()
     assert server.texts == ["first", "done"]
+    assert not server.sockets.behind
 
 
 async def test_states_of_a_client_that_keeps_up_are_not_conflated(server: Server) -> None:
