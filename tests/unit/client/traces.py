@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -535,7 +535,9 @@ class Run:
         self._questions.append(question)
         return await question
 
-    async def _open(self, url: str, token: str, token_in: str, clock: FakeClock) -> FakeSocket:
+    async def _open(
+        self, url: str, token: str, token_in: str, clock: FakeClock, headers: Mapping[str, str]
+    ) -> FakeSocket:
         socket = FakeSocket(len(self._sockets) + 1, self._done, self._names, self._name_of)
         self._sockets.append(socket)
         self._done.opens.append({"socket": socket.number, "token": self._names[token]})
