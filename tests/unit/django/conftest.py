@@ -1,5 +1,10 @@
 """A Django project for unit tests: its settings, without a file of them, and users without a table."""
 
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
 import django
 import pytest
 from django.conf import settings
@@ -9,13 +14,18 @@ URL = "http://127.0.0.1:9"
 TELLWIRE = {"URL": URL, "API_KEY": "key-for-tests-0123456789", "JWT_SECRET": SECRET}
 
 
+def _database() -> str:
+    # Django never closes its connections to a database in memory, also not those of threads that have ended.
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(folder / "users.sqlite3")
+
+
 if not settings.configured:
     settings.configure(
         SECRET_KEY="for tests",
         ALLOWED_HOSTS=["testserver"],
-        DATABASES={
-            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:tellwire-tests?mode=memory&cache=shared"}
-        },
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": _database()}},
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tellwire.django"],
         SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
         MIGRATION_MODULES={"auth": None, "contenttypes": None},
