@@ -13,7 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 from tellwire import create_upload_progress_message
 from tellwire.auth import mint_token
 from tests.black_hole import BlackHole
-from tests.browser.conftest import PACKAGES, SECONDS, OpenBrowser, Site, StartSite, hello
+from tests.browser.conftest import SECONDS, OpenBrowser, Site, StartSite, hello
 from tests.conftest import SECRET
 from tests.tools import until
 
@@ -71,8 +71,8 @@ def bare_folder(tmp_path_factory: pytest.TempPathFactory, page_folder: Path) -> 
     esbuild = CLIENTS / "node_modules" / ".bin" / "esbuild"
     options = ["--bundle", "--format=iife", f"--outfile={folder / 'assets' / 'main.js'}", "--log-level=error"]
     places = {
-        "react": PACKAGES / "react",
-        "react-dom": PACKAGES / "react-dom",
+        "react": CLIENTS / "node_modules" / "react",
+        "react-dom": CLIENTS / "node_modules" / "react-dom",
         "@tellwire/client": core / "index.ts",
         "@tellwire/client/feed": core / "feed" / "index.ts",
         "@tellwire/client/shared": core / "shared.ts",
