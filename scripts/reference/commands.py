@@ -1,5 +1,6 @@
 """The help of every command, as it is printed on a terminal of 100 columns."""
 
+import copy
 from collections.abc import Iterator, Mapping
 
 import click
@@ -16,7 +17,9 @@ def parts(page: str) -> Mapping[str, str]:
 
 def _sections(command: click.Command, above: click.Context | None) -> Iterator[str]:
     name = "tellwire" if above is None else command.name
-    # With the options of a run (`-h`): a command keeps the first ones that it had in a process.
+    # With the options of a run (`-h`), whichever the process has run: a command keeps the first ones that it had.
+    command = copy.copy(command)
+    command._help_option = None
     context = click.Context(
         command,
         info_name=name,

@@ -1,4 +1,7 @@
-"""Tracked tasks of a program whose broker is Redis. A job waits at a gate, a list in Redis, until its test opens it."""
+"""Tracked tasks of a program whose broker is Redis. A job waits at a gate, a list in Redis, until its test opens it.
+
+None is shared: each test imports this anew, and other applications of the process would know several of one name.
+"""
 
 import os
 from typing import Any
@@ -31,7 +34,7 @@ def wait_at_gate(upload: Upload, name: str) -> None:
             return
 
 
-@app.task(autoretry_for=(ConnectionError,), max_retries=1, default_retry_delay=0)
+@app.task(shared=False, autoretry_for=(ConnectionError,), max_retries=1, default_retry_delay=0)
 @tracked(**OF_USER)
 def fail_at_first(user_id: str, upload_id: str, failures: int, *, upload: Upload) -> int:
     for _ in upload.count(range(3)):
@@ -41,19 +44,19 @@ def fail_at_first(user_id: str, upload_id: str, failures: int, *, upload: Upload
     return upload.rows
 
 
-@app.task(bind=True)
+@app.task(shared=False, bind=True)
 @tracked(**OF_USER)
 def wait(self: Any, user_id: str, upload_id: str, *, upload: Upload) -> str:
     wait_at_gate(upload, upload_id)
     return str(self.request.id)
 
 
-@app.task(ignore_result=True)
+@app.task(shared=False, ignore_result=True)
 @tracked(**OF_USER)
 def forget(user_id: str, upload_id: str) -> None: ...
 
 
-@app.task(acks_late=True, reject_on_worker_lost=True)
+@app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
 @tracked(user="user_id")
 def begin_again(user_id: str, *, upload: Upload) -> None:
     upload.update(rows=1, total_rows=2)
@@ -62,7 +65,7 @@ def begin_again(user_id: str, *, upload: Upload) -> None:
         redis.blpop([f"{PREFIX}never"], timeout=100)
 
 
-@app.task
+@app.task(shared=False)
 @tracked(user="user_id")
 def import_rows(user_id: str, first: int, *, upload: Upload) -> int:
     for _ in upload.count(range(first, first + 10)):
@@ -70,6 +73,6 @@ def import_rows(user_id: str, first: int, *, upload: Upload) -> int:
     return upload.rows
 
 
-@app.task
+@app.task(shared=False)
 def total(counts: list[int]) -> int:
     return sum(counts)

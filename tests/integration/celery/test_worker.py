@@ -159,7 +159,9 @@ async def test_a_process_that_is_stopped_is_told(
         await program.arrived()
         if not options:
             tasks.app.control.revoke(task.id, terminate=True)
-        assert await device.ended("stopped", "failed", "cancelled") == ["running", end]
+        statuses = await device.ended("stopped", "failed", "cancelled")
+        # A busy machine takes longer than the lease to tell of it.
+        assert [each for each in statuses if each != "stalled"] == ["running", end]
         await until(lambda: len(device.errors("stopped")) >= len(codes))
         assert device.errors("stopped") == codes
         # A worker that is asked to end while it reads the result of a stopped task may hang.
