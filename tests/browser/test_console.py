@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from tellwire import Node, Settings
+from tellwire import Node, Settings, create_message
 from tests.browser.conftest import PHONE, OpenBrowser
 from tests.browser.test_access import axe, violations
 from tests.conftest import API_KEY, SECRET, Gateway, read
@@ -53,6 +53,22 @@ async def test_an_operator_finds_a_user_sends_a_test_and_closes_a_connection(
         await page.get_by_role("button", name="Close").click()
         await asyncio.wait_for(device.wait_closed(), 60)
         await page.get_by_text("Not connected.").wait_for()
+
+
+async def test_an_operator_follows_the_messages_of_a_user_and_stops(
+    open_browser: OpenBrowser, gateway: Gateway
+) -> None:
+    page = await signed_in(open_browser, gateway)
+    await page.evaluate("location.hash = 'user/ada'")
+    await page.get_by_role("button", name="Show live messages").click()
+    shown = page.get_by_label("Messages").get_by_text("a word for ada").first
+    async with asyncio.timeout(60):
+        # The page is not told when the gateway begins to follow.
+        while not await shown.is_visible():
+            await gateway.node.broadcaster.broadcast_to_user("ada", create_message("note", "a word for ada"))
+            await asyncio.sleep(0.1)
+    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Show live messages").wait_for()
 
 
 async def test_a_users_markup_is_text(open_browser: OpenBrowser, gateway: Gateway) -> None:
