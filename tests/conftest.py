@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
@@ -25,6 +25,9 @@ from tellwire.config import Settings
 from tellwire.gateway import Node
 from tellwire.ports import Authenticator, Clock
 from tests.virtual_time import VirtualTimeLoop, virtual_time
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 # A run should not fail on a dice roll. Who looks for something new asks for it: `pytest --hypothesis-profile=random`.
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -170,6 +173,22 @@ async def gateway(start_gateway: StartGateway) -> Gateway:
     started = await start_gateway()
     assert isinstance(started, Gateway)
     return started
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator["InMemorySpanExporter"]:
+    """The spans of a program that has set up OpenTelemetry. Its provider is that of the process, once and for all."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    yield exporter
+    provider.shutdown()
 
 
 @pytest.fixture

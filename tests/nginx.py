@@ -10,18 +10,24 @@ from tests.tools import require
 
 PROXY_TIMEOUT_SECONDS = 4
 
-NGINX = """
+_AROUND = """
 daemon off;
+worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr;
 events {{}}
 http {{
-  access_log off;
   client_body_temp_path {directory}/body;
   proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
+{configuration}
+}}
+"""
+
+_SERVER = """
+  access_log off;
   server {{
     listen 127.0.0.1:{port};
     location {prefix} {{
@@ -32,8 +38,12 @@ http {{
       proxy_read_timeout {seconds}s;
     }}
   }}
-}}
 """
+
+
+def around(directory: Path, configuration: str) -> str:
+    """Return the whole configuration of an nginx in a folder, with that of its `http` block."""
+    return _AROUND.format(directory=directory, configuration=configuration)
 
 
 @asynccontextmanager
@@ -43,8 +53,8 @@ async def nginx(directory: Path, url: str, prefix: str = "/") -> AsyncIterator[s
     `prefix` is the path below which the server at `url` is found.
     """
     port = free_port()
-    configuration = NGINX.format(directory=directory, port=port, url=url, prefix=prefix, seconds=PROXY_TIMEOUT_SECONDS)
-    async with running_nginx(directory, configuration, port):
+    server = _SERVER.format(port=port, url=url, prefix=prefix, seconds=PROXY_TIMEOUT_SECONDS)
+    async with running_nginx(directory, around(directory, server), port):
         yield f"ws://127.0.0.1:{port}"
 
 

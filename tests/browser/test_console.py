@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,10 @@ async def test_an_operator_finds_a_user_sends_a_test_and_closes_a_connection(
         await page.get_by_text("Not connected.").wait_for()
 
 
-async def test_an_operator_follows_the_messages_of_a_user_and_stops(
-    open_browser: OpenBrowser, gateway: Gateway
+async def test_an_operator_follows_the_messages_of_a_user_which_is_in_the_log_and_stops(
+    open_browser: OpenBrowser, gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "tellwire.gateway")
     page = await signed_in(open_browser, gateway)
     await page.evaluate("location.hash = 'user/ada'")
     await page.get_by_role("button", name="Show live messages").click()
@@ -67,6 +69,7 @@ async def test_an_operator_follows_the_messages_of_a_user_and_stops(
         while not await shown.is_visible():
             await gateway.node.broadcaster.broadcast_to_user("ada", create_message("note", "a word for ada"))
             await asyncio.sleep(0.1)
+    assert "default from 127.0.0.1 follows the messages of user 'ada'" in caplog.text
     await page.get_by_role("button", name="Stop").click()
     await page.get_by_role("button", name="Show live messages").wait_for()
 

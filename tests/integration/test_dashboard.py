@@ -142,7 +142,7 @@ async def traffic(gateway: Gateway) -> None:
         (connection,) = (
             each for each in node.hub._by_id.values() if isinstance(each, Connection) and each.user_id == "slow"
         )
-        while not connection._paused:
+        while not connection._is_behind:
             await node.broadcaster.broadcast_to_user("slow", create_message("note", "x" * 60_000))
             await asyncio.sleep(0)
         while node.sockets.behind:

@@ -22,28 +22,13 @@ from tellwire.auth import mint_token
 from tellwire.gateway.node import Node
 from tellwire.messages import create_message
 from tests.conftest import API_KEY, SECRET, Gateway, offered, read
+from tests.nginx import around
 from tests.tools import SECONDS, require, until
 
 PROXIES = Path(__file__).parents[2] / "deploy" / "proxies"
 NAME = "live.example.com"
 IDLE_SECONDS = 2
 """The proxy's timeout in the test; the gateway's pings come four times as often."""
-
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  include {directory}/tellwire.conf;
-}}
-"""
 
 
 @dataclass
@@ -111,7 +96,7 @@ def write_nginx(directory: Path, port: int, gateway: int) -> tuple[str, ...]:
         assert place in text
         text = text.replace(place, value)
     (directory / "tellwire.conf").write_text(text)
-    (directory / "nginx.conf").write_text(NGINX.format(directory=directory))
+    (directory / "nginx.conf").write_text(around(directory, f"include {directory}/tellwire.conf;"))
     return (require("nginx"), "-c", f"{directory}/nginx.conf", "-p", str(directory), "-e", "stderr")
 
 

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "gateway/console/facts.py": "integration/gateway/test_console.py",
     "gateway/console/guard.py": "integration/gateway/test_console.py",
     "gateway/console/pages.py": "browser/test_console.py",
+    "gateway/running_node.py": "unit/gateway/test_node.py",
     "gateway/publish.py": "integration/gateway/test_direct.py",
     "server/direct.py": "integration/gateway/test_direct.py",
     "engines/one_process.py": "unit/engines/test_leases.py",

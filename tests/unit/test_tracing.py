@@ -1,11 +1,10 @@
 """Traces: a broadcast's span is in the publication, and the node's span is its child."""
 
-from collections.abc import Iterator
+import subprocess
+import sys
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tellwire.broadcast import Broadcaster
@@ -16,17 +15,6 @@ from tellwire.testing import MemoryCarrier
 from tellwire.tracing import is_traced
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """The spans of a program that has set up OpenTelemetry. Its provider is that of the process, once and for all."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
-    yield exporter
-    provider.shutdown()
 
 
 class Keeping(MemoryCarrier):
@@ -64,6 +52,19 @@ async def test_a_program_that_exports_no_spans_sends_no_context() -> None:
     carrier = Keeping()
     await Broadcaster(carrier).broadcast_to_user("ada", create_message("note", 1))
     assert carrier.publications[0].trace_context is None
+
+
+def test_a_program_without_opentelemetry_does_not_load_it() -> None:
+    program = """
+import asyncio, sys
+from tellwire import create_message
+from tellwire.broadcast import Broadcaster
+from tellwire.testing import MemoryCarrier
+asyncio.run(Broadcaster(MemoryCarrier()).broadcast_to_user("ada", create_message("note", 1)))
+print([name for name in sys.modules if name.startswith("opentelemetry")])
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert ran.stdout == "[]\n"
 
 
 async def test_a_span_of_the_program_is_the_parent(spans: InMemorySpanExporter) -> None:

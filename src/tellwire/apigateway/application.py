@@ -49,8 +49,9 @@ from tellwire.gateway.admission import HandshakeLimiter
 from tellwire.ports import Clock
 from tellwire.server.framing import text_frames
 from tellwire.server.handshake import UpgradeRequest
+from tellwire.server.lifetime import RESTARTING
 from tellwire.server.refusal import Refusal
-from tellwire.server.socket import RESTARTING, Connection
+from tellwire.server.socket import Connection
 
 logger = logging.getLogger("tellwire.apigateway")
 

@@ -19,7 +19,8 @@ from tellwire.asgi.siblings import only_worker
 from tellwire.asgi.sockets import AsgiSockets
 from tellwire.broadcast import Broadcaster
 from tellwire.config import Settings
-from tellwire.gateway.node import Node, RunningNode
+from tellwire.gateway.node import Node
+from tellwire.gateway.running_node import RunningNode
 
 logger = logging.getLogger("tellwire.gateway")
 

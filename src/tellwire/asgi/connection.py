@@ -22,10 +22,9 @@ from tellwire.model import NO_STAMP
 from tellwire.rate import Rate
 from tellwire.server.framing import cut_reason
 from tellwire.server.handshake import UpgradeRequest
-from tellwire.server.lifetime import Lifetime
+from tellwire.server.lifetime import FAILED, GOING_AWAY, RESTARTING, Lifetime
 from tellwire.server.outbox import Outbox
 from tellwire.server.refusal import DRAINING, Refusal
-from tellwire.server.socket import FAILED, GOING_AWAY, RESTARTING, TOKEN_EXPIRED, TOO_SLOW
 from tellwire.server.sockets import Sockets
 
 logger = logging.getLogger("tellwire.gateway")
@@ -331,18 +330,6 @@ class AsgiConnection(Lifetime):
             return False
         self.last_active_at = self._sockets.clock.monotonic()
         return True
-
-    def _expire(self) -> None:
-        if self._is_behind:
-            # A slow client would receive the messages in the outbox after its token has expired.
-            self._outbox.clear()
-        self.close(*TOKEN_EXPIRED)
-
-    def _close_slow(self) -> None:
-        self._sockets.slow_closed += 1
-        self._sockets.slow_endings.write("closing %s: %d messages behind", self.connection_id, len(self._outbox))
-        self._outbox.clear()
-        self.close(*TOO_SLOW)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 from tellwire.asgi.connection import AsgiConnection, Receive, Send, TextMessage
 from tellwire.asgi.handshake import request_of
 from tellwire.carriers.hub import write_to_none
-from tellwire.gateway.node import RunningNode
+from tellwire.gateway.running_node import RunningNode
 
 _TURNS_TO_END = 100
 

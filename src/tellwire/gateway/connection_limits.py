@@ -4,11 +4,19 @@ That of a user holds for all nodes together (see `ports.Presence`), the others f
 token is verified, and again after it, since others may have taken the last places meanwhile.
 """
 
+import logging
 from dataclasses import dataclass
+from typing import Final, Self
 
+from tellwire.config import Settings
 from tellwire.gateway.admission import address_key
 from tellwire.limits import CONNECTIONS_PER_ADDRESS, CONNECTIONS_PER_USER, MAX_CONNECTIONS
+from tellwire.server import descriptors
 from tellwire.server.refusal import Refusal
+
+logger = logging.getLogger("tellwire.gateway")
+
+_PLENTY_IN_DEVELOPMENT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,23 @@ class ConnectionLimits:
     per_user: int = CONNECTIONS_PER_USER
     per_address: int = CONNECTIONS_PER_ADDRESS
     in_all: int = MAX_CONNECTIONS
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the limits of the settings. A limit of open files that is lower counts in their place."""
+        room = descriptors.room_for_connections()
+        in_all = settings.max_connections if room is None else min(settings.max_connections, room)
+        if in_all < settings.max_connections:
+            is_plenty = settings.dev and in_all >= _PLENTY_IN_DEVELOPMENT
+            logger.log(
+                logging.DEBUG if is_plenty else logging.INFO,
+                "at most %d connections, not max_connections = %d: the limit of open files is %s. Raise it: ulimit -n, "
+                "or LimitNOFILE= of systemd",
+                in_all,
+                settings.max_connections,
+                descriptors.limit(),
+            )
+        return cls(settings.connections_per_user, settings.connections_per_address, in_all)
 
 
 class ConnectionCounts:

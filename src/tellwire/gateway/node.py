@@ -6,9 +6,9 @@ The only module that chooses the clock, the authenticator and the engine.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from msgspec import structs
 from starlette.routing import BaseRoute
@@ -22,7 +22,7 @@ from tellwire.config import RELOADED, Settings
 from tellwire.conversation import Conversation
 from tellwire.engine import Engine
 from tellwire.engines.registry import check_engine, open_engine
-from tellwire.errors import ConfigError, HistoryUnavailable, PresenceOff
+from tellwire.errors import ConfigError, PresenceOff
 from tellwire.gateway.admission import HandshakeLimiter, Origins, parse_networks
 from tellwire.gateway.api_key import ApiKeyGuard
 from tellwire.gateway.application import Admission, GatewayApplication
@@ -33,7 +33,7 @@ from tellwire.gateway.console.facts import Facts
 from tellwire.gateway.console.guard import ConsoleGuard
 from tellwire.gateway.console.pages import console_routes
 from tellwire.gateway.hangup import on_hangup
-from tellwire.gateway.http_api import HttpApi, Stats
+from tellwire.gateway.http_api import HttpApi
 from tellwire.gateway.identification import Identification
 from tellwire.gateway.metering import Metering, metrics_route, observer_of
 from tellwire.gateway.node_carrier import HomeLoop, NodeCarrier
@@ -42,6 +42,7 @@ from tellwire.gateway.publish_rates import PublishRates
 from tellwire.gateway.request_rates import RequestRates
 from tellwire.gateway.rights_watch import RightsWatch
 from tellwire.gateway.row_errors import RowErrorsApi
+from tellwire.gateway.running_node import Front, RunningNode
 from tellwire.gateway.service_manager import ServiceManager
 from tellwire.gateway.topics_api import TopicsApi
 from tellwire.gateway.users_api import UsersApi
@@ -49,10 +50,9 @@ from tellwire.gateway.webhooks import NodeWebhooks, targets_of
 from tellwire.gateway.withdrawn_keys import WithdrawnKeys
 from tellwire.gateway.worker import Worker
 from tellwire.message_handlers import F, MessageHandlers
-from tellwire.ports import Authenticator, Clock, Observer, Peer, Presence, SystemClock, ToldCounter
+from tellwire.ports import Authenticator, Clock, Observer, Peer, Presence, SystemClock
 from tellwire.publication import topic_stream
 from tellwire.rate import Rate
-from tellwire.server import descriptors
 from tellwire.server.deflating_socket import DeflatingHub
 from tellwire.server.drain import Drain
 from tellwire.server.outbox import OutboxBounds
@@ -63,28 +63,14 @@ from tellwire.topic_members import Members
 from tellwire.topic_rights import Action, TopicCallback, TopicRights
 
 if TYPE_CHECKING:
-    from tellwire.gateway.metrics import Exposition
+    pass
 
 logger = logging.getLogger("tellwire.gateway")
-
-
-class Front(Protocol):
-    """The side of a node that has its sockets: a server of its own, or a part of another program's (`asgi`)."""
-
-    def stop(self) -> None:
-        """Begin to drain, from any thread."""
-        ...
-
-    def end(self) -> None:
-        """End without waiting for anybody."""
-        ...
 
 
 C = TypeVar("C", bound=TopicCallback)
 D = TypeVar("D", bound=Callable[[], Awaitable[object]])
 S = TypeVar("S", bound=Front)
-
-_PLENTY_IN_DEVELOPMENT = 1000
 
 
 class Node:
@@ -128,7 +114,7 @@ class Node:
             self._origins,
             HandshakeLimiter(settings.handshakes_per_second, settings.handshake_burst),
             self._trusted_proxies,
-            _connection_limits(settings),
+            ConnectionLimits.of(settings),
         )
         targets_of(settings)  # raises what cannot be used
         self._given_engine = engine
@@ -394,7 +380,7 @@ class Node:
         async with self.opened(self._listening) as server, server.running() as url:
             yield url
 
-    def _listening(self, running: "RunningNode") -> Server:
+    def _listening(self, running: RunningNode) -> Server:
         self._server = server = Server(
             running.sockets,
             running.api.application(running.routes),
@@ -413,13 +399,13 @@ class Node:
         return self._server
 
     @property
-    def _now(self) -> "RunningNode":
+    def _now(self) -> RunningNode:
         if self._running is None:
             raise RuntimeError("the node does not run: use it inside `async with node.running()`")
         return self._running
 
     @asynccontextmanager
-    async def opened(self, make_front: Callable[["RunningNode"], S]) -> AsyncIterator[S]:
+    async def opened(self, make_front: Callable[[RunningNode], S]) -> AsyncIterator[S]:
         """Open the engine, and all parts behind the front that is made of them; inside it the node runs.
 
         Raises:
@@ -452,7 +438,7 @@ class Node:
     def _home(self) -> tuple[HomeLoop, Engine] | None:
         return None if self._running is None else (self._running.home, self._running.engine)
 
-    def _compose(self, engine: Engine) -> "RunningNode":
+    def _compose(self, engine: Engine) -> RunningNode:
         if engine.hub is None or engine.presence is None:
             raise ConfigError("engine: got one without a hub; allowed: one that holds the connections of a process")
         hub = engine.hub
@@ -533,7 +519,7 @@ class Node:
             identify=self._identify,
         )
 
-    def _further_routes(self, running: "RunningNode") -> list[BaseRoute]:
+    def _further_routes(self, running: RunningNode) -> list[BaseRoute]:
         metering, engine, sockets = self._metering, running.engine, running.sockets
         if metering is None:
             return []
@@ -544,14 +530,14 @@ class Node:
             routes += console_routes(ConsoleGuard(self._api_key, self._clock), facts, running.api.guarded_routes)
         return routes
 
-    def _http_api(self, running: "RunningNode") -> HttpApi:
+    def _http_api(self, running: RunningNode) -> HttpApi:
         gatekeeper = Gatekeeper(self._authenticator, running.engine.shut_outs)
         identification = self._identification(gatekeeper, running.webhooks)
         row_errors = RowErrorsApi(running.engine, gatekeeper, identification, self._origins)
         return HttpApi(
             running.engine,
             running.hub,
-            lambda: _stats(running, self._publish_rates.refused),
+            lambda: running.stats(self._publish_rates.refused),
             running.sockets.drain,
             self._drain_all,
             row_errors,
@@ -563,29 +549,9 @@ class Node:
         )
 
 
-async def _stats(running: "RunningNode", refused: int) -> Stats:
-    presence = running.engine.topic_presence
-    own = Stats(
-        len(running.hub),
-        running.sockets.slow_closed,
-        running.sockets.unanswered_closed,
-        refused,
-        presence_told=presence.told if isinstance(presence, ToldCounter) else 0,
-        presence_untold=presence.untold if isinstance(presence, ToldCounter) else 0,
-    )
-    if (escalations := running.engine.escalations) is not None:
-        ended = escalations.counts
-        own = structs.replace(
-            own,
-            escalations_called=ended.called,
-            escalations_acknowledged=ended.acknowledged,
-            escalations_failed=ended.failed,
-        )
-    try:
-        counts = await running.presence.counts()
-    except HistoryUnavailable:
-        return own
-    return structs.replace(own, nodes=counts.nodes, connections_on_all_nodes=counts.connections)
+def _publish_rate(settings: Settings) -> Rate | None:
+    per_second = settings.publishes_per_second
+    return None if per_second is None else Rate(per_second, settings.publish_burst)
 
 
 def _peers_with_topics(hub: Hub) -> Iterator[Peer]:
@@ -594,78 +560,3 @@ def _peers_with_topics(hub: Hub) -> Iterator[Peer]:
         peer = getattr(connection, "state", None)
         if peer is not None:
             yield peer
-
-
-def _publish_rate(settings: Settings) -> Rate | None:
-    per_second = settings.publishes_per_second
-    return None if per_second is None else Rate(per_second, settings.publish_burst)
-
-
-def _connection_limits(settings: Settings) -> ConnectionLimits:
-    room = descriptors.room_for_connections()
-    in_all = settings.max_connections if room is None else min(settings.max_connections, room)
-    if in_all < settings.max_connections:
-        is_plenty = settings.dev and in_all >= _PLENTY_IN_DEVELOPMENT
-        logger.log(
-            logging.DEBUG if is_plenty else logging.INFO,
-            "at most %d connections, not max_connections = %d: the limit of open files is %s. Raise it: ulimit -n, or "
-            "LimitNOFILE= of systemd",
-            in_all,
-            settings.max_connections,
-            descriptors.limit(),
-        )
-    return ConnectionLimits(settings.connections_per_user, settings.connections_per_address, in_all)
-
-
-class RunningNode:
-    """The parts of a node that is open. The node adds its HTTP API, and `front`, which has the sockets."""
-
-    api: HttpApi
-    front: Front
-
-    def __init__(
-        self,
-        settings: Settings,
-        engine: Engine,
-        hub: Hub,
-        presence: Presence,
-        sockets: Sockets,
-        application: GatewayApplication,
-        webhooks: NodeWebhooks,
-        rights: RightsWatch[Peer],
-        members: ConnectionPresence,
-    ) -> None:
-        self.settings = settings
-        self.engine = engine
-        self.hub = hub
-        self.presence = presence
-        self.sockets = sockets
-        self.application = application
-        self.home = HomeLoop()
-        self.webhooks = webhooks
-        self.rights = rights
-        self.members = members
-        self.keys: WithdrawnKeys | None = None
-        self.before_drain: Sequence[Callable[[], Awaitable[object]]] = ()
-        self.routes: Sequence[BaseRoute] = ()
-        self.exposition: Exposition | None = None
-
-    def watches(self, settings: Settings) -> list[Coroutine[Any, Any, None]]:
-        """Return the work that goes on while the node runs."""
-        found = [] if self.keys is None else [self.keys.watch()]
-        if self.webhooks.topics is not None:
-            found.append(self.rights.watch(settings.topic_auth_cache_seconds))
-        return found
-
-    async def reloaded(self) -> None:
-        """Act on keys and rules that have changed."""
-        self.members.rules_changed()
-        if self.keys is not None:
-            await self.keys.close_connections()
-        await self.recheck_topics()
-
-    async def recheck_topics(self) -> None:
-        """Look at all rights to topics again, whatever was known of them."""
-        if self.webhooks.topics is not None:
-            self.webhooks.topics.forget()
-        await self.rights.look()

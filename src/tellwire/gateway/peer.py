@@ -16,7 +16,7 @@ from tellwire.limits import MAX_REQUESTS_IN_FLIGHT
 from tellwire.model import Identity
 from tellwire.ports import Clock, NullObserver, Observer, Presence
 from tellwire.publication import StreamKey
-from tellwire.server.socket import RESTARTING
+from tellwire.server.lifetime import RESTARTING
 
 logger = logging.getLogger("tellwire.gateway")
 

@@ -10,6 +10,7 @@ delays nobody, and of a state that changes faster than it reads, the newest is t
 
 import asyncio
 import heapq
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -23,13 +24,15 @@ from starlette.types import Scope as AsgiScope
 
 from tellwire.api_keys import Scope
 from tellwire.carriers.hub import Hub
-from tellwire.errors import HistoryMissing, InvalidMessage
-from tellwire.gateway.api_key import Guard
+from tellwire.errors import HistoryMissing, InvalidMessage, shown
+from tellwire.gateway.api_key import Guard, key_of
 from tellwire.gateway.http import NDJSON, json_response, problem
 from tellwire.gateway.paths import client_of, id_of
 from tellwire.limits import MAX_USER_ID_BYTES
 from tellwire.ports import History
 from tellwire.publication import StreamKey, user_of, user_stream
+
+logger = logging.getLogger("tellwire.gateway")
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
@@ -106,6 +109,9 @@ class WatchingApi:
             text = f"{_TAILS} users are followed on this node; allowed: {_TAILS}"
             return problem(429, "TOO_MANY_TAILS", text, {"retry-after": "5"})
         self._tails += 1
+        # Messages are a user's own: whoever reads them, by the console or with a key, is in the log.
+        who = key_of(request) or "development"
+        logger.info("%s from %s follows the messages of user %s", who, client_of(request), shown(user_id))
         return _Tail(self._ended, _lines(self._history, user_stream(user_id), self._is_ending))
 
     def _ended(self) -> None:

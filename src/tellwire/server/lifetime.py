@@ -1,4 +1,4 @@
-"""The user of a connection and the times at which it ends, for every kind of connection.
+"""The user of a connection, the times at which it ends, and its close codes, for every kind of connection.
 
 Intervals are measured on the clock that never goes back. A token expires by the wall clock; and if that is set back,
 after the time that was left.
@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from tellwire import limits
 from tellwire.model import ConnectionInfo, Identity, TokenStamp, timestamp
+from tellwire.server.outbox import Outbox
 from tellwire.server.sockets import Sockets
+
+GOING_AWAY = (1001, "Going away")
+TOO_SLOW = (1013, "Too slow: come back")
+RESTARTING = (1012, "Service restart")
+TOKEN_EXPIRED = (4401, "Token expired")
+FAILED = (1011, "Internal error")
 
 
 class Lifetime:
@@ -18,6 +25,9 @@ class Lifetime:
         __slots__ = ()
 
     _sockets: Sockets
+    _outbox: Outbox
+    # The client does not take what is written.
+    _is_behind: bool
     _expires_by: float
     connection_id: str
     user_id: str
@@ -50,6 +60,22 @@ class Lifetime:
         """Return a time of the monotonic clock, such as `connected_at`, as a timestamp."""
         clock = self._sockets.clock
         return timestamp(moment + clock.now() - clock.monotonic())
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection, after the messages that wait for the client."""
+        raise NotImplementedError
+
+    def _expire(self) -> None:
+        if self._is_behind:
+            # A slow client would receive the messages in the outbox after its token has expired.
+            self._outbox.clear()
+        self.close(*TOKEN_EXPIRED)
+
+    def _close_slow(self) -> None:
+        self._sockets.slow_closed += 1
+        self._sockets.slow_endings.write("closing %s: %d messages behind", self.connection_id, len(self._outbox))
+        self._outbox.clear()
+        self.close(*TOO_SLOW)
 
     def _set_deadline(self) -> None:
         """Look at the deadlines again when the next one is due."""

@@ -26,7 +26,7 @@ from tellwire.protocol import SUBPROTOCOL
 from tellwire.rate import Rate
 from tellwire.server import handshake
 from tellwire.server.framing import PING, close_frame, echoed_close, pong_frame, text_frames
-from tellwire.server.lifetime import Lifetime
+from tellwire.server.lifetime import FAILED, GOING_AWAY, RESTARTING, Lifetime
 from tellwire.server.link import IS_FAST, Link
 from tellwire.server.outbox import Outbox
 from tellwire.server.parser import BadFrame, Close, Event, Fragment, FrameParser, Ping, Pong, Text
@@ -37,12 +37,6 @@ logger = logging.getLogger("tellwire.gateway")
 
 # Read once per message and device; on the class the lookup goes through the enumeration's metaclass.
 _DELIVERED = Sent.DELIVERED
-
-GOING_AWAY = (1001, "Going away")
-TOO_SLOW = (1013, "Too slow: come back")
-RESTARTING = (1012, "Service restart")
-TOKEN_EXPIRED = (4401, "Token expired")
-FAILED = (1011, "Internal error")
 
 _LOST: Final = (1006, "")
 
@@ -57,10 +51,10 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         "_control_full_at",
         "_drained",
         "_expires_by",
+        "_is_behind",
         "_is_in_line",
         "_outbox",
         "_parser",
-        "_paused",
         "_pinged_at",
         "_server_state",
         "_sockets",
@@ -85,7 +79,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         # None until the 101 has been written.
         self._parser: FrameParser | None = None
         self._outbox = Outbox(sockets.limits.outbox, sockets.observer.frame_conflated)
-        self._paused = False
+        self._is_behind = False
         self._drained: asyncio.Future[None] | None = None
         # Of the 101 that comes before a refusing close; None: a refusal is an HTTP status.
         self._accept_value: str | None = None
@@ -148,7 +142,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         outbox = self._outbox
         # An outbox that is not empty has a flush scheduled: at the end of this turn, or when the transport resumes.
         is_first = not outbox.size_bytes
-        if not self._paused:
+        if not self._is_behind:
             key = None  # no conflation: the client is not behind
         if not outbox.offer(frames, key, is_final=is_final):
             # The outbox may be full only because this turn had many messages: flush it, and try once more.
@@ -159,7 +153,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
                     self._close_slow()
                 return Sent.FAILED
         self.is_ready = False
-        if is_first and not self._paused:
+        if is_first and not self._is_behind:
             self._sockets.flush_soon(self)
         return _DELIVERED
 
@@ -173,7 +167,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
 
     async def drained(self) -> None:
         """Wait until the outbox is empty, or the client is gone."""
-        while self.is_open and (self._paused or self._outbox.size_bytes):
+        while self.is_open and (self._is_behind or self._outbox.size_bytes):
             self._drained = self._drained or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
@@ -229,7 +223,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         self._sockets.application.closed(self, code, reason)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._is_behind = True
         self.is_ready = False
         self._sockets.behind.add(self)
         # Pongs to a client that does not read would pile up beside the outbox, so its frames are not read either.
@@ -239,7 +233,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._has_expired(self._sockets.clock.monotonic()):
             self._expire()
-        self._paused = False
+        self._is_behind = False
         self._sockets.behind.discard(self)
         self.flush()
         if self._parser is not None:
@@ -305,7 +299,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         self._accept_value = None
         self.is_open = True
         self._transport.write(handshake.accepted(accept_value, subprotocol, self._extensions))
-        self.is_ready = not self._paused
+        self.is_ready = not self._is_behind
         plain_socket = self._transport.get_extra_info("socket") if IS_FAST and not self.is_secure else None
         if plain_socket is not None:
             self.fd = plain_socket.fileno()
@@ -370,7 +364,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         assert self._parser is not None  # noqa: S101 - checked in data_received
         cost = 0
         # The frames of a client that does not read wait, too: their answers would pile up beside the outbox.
-        while cost < budget_bytes and not self._paused:
+        while cost < budget_bytes and not self._is_behind:
             try:
                 event = self._parser.next_event()
             except BadFrame as bad:
@@ -395,7 +389,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         self._resume_reading()
 
     def _resume_reading(self) -> None:
-        if not (self._is_in_line or self._paused or self._transport.is_closing()):
+        if not (self._is_in_line or self._is_behind or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def _handle(self, event: Event) -> None:
@@ -443,9 +437,9 @@ class Connection(Link, Lifetime, asyncio.Protocol):
     def flush(self) -> None:
         """Write the frames in the outbox, until the transport pauses."""
         outbox = self._outbox
-        while outbox.size_bytes and not self._paused and self.is_open:
+        while outbox.size_bytes and not self._is_behind and self.is_open:
             self._transport.writelines(outbox.take())
-        if not (outbox.size_bytes or self._paused):
+        if not (outbox.size_bytes or self._is_behind):
             self.is_ready = self.is_open
             self._resolve_drained()
 
@@ -462,18 +456,6 @@ class Connection(Link, Lifetime, asyncio.Protocol):
         self._transport.write(frame)
         self._close_by = self._sockets.clock.monotonic() + limits.CLOSE_TIMEOUT_SECONDS
         self._sockets.timers.put(self, self._close_by)
-
-    def _expire(self) -> None:
-        if self._paused:
-            # A slow client would receive the frames in the outbox after its token has expired.
-            self._outbox.clear()
-        self.close(*TOKEN_EXPIRED)
-
-    def _close_slow(self) -> None:
-        self._sockets.slow_closed += 1
-        self._sockets.slow_endings.write("closing %s: %d messages behind", self.connection_id, len(self._outbox))
-        self._outbox.clear()
-        self.close(*TOO_SLOW)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
@@ -495,7 +477,7 @@ class Connection(Link, Lifetime, asyncio.Protocol):
     def _ping(self, now: float) -> None:
         """Send a ping, or cut a connection that left the last pings unanswered: its device is gone."""
         self._pinged_at = now
-        if self._paused:
+        if self._is_behind:
             # Bytes on their way are traffic. And nothing is read from a paused connection, so no pong would be seen.
             return
         if self._unanswered_pings >= limits.MAX_UNANSWERED_PINGS:

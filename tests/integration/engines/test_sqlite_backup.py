@@ -113,14 +113,20 @@ async def test_one_backup_is_made_at_a_time(path: Path) -> None:
         second.close()
 
 
+async def begun_copy(engine: Engine, path: Path) -> "asyncio.Task[Backup | None]":
+    """Begin a backup, and return it when its file is there."""
+    assert engine.backups is not None
+    making = asyncio.create_task(engine.backups.make())
+    while not path.with_name("live.sqlite3-backup").exists():
+        await asyncio.sleep(0.01)
+    return making
+
+
 async def test_an_engine_that_closes_gives_up_its_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "_COPY_PAGES", 1)
     monkeypatch.setattr(database_module, "_COPY_PAUSE_SECONDS", 60.0)
     async with opened(path) as engine:
-        assert engine.backups is not None
-        making = asyncio.create_task(engine.backups.make())
-        while not path.with_name("live.sqlite3-backup").exists():
-            await asyncio.sleep(0.01)
+        making = await begun_copy(engine, path)
         await say(engine, "goes on")
     with pytest.raises(HistoryUnavailable, match="given up"):
         await making
@@ -133,10 +139,8 @@ async def test_a_cancelled_backup_leaves_nothing_and_another_one_is_made(
     monkeypatch.setattr(database_module, "_COPY_PAGES", 1)
     monkeypatch.setattr(database_module, "_COPY_PAUSE_SECONDS", 60.0)
     async with opened(path) as engine:
+        making = await begun_copy(engine, path)
         assert engine.backups is not None
-        making = asyncio.create_task(engine.backups.make())
-        while not path.with_name("live.sqlite3-backup").exists():
-            await asyncio.sleep(0.01)
         making.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await making

@@ -17,8 +17,9 @@ from tests.conftest import API_KEY, SECRET, Gateway, StartGateway, read
 
 PUBLISH = "ABCDEFGHIJabcdefghij01234567890"
 KEYS = f"ops:admin:{API_KEY} worker:publish:{PUBLISH}"
+ANYBODY = {"pattern": "*", "subscribe": "anyone"}
 PAGE = ("/console", "/console/console.css", "/console/console.js")
-FACTS = ("/console/api/overview", "/console/api/users", "/console/api/topics", "/console/api/uploads")
+FACTS = ("/console/api/overview", "/console/api/v1/users/connected", "/console/api/topics", "/console/api/uploads")
 
 
 class Answer:
@@ -69,7 +70,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway, clock: FakeClock) -> Gateway:
-    started = await start_gateway(clock, api_key=KEYS, console=True)
+    started = await start_gateway(clock, api_key=KEYS, console=True, topics=(ANYBODY,))
     assert isinstance(started, Gateway)
     return started
 
@@ -178,12 +179,17 @@ async def test_the_overview_has_the_counts_of_the_node(gateway: Gateway, operato
     assert (facts["engine"], facts["trouble"], facts["isDraining"]) == ("memory", None, False)
 
 
-async def test_users_are_listed_by_their_connections_and_found_by_a_part(gateway: Gateway, operator: Operator) -> None:
-    async with gateway.device("ada"), gateway.device("ada"), gateway.device("ben"), gateway.device("carla"):
-        rows = (await operator.ask("GET", "/console/api/users")).body["rows"]
-        found = (await operator.ask("GET", "/console/api/users?part=ar")).body
-    assert [(row["name"], row["connections"]) for row in rows] == [("ada", 2), ("ben", 1), ("carla", 1)]
-    assert found == {"rows": [{"name": "carla", "connections": 1}], "more": False}
+async def test_topics_are_listed_by_their_subscribers_and_found_by_a_part(gateway: Gateway, operator: Operator) -> None:
+    async with gateway.device("ada") as first, gateway.device("ben") as second:
+        for device, topic in ((first, "moc:1"), (second, "moc:1"), (second, "topical-news")):
+            await device.send(json.dumps({"type": "subscribe", "topic": topic}))
+            while (await read(device))["type"] != "subscribed":
+                pass
+        listed = (await operator.ask("GET", "/console/api/topics")).body
+        # The name of its stream begins with "topic:", which is no part of it.
+        found = (await operator.ask("GET", "/console/api/topics?part=topic")).body
+    assert [(each["topic"], each["connections"]) for each in listed["topics"]] == [("moc:1", 2), ("topical-news", 1)]
+    assert found == {"topics": [{"topic": "topical-news", "connections": 1}], "more": False}
 
 
 async def test_uploads_in_progress_are_listed_and_ended_ones_are_not(gateway: Gateway, operator: Operator) -> None:

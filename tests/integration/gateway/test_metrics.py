@@ -79,7 +79,7 @@ async def test_a_slow_consumer_is_in_the_metrics_while_it_is_one(gateway: Gatewa
         device.transport.pause_reading()
         (connection,) = gateway.node.hub._by_id.values()
         assert isinstance(connection, Connection)
-        while not connection._paused:
+        while not connection._is_behind:
             await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("note", "x" * 60_000))
             await asyncio.sleep(0)
         await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("note", "waits"))

@@ -13,26 +13,11 @@ from bench.processes import free_port
 from tellwire import create_notification_message
 from tellwire.client import Client
 from tests.conftest import API_KEY, Gateway, StartGateway
-from tests.nginx import running_nginx
+from tests.nginx import around, running_nginx
 from tests.tools import until
 from tests.unit.aws_api.authority import make_authority
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "nginx.md"
-
-AROUND = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-{configuration}
-}}
-"""
 
 
 class Site(NamedTuple):
@@ -73,7 +58,7 @@ async def site(start_gateway: StartGateway, tmp_path: Path, monkeypatch: pytest.
     for given, place in places.items():
         assert block.count(given) == 1, given
         block = block.replace(given, place)
-    async with running_nginx(tmp_path, AROUND.format(directory=tmp_path, configuration=block), port):
+    async with running_nginx(tmp_path, around(tmp_path, block), port):
         yield Site(gateway, port, ssl.create_default_context(cafile=bundle), log)
 
 

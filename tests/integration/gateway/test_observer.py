@@ -119,7 +119,7 @@ async def test_conflated_states_and_dropped_messages_are_counted(gateway: Gatewa
         device.transport.pause_reading()
         (connection,) = gateway.node.hub._by_id.values()
         assert isinstance(connection, Connection)
-        while not connection._paused:
+        while not connection._is_behind:
             await broadcast("user-1", create_message("note", "x" * 60_000))
             await asyncio.sleep(0)
         for value in (1, 2, 3):

@@ -138,7 +138,7 @@ async def test_a_client_that_does_not_read_finds_only_the_newest_of_an_upload(st
         device.transport.pause_reading()
         (connection,) = gateway.node.hub._by_id.values()
         assert isinstance(connection, Connection)
-        while not connection._paused:
+        while not connection._is_behind:
             await publish(gateway, note(0, "x" * 60_000))
             await asyncio.sleep(0)
         before = len(connection._outbox)

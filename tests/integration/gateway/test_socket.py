@@ -376,7 +376,7 @@ async def test_the_kernel_takes_little_for_a_client_that_does_not_read(gateway: 
         slow.transport.pause_reading()
         connection = only_connection(gateway)
         written = 0
-        while not connection._paused:
+        while not connection._is_behind:
             await gateway.node.broadcaster.broadcast_to_user("user-1", create_message("blob", "x" * 20_000))
             written += 20_000
             await asyncio.sleep(0)

@@ -1,11 +1,5 @@
 """The span of a publication at a node: its parent, its time, and nothing about its user."""
 
-from collections.abc import Iterator
-
-import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tellwire.gateway.spans import TracingObserver
@@ -16,17 +10,6 @@ from tellwire.publication import Publication, with_trace
 from tellwire.topics import TopicRule, TopicRules
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """The spans of a program that has set up OpenTelemetry. Its provider is that of the process, once and for all."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
-    yield exporter
-    provider.shutdown()
 
 
 def publication(target: Target, trace_context: str | None = None) -> Publication:

@@ -10,7 +10,8 @@ from uvicorn.server import ServerState
 
 from tellwire.model import Identity
 from tellwire.server.framing import text_frames
-from tellwire.server.socket import RESTARTING, Connection
+from tellwire.server.lifetime import RESTARTING
+from tellwire.server.socket import Connection
 from tellwire.server.sockets import SocketLimits, Sockets
 from tellwire.testing import FakeClock
 from tests.unit.server.test_parser import CONVERSATIONS, frame

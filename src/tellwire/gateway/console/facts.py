@@ -1,11 +1,10 @@
-"""The facts that the console shows and the HTTP API has not: an overview, and lists of this node.
+"""The facts that the console shows and the HTTP API has not: an overview, topics of this node, uploads in progress.
 
-A list has at most `CONSOLE_ROWS` rows, those with most connections first, and may be narrowed by a part of the name.
+A list has at most `CONSOLE_ROWS` rows.
 """
 
 import heapq
 import platform
-from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +18,7 @@ from tellwire.errors import HistoryUnavailable
 from tellwire.limits import CONSOLE_ROWS
 from tellwire.model import timestamp
 from tellwire.ports import Clock
-from tellwire.publication import topic_of, user_of
+from tellwire.publication import topic_of
 from tellwire.server.sockets import Sockets
 
 
@@ -46,17 +45,17 @@ class Overview(Struct, frozen=True, rename="camel"):
     leases_expired: dict[str, int]
 
 
-class Row(Struct, frozen=True):
-    """A user or a topic with connections to this node."""
+class Topic(Struct, frozen=True):
+    """A topic, and the number of connections to this node that follow it."""
 
-    name: str
+    topic: str
     connections: int
 
 
-class Rows(Struct, frozen=True):
-    """The rows with most connections. `more`: there are others."""
+class Topics(Struct, frozen=True):
+    """The topics that most connections follow. `more`: there are others."""
 
-    rows: list[Row]
+    topics: list[Topic]
     more: bool
 
 
@@ -129,13 +128,12 @@ class Facts:
             leases_expired=counts.leases_expired,
         )
 
-    def users(self, part: str) -> Rows:
-        """Return the users with connections to this node whose ids have `part` in them."""
-        return _most((user_of(stream), count) for stream, count in self._hub.streams() if part in stream)
-
-    def topics(self, part: str) -> Rows:
+    def topics(self, part: str) -> Topics:
         """Return the topics with subscribers on this node whose names have `part` in them."""
-        return _most((topic_of(stream), count) for stream, count in self._hub.streams() if part in stream)
+        named = ((topic_of(stream), count) for stream, count in self._hub.streams())
+        found = (Topic(topic, count) for topic, count in named if topic is not None and part in topic)
+        first = heapq.nsmallest(CONSOLE_ROWS + 1, found, key=lambda each: (-each.connections, each.topic))
+        return Topics(first[:CONSOLE_ROWS], more=len(first) > CONSOLE_ROWS)
 
     async def uploads(self) -> Uploads:
         """Return uploads in progress, on all nodes.
@@ -164,12 +162,6 @@ class Facts:
         except HistoryUnavailable:
             return None, None
         return counts.nodes, counts.connections
-
-
-def _most(named: Iterable[tuple[str | None, int]]) -> Rows:
-    rows = (Row(name, count) for name, count in named if name)
-    first = heapq.nsmallest(CONSOLE_ROWS + 1, rows, key=lambda row: (-row.connections, row.name))
-    return Rows(first[:CONSOLE_ROWS], more=len(first) > CONSOLE_ROWS)
 
 
 def _upload(entry: Entry) -> Upload | None:

@@ -40,9 +40,6 @@ def console_routes(
     async def overview(request: Request) -> Response:
         return json_response(await facts.overview())
 
-    async def users(request: Request) -> Response:
-        return json_response(facts.users(request.query_params.get("part", "")))
-
     async def topics(request: Request) -> Response:
         return json_response(facts.topics(request.query_params.get("part", "")))
 
@@ -58,7 +55,6 @@ def console_routes(
         Route("/console/session", guard.show, methods=["GET"]),
         Route("/console/session", guarded(guard.sign_out), methods=["DELETE"]),
         Route("/console/api/overview", guarded(overview), methods=["GET"]),
-        Route("/console/api/users", guarded(users), methods=["GET"]),
         Route("/console/api/topics", guarded(topics), methods=["GET"]),
         Route("/console/api/uploads", guarded(uploads), methods=["GET"]),
         Mount("/console/api", routes=api_routes(guard)),

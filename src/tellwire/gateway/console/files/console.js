@@ -225,17 +225,18 @@ async function drain() {
   return `This node ends within ${withinSeconds} seconds.`;
 }
 
-function listView(title, path, view, none) {
+/** A list whose rows are `[name, connections]`. `load` gets the part of the name, and returns the rows and a sentence. */
+function listView(title, view, load, none) {
   let part = "";
   const result = h("div");
-  const load = async () => {
-    const { rows, more } = await api("GET", `${path}${query("part", part)}`);
+  const show = async () => {
+    const [rows, more] = await load(part);
     result.replaceChildren(
-      table(title, [view === "user" ? "user" : "topic", "#connections"], rows.map((row) => [link(view, row.name), number(row.connections)]), none),
-      ...(more ? [h("p", { class: "soft" }, "There are more: narrow the list.")] : []),
+      table(title, [view, "#connections"], rows.map(([name, count]) => [link(view, name), number(count)]), none),
+      ...(more ? [h("p", { class: "soft" }, more)] : []),
     );
   };
-  const input = h("input", { type: "search", autocomplete: "off", oninput: () => ((part = input.value.trim()), load().catch(() => {})) });
+  const input = h("input", { type: "search", autocomplete: "off", oninput: () => ((part = input.value.trim()), show().catch(() => {})) });
   const open = (event) => {
     event.preventDefault();
     if (part) location.hash = `${view}/${encodeURIComponent(part)}`;
@@ -246,7 +247,18 @@ function listView(title, path, view, none) {
     result,
     h("p", { class: "soft" }, "Of this node. Open a name to see it on all nodes."),
   );
-  return repeat(load);
+  return repeat(show);
+}
+
+async function loadUsers(part) {
+  const { users, total } = await api("GET", `/v1/users/connected${query("part", part)}`);
+  const more = total > users.length ? `The first ${number(users.length)} of ${number(total)}: narrow the list.` : "";
+  return [users.map((each) => [each.user, each.connections]), more];
+}
+
+async function loadTopics(part) {
+  const { topics, more } = await api("GET", `/topics${query("part", part)}`);
+  return [topics.map((each) => [each.topic, each.connections]), more ? "There are more: narrow the list." : ""];
 }
 
 function uploadsView() {
@@ -412,8 +424,8 @@ function topicView(topic) {
 
 const VIEWS = {
   overview: ["Overview", overviewView],
-  users: ["Users", () => listView("Users", "/users", "user", "Nobody is connected.")],
-  topics: ["Topics", () => listView("Topics", "/topics", "topic", "Nobody follows a topic.")],
+  users: ["Users", () => listView("Users", "user", loadUsers, "Nobody is connected.")],
+  topics: ["Topics", () => listView("Topics", "topic", loadTopics, "Nobody follows a topic.")],
   uploads: ["Uploads", uploadsView],
 };
 const PARENTS = { user: "users", topic: "topics" };
